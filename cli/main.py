@@ -1,0 +1,74 @@
+"""The command `galtrans`: its subcommands, loaded on use, and what a user sees when something goes wrong."""
+
+import importlib
+import logging
+import os
+import sys
+
+import click
+
+from survey_tools.errors import GaltransError
+from survey_tools.version import VERSION
+
+COMMANDS = {  # name: file of cli/ that holds it, in the order of use
+    "demo": "cli.demo",
+    "simulate": "cli.simulate",
+    "fetch": "cli.fetch",
+    "info": "cli.fetch",
+    "export": "cli.fetch",
+    "crossmatch": "cli.match",
+    "regrid": "cli.match",
+    "train": "cli.train",
+    "translate": "cli.translate",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported only when they are asked for, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command called `name`; None where there is none."""
+        return getattr(importlib.import_module(COMMANDS[name]), name) if name in COMMANDS else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="galtrans")
+def galtrans() -> None:
+    """Prepare, cross-match and translate galaxy images between SDSS and CFHTLS.
+
+    Start with `galtrans demo`: the whole way on a simulated sky, offline, in a few minutes.
+    """
+
+
+def main() -> None:
+    """Run the command line. Exit 2 for wrong usage, 1 for what failed, with one line that says what to do."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        sys.exit(galtrans.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; what is finished is kept, and the same command goes on from there")
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except GaltransError as error:
+        _fail(error)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; nothing half-written is left: mend that and run the command again")
+
+
+def _fail(message: object) -> None:
+    """Say on one line what failed, and exit 1."""
+    click.echo(f"Error: {' '.join(str(message).split())}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Options that several commands share, so that they are spelt and behave alike everywhere."""
+
+import logging
+import os
+from pathlib import Path
+
+import click
+
+from survey_tools.surveys import SURVEYS
+
+EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_PATH = click.Path(path_type=Path)
+
+
+def _set_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger().setLevel(logging.INFO)
+
+
+def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    known = SURVEYS["sdss"].bands
+    if not value or len(set(value)) != len(value) or not set(value) <= set(known):
+        raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, such as gri")
+    return "".join(band for band in known if band in value)
+
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Say more about what is done."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="all cores",
+    help="Parallel tasks.",
+)
+seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+bands_option = click.option(
+    "--bands", default="ugriz", show_default=True, callback=_check_bands, help="Bands to take, such as gri."
+)

@@ -1,0 +1,1 @@
+"""Catalogues, cutouts and stores of the surveys that galtrans translates between."""

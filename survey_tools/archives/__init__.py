@@ -1,0 +1,1 @@
+"""One file an archive: where its images of a catalogue's objects lie."""

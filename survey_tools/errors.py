@@ -1,0 +1,38 @@
+"""The errors of galtrans. Each message is one line: the value, where it was met, and the remedy.
+
+GaltransError
+├── CatalogueError    a catalogue cannot be read or holds an impossible row
+├── ArchiveError      a file or an answer of an archive cannot be used
+├── NoCoverageError   no image of the archive covers a position
+├── StoreError        a store is missing, unfinished, of another schema, or not the one that was meant
+├── ImageError        a FITS image given by the user lacks what is needed to translate it
+└── RunError          a training run is missing, unfinished or made for other data
+"""
+
+
+class GaltransError(Exception):
+    """Something from outside that galtrans cannot work with; the message is for the user."""
+
+
+class CatalogueError(GaltransError):
+    """A catalogue cannot be read, lacks a column or holds an impossible row."""
+
+
+class ArchiveError(GaltransError):
+    """A file or an answer of an archive is missing, truncated or not what it should be."""
+
+
+class NoCoverageError(GaltransError):
+    """No image of the archive covers the position."""
+
+
+class StoreError(GaltransError):
+    """A store is missing, unfinished, of another schema version, or not the one that was meant."""
+
+
+class ImageError(GaltransError):
+    """A FITS image lacks a band, a WCS, a unit or pixels that are needed."""
+
+
+class RunError(GaltransError):
+    """A training run is missing, unfinished or was made for other data."""

@@ -1,0 +1,75 @@
+"""Surveys as rows: what galtrans needs to know of each, with the source of every figure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What galtrans needs to know of a photometric survey.
+
+    Attributes:
+        name: The word for it on the command line and in stores.
+        title: The word for it on a figure.
+        bands: Its bands, blue to red.
+        pixel_scale: Of its cutouts [arcsec/pixel].
+        zero_point: AB magnitude of one image unit, used where a file states none.
+        cutout_size: Rows, and columns, of a cutout [pixel].
+        filters: Values of the FITS keyword FILTER and the band that each stands for.
+        no_data: Pixel value by which its files mark missing data (besides NaN); None where there is none.
+        north_up: Whether cutouts are resampled onto a north-up TAN grid; else they keep the file's own pixels.
+        source: Where these figures are published.
+    """
+
+    name: str
+    title: str
+    bands: tuple[str, ...]
+    pixel_scale: float
+    zero_point: float
+    cutout_size: int
+    filters: dict[str, str]
+    no_data: float | None
+    north_up: bool
+    source: str
+
+
+SDSS = Survey(
+    name="sdss",
+    title="SDSS",
+    bands=("u", "g", "r", "i", "z"),
+    pixel_scale=0.396,
+    zero_point=22.5,
+    cutout_size=64,
+    filters={"u": "u", "g": "g", "r": "r", "i": "i", "z": "z"},
+    no_data=None,
+    north_up=True,
+    source="SDSS DR12 data model, file `frame`: calibrated to nanomaggies, sky subtracted",
+)
+CFHT = Survey(
+    name="cfht",
+    title="CFHTLS",
+    bands=("u", "g", "r", "i", "z"),
+    pixel_scale=0.186,
+    zero_point=30.0,
+    cutout_size=136,
+    filters={
+        "u.MP9301": "u",
+        "g.MP9401": "g",
+        "r.MP9601": "r",
+        "i.MP9701": "i",
+        "i.MP9702": "i",
+        "y.MP9702": "i",
+        "z.MP9801": "z",
+    },
+    no_data=0.0,
+    north_up=False,
+    source="CFHTLS T0007 documentation (Terapix): stacks rescaled to zero point 30 AB, empty pixels are exactly 0",
+)
+
+SURVEYS = {survey.name: survey for survey in (SDSS, CFHT)}
+
+
+def find_survey(name: str) -> Survey:
+    """The row of `name`; ValueError, naming the known ones, where there is none."""
+    if name not in SURVEYS:
+        raise ValueError(f"no survey is called {name!r}; known are {', '.join(SURVEYS)}")
+    return SURVEYS[name]

@@ -1,0 +1,68 @@
+"""Tangent-plane (TAN) grids of pixels: made, read and compared. Pixel axes of FITS count from 1, arrays from 0."""
+
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+
+def tan_wcs(crval, crpix, cd) -> WCS:
+    """The ICRS TAN WCS with these FITS terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.radesys = "ICRS"
+    wcs.wcs.crval = crval
+    wcs.wcs.crpix = crpix
+    wcs.wcs.cd = cd
+    wcs.wcs.set()
+    return wcs
+
+
+def north_up_wcs(ra: float, dec: float, pixel_scale: float, size: int) -> WCS:
+    """A grid of size × size pixels centred on (ra, dec) [deg], north up and east left; pixel_scale in arcsec/pixel."""
+    degrees = pixel_scale / 3600
+    centre = (size + 1) / 2
+    return tan_wcs((ra, dec), (centre, centre), [[-degrees, 0.0], [0.0, degrees]])
+
+
+def rescaled_wcs(wcs: WCS, shape: tuple[int, int], pixel_scale: float, size: int) -> WCS:
+    """A square grid with the centre and orientation of another.
+
+    The grid `wcs` of `shape` (rows, columns) keeps its sky centre, rotation and parity; the new one has size × size
+    pixels of `pixel_scale` [arcsec/pixel].
+    """
+    rows, cols = shape
+    crval = wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+    ratio = pixel_scale / scale_of(wcs)
+    centre = (size + 1) / 2
+    return tan_wcs(crval, (centre, centre), local_cd(wcs, shape) * ratio)
+
+
+def local_cd(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """The CD matrix (2, 2) [deg/pixel] that `wcs` has at the centre of a grid of `shape` (rows, columns)."""
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    pixels = np.stack([centre, centre + [1, 0], centre + [0, 1]])
+    tangent = tan_wcs(wcs.wcs_pix2world(pixels[:1], 0)[0], (1, 1), np.eye(2))
+    offsets = tangent.wcs_world2pix(wcs.wcs_pix2world(pixels, 0), 0)
+    return np.stack([offsets[1] - offsets[0], offsets[2] - offsets[0]], axis=1)
+
+
+def tan_terms(wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """crval (2,) [deg], crpix (2,) [pixel, from 1] and cd (2, 2) [deg/pixel] of a TAN WCS."""
+    return wcs.wcs.crval.copy(), wcs.wcs.crpix.copy(), wcs.pixel_scale_matrix.copy()
+
+
+def scale_of(wcs: WCS) -> float:
+    """Pixel scale [arcsec/pixel]: the geometric mean of both axes at the reference pixel."""
+    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+
+
+def read_wcs(header: fits.Header) -> WCS | None:
+    """The celestial WCS that a FITS header states; None where it states none. Repairs of old keywords are silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(header).celestial
+    return wcs if wcs.naxis == 2 and wcs.has_celestial else None

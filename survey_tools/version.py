@@ -1,0 +1,5 @@
+"""The version of galtrans that every output states."""
+
+from importlib.metadata import version
+
+VERSION = version("galtrans")

@@ -1,0 +1,1 @@
+"""Networks that translate the galaxy images of one survey into another's."""
