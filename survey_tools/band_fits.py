@@ -1,0 +1,134 @@
+"""FITS files of one object in several bands: one image HDU a band on the same sky, or a (band, row, col) cube."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+
+from survey_tools.errors import ImageError
+from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.surveys import SURVEYS
+from survey_tools.tan import read_wcs
+
+NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
+UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
+BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
+
+
+@dataclass(frozen=True)
+class BandImage:
+    """One band: image (row, col) float64 [nanomaggy/pixel] with NaN where there is no data, and its celestial WCS."""
+
+    image: np.ndarray
+    wcs: WCS
+
+
+def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits.HDUList:
+    """An HDU list with `primary` alone, then one image HDU a band.
+
+    Args:
+        images: (band, row, col) flux [nanomaggy/pixel].
+        bands: Their names, which become EXTNAME and FILTER.
+        wcs: TAN WCS of the pixels, ICRS.
+        primary: Header of the primary HDU, which has no pixels.
+    """
+    grid = wcs.to_header(relax=False)
+    cd = wcs.pixel_scale_matrix
+    for key in [key for key in grid if key.startswith(("PC", "CDELT", "MJDREF"))]:
+        del grid[key]  # said by the CD matrix, as both surveys' own files say it
+    for (i, j), value in np.ndenumerate(cd):
+        grid[f"CD{i + 1}_{j + 1}"] = (value, "[deg/pixel]")
+    hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
+    for band, image in zip(bands, images, strict=True):
+        header = grid.copy()
+        header["FILTER"] = (band, "band")
+        header["BUNIT"] = ("nanomaggy", "flux per pixel; AB magnitude 22.5 - 2.5 log10")
+        hdus.append(fits.ImageHDU(np.asarray(image, np.float32), header, name=band))
+        hdus[-1].header["EXTNAME"] = band  # a name is upper case by default
+    return hdus
+
+
+def read_bands(path: Path, bands) -> tuple[list[BandImage], fits.Header]:
+    """The images of `bands`, in that order, and the primary header.
+
+    Bands are found by EXTNAME, else by FILTER; or the file has a cube (band, row, col), whose planes are named by the
+    keyword BANDS, such as ugriz, or are as many as `bands`. BUNIT must be nanomaggy; without it, MZP_AB gives the
+    zero point of counts.
+
+    Raises:
+        ImageError: Where the file cannot be read, or lacks a band, a WCS, a unit or a plain two-dimensional image.
+    """
+    bands = tuple(bands)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                header = hdus[0].header.copy()
+                found = _find_bands(path, hdus, bands)
+                return [_band_image(path, *found[band], band) for band in bands], header
+        except (OSError, EOFError, TypeError, ValueError, AstropyUserWarning) as error:
+            raise ImageError(f"{path} cannot be read as FITS, it may be empty or truncated: {error}") from error
+
+
+def _find_bands(path: Path, hdus: fits.HDUList, bands) -> dict[str, tuple[np.ndarray, fits.Header]]:
+    """Pixels and header of each band of the file; ImageError where one is missing or there twice."""
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None]
+    cubes = [hdu for hdu in images if hdu.data.ndim == 3]
+    if cubes:
+        planes = cubes[0].header.get("BANDS", "".join(bands)).strip()
+        if len(planes) != len(cubes[0].data):
+            raise ImageError(
+                f"{path} has a cube of {len(cubes[0].data)} planes, not one for each of {planes}; "
+                "name its planes in the keyword BANDS, such as BANDS = 'ugriz'"
+            )
+        found = {band: (plane, cubes[0].header) for band, plane in zip(planes, cubes[0].data, strict=True)}
+    else:
+        found = {}
+        for hdu in images:
+            band = _band_of(hdu, bands)
+            if band in found:
+                raise ImageError(f"{path} has band {band} twice; leave one of them")
+            if band:
+                found[band] = (hdu.data, hdu.header)
+    missing = [band for band in bands if band not in found]
+    if missing:
+        there = ", ".join(sorted(found)) or "none"
+        raise ImageError(
+            f"{path} has no image of band {', '.join(missing)} (bands found: {there}); "
+            "give each image HDU its band as EXTNAME or FILTER"
+        )
+    return found
+
+
+def _band_of(hdu, bands) -> str | None:
+    """The band that an image HDU's EXTNAME or FILTER names; None for a mask, a noise map or an unknown filter."""
+    name = str(hdu.header.get("EXTNAME", "")).strip()
+    if name in bands or name.lower() in bands:
+        return name if name in bands else name.lower()
+    if name.upper() not in UNNAMED:
+        return None
+    return BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
+
+
+def _band_image(path: Path, data: np.ndarray, header: fits.Header, band: str) -> BandImage:
+    """Calibrated pixels and WCS of one band; ImageError without a unit or a WCS."""
+    if data.ndim != 2:
+        raise ImageError(f"{path}: band {band} has {data.ndim} axes; an image (row, col) is needed")
+    wcs = read_wcs(header)
+    if wcs is None:
+        raise ImageError(
+            f"{path}: band {band} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say"
+        )
+    unit = str(header.get("BUNIT", "")).strip()
+    if unit.lower() in NANOMAGGY:
+        image = np.asarray(data, dtype=float)
+    elif not unit and "MZP_AB" in header:
+        image = counts_to_nanomaggies(np.asarray(data, dtype=float), header["MZP_AB"])
+    else:
+        said = f"BUNIT = {unit!r}" if unit else "no BUNIT"
+        raise ImageError(f"{path}: band {band} has {said}; calibrate it to nanomaggies and set BUNIT = 'nanomaggy'")
+    return BandImage(image, wcs)
