@@ -25,6 +25,9 @@ def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return "".join(band for band in known if band in value)
 
 
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one."
+)
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Say more about what is done."
 )

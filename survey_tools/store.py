@@ -138,7 +138,7 @@ class Store:
 
     def manifest(self) -> Table:
         """Object, status, reason and file of every row of the catalogue."""
-        return Table.read(self.path / MANIFEST)
+        return Table.read(self.path / MANIFEST).filled("")
 
     def write(self, rows: slice, images: np.ndarray, mask: np.ndarray) -> None:
         """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel], mask alike, True = unusable."""
@@ -155,6 +155,8 @@ class Store:
         final = self.path.with_name(self.path.name.removesuffix(".part"))
         with whole_file(self.path / MANIFEST) as temporary:
             manifest.write(temporary, format="ascii.ecsv")
+        for left in self.path.rglob("*.partial"):  # by a process that was killed while Zarr wrote
+            left.unlink()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may yet change
             zarr.consolidate_metadata(self.path)
@@ -196,8 +198,9 @@ def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, siz
     if path.exists():
         raise StoreError(f"{path} exists already; choose another name or pass --overwrite")
     part = path.with_name(path.name + ".part")
-    if (part / "zarr.json").exists():
-        store = Store(part, zarr.open_group(part, mode="r+"))
+    begun = zarr.open_group(part, mode="r+") if (part / "zarr.json").exists() else None
+    if begun is not None and "schema" in begun.attrs:
+        store = Store(part, begun)
         if store.attributes != attributes:
             different = ", ".join(key for key in attributes if store.attributes.get(key) != attributes[key])
             raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start anew")
@@ -224,7 +227,10 @@ def open_store(path) -> Store:
             f"{path} has schema version {version}, and galtrans {VERSION} reads version {SCHEMA_VERSION}; "
             "make it again, or use the galtrans that made it"
         )
-    return Store(path, group)
+    try:
+        return Store(path, group)
+    except KeyError as error:
+        raise StoreError(f"{path} is damaged: it lacks {error}; delete it and make it again") from error
 
 
 def _create(part: Path, attributes: dict, catalogue: Table) -> Store:

@@ -1,0 +1,159 @@
+"""Cutouts: the pixels around a position, on the image's own grid or resampled onto another, with an exact WCS."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from astropy.wcs import WCS
+from reproject import reproject_interp
+from scipy.ndimage import distance_transform_edt, map_coordinates, maximum_filter
+
+from survey_tools.tan import local_cd
+
+SPLINE_REACH = 16  # [pixel] a cubic spline's memory fades as 0.27 per pixel: to 1e-9 over this distance
+SOURCE_MARGIN = 3  # [pixel] around a bright pixel, the wings that are no blank sky either
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One band of one object.
+
+    Attributes:
+        image: (row, col) float32, flux [nanomaggy/pixel]; NaN where there is no data.
+        saturated: (row, col) bool, True where the detector was saturated.
+        wcs: TAN WCS of these pixels.
+    """
+
+    image: np.ndarray
+    saturated: np.ndarray
+    wcs: WCS
+
+
+def resample(image, wcs: WCS, target: WCS, size: int) -> np.ndarray:
+    """The flux per pixel that `image` has on another grid, by bicubic interpolation times the ratio of pixel areas.
+
+    Interpolation keeps surface brightness, so the factor (area of a target pixel / area of a source pixel) makes it
+    keep flux. Only the part of the image around the target is read.
+
+    Args:
+        image: (row, col) flux per pixel; an array, or anything with a shape that can be sliced. NaN = no data.
+        wcs: Celestial WCS of `image`.
+        target: Celestial WCS of the new grid.
+        size: Rows, and columns, of the new grid.
+
+    Returns:
+        (size, size) float32; NaN wherever one of the four nearest source pixels is missing or outside the image.
+    """
+    corners = _pixels_in(wcs, target, size, size - 1)
+    if not _meets(corners, image.shape):
+        return np.full((size, size), np.nan, np.float32)
+    start, shape = _extent(corners, SPLINE_REACH)
+    pixels, part = _cut(image, wcs, start, shape)
+    missing = ~np.isfinite(pixels)
+    if missing.all():
+        return np.full((size, size), np.nan, np.float32)
+    if missing.any():  # the nearest data stand in, so that a gap does not ring through the spline into the stamp
+        pixels = pixels[tuple(distance_transform_edt(missing, return_distances=False, return_indices=True))]
+    flux = reproject_interp(
+        (pixels, part), target, (size, size), order="bicubic", roundtrip_coords=False, return_footprint=False
+    )
+    area = np.linalg.det(local_cd(target, (size, size))) / np.linalg.det(local_cd(part, pixels.shape))
+    if missing.any():
+        inside = _pixels_in(wcs, target, size) - start[:, None, None]
+        flux[map_coordinates(missing.astype(float), inside, order=1, mode="nearest") > 1e-9] = np.nan
+    return (flux * abs(area)).astype(np.float32)
+
+
+def resample_flags(flags, wcs: WCS, target: WCS, size: int) -> np.ndarray:
+    """Which pixels of another grid touch a flagged pixel: (size, size) bool from flags (row, col) bool; see `resample`.
+
+    A target pixel is flagged if any of the four source pixels around its centre is; outside the image none is.
+    """
+    source = _pixels_in(wcs, target, size)
+    if not _meets(source, flags.shape):
+        return np.zeros((size, size), bool)
+    start, shape = _extent(source, 1)
+    touched = np.nan_to_num(_cut(flags, wcs, start, shape)[0])
+    return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
+
+
+def window(image, wcs: WCS, ra: float, dec: float, size: int) -> tuple[np.ndarray, WCS]:
+    """The size × size pixels of an image's own grid whose centre lies within half a pixel of (ra, dec) [deg, ICRS].
+
+    Returns the pixels (size, size) float32 in the image's unit, NaN where the window leaves the image, and their WCS:
+    the image's with CRPIX shifted by whole pixels, hence exact. ValueError where `wcs` has no pixel for the position.
+    """
+    col, row = wcs.wcs_world2pix([[ra, dec]], 0)[0]
+    if not np.isfinite([row, col]).all():
+        raise ValueError(f"({ra}, {dec}) deg is not on the tangent plane of this image")
+    start = np.floor(np.array([row, col]) - (size - 1) / 2 + 0.5).astype(int)
+    return _cut(image, wcs, start, (size, size))
+
+
+def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
+    """Standard deviation of blank sky: of the pixels (row, col) where `mask` is False, sources left out; in their unit.
+
+    Sources are clipped at 3 sigma around the median, with a margin for their wings; what is left is measured by the
+    median absolute deviation, which what little light remains moves least. NaN where fewer than 20 pixels are left.
+    """
+    good = ~mask & np.isfinite(image)
+    if good.sum() < 20:
+        return float("nan")
+    source = good & (image > _brightest_noise(image[good]))
+    blank = good & ~maximum_filter(_clusters(source), 2 * SOURCE_MARGIN + 1)
+    values = image[blank if blank.sum() >= 20 else good & ~source]
+    return float(mad_std(values.astype(float)))
+
+
+def _brightest_noise(values: np.ndarray) -> float:
+    """Three standard deviations above the sky, once no value is left that lies farther from it."""
+    while True:
+        sky, limit = np.median(values), 3 * mad_std(values)
+        kept = values[abs(values - sky) <= limit]
+        if len(kept) == len(values):
+            return sky + limit
+        values = kept
+
+
+def _clusters(source: np.ndarray) -> np.ndarray:
+    """The bright pixels that have bright neighbours: galaxies and stars, and not the tail of the noise."""
+    padded = np.pad(source.astype(int), 1)
+    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return source & (neighbours >= 2)
+
+
+def _pixels_in(wcs: WCS, target: WCS, size: int, step: int = 1) -> np.ndarray:
+    """Row and column (2, n, n) in the grid `wcs` of every `step`th pixel of the grid `target`, both counted from 0."""
+    row, col = np.mgrid[:size:step, :size:step]
+    sky = target.pixel_to_world(col, row)
+    return np.stack(wcs.world_to_pixel(sky)[::-1]).astype(float)
+
+
+def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether some pixel positions `source` (2, row, col) may lie on an image of `shape`.
+
+    NaN, which a tangent plane has for the far side of the sky, does not; and near its rim positions are so far apart
+    that the box around them must not be filled.
+    """
+    last = np.array(shape)[:, None] - 1
+    ends = np.stack([source.min(axis=(1, 2)), source.max(axis=(1, 2))], axis=1)
+    return bool(np.isfinite(source).all() and (ends[:, 1:] >= 0).all() and (ends[:, :1] <= last).all())
+
+
+def _extent(source: np.ndarray, reach: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """First (row, col) and shape of the box that holds the pixel positions `source` (2, row, col) and `reach` more."""
+    start = np.floor(source.min(axis=(1, 2))).astype(int) - reach
+    return start, tuple(np.ceil(source.max(axis=(1, 2))).astype(int) + reach + 1 - start)
+
+
+def _cut(image, wcs: WCS, start: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, WCS]:
+    """`shape` pixels of an image from (row, col) `start` on, float32, NaN beyond its edges; and their WCS."""
+    pixels = np.full(shape, np.nan, np.float32)
+    low = np.clip(start, 0, image.shape)
+    high = np.clip(start + shape, 0, image.shape)
+    if (high > low).all():
+        inner = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+        pixels[inner] = image[low[0] : high[0], low[1] : high[1]]
+    part = wcs.deepcopy()
+    part.wcs.crpix -= start[::-1]
+    return pixels, part

@@ -1,0 +1,53 @@
+"""A folder that is built beside the one it will replace, by one process at a time."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from survey_tools.errors import StoreError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to build the folder `path`: itself, or, where it exists, a name beside it that takes its place at the end.
+
+    The old folder stays until the new one is whole, also when the process is killed.
+    """
+    new, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():  # killed between the two renames below
+        os.rename(old, path)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    target = new if path.exists() else path
+    yield target
+    if target == new:
+        os.rename(path, old)
+        os.rename(new, path)
+        shutil.rmtree(old)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes from building `path`; StoreError where one is at it.
+
+    The lock of a process that is killed ends with it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise StoreError(f"another galtrans is making {path}; wait for it, or choose another name") from error
+        raise
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""Small stores of drawn galaxies, whose flux and position are known."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from survey_tools.store import create
+from survey_tools.surveys import SURVEYS
+from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
+
+FLUX = 50.0  # of each galaxy in each band [nanomaggy]
+SIGMA = 1.2  # of its Gaussian [arcsec]
+NOISE = 0.01  # [nanomaggy/pixel]
+
+
+def draw(wcs, size: int, ra: float, dec: float) -> np.ndarray:
+    """A Gaussian galaxy (row, col) of FLUX nanomaggies at (ra, dec) [deg] on a grid of square pixels."""
+    col, row = wcs.wcs_world2pix([[ra, dec]], 0)[0]
+    sigma = SIGMA / (3600 * np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix))))
+    rows, cols = np.indices((size, size))
+    profile = np.exp(-((rows - row) ** 2 + (cols - col) ** 2) / (2 * sigma**2))
+    return FLUX * profile / (2 * np.pi * sigma**2)
+
+
+def grid(survey, ra: float, dec: float, rng: np.random.Generator):
+    """The survey's cutout grid around (ra, dec) [deg]: north-up, or turned and centred to half a pixel."""
+    if survey.north_up:
+        return north_up_wcs(ra, dec, survey.pixel_scale, survey.cutout_size)
+    angle, centre = rng.uniform(-0.01, 0.01), (survey.cutout_size + 1) / 2 + rng.uniform(-0.5, 0.5, 2)
+    turned = np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return tan_wcs((ra, dec), centre, turned * survey.pixel_scale / 3600)
+
+
+def make_store(path, name, ra, dec, *, drawn=None, bands="ugriz", missing=(), saturated=(), seed=0, frame=False):
+    """A finished store of survey `name`: one galaxy per (ra, dec) [deg], drawn at `drawn` (ra, dec) where given.
+
+    Rows `missing` have no image; in rows `saturated` the 2 × 2 pixels in the middle of the first band are flagged.
+    """
+    survey, count = SURVEYS[name], len(ra)
+    catalogue = Table({"object_id": [f"{name}-{row}" for row in range(count)], "ra": ra, "dec": dec})
+    catalogue["redshift"] = np.linspace(0.01, 0.3, count)
+    for value, column in enumerate(("run", "rerun", "camcol", "field") if frame else ()):
+        catalogue[column] = np.full(count, value + 1, np.int32)
+    store = create(path, survey, bands, catalogue, {"command": "test", "seed": seed})
+    rng, size = np.random.default_rng(seed), survey.cutout_size
+    images = np.full((count, len(bands), size, size), np.nan, np.float32)
+    columns = {"crval": np.full((count, 2), np.nan), "crpix": np.full((count, 2), np.nan)}
+    columns["cd"] = np.full((count, 2, 2), np.nan)
+    for row in set(range(count)) - set(missing):
+        wcs = grid(survey, ra[row], dec[row], rng)
+        galaxy = draw(wcs, size, *((ra[row], dec[row]) if drawn is None else (drawn[0][row], drawn[1][row])))
+        images[row] = galaxy + rng.normal(0, NOISE, (len(bands), size, size))
+        columns["crval"][row], columns["crpix"][row], columns["cd"][row] = tan_terms(wcs)
+    mask = np.isnan(images)
+    for row in saturated:
+        mask[row, 0, size // 2 - 1 : size // 2 + 1, size // 2 - 1 : size // 2 + 1] = True
+    for rows in store.chunks():
+        store.write(rows, images[rows], mask[rows])
+    data = np.isfinite(images)
+    columns |= {"coverage": data.mean(axis=(2, 3)), "saturated": (mask & data).sum(axis=(2, 3))}
+    columns["sky_sigma"] = np.where(data.any(axis=(2, 3)), NOISE, np.nan)
+    columns["psf_fwhm"] = np.full((count, len(bands)), 2.355 * SIGMA)
+    columns["zero_point"] = np.full((count, len(bands)), survey.zero_point)
+    columns["source"] = np.array([[f"{name}-{band}.fits" for band in bands]] * count)
+    store.write_columns(columns)
+    done = np.isin(np.arange(count), missing, invert=True)
+    manifest = Table({"object_id": catalogue["object_id"], "status": np.where(done, "done", "outside")})
+    manifest["reason"] = np.where(done, "", "no image has data at its position")
+    manifest["file"] = np.where(done, f"{name}.fits", "")
+    return store.finish(manifest)
+
+
+@pytest.fixture(name="make_store", scope="session")
+def make_store_fixture():
+    """The function above."""
+    return make_store
+
+
+@pytest.fixture(scope="session")
+def known_sky():
+    """The file `known_sky.py` beside this one: it draws small archive files."""
+    spec = importlib.util.spec_from_file_location("known_sky", Path(__file__).with_name("known_sky.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real archive files; a test that wants it is skipped where it is not."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real archive files are not here (../shared/data)")
+    return folder
