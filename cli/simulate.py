@@ -1,0 +1,89 @@
+"""`galtrans simulate`: a sky that both surveys see, as archive files or as stores."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from cli.options import bands_option, overwrite_option, seed_option, verbose_option, workers_option
+from survey_tools.errors import GaltransError
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+@click.option(
+    "--galaxies",
+    type=click.IntRange(min=1),
+    help="Write stores of this many objects a survey instead of archive files.",
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1),
+    help="With --galaxies: share of each survey's objects that the other one sees too.  [default: 0.5]",
+)
+@bands_option
+@workers_option
+@seed_option
+@overwrite_option
+@verbose_option
+def simulate(
+    out: Path, galaxies: int | None, overlap: float | None, bands: str, workers: int, seed: int, overwrite: bool
+) -> None:
+    """Make one sky and show it to both surveys: the same galaxies and stars, each survey's own seeing and noise.
+
+    Without --galaxies it is written as the archives' own files (SDSS frames, CFHTLS stacks), with a catalogue for each
+    survey, for `galtrans fetch`. With --galaxies N objects are rendered straight into stores. Either way the same
+    images without noise go to OUT/truth. The same seed gives the same sky, however many workers draw it.
+
+    \b
+    Example:
+      galtrans simulate --out sky
+      galtrans simulate --galaxies 2000 --out twins --seed 1
+    """
+    if overlap is not None and galaxies is None:
+        raise click.UsageError("--overlap goes with --galaxies; the archive files have their own")
+    try:
+        from survey_tools.twin_sky.simulate import simulate_archive, simulate_stores
+    except ModuleNotFoundError as error:
+        if error.name != "galsim":
+            raise
+        raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
+
+    settings = {"bands": bands, "seed": seed, "workers": workers, "overwrite": overwrite}
+    if galaxies is None:
+        _say(simulate_archive(out, **settings), _after_archive(out, bands))
+    else:
+        settings["overlap"] = 0.5 if overlap is None else overlap
+        _say(simulate_stores(out, galaxies, **settings), _after_stores(out))
+
+
+def _say(written: list[Path], next_commands: list[str]) -> None:
+    click.echo(f"Wrote {', '.join(str(path) for path in written)}")
+    click.echo("Next:")
+    for command in next_commands:
+        click.echo(f"  galtrans {command}")
+
+
+def _after_archive(out: Path, bands: str) -> list[str]:
+    """What to run on archive files."""
+    some = "" if bands == "ugriz" else f" --bands {bands}"
+    sdss, cfht = _quoted(out / "catalogue.ecsv"), _quoted(out / "catalogue_cfht.ecsv")
+    return [
+        f"fetch sdss --catalogue {sdss} --mirror {_quoted(out)} --out sdss.zarr{some}",
+        f"fetch cfht --catalogue {cfht} --mirror {_quoted(out / 'cfht')} --out cfht.zarr{some}",
+        "crossmatch sdss.zarr cfht.zarr --out pairs.ecsv --test-size 40",
+    ]
+
+
+def _after_stores(out: Path) -> list[str]:
+    """What to run on stores."""
+    stores = f"{_quoted(out / 'sdss.zarr')} {_quoted(out / 'cfht.zarr')}"
+    pairs = _quoted(out / "pairs.ecsv")
+    return [
+        f"crossmatch {stores} --out {pairs}",
+        f"train {stores} {pairs} --recipe two_step --run {_quoted(out / 'run')}",
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

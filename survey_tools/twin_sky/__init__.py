@@ -1,0 +1,1 @@
+"""One simulated sky, seen by both surveys, as their archives' own files or as stores; needs GalSim."""

@@ -1,0 +1,170 @@
+"""Simulated archives: one patch of sky as two SDSS fields and two CFHTLS tiles see it, with catalogues and truth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from survey_tools.surveys import CFHT, SDSS
+from survey_tools.twin_sky.draw import render
+from survey_tools.twin_sky.exposure import SdssExposure, draw_exposure, draw_night
+from survey_tools.twin_sky.frames import (
+    CAMCOL,
+    FIELDS,
+    RERUN,
+    RUN,
+    STRIP_SHAPE,
+    field_rows,
+    strip_wcs,
+    write_frames,
+    write_psfields,
+)
+from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
+from survey_tools.twin_sky.stacks import covered, tile_wcs, write_stack
+from survey_tools.twin_sky.stores import CENTRE, FAINT_DENSITY, STAR_DENSITY, catalogue_of
+from survey_tools.twin_sky.tasks import run_tasks
+
+TILE_OVERLAP = 350  # pixels that both tiles share
+CLUMP_SPACING = 100.0  # [arcsec] between clumps of galaxies
+CLUMP_RADIUS = 29.0  # [arcsec]: no galaxy is within 36", the diagonal of a cutout, of one of another clump
+CLUMP_JITTER = 3.0  # [arcsec]
+EDGE = 18.0  # [arcsec] of the tiles' outer edges that are free of catalogued galaxies: half a cutout's diagonal
+BRIGHT, FAINT, SLOPE = 14.0, 18.5, 0.4  # r magnitudes of the catalogued galaxies, and the rise of their numbers
+SHARED = 0.5  # of the galaxies, those in both catalogues; the others are in one, half and half
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is simulated: r-band magnitude-limited galaxies, bands, pixels a side of a CFHT tile, and the seed."""
+
+    galaxies: int
+    bands: str
+    tile_size: int
+    seed: int
+
+
+def make_archive(out: Path, patch: Patch, workers: int) -> None:
+    """Write both archives' files, their noise-free twins below `truth` and both catalogues into an empty folder.
+
+    See `simulate.simulate_archive` for what is in them.
+    """
+    sky, targets = draw_sky(patch)
+    for survey, name in (("sdss", "catalogue.ecsv"), ("cfht", "catalogue_cfht.ecsv")):
+        mine = targets[targets[survey]]
+        mine = mine[np.random.default_rng([patch.seed, 1, survey == "cfht"]).permutation(len(mine))]
+        catalogue = catalogue_of(survey, mine, patch.seed)
+        if survey == "sdss":
+            catalogue = with_fields(catalogue)
+        catalogue.write(out / name)
+    tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]
+    tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands for tile in (0, 1)]
+    exposures = run_tasks(_write_image, tasks, workers, "simulate the archives")
+    frames = dict(zip(patch.bands, exposures, strict=False))
+    for root in (out, out / "truth"):
+        write_psfields(
+            root,
+            {band: frames.get(band, sdss_exposure(band, patch)) for band in SDSS.bands},
+            SDSS.pixel_scale,
+            patch.seed,
+        )
+
+
+def draw_sky(patch: Patch) -> tuple[Table, Table]:
+    """Everything that shines in the patch, and of it the galaxies that the catalogues list.
+
+    The latter lie in loose clumps (`CLUMP_SPACING`, `CLUMP_RADIUS`), so that the sky can be split into regions whose
+    cutouts do not overlap. Columns `sdss` and `cfht` say which catalogues have them.
+    """
+    rng = np.random.default_rng([patch.seed, 0])
+    targets = draw_galaxies(np.sort(draw_magnitudes(patch.galaxies, BRIGHT, FAINT, SLOPE, rng)), rng)
+    east, north = clumped(targets, *_half_extent(patch.tile_size), rng)
+    _place(targets, east, north)
+    targets["number"] = np.arange(len(targets))
+    chance = rng.permutation((np.arange(len(targets)) + 0.5) / max(len(targets), 1))
+    targets["sdss"], targets["cfht"] = chance < (1 + SHARED) / 2, chance > (1 - SHARED) / 2
+    reach = np.hypot(*STRIP_SHAPE) / 2 * SDSS.pixel_scale + 30
+    area = (2 * reach) ** 2
+    galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 18.5, 23, 0.4, rng), rng)
+    around = vstack([galaxies, draw_stars(draw_magnitudes(rng.poisson(STAR_DENSITY * area), 14, 21, 0.13, rng), rng)])
+    _place(around, *rng.uniform(-reach, reach, (2, len(around))))
+    return vstack([targets, around], join_type="inner"), targets
+
+
+def clumped(targets: Table, half_width: float, half_height: float, rng: np.random.Generator) -> tuple:
+    """Offsets east and north [arcsec] of galaxies, brightest first, that fill loose clumps on a grid evenly.
+
+    A galaxy keeps clear of those already in its clump as far as their sizes ask, if twenty throws find such a place.
+    """
+    grids = [np.arange(-(half // CLUMP_SPACING), half // CLUMP_SPACING + 1) for half in (half_width, half_height)]
+    room = [half - CLUMP_RADIUS for half in (half_width, half_height)]
+    centres = np.stack([axis.ravel() for axis in np.meshgrid(*(grid * CLUMP_SPACING for grid in grids))], axis=1)
+    centres = centres[(np.abs(centres) <= np.maximum(room, 0)).all(axis=1)]
+    centres = rng.permutation(centres + rng.uniform(-CLUMP_JITTER, CLUMP_JITTER, centres.shape))
+    places = np.zeros((len(targets), 2))
+    size = np.asarray(targets["half_light_radius"])
+    for index in range(len(targets)):
+        same = np.arange(index % len(centres), index, len(centres))
+        clearances = []
+        for _ in range(20):
+            distance, angle = CLUMP_RADIUS * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+            place = centres[index % len(centres)] + distance * np.array([np.cos(angle), np.sin(angle)])
+            apart = np.hypot(*(places[same] - place).T) / (4 + 2 * (size[same] + size[index]))
+            clearances.append((apart.min(initial=np.inf), tuple(place)))
+            if clearances[-1][0] > 1:
+                break
+        places[index] = max(clearances)[1]
+    return places[:, 0], places[:, 1]
+
+
+def with_fields(catalogue: Table) -> Table:
+    """The SDSS catalogue with run, rerun, camcol and field, as SkyServer gives them: the nearest field's."""
+    rows = strip_wcs(*CENTRE, 0.0, 0.0, SDSS.pixel_scale).wcs_world2pix(catalogue["ra"], catalogue["dec"], 0)[1]
+    middles = np.array([(field_rows(k).start + field_rows(k).stop - 1) / 2 for k in range(len(FIELDS))])
+    nearest = np.abs(np.asarray(rows)[:, None] - middles).argmin(axis=1)
+    for name, value in (("run", RUN), ("rerun", RERUN), ("camcol", CAMCOL), ("field", np.array(FIELDS)[nearest])):
+        catalogue[name] = np.full(len(catalogue), value, dtype=np.int32)
+    return catalogue
+
+
+def sdss_exposure(band: str, patch: Patch) -> SdssExposure:
+    """Seeing and noise of the run in one band; its night is that of all bands."""
+    night = draw_night(np.random.default_rng([patch.seed, 10]))
+    return draw_exposure("sdss", band, night, np.random.default_rng([patch.seed, 11, SDSS.bands.index(band)]))
+
+
+def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> object:
+    """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
+    rng = np.random.default_rng([patch.seed, 12, survey == "cfht", SDSS.bands.index(band), tile])
+    if survey == "sdss":
+        exposure = sdss_exposure(band, patch)
+        wcs = strip_wcs(*CENTRE, rng.normal(0, [4, 8]), rng.normal(0, 0.05), SDSS.pixel_scale)
+        flux = render(sky, wcs, STRIP_SHAPE, exposure.psf, survey, band)
+        write_frames(out / "truth", band, flux, wcs, exposure, patch.seed)
+        write_frames(out, band, exposure.observe(flux, rng), wcs, exposure, patch.seed)
+        return exposure
+    exposure = draw_exposure("cfht", band, draw_night(rng), rng)
+    shape = (patch.tile_size, patch.tile_size)
+    offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
+    wcs = tile_wcs(CENTRE[0] + offset / np.cos(np.radians(CENTRE[1])), CENTRE[1], patch.tile_size)
+    flux = render(sky, wcs, shape, exposure.psf, survey, band)
+    seen = covered(shape, rng)
+    write_stack(out / "truth", band, np.where(seen, flux, np.nan), wcs, exposure, patch.seed)
+    write_stack(out, band, np.where(seen, exposure.observe(flux, rng), np.nan), wcs, exposure, patch.seed)
+    return exposure
+
+
+def _overlap(tile_size: int) -> int:
+    return min(TILE_OVERLAP, tile_size // 4)
+
+
+def _half_extent(tile_size: int) -> tuple[float, float]:
+    """Half the width and half the height [arcsec] of the area for catalogued galaxies."""
+    width = (2 * tile_size - _overlap(tile_size)) * CFHT.pixel_scale
+    return width / 2 - EDGE, tile_size * CFHT.pixel_scale / 2 - EDGE
+
+
+def _place(sources: Table, east, north) -> None:
+    """Give sources the positions at these offsets [arcsec] from the patch's centre."""
+    sources["dec"] = CENTRE[1] + north / 3600
+    sources["ra"] = CENTRE[0] + east / 3600 / np.cos(np.radians(sources["dec"]))

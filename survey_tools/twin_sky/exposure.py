@@ -1,0 +1,133 @@
+"""What differs from image to image: seeing, sky and noise of SDSS frames and CFHTLS stacks, and the noise itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import convolve1d
+
+from survey_tools.photometry import nanomaggies_per_count
+from survey_tools.surveys import CFHT
+
+SEEING = {  # median full width at half maximum of a star [arcsec]
+    "sdss": {"u": 1.45, "g": 1.38, "r": 1.30, "i": 1.24, "z": 1.26},
+    "cfht": {"u": 0.85, "g": 0.78, "r": 0.71, "i": 0.64, "z": 0.68},
+}
+MOFFAT_BETA = {"sdss": (3.5, 3.5, 4.5), "cfht": (2.5, 3.5, 4.5)}  # as stars of real frames and T0007 stacks have it,
+# 2.7 to 4.6, rounded to the half-integers for which the Fourier transform is elementary: ten times faster to draw
+# SDSS, camcol 3: sky [DN] and nanomaggies per DN as in real frames (runs 7264 and 3900); gain [e/DN] and dark variance
+# [DN^2] as in the data model of `frame` for runs after 1500.
+SDSS_SKY = {"u": 16.0, "g": 68.0, "r": 120.0, "i": 146.0, "z": 83.0}
+SKY_TILT = 0.3  # [DN] by which the sky differs between a frame's first and last column
+SDSS_NANOMAGGIES = {"u": 0.0118, "g": 0.0040, "r": 0.0052, "i": 0.0069, "z": 0.0350}
+SDSS_GAIN = {"u": 1.59, "g": 3.845, "r": 4.72, "i": 4.86, "z": 4.885}
+SDSS_DARK_VARIANCE = {"u": 8.7025, "g": 1.3225, "r": 1.3225, "i": 4.6225, "z": 1.0}
+# CFHTLS T0007 at zero point 30: sigma of blank sky [counts] in g, r, i as measured in real stacks (0.59, 1.32, 1.80
+# where nothing shines; 0.67, 1.43, 1.96 over all pixels), in u and z from the survey's depth and seeing; gain
+# [e/count], saturation level [counts] and total exposure [s] as in headers, u and z scaled with the sky.
+CFHT_SIGMA = {"u": 0.85, "g": 0.59, "r": 1.32, "i": 1.80, "z": 3.60}
+CFHT_GAIN = {"u": 35.0, "g": 66.6, "r": 42.2, "i": 38.9, "z": 22.0}
+CFHT_SATURATION = {"u": 5400.0, "g": 2860.0, "r": 5270.0, "i": 6275.0, "z": 9800.0}
+CFHT_EXPOSURE = {"u": 3000.8, "g": 2501.3, "r": 2000.8, "i": 4341.7, "z": 3600.9}
+# Averaging Lanczos-3 over all sub-pixel shifts gives noise with the lags 0.11, -0.08, 0.03 along rows and columns;
+# medians of it, as T0007's, have 0.093, -0.054, 0.022. This kernel turns white noise into the latter.
+RESAMPLING_KERNEL = np.array([0.0127, -0.0292, 0.0483, 1.0, 0.0483, -0.0292, 0.0127])
+
+
+@dataclass(frozen=True)
+class Psf:
+    """A Moffat point-spread function: full width at half maximum [arcsec], beta, and its shear on the sky."""
+
+    fwhm: float
+    beta: float
+    g1: float = 0.0
+    g2: float = 0.0
+
+    @property
+    def effective_width(self) -> float:
+        """SDSS's PSF_WIDTH [arcsec]: the FWHM of the Gaussian that gathers as much noise as this PSF does."""
+        radius = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
+        area = np.pi * radius**2 * (2 * self.beta - 1) / (self.beta - 1) ** 2
+        return float(np.sqrt(area / (4 * np.pi)) * 2 * np.sqrt(2 * np.log(2)))
+
+
+@dataclass(frozen=True)
+class SdssExposure:
+    """One frame: its PSF, sky [DN], calibration [nanomaggy/DN], gain [e/DN] and dark variance [DN^2]."""
+
+    psf: Psf
+    sky: float
+    nanomaggies: float
+    gain: float
+    dark_variance: float
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of blank sky [nanomaggy/pixel]: the frame's data model's, and that of rounding to DN."""
+        return float(np.sqrt(self.sky / self.gain + self.dark_variance + 1 / 12) * self.nanomaggies)
+
+    def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Noisy frame, less its sky, from noise-free `flux`, both (row, col) nanomaggy/pixel.
+
+        Photons and dark current are counted in whole DN; the sky is smooth, so that the difference is not.
+        """
+        sky = (self.sky + SKY_TILT * np.linspace(-0.5, 0.5, flux.shape[1])).astype(np.float32)
+        electrons = np.maximum(flux / self.nanomaggies + sky, 0) * self.gain
+        dark = rng.standard_normal(flux.shape, dtype=np.float32) * np.sqrt(self.dark_variance)
+        counts = np.rint(rng.poisson(electrons) / self.gain + dark)
+        return ((counts - sky) * self.nanomaggies).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CfhtExposure:
+    """One stack: its PSF, sigma of blank sky [counts], gain [e/count] and saturation level [counts]."""
+
+    psf: Psf
+    counts_sigma: float
+    gain: float
+    saturation: float
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of blank sky [nanomaggy/pixel]."""
+        return self.counts_sigma * nanomaggies_per_count(CFHT.zero_point)
+
+    def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Noisy stack from noise-free `flux`, both (row, col) nanomaggy/pixel.
+
+        Noise as correlated as resampling leaves it; its variance is the sky's plus the sources' photons'. Clipped where
+        the detector saturates.
+        """
+        unit = nanomaggies_per_count(CFHT.zero_point)
+        sigma = np.sqrt(self.counts_sigma**2 + np.maximum(flux, 0) / (unit * self.gain)) * unit
+        return np.minimum(flux + correlated_noise(flux.shape, rng) * sigma, self.saturation * unit).astype(np.float32)
+
+
+def draw_psf(survey: str, band: str, night: float, rng: np.random.Generator) -> Psf:
+    """The PSF of one image: `night`, the factor of its weather on the seeing, is shared by bands taken together."""
+    fwhm = SEEING[survey][band] * night * np.exp(rng.normal(0, 0.04))
+    g1, g2 = rng.normal(0, 0.015, 2)  # stars of real frames have axis ratios of 0.94 to 0.99
+    return Psf(float(fwhm), float(rng.choice(MOFFAT_BETA[survey])), float(g1), float(g2))
+
+
+def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator) -> SdssExposure | CfhtExposure:
+    """One image's seeing and noise, scattered around the survey's as real ones are; `night` as in `draw_psf`."""
+    psf = draw_psf(survey, band, night, rng)
+    brighter, deeper = np.exp(rng.normal(0, [0.15, 0.05]))
+    if survey == "sdss":
+        sky, unit = SDSS_SKY[band] * brighter, SDSS_NANOMAGGIES[band] * deeper
+        return SdssExposure(psf, float(sky), float(unit), SDSS_GAIN[band], SDSS_DARK_VARIANCE[band])
+    # sky and exposure time together: the four real stacks lie within 12 % of each other
+    sigma = CFHT_SIGMA[band] * np.sqrt(brighter) * deeper
+    return CfhtExposure(psf, float(sigma), float(CFHT_GAIN[band] / deeper), float(CFHT_SATURATION[band] * deeper))
+
+
+def draw_night(rng: np.random.Generator) -> float:
+    """The factor by which one night's seeing differs from the median."""
+    return float(np.exp(np.clip(rng.normal(0, 0.10), -0.25, 0.25)))
+
+
+def correlated_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise (row, col) float32 of zero mean and unit variance, correlated as in resampled stacks."""
+    kernel = RESAMPLING_KERNEL / np.sqrt((RESAMPLING_KERNEL**2).sum())
+    white = rng.standard_normal(shape, dtype=np.float32)
+    return convolve1d(convolve1d(white, kernel, axis=0, mode="wrap"), kernel, axis=1, mode="wrap")

@@ -1,0 +1,185 @@
+"""Simulated SDSS files, laid out as on the Science Archive Server: corrected frames and psField files of one run.
+
+Structure and keywords: SDSS data model, files `frame` and `psField`, and the real files of runs 7264 and 3900.
+"""
+
+import bz2
+import io
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.atomic import whole_file
+from survey_tools.tan import local_cd, tan_wcs
+from survey_tools.twin_sky.exposure import SKY_TILT, Psf, SdssExposure
+from survey_tools.version import VERSION
+
+RUN, RERUN, CAMCOL, FIELDS = 9001, 301, 3, (111, 112)  # there is no real run 9001
+ROWS, COLS = 1489, 2048  # of a frame
+SHARED_ROWS = 128  # of a field that are also the first of the next
+STRIP_SHAPE = ((ROWS - SHARED_ROWS) * (len(FIELDS) - 1) + ROWS, COLS)
+REFERENCE_PIXEL = 1025.0, 745.0  # CRPIX of every frame
+SCAN_ANGLE = 77.1  # [deg] east of north of the direction of increasing row
+PSF_SIZE = 51  # pixels a side of the images in psField
+
+
+def strip_wcs(ra: float, dec: float, shift, turn: float, pixel_scale: float) -> WCS:
+    """WCS of the continuous strip that a camera column scans: centred on (ra, dec) [deg] but for `shift` (2,) pixels.
+
+    `turn` [deg] is added to the scan angle; a band's CCD sits not quite where, nor how, the next one does.
+    """
+    angle = np.radians(SCAN_ANGLE + turn)
+    sin, cos = np.sin(angle), np.cos(angle)
+    cd = np.array([[-cos, sin], [sin, cos]]) * pixel_scale / 3600
+    return tan_wcs((ra, dec), (np.array(STRIP_SHAPE[::-1]) + 1) / 2 + shift, cd)
+
+
+def field_rows(index: int) -> slice:
+    """The rows of the strip that make field `FIELDS[index]`."""
+    start = index * (ROWS - SHARED_ROWS)
+    return slice(start, start + ROWS)
+
+
+def field_wcs(strip: WCS, index: int) -> WCS:
+    """The WCS that a field's header states: tangent at its own middle, as in real frames; the strip's to 0.01 pixel."""
+    shifted = strip.deepcopy()
+    shifted.wcs.crpix -= [0, field_rows(index).start]
+    centre = shifted.wcs_pix2world([REFERENCE_PIXEL], 1)[0]
+    return tan_wcs(centre, REFERENCE_PIXEL, local_cd(shifted, (ROWS, COLS + 1)))
+
+
+def frame_path(root: Path, band: str, field: int) -> Path:
+    """Where the archive keeps a frame."""
+    name = f"frame-{band}-{RUN:06d}-{CAMCOL}-{field:04d}.fits.bz2"
+    return root / f"sas/dr12/boss/photoObj/frames/{RERUN}/{RUN}/{CAMCOL}" / name
+
+
+def psfield_path(root: Path, field: int) -> Path:
+    """Where the archive keeps the PSFs of a field."""
+    name = f"psField-{RUN:06d}-{CAMCOL}-{field:04d}.fit"
+    return root / f"sas/dr12/boss/photo/redux/{RERUN}/{RUN}/objcs/{CAMCOL}" / name
+
+
+def write_frames(root: Path, band: str, strip: np.ndarray, wcs: WCS, exposure: SdssExposure, seed: int) -> None:
+    """Write a strip (row, col) [nanomaggy/pixel] as one frame a field: neighbours share 128 rows of the same pixels."""
+    for index, field in enumerate(FIELDS):
+        primary = fits.PrimaryHDU(cut_mantissa(strip[field_rows(index)]))
+        _describe(primary.header, band, field, field_wcs(wcs, index), exposure, seed)
+        calibration = fits.ImageHDU(np.full(COLS, exposure.nanomaggies, np.float32))
+        hdus = fits.HDUList([primary, calibration, _sky_table(exposure.sky), _astrometry_table(band, field)])
+        buffer = io.BytesIO()
+        hdus.writeto(buffer)
+        with whole_file(frame_path(root, band, field)) as temporary:
+            temporary.write_bytes(bz2.compress(buffer.getvalue()))
+
+
+def cut_mantissa(flux: np.ndarray) -> np.ndarray:
+    """Flux with 10 significant binary digits, as real frames have it so that they compress; float32, any shape."""
+    spare = 23 - 9  # of the 23 stored bits; the first digit is implied
+    bits = np.ascontiguousarray(flux, dtype=np.float32).view(np.uint32)
+    return ((bits + np.uint32(1 << (spare - 1))) & np.uint32(0xFFFFFFFF << spare & 0xFFFFFFFF)).view(np.float32)
+
+
+def write_psfields(root: Path, exposures: dict[str, SdssExposure], pixel_scale: float, seed: int) -> None:
+    """Write one psField a field: the PSF images of its bands in HDU 1 to 5, their widths and the sky in HDU 6."""
+    for field in FIELDS:
+        primary = fits.PrimaryHDU()
+        primary.header.update(RUN=RUN, CAMCOL=CAMCOL, FIELD=field, FILTERS=" ".join(exposures))
+        _mark(primary.header, seed)
+        images = [_psf_table(exposure.psf, pixel_scale) for exposure in exposures.values()]
+        with whole_file(psfield_path(root, field)) as temporary:
+            fits.HDUList([primary, *images, _width_table(field, list(exposures.values()))]).writeto(temporary)
+
+
+def _describe(header: fits.Header, band: str, field: int, wcs: WCS, exposure: SdssExposure, seed: int) -> None:
+    header["RUN"] = RUN, "Run number"
+    header["FRAME"] = field, "Frame sequence number within the run"
+    header["CAMCOL"] = CAMCOL, "column in the imaging camera"
+    header["RERUN"] = str(RERUN), "rerun"
+    header["FILTER"] = band, "filter used"
+    header["FLAVOR"] = "science", "Flavor of this run"
+    header["EXPTIME"] = "53.907456", "Exposure time (seconds)"
+    header["BUNIT"] = "nanomaggy", "1 nanomaggy = 3.631e-6 Jy"
+    header["EQUINOX"] = 2000.0
+    header["RADECSYS"] = "ICRS", "International Celestial Ref. System"
+    header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CUNIT1="deg", CUNIT2="deg")
+    header.update(CRPIX1=wcs.wcs.crpix[0], CRPIX2=wcs.wcs.crpix[1], CRVAL1=wcs.wcs.crval[0], CRVAL2=wcs.wcs.crval[1])
+    for row in (0, 1):
+        for col in (0, 1):
+            header[f"CD{row + 1}_{col + 1}"] = wcs.wcs.cd[row, col]
+    header["NMGY"] = exposure.nanomaggies, "Calibration factor [nMgy per count]"
+    header["SEEING"] = round(exposure.psf.fwhm, 4), "simulated FWHM of the PSF [arcsec]"
+    header["COMMENT"] = "Floats truncated at 10 binary digits"
+    _mark(header, seed)
+
+
+def _mark(header: fits.Header, seed: int) -> None:
+    """So that nobody takes the file for an observation."""
+    header["ORIGIN"] = "galtrans twin sky"
+    header["SIMULATD"] = True, "simulated, not observed"
+    header["SIMSEED"] = seed, "random seed of the simulation"
+    header["SIMVERS"] = VERSION, "version of galtrans"
+
+
+def _sky_table(sky: float) -> fits.BinTableHDU:
+    """The sky [DN] that was subtracted, on a coarse grid, and where in it the frame's columns and rows lie."""
+    grid = np.empty((1, 192, 256), np.float32)
+    grid[:] = sky + SKY_TILT * ((8 * np.arange(256) + 3.5) / (COLS - 1) - 0.5)
+    across = ((np.arange(COLS) + 0.5) / 8 - 0.5).astype(np.float32)[None]
+    along = ((np.arange(ROWS) + 0.5) / 8 + 0.5).astype(np.float32)[None]
+    columns = [
+        fits.Column("ALLSKY", f"{grid.size}E", dim="(256,192)", array=grid),
+        fits.Column("XINTERP", f"{COLS}E", array=across),
+        fits.Column("YINTERP", f"{ROWS}E", array=along),
+    ]
+    return fits.BinTableHDU.from_columns(columns)
+
+
+def _astrometry_table(band: str, field: int) -> fits.BinTableHDU:
+    """What names the field in the real asTrans table; its terms are left out, since the header's WCS is exact here."""
+    columns = [
+        fits.Column("RUN", "J", array=[RUN]),
+        fits.Column("RERUN", "3A", array=[str(RERUN)]),
+        fits.Column("CAMCOL", "J", array=[CAMCOL]),
+        fits.Column("FILTER", "A", array=[band]),
+        fits.Column("NAXIS", "2J", array=[[COLS, ROWS]]),
+        fits.Column("FIELD", "J", array=[field]),
+    ]
+    return fits.BinTableHDU.from_columns(columns)
+
+
+def _psf_table(psf: Psf, pixel_scale: float) -> fits.BinTableHDU:
+    """A PSF that is the same all over the field, as the one eigen-image of the real table's expansion."""
+    row, col = np.mgrid[:PSF_SIZE, :PSF_SIZE] - PSF_SIZE // 2
+    radius = psf.fwhm / pixel_scale / (2 * np.sqrt(2 ** (1 / psf.beta) - 1))
+    image = (1 + (row**2 + col**2) / radius**2) ** -psf.beta
+    coefficients = np.zeros((1, 5, 5), np.float32)
+    coefficients[0, 0, 0] = 1
+    columns = [
+        fits.Column("nrow_b", "J", array=[1]),
+        fits.Column("ncol_b", "J", array=[1]),
+        fits.Column("c", "25E", dim="(5,5)", array=coefficients),
+        fits.Column("lambda", "E", array=[1.0]),
+        fits.Column("RNROW", "J", array=[PSF_SIZE]),
+        fits.Column("RNCOL", "J", array=[PSF_SIZE]),
+        fits.Column("RROWS", f"{image.size}E", array=image.reshape(1, -1).astype(np.float32)),
+    ]
+    return fits.BinTableHDU.from_columns(columns)
+
+
+def _width_table(field: int, exposures: list[SdssExposure]) -> fits.BinTableHDU:
+    """HDU 6: one value a band of PSF width [arcsec], sky [DN], its noise [DN], gain and dark variance."""
+    values = {
+        "sky": [exposure.sky for exposure in exposures],
+        "skysig": [exposure.sigma / exposure.nanomaggies for exposure in exposures],
+        "psf_beta": [exposure.psf.beta for exposure in exposures],
+        "psf_width": [exposure.psf.effective_width for exposure in exposures],
+        "gain": [exposure.gain for exposure in exposures],
+        "dark_variance": [exposure.dark_variance for exposure in exposures],
+    }
+    columns = [fits.Column("field", "J", array=[field]), fits.Column("psp_status", "J", array=[0])]
+    columns += [fits.Column("status", f"{len(exposures)}J", array=np.zeros((1, len(exposures)), int))]
+    columns += [fits.Column(name, f"{len(row)}E", array=np.array([row])) for name, row in values.items()]
+    return fits.BinTableHDU.from_columns(columns)

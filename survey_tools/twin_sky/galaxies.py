@@ -1,0 +1,248 @@
+"""A population of galaxies and stars, drawn from published distributions, with their flux in the bands of both surveys.
+
+A population is a table, one row per source; `draw.py` turns rows into light. Distances are those of a flat
+universe with H0 = 70 km/s/Mpc and a matter density of 0.3, as in the size relations used.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import galsim
+import numpy as np
+from astropy.table import Table
+from scipy.special import gammainc, gammaincinv
+
+from survey_tools.photometry import magnitude_to_nanomaggies
+from survey_tools.surveys import SURVEYS, Survey
+from survey_tools.twin_sky.filters import synthetic_flux
+
+COMPONENTS = ("bulge", "disk", "arms")
+TEMPLATES = ("E", "Sbc", "Scd", "Im")  # Coleman, Wu & Weedman (1980, ApJS 43, 393), extended, as GalSim ships them
+REDSHIFTS = np.arange(0, 1.31, 0.01)
+HUBBLE_DISTANCE = 299792.458 / 70  # [Mpc]
+BULGE_INDICES = np.array([1.0, 1.5, 2.0, 3.0, 4.0])  # few, so that GalSim tabulates each profile once
+BULGE_CUT = 16.0  # half-light radii at which bulges end, where they are fainter than the noise of either survey
+FAINTEST_WITH_ARMS = 20.5  # [mag] beyond, arms are smaller than either survey resolves
+STAR_TEMPERATURE = (3300.0, 7500.0)  # [K] M to F dwarfs: what a high-latitude field holds
+
+
+@dataclass(frozen=True)
+class HubbleType:
+    """What galaxies of one morphological type have in common.
+
+    Attributes:
+        name: The type.
+        fraction: Of galaxies at given r magnitude.
+        bulge_fraction: Median share of the bulge in the r-band light.
+        bulge_index: Sérsic index of the bulge.
+        bulge_to_disk: Half-light radius of the bulge over the disk's scale length.
+        disk_template: Place of the disk's spectrum on `TEMPLATES`, from 0 = E to 3 = Im; in between it is a mixture.
+        arms: Share of spiral arms and knots in the disk's r-band light.
+        pitch: Of the arms [deg].
+    """
+
+    name: str
+    fraction: float
+    bulge_fraction: float
+    bulge_index: float
+    bulge_to_disk: float
+    disk_template: float
+    arms: float
+    pitch: float
+
+
+# Fractions and bulge fractions: Fukugita, Hogan & Peebles (1998, ApJ 503, 518), table 1 (after Kent 1985), the first
+# carried from B to r by the types' B - r. Bulge sizes and indices: Graham & Worley (2008, MNRAS 388, 1708). Pitch
+# angles: Kennicutt (1981, AJ 86, 1847).
+TYPES = (
+    HubbleType("E", 0.13, 1.00, 4.0, 1.00, 0.0, 0.00, 0),
+    HubbleType("S0", 0.24, 0.75, 3.0, 0.60, 0.2, 0.00, 0),
+    HubbleType("Sab", 0.28, 0.40, 3.0, 0.30, 0.8, 0.22, 12),
+    HubbleType("Sbc", 0.27, 0.24, 2.0, 0.25, 1.3, 0.32, 18),
+    HubbleType("Scd", 0.05, 0.10, 1.5, 0.22, 2.0, 0.40, 25),
+    HubbleType("Irr", 0.03, 0.00, 1.0, 0.20, 2.6, 0.40, 35),
+)
+
+
+def draw_magnitudes(count: int, bright: float, faint: float, slope: float, rng: np.random.Generator) -> np.ndarray:
+    """`count` magnitudes between two limits, their numbers per magnitude going as 10^(slope * magnitude)."""
+    low, high = 10 ** (slope * np.array([bright, faint]))
+    return np.log10(low + (high - low) * rng.random(count)) / slope
+
+
+def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
+    """Galaxies of total SDSS r magnitude `magnitude`, shape (n,), without positions: columns as below.
+
+    Type, redshift, luminosity and size hang together as in the local universe. Elongations: disks are seen from random
+    directions with an intrinsic thickness of 0.2; spheroids have axis ratios around 0.75 (Lambas et al. 1992, MNRAS
+    258, 404).
+    """
+    count = len(magnitude)
+    kind = draw_types(magnitude, rng)
+    of_type = {name: np.array([getattr(row, name) for row in TYPES])[kind] for name in TYPES[0].__dataclass_fields__}
+    redshift = draw_redshifts(magnitude, rng)
+    elliptical = of_type["name"] == "E"
+    bulge_fraction = np.clip(of_type["bulge_fraction"] + rng.normal(0, 0.1, count), 0, 1)
+    bulge_fraction = np.where(elliptical, 1.0, np.where(of_type["name"] == "Irr", 0.0, bulge_fraction))
+    half_light = draw_half_light_radii(magnitude, redshift, of_type["bulge_fraction"] > 0.5, rng)
+    ratio = of_type["bulge_to_disk"] * 10 ** rng.normal(0, 0.08, count)
+    scale_length = half_light / half_light_over_scale(bulge_fraction, of_type["bulge_index"], ratio)
+    inclined = np.sqrt((1 - 0.2**2) * rng.random(count) ** 2 + 0.2**2)
+    spheroid = np.clip(rng.normal(0.75, 0.13, count), 0.4, 1)
+    with_arms = (of_type["arms"] > 0) & (magnitude < FAINTEST_WITH_ARMS) & (inclined > 0.3)
+    arms = np.where(with_arms, of_type["arms"] * rng.uniform(0.6, 1.4, count), 0)
+    template = np.clip(of_type["disk_template"] + rng.normal(0, 0.25, count), 0, len(TEMPLATES) - 1)
+    shares = np.stack([bulge_fraction, (1 - bulge_fraction) * (1 - arms), (1 - bulge_fraction) * arms], axis=1)
+    blue = np.clip(template + 1.2, 0, len(TEMPLATES) - 1)
+    templates = np.stack([0.35 * template, template, blue], axis=1)
+    columns = {
+        "kind": of_type["name"],
+        "redshift": redshift,
+        "r": magnitude,
+        "half_light_radius": half_light,
+        "axis_ratio": np.where(bulge_fraction > 0.5, spheroid, inclined),
+        "position_angle": rng.uniform(0, 180, count),
+        "bulge_fraction": bulge_fraction,
+        "bulge_index": of_type["bulge_index"],
+        "bulge_radius": ratio * scale_length,
+        "bulge_axis_ratio": np.where(elliptical, spheroid, np.maximum(inclined, spheroid)),
+        "disk_scale": scale_length,
+        "disk_axis_ratio": inclined,
+        "pitch": of_type["pitch"] * rng.uniform(0.7, 1.3, count) * rng.choice([-1, 1], count),
+        "pattern": rng.integers(2**31, size=count),
+    }
+    flux = {survey: _component_fluxes(survey, magnitude, redshift, shares, templates) for survey in SURVEYS}
+    return Table(columns | {f"flux_{survey}": values for survey, values in flux.items()})
+
+
+def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
+    """Stars of r magnitude `magnitude`, shape (n,): black bodies, and points; columns as `draw_galaxies` has them."""
+    count = len(magnitude)
+    zero = np.zeros(count)
+    names = ["half_light_radius", "bulge_fraction", "bulge_radius", "disk_scale", "pitch", "position_angle"]
+    columns = {"kind": np.full(count, "star"), "redshift": zero, "r": magnitude} | dict.fromkeys(names, zero)
+    columns |= dict.fromkeys(("axis_ratio", "bulge_axis_ratio", "disk_axis_ratio", "bulge_index"), zero + 1)
+    columns["pattern"] = np.zeros(count, dtype=int)
+    temperatures, colours = _star_colours()
+    at = np.interp(rng.beta(1.2, 2.0, count), [0, 1], STAR_TEMPERATURE)
+    for survey in SURVEYS:
+        flux = np.zeros((count, len(COMPONENTS), len(SURVEYS[survey].bands)))
+        for index in range(flux.shape[2]):
+            flux[:, 0, index] = np.interp(at, temperatures, colours[survey][:, index])
+        columns[f"flux_{survey}"] = flux * magnitude_to_nanomaggies(magnitude)[:, None, None]
+    return Table(columns)
+
+
+def draw_types(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Places in `TYPES` for galaxies of r magnitude `magnitude` (n,).
+
+    Fainter than 18, later types take over: the excess of faint blue galaxies (Glazebrook et al. 1995, MNRAS 275, L19).
+    """
+    fading = np.linspace(-1, 1, len(TYPES)) * 0.16
+    weights = np.array([row.fraction for row in TYPES]) * 10 ** (np.maximum(magnitude - 18, 0)[:, None] * fading)
+    cumulative = np.cumsum(weights, axis=1)
+    return (rng.random(len(magnitude))[:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
+
+
+def draw_redshifts(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A redshift for each r magnitude (n,): luminosity function times volume, as a flux-limited survey meets them.
+
+    The luminosity function is Schechter's with M* = -21.21 (H0 = 70) and slope -1.05 (Blanton et al. 2003, ApJ 592,
+    819). Its fading with redshift and the K correction, of opposite sign and alike in size below z = 0.3, are left out.
+    """
+    grid, distance = _distances()
+    volume = np.gradient(distance**3, grid)
+    modulus = 5 * np.log10(distance * (1 + grid)) + 25
+    luminosity = 10 ** (-0.4 * (magnitude[:, None] - modulus + 21.21))
+    density = luminosity ** (1 - 1.05) * np.exp(-luminosity) * volume
+    cumulative = np.cumsum(density, axis=1)
+    draw = rng.random(len(magnitude)) * cumulative[:, -1]
+    return np.array([np.interp(value, row, grid) for value, row in zip(draw, cumulative, strict=True)])
+
+
+def draw_half_light_radii(magnitude, redshift, early, rng: np.random.Generator) -> np.ndarray:
+    """Half-light radii [arcsec] of galaxies, each (n,), by the size-luminosity relation of Shen et al. (2003).
+
+    Their equations 14 (where `early` is True) and 15, with the scatter of equation 16 and the constants of their table
+    1, for R50 in r (MNRAS 343, 978).
+    """
+    grid, distance = _distances()
+    away = np.interp(redshift, grid, distance)  # [Mpc]
+    absolute = magnitude - 5 * np.log10(away * (1 + redshift)) - 25
+    bright = 10 ** (-0.4 * (absolute + 20.52))
+    late_log = 0.4 * 0.21 * -absolute + (0.53 - 0.21) * np.log10(1 + bright) - 1.31
+    log_radius = np.where(early, 0.4 * 0.60 * -absolute - 4.63, late_log)
+    scatter = 0.25 + (0.48 - 0.25) / (1 + bright**2)
+    kiloparsec = 10**log_radius * np.exp(np.clip(rng.normal(0, 1, len(away)), -2, 2) * scatter)
+    return np.clip(np.degrees(kiloparsec / 1000 * (1 + redshift) / away) * 3600, 0.1, 12)
+
+
+def half_light_over_scale(bulge_fraction, bulge_index, bulge_to_disk) -> np.ndarray:
+    """Half-light radius of bulge plus exponential disk over the disk's scale length, each (n,), found by bisection."""
+    low, high = np.zeros_like(bulge_to_disk), np.maximum(4.0, 4 * bulge_to_disk)
+    steepness = gammaincinv(2 * bulge_index, 0.5)
+    for _ in range(40):
+        middle = (low + high) / 2
+        bulge = gammainc(2 * bulge_index, steepness * (middle / bulge_to_disk) ** (1 / bulge_index))
+        inside = bulge_fraction * bulge + (1 - bulge_fraction) * gammainc(2, middle)
+        low, high = np.where(inside < 0.5, middle, low), np.where(inside < 0.5, high, middle)
+    return middle
+
+
+@lru_cache(maxsize=1)
+def _distances() -> tuple[np.ndarray, np.ndarray]:
+    """Redshifts, and comoving distances [Mpc] to them."""
+    grid = np.linspace(0.002, REDSHIFTS[-1], 1000)
+    fine = np.linspace(0, grid[-1], 4000)
+    slope = HUBBLE_DISTANCE / np.sqrt(0.3 * (1 + fine) ** 3 + 0.7)
+    comoving = np.concatenate([[0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(fine))])
+    return grid, np.interp(grid, fine, comoving)
+
+
+def _component_fluxes(survey: str, magnitude, redshift, shares, templates) -> np.ndarray:
+    """Flux [nanomaggy] (n, component, band) of galaxies with `shares` of the r light and `templates` (n, component)."""
+    table = _template_fluxes()[survey]
+    at = np.clip(redshift[:, None] / REDSHIFTS[1], 0, len(REDSHIFTS) - 1.001)
+    place = np.clip(templates, 0, len(TEMPLATES) - 1.001)
+    colours = 0
+    for row in (0, 1):
+        for column in (0, 1):
+            weight = np.abs(1 - row - place % 1) * np.abs(1 - column - at % 1)
+            colours = colours + weight[..., None] * table[place.astype(int) + row, at.astype(int) + column]
+    return colours * (shares * magnitude_to_nanomaggies(magnitude)[:, None])[..., None]
+
+
+@lru_cache(maxsize=1)
+def _template_fluxes() -> dict[str, np.ndarray]:
+    """Survey: flux of each template at each redshift in each band (template, redshift, band), SDSS r being 1."""
+    spectra = [galsim.SED(f"CWW_{name}_ext.sed", "Ang", "flambda") for name in TEMPLATES]  # wavelengths in nm
+
+    def at(spectrum, redshift):
+        return lambda wave: spectrum(wave / 10 / (1 + redshift))
+
+    reference = np.array([[synthetic_flux(at(s, z), "sdss", "r") for z in REDSHIFTS] for s in spectra])[..., None]
+    return {
+        name: np.array([[_band_fluxes(at(s, z), survey) for z in REDSHIFTS] for s in spectra]) / reference
+        for name, survey in SURVEYS.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def _star_colours() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Temperatures [K], and by survey the flux of black bodies of them (temperature, band), SDSS r being 1."""
+    temperatures = np.linspace(*STAR_TEMPERATURE, 30)
+
+    def planck(temperature):  # photons per unit wavelength; h c / k = 1.4388e8 Angstrom K
+        return lambda wave: wave**-4.0 / np.expm1(1.4388e8 / (wave * temperature))
+
+    reference = np.array([synthetic_flux(planck(t), "sdss", "r") for t in temperatures])[:, None]
+    colours = {
+        name: np.array([_band_fluxes(planck(t), survey) for t in temperatures]) / reference
+        for name, survey in SURVEYS.items()
+    }
+    return temperatures, colours
+
+
+def _band_fluxes(photon_rate, survey: Survey) -> list[float]:
+    """Flux of a spectrum in each band of a survey, in units common to all."""
+    return [synthetic_flux(photon_rate, survey.name, band) for band in survey.bands]

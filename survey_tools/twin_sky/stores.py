@@ -1,0 +1,185 @@
+"""Simulated stores: objects all over the sky, each rendered for one survey or both, cut out as `fetch` does."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+from astropy.wcs import WCS
+
+from survey_tools.cutout import resample, sky_sigma
+from survey_tools.photometry import nanomaggies_per_count
+from survey_tools.store import Store, create
+from survey_tools.surveys import CFHT, SDSS, SURVEYS, Survey
+from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
+from survey_tools.twin_sky.draw import render
+from survey_tools.twin_sky.exposure import draw_exposure, draw_night
+from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
+from survey_tools.twin_sky.tasks import run_tasks
+
+CENTRE = 333.3, 1.3  # [deg] of the simulated objects: around CFHTLS field W4, far from both poles
+SPACING = 0.13  # [deg] between objects: the density of the SDSS main sample, 60 per square degree
+SURROUNDINGS = 24.0  # [arcsec] around an object within which neighbours are drawn: farther than a cutout's corner
+FAINT_DENSITY = 25000 / 3600**2  # galaxies of r < 23 per square arcsec (Yasuda et al. 2001, AJ 122, 1104, extended)
+STAR_DENSITY = 2500 / 3600**2  # stars of r < 21 per square arcsec at high latitude (Juric et al. 2008, ApJ 673, 864)
+MAIN_SAMPLE = 0.85  # share of objects with r from 14 to 17.8, the SDSS main sample; the rest goes to r = 20
+TILE_SIZE = 19354  # pixels a side of a T0007 tile
+SDSS_PATCH = 112  # pixels a side of the frame's own grid that is rendered around an object: 64 on the diagonal, and 20
+ASTROMETRIC_SCATTER = 0.1  # [arcsec] a coordinate, between the catalogues of both surveys
+SURVEY_CODE = {"sdss": 1, "cfht": 2}  # keeps the random numbers of both surveys apart
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is simulated: objects a survey, bands, the share of each survey's that both see, and the seed."""
+
+    galaxies: int
+    bands: str
+    overlap: float
+    seed: int
+
+
+def make_stores(out: Path, sample: Sample, workers: int) -> None:
+    """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in an empty folder.
+
+    See `simulate.simulate_stores` for what is in them.
+    """
+    targets, seed = draw_targets(sample), sample.seed
+    for survey in (SDSS, CFHT):
+        mine = targets[targets[survey.name]]
+        mine = mine[np.random.default_rng([seed, SURVEY_CODE[survey.name]]).permutation(len(mine))]
+        catalogue = catalogue_of(survey.name, mine, seed)
+        catalogue.write(out / {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}[survey.name])
+        settings = {"made_by": "galtrans simulate"} | asdict(sample)
+        pair = [
+            create(out / place / f"{survey.name}.zarr", survey, sample.bands, catalogue, settings | {"noise": noise})
+            for place, noise in (("", True), ("truth", False))
+        ]
+        tasks = [(*pair, mine[rows], catalogue[rows], rows, seed) for rows in pair[0].chunks()]
+        columns = run_tasks(_write_chunk, tasks, workers, f"render {survey.title}")
+        _finish(*pair, columns, catalogue)
+
+
+def draw_targets(sample: Sample) -> Table:
+    """The objects themselves with their positions, and columns `sdss` and `cfht` that say which survey has them."""
+    rng, galaxies = np.random.default_rng([sample.seed, 0]), sample.galaxies
+    both = round(sample.overlap * galaxies)
+    count = 2 * galaxies - both
+    faint = rng.random(count) > MAIN_SAMPLE
+    magnitude = np.where(faint, draw_magnitudes(count, 17.8, 20, 0.4, rng), draw_magnitudes(count, 14, 17.8, 0.35, rng))
+    targets = draw_galaxies(magnitude, rng)
+    targets["number"] = np.arange(count)
+    side = int(np.ceil(np.sqrt(count)))
+    row, col = np.divmod(rng.permutation(side * side)[:count], side)
+    jitter = rng.uniform(-0.25, 0.25, (2, count))
+    targets["dec"] = CENTRE[1] + (row - side / 2 + jitter[0]) * SPACING
+    targets["ra"] = (CENTRE[0] + (col - side / 2 + jitter[1]) * SPACING / np.cos(np.radians(targets["dec"]))) % 360
+    targets["sdss"] = targets["number"] < galaxies
+    targets["cfht"] = targets["number"] >= galaxies - both
+    return targets
+
+
+def catalogue_of(survey: str, targets: Table, seed: int) -> Table:
+    """One survey's catalogue of `targets`: its own identifiers and positions, redshifts, and truth columns."""
+    ra, dec = np.asarray(targets["ra"], dtype=float), np.asarray(targets["dec"], dtype=float)
+    if survey == "cfht":
+        rng = [np.random.default_rng([seed, 3, number]) for number in targets["number"]]
+        scatter = np.array([each.normal(0, ASTROMETRIC_SCATTER / 3600, 2) for each in rng]).reshape(-1, 2)
+        ra, dec = (ra + scatter[:, 0] / np.cos(np.radians(dec))) % 360, dec + scatter[:, 1]
+    table = Table({"object_id": [f"twin-{survey}-{number:06d}" for number in targets["number"]], "ra": ra, "dec": dec})
+    for name in ("redshift", "kind", "r", "half_light_radius", "axis_ratio", "position_angle", "bulge_fraction"):
+        table[f"true_{name}" if name != "redshift" else name] = targets[name]
+    for band, flux in zip(SURVEYS[survey].bands, np.asarray(targets[f"flux_{survey}"]).sum(axis=1).T, strict=True):
+        table[f"true_flux_{band}"] = flux
+    for name, unit in {"ra": "deg", "dec": "deg", "true_half_light_radius": "arcsec", "true_r": "mag"}.items():
+        table[name].unit = unit
+    table.meta = {"survey": survey, "origin": "galtrans twin sky", "seed": seed}
+    return table
+
+
+def surroundings(target: Table, rng: np.random.Generator) -> Table:
+    """A target (one row) with the faint galaxies and stars that happen to lie around it on the sky."""
+    area = np.pi * SURROUNDINGS**2
+    galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 17, 23, 0.4, rng), rng)
+    stars = draw_stars(draw_magnitudes(rng.poisson(STAR_DENSITY * area), 15, 21, 0.13, rng), rng)
+    around = vstack([galaxies, stars])
+    distance, angle = SURROUNDINGS / 3600 * np.sqrt(rng.random(len(around))), rng.uniform(0, 2 * np.pi, len(around))
+    around["dec"] = target["dec"][0] + distance * np.sin(angle)
+    around["ra"] = target["ra"][0] + distance * np.cos(angle) / np.cos(np.radians(target["dec"][0]))
+    return vstack([target, around], join_type="inner")
+
+
+def _write_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice, seed: int) -> dict:
+    """Render and write one chunk of a store and of its noise-free twin; returns the measured columns of both."""
+    survey = seen.survey["name"]
+    shape = (len(targets), len(seen.bands), seen.size, seen.size)
+    images, truths, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, bool)
+    measured: dict[str, list] = {name: [] for name in ("crval", "crpix", "cd", "saturated", "sky_sigma", "psf_fwhm")}
+    view = {"sdss": _view_sdss, "cfht": _view_cfht}[survey]
+    for index, number in enumerate(targets["number"]):
+        scene = surroundings(targets[index : index + 1], np.random.default_rng([seed, 4, number]))
+        position = float(catalogue["ra"][index]), float(catalogue["dec"][index])
+        rng = np.random.default_rng([seed, 4 + SURVEY_CODE[survey], number])
+        exposures, wcs = view(scene, position, seen.bands, rng, truths[index], images[index], mask[index])
+        for name, value in zip(("crval", "crpix", "cd"), tan_terms(wcs), strict=True):
+            measured[name].append(value)
+        measured["saturated"].append(mask[index].sum(axis=(1, 2)))
+        measured["sky_sigma"].append([sky_sigma(*each) for each in zip(images[index], mask[index], strict=True)])
+        psf = [exposure.psf for exposure in exposures]
+        measured["psf_fwhm"].append([p.effective_width if survey == "sdss" else p.fwhm for p in psf])
+    seen.write(rows, images, mask)
+    truth.write(rows, truths, mask)
+    return {name: np.array(values) for name, values in measured.items()}
+
+
+def _view_sdss(scene: Table, position, bands, rng, truths, images, mask) -> tuple[list, WCS]:
+    """Fill (band, row, col) views of a scene as frames show it, resampled north up; returns exposures and WCS."""
+    target = north_up_wcs(*position, SDSS.pixel_scale, SDSS.cutout_size)
+    turn, night, exposures = rng.uniform(0, 2 * np.pi), draw_night(rng), []
+    sin, cos = np.sin(turn), np.cos(turn)
+    cd = np.array([[-cos, sin], [sin, cos]]) * SDSS.pixel_scale / 3600
+    shape = (SDSS_PATCH, SDSS_PATCH)
+    for index, (band, own) in enumerate(_streams(SDSS, bands, rng)):
+        native = tan_wcs(position, (SDSS_PATCH + 1) / 2 + own.uniform(-0.5, 0.5, 2), cd)
+        exposure = draw_exposure("sdss", band, night, own)
+        flux = render(scene, native, shape, exposure.psf, "sdss", band)
+        truths[index] = resample(flux, native, target, SDSS.cutout_size)
+        images[index] = resample(exposure.observe(flux, own), native, target, SDSS.cutout_size)
+        exposures.append(exposure)
+    return exposures, target
+
+
+def _view_cfht(scene: Table, position, bands, rng, truths, images, mask) -> tuple[list, WCS]:
+    """Fill (band, row, col) views of a scene as a stack shows it, on its own pixels; returns exposures and WCS."""
+    size, degrees = CFHT.cutout_size, CFHT.pixel_scale / 3600
+    tile = np.array(position) + rng.uniform(-0.45, 0.45, 2)
+    cd, middle = [[-degrees, 0], [0, degrees]], np.full(2, (TILE_SIZE + 1) / 2)
+    pixel = tan_wcs(tile, middle, cd).wcs_world2pix([position], 0)[0]
+    wcs = tan_wcs(tile, middle - np.floor(pixel - (size - 1) / 2 + 0.5), cd)
+    exposures, unit = [], nanomaggies_per_count(CFHT.zero_point)
+    for index, (band, own) in enumerate(_streams(CFHT, bands, rng)):
+        exposure = draw_exposure("cfht", band, draw_night(own), own)  # the bands of a tile are taken on other nights
+        truths[index] = render(scene, wcs, (size, size), exposure.psf, "cfht", band)
+        images[index] = exposure.observe(truths[index], own)
+        mask[index] = images[index] >= np.float32(exposure.saturation * unit)
+        exposures.append(exposure)
+    return exposures, wcs
+
+
+def _streams(survey: Survey, bands, rng: np.random.Generator) -> list[tuple[str, np.random.Generator]]:
+    """Each band with random numbers of its own, so that the choice of bands changes nothing in a band."""
+    return [(band, own) for band, own in zip(survey.bands, rng.spawn(len(survey.bands)), strict=True) if band in bands]
+
+
+def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table) -> None:
+    """Write the measured columns and the manifest of a store and its noise-free twin, and give both their names."""
+    shape = (len(catalogue), len(seen.bands))
+    columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    columns["coverage"] = np.ones(shape)
+    columns["zero_point"] = np.full(shape, seen.survey["zero_point"])
+    columns["source"] = np.full(shape, "galtrans twin sky")
+    words = {"status": "done", "reason": "", "file": "galtrans twin sky"}
+    manifest = Table({"object_id": catalogue["object_id"]} | {name: np.full(shape[0], w) for name, w in words.items()})
+    for store, changed in ((seen, {}), (truth, {"sky_sigma": np.zeros_like(columns["sky_sigma"])})):
+        store.write_columns(columns | changed)
+        store.finish(manifest)

@@ -1,0 +1,61 @@
+"""Independent tasks of a simulation, shared out over processes. What a task makes depends on its arguments alone."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from tqdm import tqdm
+
+from survey_tools.errors import GaltransError
+
+
+def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, description: str) -> list:
+    """The results of `function(*arguments)` for each tuple of arguments, in their order, with a progress bar.
+
+    Processes serve here because GalSim's many small steps hold Python's lock. With one worker nothing leaves this
+    process. The first exception of a task, or Ctrl-C, ends the rest and is raised here.
+
+    Raises:
+        GaltransError: If a process dies.
+    """
+    results: list = [None] * len(arguments)
+    with tqdm(total=len(arguments), desc=description, unit="task", disable=None) as progress:
+        if workers == 1 or len(arguments) < 2:
+            for index, each in enumerate(arguments):
+                results[index] = function(*each)
+                progress.update()
+            return results
+        before = set(multiprocessing.active_children())
+        # spawned, not forked: a fork of a process with threads may never return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(arguments)), mp_context=context, initializer=_begin) as pool:
+            places = {pool.submit(function, *each): index for index, each in enumerate(arguments)}
+            try:
+                for done in as_completed(places):
+                    results[places[done]] = done.result()
+                    progress.update()
+            except BrokenProcessPool as error:
+                raise GaltransError(
+                    "a worker process died, of too little memory perhaps; use fewer --workers"
+                ) from error
+            except BaseException:
+                for process in set(multiprocessing.active_children()) - before:
+                    process.terminate()
+                pool.shutdown(cancel_futures=True)
+                raise
+    return results
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the process that started this one, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,74 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("galsim")
+
+from cli.simulate import simulate
+from survey_tools.errors import GaltransError
+from survey_tools.store import open_store
+
+MAIN = "import sys; from cli.main import main; sys.argv = ['galtrans', *sys.argv[1:]]; main()"
+
+
+def run(*arguments):
+    return CliRunner().invoke(simulate, [str(each) for each in arguments])
+
+
+def test_stores_are_written_and_what_comes_next_is_said(tmp_path):
+    result = run("--galaxies", 2, "--bands", "gr", "--workers", 1, "--overlap", 1, "--out", tmp_path / "my sky")
+    assert result.exit_code == 0, result.output
+    assert len(open_store(tmp_path / "my sky" / "truth" / "cfht.zarr")) == 2
+    assert "sdss.zarr" in result.output.splitlines()[0]
+    assert f"  galtrans crossmatch '{tmp_path}/my sky/sdss.zarr' '{tmp_path}/my sky/cfht.zarr'" in result.output
+
+
+def test_archive_files_are_the_default(tmp_path, monkeypatch):
+    calls = []
+    module = importlib.import_module("survey_tools.twin_sky.simulate")
+    monkeypatch.setattr(module, "simulate_archive", lambda out, **settings: calls.append((out, settings)) or [out])
+    result = run("--out", tmp_path, "--seed", 7, "--workers", 3, "--bands", "ri", "--overwrite")
+    assert calls == [(tmp_path, {"bands": "ri", "seed": 7, "workers": 3, "overwrite": True})]
+    assert f"galtrans fetch sdss --catalogue {tmp_path}/catalogue.ecsv --mirror {tmp_path} --out" in result.output
+    assert "cfht.zarr --bands ri" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--galaxies", 2),
+        ("--galaxies", 0, "--out", "x"),
+        ("--overlap", 0.5, "--out", "x"),
+        ("--out", "x", "--bands", "q"),
+        ("--galaxies", 1, "--overlap", 1.5, "--out", "x"),
+    ],
+)
+def test_wrong_usage_ends_with_two(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_an_existing_simulation_is_an_error_of_one_line(tmp_path):
+    (tmp_path / "sas").mkdir()
+    command = [sys.executable, "-c", MAIN, "simulate", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {tmp_path}/sas exists already; choose another folder or pass --overwrite\n"
+
+
+def test_without_galsim_it_says_what_to_install(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("survey_tools.twin_sky")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "galsim", None)
+    result = run("--out", tmp_path / "sky")
+    assert isinstance(result.exception, GaltransError)
+    assert 'pip install "galtrans[sim]"' in str(result.exception)
+    assert not (tmp_path / "sky").exists()
+
+
+def test_help_ends_with_an_example():
+    text = run("--help").output
+    assert "Example:" in text
+    assert "galtrans simulate --out sky" in text

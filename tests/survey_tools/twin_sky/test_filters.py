@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from survey_tools.surveys import SURVEYS
+from survey_tools.twin_sky.filters import synthetic_flux, throughput
+
+BANDS = [(survey, band) for survey in SURVEYS for band in SURVEYS[survey].bands]
+PUBLISHED = {  # mean wavelengths [Angstrom]: Doi et al. (2010), table 6; CFHT's MegaPrime pages (z: the CCD cuts it)
+    "sdss": {"u": 3557, "g": 4702, "r": 6176, "i": 7490, "z": 8946},
+    "cfht": {"u": 3740, "g": 4870, "r": 6250, "i": 7700, "z": 9000},
+}
+
+
+@pytest.mark.parametrize(("survey", "band"), BANDS)
+def test_bands_lie_where_they_are_published(survey, band):
+    wave, response = throughput(survey, band)
+    assert response[0] == response[-1] == 0
+    assert response.max() == 1
+    assert_allclose((wave * response).sum() / response.sum(), PUBLISHED[survey][band], rtol=0.025)
+
+
+@pytest.mark.parametrize(("survey", "band"), BANDS)
+def test_a_flux_that_is_constant_per_unit_frequency_has_no_colour(survey, band):
+    assert_allclose(synthetic_flux(lambda wave: 7.0 / wave, survey, band), 7.0, rtol=1e-12)
+
+
+def test_a_red_spectrum_is_brighter_in_redder_bands():
+    fluxes = [synthetic_flux(lambda wave: wave**2, "sdss", band) for band in "ugriz"]
+    assert (np.diff(fluxes) > 0).all()
