@@ -1,7 +1,8 @@
-"""A folder that is built beside the one it will replace, by one process at a time."""
+"""A store that is built beside the one it will replace, by one process at a time."""
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,16 +11,21 @@ from pathlib import Path
 
 from survey_tools.errors import StoreError
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to build the folder `path`: itself, or, where it exists, a name beside it that takes its place at the end.
+    """Where to build the store `path`: itself, or, where it exists, a name beside it that takes its place at the end.
 
-    The old folder stays until the new one is whole, also when the process is killed.
+    The old store stays until the new one is whole, also when the process is killed. StoreError where something else
+    than a store is there.
     """
     new, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():  # killed between the two renames below
         os.rename(old, path)
+    if path.exists() and not (path / "zarr.json").is_file():
+        raise StoreError(f"{path} is not a store, so it is not replaced; choose another name")
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     target = new if path.exists() else path
@@ -42,10 +48,10 @@ def alone(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            os.close(descriptor)
             raise StoreError(f"another galtrans is making {path}; wait for it, or choose another name") from error
-        raise
+        log.info("%s: this file system has no locks, so do not run two of them at once", path)
     try:
         yield
     finally:

@@ -1,0 +1,225 @@
+"""Survey images in FITS files, plain, tile-compressed, or under bzip2 or gzip: told by their headers, read in parts."""
+
+import bz2
+import gzip
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, WcsError
+
+from survey_tools.archives.http import NotThereError
+from survey_tools.archives.mirror import Mirror
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import Survey
+from survey_tools.tan import read_wcs
+from survey_tools.tasks import run
+
+SUFFIXES = (".fits", ".fit", ".fits.fz", ".fits.bz2", ".fits.gz", ".fit.gz")
+DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file: how to read it
+BLOCK = 2880  # [byte] of a FITS file
+END_CARD = re.compile(rb"^(?:.{80})*END {77}", re.DOTALL)
+WCS_KEYWORDS = re.compile(
+    r"WCSAXES|NAXIS[12]?|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|(LON|LAT)POLE|RADESYS|EQUINOX"
+    r"|[AB]P?_(ORDER|\d+_\d+)"
+)
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, zlib.error, struct.error)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What the header of a survey's image says.
+
+    Attributes:
+        name: Of the file, relative to the mirror.
+        band: By its FILTER.
+        shape: (rows, columns) of its pixels.
+        wcs: Celestial WCS of its pixels.
+    """
+
+    name: str
+    band: str
+    shape: tuple[int, int]
+    wcs: WCS
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that should be an image and cannot be used; `band` is "" where not even that is known."""
+
+    name: str
+    band: str
+    reason: str
+
+
+class Pixels:
+    """The pixels of an open image, read part by part: `pixels[first:last, first:last]`; ArchiveError where damaged."""
+
+    def __init__(self, name: str, shape: tuple[int, int], section) -> None:
+        self._name, self._section, self.shape = name, section, shape
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        try:
+            return np.asarray(self._section[part], np.float32)
+        except Exception as error:  # what the decoders of tiles raise has no common name
+            raise _damaged(self._name, error) from error
+
+
+def is_image_of(survey: Survey, header: fits.Header) -> bool:
+    """Whether a header is that of an image of this survey, in one of its bands."""
+    return "FILTER" in header and str(header["FILTER"]).strip() in survey.filters
+
+
+def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadable | None:
+    """What a file is, from its headers alone; None where it is not there, no image, or none of this survey."""
+    try:
+        with mirror.beginning(name) as file, _decompressed(file) as stream:
+            header = _image_header(stream, name)[1]
+    except NotThereError:
+        return None
+    except ConnectionError:  # says nothing of the file
+        raise
+    except ArchiveError as error:
+        return Unreadable(name, "", str(error))
+    except UNREADABLE as error:
+        return Unreadable(name, "", str(_damaged(name, error)))
+    if header is None or not is_image_of(survey, header):
+        return None
+    try:
+        return _image_file(survey, header, name)
+    except ArchiveError as error:
+        return Unreadable(name, survey.filters[str(header["FILTER"]).strip()], str(error))
+
+
+def scan(mirror: Mirror, survey: Survey, workers: int) -> tuple[list[ImageFile], list[Unreadable]]:
+    """All images of a survey in a mirror, told by their headers, sorted by name; and the files that cannot be used."""
+    look = partial(describe, survey, mirror)
+    found = run(look, mirror.names(SUFFIXES), workers, desc="look", unit="file")
+    images = [file for file in found if isinstance(file, ImageFile)]
+    return images, [file for file in found if isinstance(file, Unreadable)]
+
+
+@contextmanager
+def open_image(survey: Survey, mirror: Mirror, name: str) -> Iterator[tuple[ImageFile, fits.Header, Pixels]]:
+    """The image of a file, its header and its pixels; the file is opened, and decompressed if it must be, once.
+
+    Of a plain or tile-compressed file only the parts asked for are read, for a stack has 1.5 GB.
+
+    Raises:
+        ArchiveError: Where the file is not in the mirror, empty, truncated or damaged, no image of this
+            survey, or has no celestial WCS.
+    """
+    with mirror.file(name) as path, _at_hand(path, name) as stream:
+        try:
+            index, header, end = _image_header(stream, name)
+            size = stream.seek(0, io.SEEK_END)
+        except UNREADABLE as error:
+            raise _damaged(name, error) from error
+        if header is None:
+            raise ArchiveError(f"{name} holds no image")
+        if not is_image_of(survey, header):
+            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, none of {survey.title}'s")
+        if size < end:
+            raise ArchiveError(f"{name} is truncated: {size} of {end} bytes are there; fetch it anew")
+        image = _image_file(survey, header, name)
+        stream.seek(0)
+        with fits.open(stream, memmap=isinstance(stream, io.BufferedReader)) as hdus:
+            # a section is read row by row, which an array mapped from disk, or in memory, need not be
+            as_is = header["BITPIX"] < 0 and (header.get("BSCALE", 1), header.get("BZERO", 0)) == (1, 0)
+            yield image, header, Pixels(name, image.shape, hdus[index].data if as_is else hdus[index].section)
+
+
+def header_number(name: str, header: fits.Header, keyword: str, default: float) -> float:
+    """The number that a header states; ArchiveError where it states something else."""
+    value = header.get(keyword, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArchiveError(f"{name} has {keyword} = {value!r}, which is no number; mend its header")
+    return float(value)
+
+
+def _decompressed(file: BinaryIO) -> BinaryIO:
+    """An open file as it is read: what compresses it is told by its first bytes."""
+    start = file.read(4)
+    file.seek(0)
+    return next((opener(file) for magic, opener in DECOMPRESSORS if start.startswith(magic)), file)
+
+
+def _at_hand(path: Path, name: str) -> BinaryIO:
+    """A file for reading here and there: as it is, or decompressed in memory; ArchiveError where it is damaged."""
+    try:
+        file = path.open("rb")
+        stream = _decompressed(file)
+        if stream is file:
+            return file
+        with file, stream:
+            return io.BytesIO(stream.read())
+    except UNREADABLE as error:
+        raise _damaged(name, error) from error
+
+
+def _image_header(stream: BinaryIO, name: str) -> tuple[int, fits.Header | None, int]:
+    """Index and header of the first HDU that is an image, and the byte where its data end; None where none is.
+
+    An image is in the primary HDU or, if that holds no data, in the next: tile-compressed ones are. Headers are read
+    by hand: `fits.open` would decompress a whole file for them, and only warn of a truncated one.
+    """
+    end = 0
+    for index in range(2):
+        header, length = _read_header(stream, name, first=index == 0)
+        axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
+        count = int(np.prod(axes)) if axes else 0
+        size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+        end += length
+        if len(axes) == 2 and (str(header.get("XTENSION", "IMAGE")).strip() == "IMAGE" or header.get("ZIMAGE", False)):
+            return index, header, end + size
+        if size > 0 or length == 0:
+            break
+    return 0, None, 0
+
+
+def _read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
+    """The header that begins here and its length [byte]; 0 where the file has ended, which the first may not."""
+    text = b""
+    while not END_CARD.search(text):
+        block = stream.read(BLOCK)
+        if not text and not block and not first:
+            return fits.Header(), 0
+        if not text and first and not block.startswith(b"SIMPLE  ="):
+            raise ArchiveError(f"{name} is not FITS: it starts with {block[:9]!r}" if block else f"{name} is empty")
+        if len(block) < BLOCK:
+            raise ArchiveError(f"{name} is truncated: its header has no end; fetch it anew")
+        text += block
+    return fits.Header.fromstring(text), len(text)
+
+
+def _image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
+    """Parse the header of an image; ArchiveError where it states no celestial WCS."""
+    prefix = "Z" if header.get("ZIMAGE", False) else ""
+    terms = fits.Header([card for card in header.cards if WCS_KEYWORDS.fullmatch(card.keyword)])
+    if "RADESYS" not in terms and "RADECSYS" in header:  # as it was spelt before the WCS standard of 2002
+        terms["RADESYS"] = header["RADECSYS"]
+    try:
+        wcs = read_wcs(terms)
+        if wcs is not None:
+            wcs.wcs.set()
+    except (WcsError, ValueError) as error:
+        raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
+    if wcs is None:
+        raise ArchiveError(f"{name} has no celestial WCS")
+    shape = (int(header[f"{prefix}NAXIS2"]), int(header[f"{prefix}NAXIS1"]))
+    return ImageFile(name, survey.filters[str(header["FILTER"]).strip()], shape, wcs)
+
+
+def _damaged(name: str, error: BaseException) -> ArchiveError:
+    """The error that says what is wrong with a file."""
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ArchiveError(f"{name} cannot be read: {what}; fetch it anew")

@@ -1,0 +1,97 @@
+"""Which files of an archive hold which objects of a catalogue, and what a file gives for them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from survey_tools.archives.fits_files import ImageFile, Unreadable
+from survey_tools.cutout import Cutout
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import Survey
+from survey_tools.tan import scale_of
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file and the objects to cut from it.
+
+    Attributes:
+        name: Of the file, relative to the mirror.
+        band: Of its image.
+        rows: (n,) of the catalogue, ascending.
+        frame: The SDSS frame that the file must hold; None where it was found by its header.
+    """
+
+    name: str
+    band: str
+    rows: np.ndarray = field(compare=False)
+    frame: tuple | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files to open, in the order in which they are combined, and those that cannot be used."""
+
+    sources: list[Source]
+    unreadable: list[Unreadable]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What one file gives: a cutout for each of a source's rows; its zero point [AB mag] and PSF FWHM [arcsec]."""
+
+    cutouts: list[Cutout]
+    zero_point: float
+    psf_fwhm: float
+
+
+def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list, unreadable: list[Unreadable]) -> None:
+    """ArchiveError where a mirror has no image of the survey, or none of a band, among those `found` by their headers.
+
+    A band of which a file is there but unreadable passes: the objects concerned will say so.
+    """
+    there = {image.band for image in found} | {file.band for file in unreadable}
+    absent = [band for band in bands if band not in there] if "" not in there else []
+    present = "".join(band for band in survey.bands if band in there)
+    if not found:
+        why = f"; {len(unreadable)} files cannot be read, first: {unreadable[0].reason}" if unreadable else ""
+        raise ArchiveError(
+            f"no {survey.title} image is in {root}: none of its FITS files has one of the survey's FILTERs{why}"
+        )
+    if absent:
+        raise ArchiveError(f"no {survey.title} image of band {', '.join(absent)} is in {root}; pass --bands {present}")
+
+
+class Sky:
+    """Positions of a catalogue, ready to be looked up by image: ra, dec (object,) [deg]."""
+
+    def __init__(self, ra: np.ndarray, dec: np.ndarray) -> None:
+        self._ra, self._dec = np.asarray(ra, float), np.asarray(dec, float)
+        self._tree = cKDTree(_unit_vectors(self._ra, self._dec))
+
+    def on(self, image: ImageFile, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n,) whose position is on an image or within `margin` [arcsec] of it, ascending, and how far inside.
+
+        The second array (n,) [pixel] is the distance from the nearest edge, negative outside.
+        """
+        rows, cols = image.shape
+        scale = scale_of(image.wcs)
+        centre = image.wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+        radius = np.radians((np.hypot(rows, cols) / 2 * scale + margin) * 1.01 / 3600)  # 1.01: projection, rounding
+        near = self._tree.query_ball_point(
+            _unit_vectors(*centre), 2 * np.sin(min(radius, np.pi) / 2), return_sorted=True
+        )
+        near = np.array(near, dtype=np.intp)
+        if len(near) == 0:
+            return near, np.zeros(0)
+        col, row = image.wcs.wcs_world2pix(np.stack([self._ra[near], self._dec[near]], axis=1), 0).T + 0.5
+        inside = np.min([col, cols - col, row, rows - row], axis=0)
+        keep = inside >= -margin / scale
+        return near[keep], inside[keep]
+
+
+def _unit_vectors(ra, dec) -> np.ndarray:
+    """Points (…, 3) on the unit sphere at ra, dec [deg]."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)

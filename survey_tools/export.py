@@ -1,0 +1,98 @@
+"""Rows of a store as FITS files: one image HDU a band and one for its mask, on the same WCS."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from tqdm import tqdm
+
+from survey_tools.atomic import whole_file
+from survey_tools.band_fits import band_hdus
+from survey_tools.errors import StoreError
+from survey_tools.store import Store
+from survey_tools.version import VERSION
+
+NAME_LENGTH = 80  # characters of an object_id that go into a file name
+PER_BAND = {  # column of a store: keyword, comment
+    "sky_sigma": ("SKYSIGMA", "[nanomaggy] standard deviation of empty sky"),
+    "psf_fwhm": ("PSFFWHM", "[arcsec] FWHM of the point-spread function"),
+    "zero_point": ("SRCZP", "[mag] AB magnitude of a unit of the source file"),
+    "saturated": ("NSATUR", "[pix] number of saturated pixels"),
+    "coverage": ("COVERAGE", "fraction of the pixels that have data"),
+    "source": ("SOURCE", "file that the pixels come from"),
+}
+
+
+def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
+    """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`; returns their paths.
+
+    The pixels are the store's, in nanomaggies with NaN where there is no data; an extension MASK_r beside band r is 1
+    where they are saturated or missing. Rows without an image, which the manifest explains, are left out.
+
+    Raises:
+        StoreError: Where one of the files is there already, before any is written, unless `overwrite`.
+        OSError: Where the disk is full; each file is whole or not there.
+    """
+    table = store.table()
+    imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
+    paths = {row: Path(folder) / file_name(row, str(table["object_id"][row])) for row in imaged}
+    there = [path for path in paths.values() if path.exists()]
+    if there and not overwrite:
+        raise StoreError(f"{there[0]} exists already; choose another folder or pass --overwrite")
+    for row, path in tqdm(paths.items(), desc="export", unit="file", disable=None):
+        hdus = _hdus(store, row, table[row])
+        with whole_file(path) as temporary:
+            hdus.writeto(temporary, checksum=True)
+    return list(paths.values())
+
+
+def file_name(row: int, object_id: str) -> str:
+    """Name of the file of a row: an identifier never leads out of the folder, and the row makes it unique."""
+    plain = re.sub(r"[^A-Za-z0-9+-]+", "_", object_id).strip("_")[:NAME_LENGTH]
+    return f"{row:06d}_{plain or 'object'}.fits"
+
+
+def _hdus(store: Store, row: int, columns) -> fits.HDUList:
+    """The file of one row; `columns` is its row of the store's table."""
+    wcs, mask = store.wcs(row), store.mask[row]
+    hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns))
+    for b, band in enumerate(store.bands):
+        for name, card in PER_BAND.items():
+            value = getattr(columns[name], "value", columns[name])[b]
+            if not (isinstance(value, np.floating) and np.isnan(value)):  # FITS has no NaN in its headers
+                hdus[band].header[card[0]] = (_ascii(value) if isinstance(value, str) else value.item(), card[1])
+        hdus.append(_mask_hdu(mask[b], band, wcs))
+    return hdus
+
+
+def _primary(store: Store, row: int, columns) -> fits.Header:
+    """What the file is of, and where it comes from."""
+    header = fits.Header()
+    header["OBJECT"] = (_ascii(str(columns["object_id"])), "identifier in the catalogue")
+    header["RA"] = (float(columns["ra"].value), "[deg] right ascension, ICRS")
+    header["DEC"] = (float(columns["dec"].value), "[deg] declination, ICRS")
+    if np.isfinite(columns["redshift"]):
+        header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
+    header["SURVEY"] = (store.survey["title"], "survey that the images are from")
+    header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
+    header["STORE"] = (_ascii(store.path.name), "store that the images are from")
+    header["ROW"] = (row, "row of the store, from 0")
+    header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
+    header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"
+    return header
+
+
+def _mask_hdu(mask: np.ndarray, band: str, wcs: WCS) -> fits.ImageHDU:
+    """The mask (row, col) of one band as 0 and 1."""
+    hdu = fits.ImageHDU(mask.astype(np.uint8), band_hdus(mask[None], band, wcs, fits.Header())[1].header)
+    hdu.header["EXTNAME"] = f"MASK_{band}"
+    hdu.header["BUNIT"] = ("", "1 where saturated or missing, else 0")
+    return hdu
+
+
+def _ascii(text: str) -> str:
+    """Text as a FITS header can hold it: anything but printable ASCII is escaped."""
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,54 @@
+"""What a store holds, in words."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from survey_tools.store import Store
+
+
+def summarise(store: Store) -> list[tuple[str, str]]:
+    """Label and text of each thing worth saying of a store: objects, sky, noise, seeing, size on disk, origin."""
+    status = Counter(store.manifest()["status"])
+    rows, cols = store.size, store.size
+    chunks = store.chunks()
+    lines = [
+        ("survey", f"{store.survey['title']}, {store.survey['source']}"),
+        ("bands", " ".join(store.bands)),
+        ("objects", f"{len(store)}: " + ", ".join(f"{status[s]} {s}" for s in ("done", "outside", "failed"))),
+        ("usable", f"{int(store.usable.sum())} with data in every pixel of every band"),
+        ("images", f"{rows} x {cols} pixels of {store.pixel_scale} arcsec, nanomaggy/pixel"),
+        ("sky", sky_range(store.column("ra"), store.column("dec"))),
+        ("sky sigma", _per_band(store, "sky_sigma", "{:.4f}", "nanomaggy/pixel, median")),
+        ("seeing", _per_band(store, "psf_fwhm", "{:.2f}", "arcsec, median FWHM")),
+        ("chunks", f"{len(chunks)} of at most {chunks[0].stop - chunks[0].start if chunks else 0} objects"),
+        ("on disk", f"{_bytes_in(store.path) / 1e6:.1f} MB in {store.path}"),
+    ]
+    lines += [(key, str(value)) for key, value in store.settings.items()]
+    version = f"galtrans {store.attributes['galtrans_version']}, schema version {store.attributes['schema_version']}"
+    return [*lines, ("made by", version)]
+
+
+def sky_range(ra: np.ndarray, dec: np.ndarray) -> str:
+    """The smallest range of right ascension [deg], across 0 if need be, and of declination that holds all positions."""
+    around = np.sort(np.mod(ra, 360))
+    if len(around) == 0:
+        return "no objects"
+    gaps = np.diff(around, append=around[0] + 360)
+    widest = int(np.argmax(gaps))
+    first, last = around[(widest + 1) % len(around)], around[widest]
+    return f"RA {first:.4f} to {last:.4f} deg, Dec {dec.min():+.4f} to {dec.max():+.4f} deg (ICRS)"
+
+
+def _per_band(store: Store, name: str, pattern: str, unit: str) -> str:
+    """The median of a column in each band."""
+    values = store.column(name)
+    medians = [np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else None for v in values.T]
+    shown = ("unknown" if m is None else pattern.format(m) for m in medians)
+    return "  ".join(f"{band} {text}" for band, text in zip(store.bands, shown, strict=True)) + f"  [{unit}]"
+
+
+def _bytes_in(folder: Path) -> int:
+    """Sum of the sizes of all files below a folder [byte]."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,178 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.fetch import _parse_rows
+from cli.main import galtrans, main
+
+
+@pytest.fixture
+def mirror(tmp_path, known_sky, monkeypatch):
+    """A mirror of one field in two bands and a catalogue of three, the last of them off the frame."""
+    wcs = known_sky.frame_wcs()
+    places = [known_sky.position(wcs, 108.2, 131.4), known_sky.position(wcs, 20, 130), (10.0, 10.0)]
+    for band in "gr":
+        known_sky.write_frame(tmp_path / "mirror", band, [known_sky.Galaxy(*places[0])])
+    known_sky.catalogue(places).write(tmp_path / "mine.csv")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capfd, *arguments):
+    """Exit code, output and errors of the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["galtrans", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+    return caught.value.code or 0, *capfd.readouterr()
+
+
+FETCH = "fetch", "sdss", "--catalogue", "mine.csv", "--mirror", "mirror", "--bands", "gr", "--workers", 2
+
+
+def test_fetch_info_and_export_of_one_store(mirror, capfd):
+    code, out, err = call(capfd, *FETCH, "--out", "x.zarr")
+    assert (code, err) == (0, "")
+    assert "3 objects: 2 done (1 of them with gaps), 1 outside, 0 failed" in out
+    assert "x.zarr/manifest.ecsv" in out
+    code, out, _ = call(capfd, *FETCH, "--out", "x.zarr")
+    assert code == 0
+    assert "complete already" in out
+    code, out, _ = call(capfd, "info", "x.zarr")
+    assert code == 0
+    assert "64 x 64 pixels of 0.396 arcsec" in out
+    code, out, _ = call(capfd, "export", "x.zarr", "--rows", "0:10", "--out", "fits")
+    assert code == 0
+    assert "Wrote 2 of 3 rows to fits; 1 have no image, x.zarr/manifest.ecsv says why" in out
+    assert len(list((mirror / "fits").iterdir())) == 2
+    code, _, err = call(capfd, "export", "x.zarr", "--rows", "1", "--out", "fits")
+    assert code == 1
+    assert "exists already" in err
+
+
+def test_reasons_of_failures_are_shown(mirror, capfd):
+    path = next(mirror.rglob("frame-r-*"))
+    path.write_bytes(path.read_bytes()[:9000])
+    code, out, _ = call(capfd, *FETCH, "--out", "x.zarr")
+    assert code == 0
+    assert "0 done (0 of them with gaps), 1 outside, 2 failed" in out
+    assert "  2 failed: r: " in out
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (("--mirror", "nowhere"), 1, "the mirror nowhere is not a folder"),
+        (("--bands", "ux"), 2, "--bands"),
+        (("--bands", "u"), 1, "no SDSS image of band u is in mirror; pass --bands gr"),
+        (("--catalogue", "no.csv"), 2, "--catalogue"),
+        (("--workers", "0"), 2, "--workers"),
+        (("--mirror", "http://127.0.0.1:9/"), 1, "run, rerun, camcol"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(mirror, capfd, change, code, message):
+    got, out, err = call(capfd, *FETCH, "--out", "x.zarr", *change)
+    assert got == code
+    assert message in err
+    assert out == ""
+    assert len(err.splitlines()) == (1 if code == 1 else 4)
+    assert not (mirror / "x.zarr").exists()
+    assert not (mirror / "x.zarr.part").exists()
+
+
+def test_an_unfinished_or_missing_store_is_said_to_be_so(mirror, capfd):
+    (mirror / "x.zarr.part").mkdir()
+    assert call(capfd, "info", "x.zarr")[2].startswith("Error: x.zarr is not finished; run the command")
+    assert call(capfd, "info", "y.zarr")[::2] == (1, "Error: y.zarr does not exist\n")
+    (mirror / "z.zarr").mkdir()
+    assert call(capfd, "export", "z.zarr", "--rows", "0", "--out", "f")[::2] == (
+        1,
+        "Error: z.zarr is not a Zarr store\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("0:3", [0, 1, 2]),
+        (":2", [0, 1]),
+        ("8:", [8, 9]),
+        ("8:40", [8, 9]),
+        (":", list(range(10))),
+        ("3", [3]),
+        ("5,1, 1,3:5", [5, 1, 3, 4]),
+    ],
+)
+def test_rows_are_numbers_and_ranges(text, rows):
+    assert _parse_rows(text, 10) == rows
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1:2:3", "10", "0,,1", "12:14", "1.5"])
+def test_other_rows_are_wrong_usage(text):
+    with pytest.raises(click.BadParameter):
+        _parse_rows(text, 10)
+
+
+@pytest.mark.parametrize("command", ["fetch", "info", "export"])
+def test_help_ends_with_an_example(command):
+    result = CliRunner().invoke(galtrans, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"galtrans {command}" in result.output.split("Example:")[1]
+
+
+SLOW = """
+    import sys, time
+    import numpy as np
+    from survey_tools import build
+    from survey_tools.archives import sdss
+    from cli.main import main
+
+    def slow(mirror, source, ra, dec):
+        if "frame-g" in source.name:
+            print("cutting", flush=True)
+            time.sleep(3)
+        return sdss.cut(mirror, source, ra, dec)
+
+    build.ARCHIVES["sdss"] = build.Archive(sdss.plan, slow)
+    main()
+"""
+
+
+def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, capfd):
+    command = [sys.executable, "-c", textwrap.dedent(SLOW), *map(str, FETCH), "--out", "x.zarr"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "cutting\n"
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert err.strip() == "Error: interrupted; what is finished is kept, and the same command goes on from there"
+    assert not (mirror / "x.zarr").exists()
+    assert call(capfd, *FETCH, "--out", "x.zarr")[0] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 100 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line(mirror, small_disk, capfd):
+    code, _, err = call(capfd, *FETCH, "--out", small_disk / "x.zarr")
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "No space left on device" in err
+    assert not (small_disk / "x.zarr").exists()

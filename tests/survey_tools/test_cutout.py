@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from reproject import reproject_interp
+
+from survey_tools.cutout import resample, resample_flags, sky_sigma, window
+from survey_tools.tan import north_up_wcs, scale_of
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def frame(known_sky):
+    galaxy = known_sky.Galaxy(*known_sky.position(known_sky.frame_wcs(), 101.3, 122.8), flux=250.0)
+    wcs = known_sky.frame_wcs()
+    return known_sky.draw(wcs, known_sky.FRAME_SHAPE, [galaxy]), wcs, galaxy
+
+
+def grid(galaxy):
+    return north_up_wcs(galaxy.ra, galaxy.dec, 0.396, SIZE)
+
+
+def test_resampling_keeps_flux_and_position(frame, known_sky):
+    image, wcs, galaxy = frame
+    stamp = resample(image, wcs, grid(galaxy), SIZE)
+    assert stamp.dtype == np.float32
+    assert_allclose(stamp.sum(), galaxy.flux, rtol=0.005)
+    assert_allclose(known_sky.centroid(stamp), ((SIZE - 1) / 2, (SIZE - 1) / 2), atol=0.05)
+
+
+@pytest.mark.parametrize("pixel_scale", [0.2, 0.3, 0.5])
+def test_resampling_keeps_flux_on_pixels_of_another_size(frame, pixel_scale):
+    image, wcs, galaxy = frame
+    target = north_up_wcs(galaxy.ra, galaxy.dec, pixel_scale, 80)
+    assert_allclose(resample(image, wcs, target, 80).sum(), galaxy.flux, rtol=0.005)
+
+
+def test_resampling_is_reproject_of_the_whole_image_times_the_ratio_of_pixel_areas(frame):
+    image, wcs, galaxy = frame
+    whole = reproject_interp((image, wcs), grid(galaxy), (SIZE, SIZE), order="bicubic", return_footprint=False)
+    expected = whole * (0.396 / scale_of(wcs)) ** 2
+    assert_allclose(resample(image, wcs, grid(galaxy), SIZE), expected, atol=1e-6 * image.max(), rtol=1e-5)
+
+
+def test_a_missing_pixel_costs_only_the_pixels_that_touch_it(frame):
+    image, wcs, galaxy = frame
+    clean = resample(image, wcs, grid(galaxy), SIZE)
+    holed = image.copy()
+    holed[115, 125] = np.nan
+    stamp = resample(holed, wcs, grid(galaxy), SIZE)
+    assert 1 <= np.isnan(stamp).sum() <= 5
+    assert_allclose(stamp[np.isfinite(stamp)], clean[np.isfinite(stamp)], atol=0.02 * clean.max())
+
+
+def test_beyond_the_edge_there_is_no_data(known_sky, frame):
+    image, wcs, _ = frame
+    ra, dec = known_sky.position(wcs, 0.0, 130.0)
+    stamp = resample(image, wcs, north_up_wcs(ra, dec, 0.396, SIZE), SIZE)
+    assert 0.4 < np.isnan(stamp).mean() < 0.6
+    assert not (stamp == 0).all()
+
+
+@pytest.mark.parametrize("where", [(150.0, 3.0), (330.0, -2.0), (0.0, 90.0)])
+def test_off_the_image_nothing_is_invented(frame, where):
+    image, wcs, _ = frame
+    target = north_up_wcs(*where, 0.396, SIZE)
+    assert np.isnan(resample(image, wcs, target, SIZE)).all()
+    assert not resample_flags(image > 0, wcs, target, SIZE).any()
+
+
+def test_flags_follow_the_pixels(frame, known_sky):
+    image, wcs, galaxy = frame
+    flags = resample_flags(image > 0.5 * image.max(), wcs, grid(galaxy), SIZE)
+    stamp = resample(image, wcs, grid(galaxy), SIZE)
+    assert flags[stamp > 0.5 * stamp.max()].all()
+    assert not flags[stamp < 0.1 * stamp.max()].any()
+    assert_allclose(known_sky.centroid(flags), ((SIZE - 1) / 2,) * 2, atol=0.5)
+
+
+@pytest.mark.parametrize("size", [135, 136])
+def test_a_window_keeps_the_pixels_and_the_sky(frame, size):
+    image, wcs, galaxy = frame
+    pixels, part = window(image, wcs, galaxy.ra, galaxy.dec, size)
+    col, row = part.wcs_world2pix([[galaxy.ra, galaxy.dec]], 0)[0]
+    assert abs(row - (size - 1) / 2) <= 0.5
+    assert abs(col - (size - 1) / 2) <= 0.5
+    shift = np.round(wcs.wcs.crpix - part.wcs.crpix).astype(int)
+    assert_array_equal(pixels, image[shift[1] : shift[1] + size, shift[0] : shift[0] + size])
+    assert_allclose(part.wcs_pix2world([[0, 0]], 0), wcs.wcs_pix2world([shift], 0), rtol=0, atol=1e-12)
+
+
+def test_a_window_over_the_edge_has_gaps_there(frame, known_sky):
+    _, wcs, _ = frame
+    image = np.random.default_rng(1).normal(size=known_sky.FRAME_SHAPE).astype(np.float32)
+    pixels, part = window(image, wcs, *known_sky.position(wcs, 10.2, 130.2), 40)
+    assert np.isnan(pixels[:9]).all()
+    assert_array_equal(pixels[9:], image[:31, 111:151])
+    assert_allclose(part.wcs.crpix, wcs.wcs.crpix - (111, -9))
+
+
+def test_a_window_on_the_far_side_of_the_sky_is_refused(frame):
+    image, wcs, _ = frame
+    with pytest.raises(ValueError, match="tangent plane"):
+        window(image, wcs, 330.0, -2.0, 136)
+
+
+@pytest.mark.parametrize("size", [64, 136])
+def test_sky_sigma_is_that_of_the_noise_whatever_lies_on_it(size, known_sky):
+    rng = np.random.default_rng(5)
+    wcs = north_up_wcs(10.0, 0.0, 0.3, size)
+    galaxies = [known_sky.Galaxy(10.0, 0.0, 500.0, 1.5), known_sky.Galaxy(10.002, 0.001, 20.0)]
+    for sigma in (0.003, 0.02, 5.0):
+        noise = rng.normal(0.0, sigma, (size, size))
+        image = (known_sky.draw(wcs, (size, size), galaxies) * sigma / 0.02 + noise).astype(np.float32)
+        mask = np.zeros((size, size), bool)
+        mask[:5] = True
+        image[:5] = 1e6
+        assert_allclose(sky_sigma(image, mask), sigma, rtol=0.06)
+
+
+def test_sky_sigma_of_too_few_pixels_is_unknown():
+    assert np.isnan(sky_sigma(np.full((8, 8), np.nan, np.float32), np.zeros((8, 8), bool)))
+    assert np.isnan(sky_sigma(np.zeros((8, 8), np.float32), np.ones((8, 8), bool)))
