@@ -1,0 +1,209 @@
+"""A training run on disk: what it was made from, its checkpoints, and the trained networks that they hold.
+
+    RUN/run.json                    recipe, surveys, grids, stores, seed: written once
+    RUN/checkpoints/ITERATION/      networks.safetensors, training.safetensors, checkpoint.json
+    RUN/tensorboard/                loss curves and panels
+
+A checkpoint gets its name when it is complete, so a process killed at any time leaves a run that can be loaded. Nothing
+here is a pickle: a run folder from elsewhere cannot execute code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from survey_tools.errors import RunError
+from survey_tools.version import VERSION
+from translator.facts import Domain, Facts, read_facts
+from translator.recipes import RECIPES, Recipe
+
+KEPT = 2  # newest checkpoints that stay
+NETWORKS, TRAINING, SUMMARY = "networks.safetensors", "training.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved state: iterations done over all steps, the step they ended in, and the tensors of both files."""
+
+    iteration: int
+    step: int
+    networks: dict[str, Tensor]
+    training: dict[str, Tensor]
+    checksum: str = ""  # of the weights' file, once there is one
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model.
+
+    Attributes:
+        path: Its folder.
+        facts: What it was made from.
+        networks: By role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training.
+        device: Where they are.
+        iteration: Training iterations behind the weights.
+        checksum: SHA-256 of the weights' file.
+    """
+
+    path: Path
+    facts: Facts
+    networks: nn.ModuleDict
+    device: torch.device
+    iteration: int
+    checksum: str
+
+    @property
+    def recipe(self) -> str:
+        """Name of its recipe."""
+        return self.facts.recipe
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """Its surveys: "x" and "y"."""
+        return self.facts.domains
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of both surveys, in the order of the band axis."""
+        return self.facts.domains["x"].bands
+
+    def domain_of(self, survey: str) -> str:
+        """The domain, "x" or "y", of a survey; RunError where the run knows no such survey."""
+        for name, domain in self.domains.items():
+            if domain.survey == survey:
+                return name
+        known = " and ".join(domain.survey for domain in self.domains.values())
+        raise RunError(f"{self.path} translates between {known}, not {survey}")
+
+
+def load_run(path: str | os.PathLike, device: str = "auto") -> Run:
+    """Load the newest checkpoint of a run for use.
+
+    Raises:
+        RunError: Where the folder holds no run, no checkpoint, a damaged one, a recipe that this version does not have,
+            or networks that training has not come to yet.
+    """
+    path, on = Path(path), choose_device(device)
+    facts = read_facts(path)
+    recipe = find_recipe(facts.recipe)
+    checkpoint = read_checkpoint(path)
+    if checkpoint is None:
+        raise RunError(f"{path} has no checkpoint yet; let `galtrans train` run on it for longer")
+    if checkpoint.step < len(recipe.steps) - 1:
+        raise RunError(
+            f"{path} is in training step {checkpoint.step + 1} of {len(recipe.steps)} (iteration "
+            f"{checkpoint.iteration} of {sum(facts.iterations)}): go on with `galtrans train … --resume` first"
+        )
+    networks = build_networks(facts, recipe)
+    load_weights(networks, checkpoint, path)
+    networks.to(on).eval().requires_grad_(False)
+    return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is a GPU where there is one. RunError where it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # an unknown word, or a device that this machine lacks
+        raise RunError(f"no device {name!r} here; give auto, cpu or, with an NVIDIA GPU, cuda") from error
+    return torch.device(name)
+
+
+def find_recipe(name: str) -> Recipe:
+    """The row of that name; RunError, naming the known ones, where there is none."""
+    if name not in RECIPES:
+        raise RunError(f"no recipe is called {name!r}; galtrans {VERSION} has {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def build_networks(facts: Facts, recipe: Recipe) -> nn.ModuleDict:
+    """The networks of a run as they are before training; RunError where they cannot serve its images' sizes."""
+    grids = {name: domain.grid for name, domain in facts.domains.items()}
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(facts.seed)
+    try:
+        networks = nn.ModuleDict({name: build(grids) for name, build in recipe.networks.items()})
+    except ValueError as error:
+        raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}") from error
+    finally:
+        torch.set_rng_state(state)
+    return networks.to(memory_format=torch.channels_last)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Add a checkpoint to a run, complete or not at all, and remove all but the newest `KEPT`."""
+    folder = path / "checkpoints" / f"{checkpoint.iteration:09}"
+    if folder.exists():
+        return
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        files = {
+            name: safetensors.torch.save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()})
+            for name, tensors in ((NETWORKS, checkpoint.networks), (TRAINING, checkpoint.training))
+        }
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        summary = {"iteration": checkpoint.iteration, "step": checkpoint.step, "checksums": checksums}
+        for name, content in (files | {SUMMARY: json.dumps(summary, indent=2).encode()}).items():
+            _write(part / name, content)
+        os.rename(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    for old in _checkpoints(path)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run, on the CPU; None where there is none, RunError where it is damaged."""
+    folders = _checkpoints(path)
+    if not folders:
+        return None
+    folder, remedy = folders[-1], "delete its folder to go on from the one before"
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+        contents = {name: (folder / name).read_bytes() for name in (NETWORKS, TRAINING)}
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != summary["checksums"][name]:
+                raise RunError(f"{folder / name} is damaged: its checksum differs; {remedy}")
+        networks, training = (safetensors.torch.load(contents[name]) for name in (NETWORKS, TRAINING))
+        return Checkpoint(summary["iteration"], summary["step"], networks, training, summary["checksums"][NETWORKS])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(f"{folder} is damaged ({' '.join(str(error).split())[:80]}); {remedy}") from error
+
+
+def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) -> None:
+    """Give networks the weights of a checkpoint; RunError where a name or a shape differs."""
+    expected = {name: tuple(tensor.shape) for name, tensor in networks.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.networks.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise RunError(
+                f"{path} does not fit its recipe: {name} is {found.get(name, 'missing')} where the network has "
+                f"{expected.get(name, 'none')}; use the galtrans that trained it"
+            )
+    networks.load_state_dict(checkpoint.networks)
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder for folder in (path / "checkpoints").glob("*") if folder.name.isdigit())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,18 @@
+"""The intensity stretch that the networks work in, and its exact inverse.
+
+Both take numpy arrays and torch tensors alike and return the same kind; NaN, a missing pixel, stays NaN.
+"""
+
+
+def stretch(flux):
+    """Stretch flux [nanomaggy/pixel] of any shape: I = sign(I0) (sqrt(|I0| + 1) - 1).
+
+    Odd in I0, so sky noise stays symmetric; linear (I0 / 2) for faint pixels and a square root for bright ones. The
+    formula is written as I0 / (sqrt(|I0| + 1) + 1), the same number without the cancellation near zero.
+    """
+    return flux / ((abs(flux) + 1) ** 0.5 + 1)
+
+
+def unstretch(intensity):
+    """Flux [nanomaggy/pixel] of stretched intensity of any shape, exactly: I0 = I (|I| + 2)."""
+    return intensity * (abs(intensity) + 2)

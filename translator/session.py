@@ -1,0 +1,194 @@
+"""A training under way: opened from stores and a run folder, saved to it and taken up again to the bit."""
+
+import logging
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from survey_tools.errors import RunError
+from survey_tools.pairs import read_pairs
+from survey_tools.store import open_store
+from translator.batches import Batches
+from translator.checkpoint import (
+    Checkpoint,
+    build_networks,
+    choose_device,
+    find_recipe,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+)
+from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
+from translator.recipes import Recipe, Step
+from translator.selection import select
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths of the x store, the y store and their pair table."""
+
+    x: Path
+    y: Path
+    pairs: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        recipe: Name of the row.
+        iterations: Of each step; by default the recipe's, or those of the run that is resumed.
+        batch_size: Alike.
+        seed: Of everything random.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        checkpoint_every: Iterations between checkpoints.
+    """
+
+    recipe: str = "two_step"
+    iterations: int | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_every: int = 500
+
+
+@dataclass
+class Session:
+    """A training under way.
+
+    Attributes:
+        path: Folder of the run.
+        facts: What it is made from.
+        command: The command that goes on with it.
+        counts: What the stores' objects are used for (`Selection.counts`).
+        recipe: The row, with the iterations of this run.
+        networks: By role and domain.
+        batches: Where images come from.
+        random: Where noise is drawn from.
+        checkpoint_every: Iterations between checkpoints.
+        iteration: Iterations done, over all steps.
+        optimizers: Of the turns of the present step.
+    """
+
+    path: Path
+    facts: Facts
+    command: str
+    counts: dict[str, dict[str, int]]
+    recipe: Recipe
+    networks: nn.ModuleDict
+    batches: Batches
+    random: torch.Generator
+    checkpoint_every: int
+    iteration: int = 0
+    optimizers: list[Optimizer] = field(default_factory=list)
+
+
+def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool = False) -> Session:
+    """Begin a run in the folder `path`, or take it up at its newest checkpoint.
+
+    Raises:
+        StoreError: Where a store or the pair table cannot be used, or they leave nothing to train with.
+        RunError: Where there is a run already and it is not to be resumed, where it is and is not there, was begun with
+            other stores, pairs or settings, or is damaged; where the recipe cannot serve the stores' images, or the
+            device is not there.
+    """
+    if not resume and path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
+        raise RunError(f"{path} is there already; go on with that run by --resume, or choose another --run")
+    begun = read_facts(path) if resume else None
+    device = choose_device(settings.device)
+    stores = open_store(inputs.x), open_store(inputs.y)
+    pairs = read_pairs(inputs.pairs, *stores)
+    selection = select(*stores, pairs)
+    recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun)
+    facts = Facts(
+        recipe=settings.recipe,
+        iterations=tuple(step.iterations for step in recipe.steps),
+        batch_size=settings.batch_size or (begun or recipe).batch_size,
+        seed=settings.seed,
+        domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
+        pairs=fingerprint_of_pairs(pairs),
+    )
+    if begun:
+        check_same(path, begun, facts)
+    networks = build_networks(facts, recipe).to(device)
+    session = Session(
+        path=path,
+        facts=facts,
+        command=_command(inputs, path, facts, settings),
+        counts=selection.counts,
+        recipe=recipe,
+        networks=networks,
+        batches=Batches(stores, selection, facts.batch_size, facts.seed, device),
+        random=torch.Generator(device).manual_seed(facts.seed),
+        checkpoint_every=settings.checkpoint_every,
+    )
+    if begun:
+        _restore(session)
+    else:
+        write_facts(path, facts)
+    return session
+
+
+def save(session: Session, step: int) -> None:
+    """Write a checkpoint with everything that the next iteration depends on."""
+    training = {"random": session.random.get_state()}
+    for turn, optimizer in enumerate(session.optimizers):
+        for parameter, state in optimizer.state_dict()["state"].items():
+            training |= {f"optimizer.{turn}.{parameter}.{key}": value for key, value in state.items()}
+    weights = session.networks.state_dict()
+    save_checkpoint(session.path, Checkpoint(session.iteration, step, weights, training))
+    log.info(f"checkpoint of iteration {session.iteration} in {session.path}")
+
+
+def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
+    """An Adam for each turn of a step, over the networks that it moves."""
+    return [
+        Adam([p for name in turn.moves for p in networks[name].parameters()], turn.learning_rate) for turn in step.turns
+    ]
+
+
+def _with_iterations(recipe: Recipe, iterations: int | None, begun: Facts | None) -> Recipe:
+    """The recipe with other iterations in each step: those wanted, else those of the run that is resumed."""
+    counts = [iterations] * len(recipe.steps) if iterations else begun.iterations if begun else None
+    if counts is None or len(counts) != len(recipe.steps):
+        return recipe
+    steps = tuple(replace(step, iterations=n) for step, n in zip(recipe.steps, counts, strict=True))
+    return replace(recipe, steps=steps)
+
+
+def _command(inputs: Inputs, path: Path, facts: Facts, settings: Settings) -> str:
+    """The command that goes on with a run."""
+    words = ["galtrans", "train", inputs.x, inputs.y, inputs.pairs, "--recipe", facts.recipe, "--run", path]
+    words += ["--seed", facts.seed] if facts.seed else []
+    words += ["--device", settings.device] if settings.device != "auto" else []
+    return shlex.join(str(word) for word in [*words, "--resume"])
+
+
+def _restore(session: Session) -> None:
+    """Put a session where its newest checkpoint was made; at the start where there is none."""
+    checkpoint = read_checkpoint(session.path)
+    if checkpoint is None:
+        return
+    load_weights(session.networks, checkpoint, session.path)
+    session.iteration = session.batches.iteration = checkpoint.iteration
+    session.random.set_state(checkpoint.training["random"])
+    session.optimizers = optimizers_of(session.recipe.steps[checkpoint.step], session.networks)
+    for turn, optimizer in enumerate(session.optimizers):
+        for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+            prefix = f"optimizer.{turn}.{number}."
+            found = {name: t for name, t in checkpoint.training.items() if name.startswith(prefix)}
+            optimizer.state[parameter] = {
+                name.removeprefix(prefix): _like(parameter, tensor) for name, tensor in found.items()
+            }
+
+
+def _like(parameter: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+    """A saved tensor with the memory layout and device that the optimiser made it with; step counts as they are."""
+    return saved if saved.ndim == 0 else torch.empty_like(parameter, requires_grad=False).copy_(saved)
