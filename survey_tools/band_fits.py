@@ -52,6 +52,11 @@ def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits
     return hdus
 
 
+def header_text(text: str) -> str:
+    """Text as a FITS header can hold it: anything but printable ASCII is escaped."""
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
+
+
 def read_bands(path: Path, bands) -> tuple[list[BandImage], fits.Header]:
     """The images of `bands`, in that order, and the primary header.
 

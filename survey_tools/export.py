@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import band_hdus
+from survey_tools.band_fits import band_hdus, header_text
 from survey_tools.errors import StoreError
 from survey_tools.store import Store
 from survey_tools.version import VERSION
@@ -63,7 +63,7 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
         for name, card in PER_BAND.items():
             value = getattr(columns[name], "value", columns[name])[b]
             if not (isinstance(value, np.floating) and np.isnan(value)):  # FITS has no NaN in its headers
-                hdus[band].header[card[0]] = (_ascii(value) if isinstance(value, str) else value.item(), card[1])
+                hdus[band].header[card[0]] = (header_text(value) if isinstance(value, str) else value.item(), card[1])
         hdus.append(_mask_hdu(mask[b], band, wcs))
     return hdus
 
@@ -71,14 +71,14 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
 def _primary(store: Store, row: int, columns) -> fits.Header:
     """What the file is of, and where it comes from."""
     header = fits.Header()
-    header["OBJECT"] = (_ascii(str(columns["object_id"])), "identifier in the catalogue")
+    header["OBJECT"] = (header_text(str(columns["object_id"])), "identifier in the catalogue")
     header["RA"] = (float(columns["ra"].value), "[deg] right ascension, ICRS")
     header["DEC"] = (float(columns["dec"].value), "[deg] declination, ICRS")
     if np.isfinite(columns["redshift"]):
         header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
     header["SURVEY"] = (store.survey["title"], "survey that the images are from")
     header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
-    header["STORE"] = (_ascii(store.path.name), "store that the images are from")
+    header["STORE"] = (header_text(store.path.name), "store that the images are from")
     header["ROW"] = (row, "row of the store, from 0")
     header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
     header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"
@@ -91,8 +91,3 @@ def _mask_hdu(mask: np.ndarray, band: str, wcs: WCS) -> fits.ImageHDU:
     hdu.header["EXTNAME"] = f"MASK_{band}"
     hdu.header["BUNIT"] = ("", "1 where saturated or missing, else 0")
     return hdu
-
-
-def _ascii(text: str) -> str:
-    """Text as a FITS header can hold it: anything but printable ASCII is escaped."""
-    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import BandImage, band_hdus, read_bands
+from survey_tools.band_fits import BandImage, band_hdus, header_text, read_bands
 from survey_tools.cutout import resample
 from survey_tools.errors import ImageError
 from survey_tools.surveys import find_survey
@@ -21,6 +21,7 @@ from translator.images import OTHER
 from translator.intensity import stretch, unstretch
 
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
+NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 log = logging.getLogger(__name__)
 
 
@@ -48,8 +49,8 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
     translated = translate(run, images, domain, noise=noise, seed=noise_seed(seed, checksum))
     target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
     primary = provenance(run, domain, header, noise=noise, seed=seed)
-    primary["GTINPUT"] = (path.name[-60:], "file that was translated")
-    primary["GTINSHA"] = (checksum, "SHA-256 of it")
+    primary["GTINPUT"] = (header_text(path.name)[-NAME_LENGTH:], "file that was translated")
+    primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
     with whole_file(out) as temporary:
         band_hdus(translated, run.bands, target, primary).writeto(temporary, checksum=True)
     return out
@@ -112,14 +113,15 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     header["GTFROM"] = (surveys[OTHER[domain]], "survey of the input")
     header["GTTO"] = (surveys[domain], "survey whose images this one imitates")
     header["GTRECIPE"] = (run.recipe, "galtrans recipe")
-    header["GTRUN"] = (run.path.name[-60:], "training run")
+    name = header_text(run.path.resolve().name)[-NAME_LENGTH:]
+    header["GTRUN"] = (name, "training run")
     header["GTITER"] = (run.iteration, "training iterations behind the weights")
     header["GTNOISE"] = ("sampled" if noise else "none", "noise added to the translation")
     header["GTSEED"] = (seed, "seed of the noise")
     header["GTVERS"] = (VERSION, "version of galtrans")
-    header["GTWGHTS"] = (run.checksum, "SHA-256 of the weights")
+    header["GTWGHTS"] = run.checksum  # SHA-256
     header.add_history(f"galtrans {VERSION} translated {surveys[OTHER[domain]]} into {surveys[domain]}.")
-    header.add_history(f"Recipe {run.recipe}, run {run.path.name}, noise {header['GTNOISE']}, seed {seed}.")
+    header.add_history(f"Recipe {run.recipe}, run {name}, noise {header['GTNOISE']}, seed {seed}.")
     return header
 
 

@@ -26,6 +26,8 @@ def variable(network, parameter):
     if parameter == "kernel":
         return f"{scope(network)}/kernel"
     *path, layer, kind = parameter.split(".")
+    if path == ["layers"]:  # a chain of convolutions, which they count from 1
+        path, layer = [], f"conv{int(layer) + 1}"
     band = path[-1] if path else ""
     return f"{scope(network)}/{layer}{band}/" + {"weight": "weights", "bias": "biases"}[kind]
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, conv, leaky, pool, resize
+from translator.networks.layers import WIDTH, Grid, chain, decode, encode, leaky
 
 
 class Autoencoder(nn.Module):
@@ -25,23 +25,14 @@ class Autoencoder(nn.Module):
         if here.size < 8:
             raise ValueError(f"the autoencoder halves an image three times, and {here.size} pixels a side are too few")
         w = width
-        self.conv1 = conv(here.bands, w, 3)
-        self.conv2 = conv(w, 2 * w, 3)
-        self.conv3 = conv(2 * w, 4 * w, 3)
-        self.conv4 = conv(4 * w, 4 * w, 3)
-        self.conv5 = conv(4 * w, 4 * w, 3)
-        self.conv6 = conv(4 * w, 2 * w, 3)
-        self.conv7 = conv(2 * w, w, 5)
-        self.conv8 = conv(w, w, 5)
-        self.conv9 = conv(w, here.bands, 5)
+        self.layers = nn.ModuleList(
+            [*chain([here.bands, w, 2 * w, 4 * w, 4 * w, 4 * w, 2 * w], 3), *chain([2 * w, w, w, here.bands], 5)]
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, bands, size, size) -> (B, bands, size, size)."""
-        sizes = []
-        for layer in (self.conv1, self.conv2, self.conv3):
-            sizes.append(image.shape[-1])
-            image = pool(leaky(layer(image)))
-        image = leaky(self.conv4(image))
-        for layer in (self.conv5, self.conv6, self.conv7):
-            image = leaky(layer(resize(image, sizes.pop())))
-        return leaky(self.conv9(leaky(self.conv8(image))))
+        image, sizes = encode(image, self.layers[:4])
+        image = decode(image, self.layers[4:7], sizes)
+        for layer in self.layers[7:]:
+            image = leaky(layer(image))
+        return image

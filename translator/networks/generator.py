@@ -6,24 +6,26 @@ resizing a feature map; what is left to the exact size is padded or cropped alik
 
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, conv, frame, leaky, pool, resize
+from translator.networks.layers import WIDTH, Grid, chain, conv, decode, encode, frame, leaky, resize
 
+HALVINGS = 3  # of an image in the paper's generators
 LARGEST_EDGE = 1 / 8  # of the map's size: a larger pad or crop on each side would invent or lose too much sky
 
 
-def generator(here: Grid, there: Grid, width: int = WIDTH) -> nn.Module:
+def generator(here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVINGS) -> nn.Module:
     """The generator whose images land on `here`, given images on `there`.
 
     Args:
         here: Grid of the images it makes.
         there: Grid of the images it is given.
         width: Channels of the first layer.
+        halvings: How often it halves an image to encode it, 1 to 3; the paper's three need long training.
 
     Raises:
         ValueError: Where no even factor, with padding or cropping alike on all sides, leads from one size to the other.
     """
     layout = Growing if here.size > there.size else Shrinking
-    return layout(here, there, width)
+    return layout(here, there, width, halvings)
 
 
 class Shrinking(nn.Module):
@@ -33,29 +35,28 @@ class Shrinking(nn.Module):
     parameters at full width with five bands.
     """
 
-    def __init__(self, here: Grid, there: Grid, width: int) -> None:
+    def __init__(self, here: Grid, there: Grid, width: int, halvings: int) -> None:
         super().__init__()
         factor = _even_factor(there.size, here.size)
         self.inner = there.size // factor
         self.edge = _edge(self.inner, here.size + 4, there.size % factor, here, there)
-        w = width
-        self.conv1 = conv(there.bands, w, 3)
-        self.conv2 = conv(w, w, 3)
-        self.conv3 = conv(w, 2 * w, 3)
-        self.conv4 = conv(2 * w, 4 * w, 3)
-        self.conv5 = conv(4 * w, 2 * w, 3)
-        self.conv6 = conv(2 * w, w, 5, padding="valid")
-        self.conv7 = conv(w, w, 5)
-        self.conv8 = conv(w, here.bands, 5)
+        w, decoding = width, max(0, halvings - 2)
+        down, up = [w, w, 2 * w][:halvings], [2 * w] * decoding
+        self.layers = nn.ModuleList(
+            [
+                *chain([there.bands, *down, 4 * w, *up], 3),
+                conv([4 * w, *up][-1], w, 5, padding="valid"),
+                *chain([w, w, here.bands], 5),
+            ]
+        )
+        self.stages = halvings + 1, halvings + 1 + decoding
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, bands, there.size, there.size) -> (B, bands, here.size, here.size)."""
-        for layer in (self.conv1, self.conv2, self.conv3):
-            size, image = image.shape[-1], pool(leaky(layer(image)))
-        image = leaky(self.conv4(image))
-        image = leaky(self.conv5(resize(image, size)))
+        image, sizes = encode(image, self.layers[: self.stages[0]])
+        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes)
         image = frame(resize(image, self.inner), self.edge)
-        for layer in (self.conv6, self.conv7, self.conv8):
+        for layer in self.layers[self.stages[1] :]:
             image = leaky(layer(image))
         return image
 
@@ -67,34 +68,22 @@ class Growing(nn.Module):
     width with five bands.
     """
 
-    def __init__(self, here: Grid, there: Grid, width: int) -> None:
+    def __init__(self, here: Grid, there: Grid, width: int, halvings: int) -> None:
         super().__init__()
         factor = _even_factor(here.size, there.size)
         self.size = here.size
         self.edge = _edge(there.size, here.size // factor, here.size % factor, here, there)
         w = width
-        self.conv1 = conv(there.bands, w, 3)
-        self.conv2 = conv(w, 2 * w, 3)
-        self.conv3 = conv(2 * w, 2 * w, 3)
-        self.conv4 = conv(2 * w, 4 * w, 3)
-        self.conv5 = conv(4 * w, 2 * w, 3)
-        self.conv6 = conv(2 * w, 2 * w, 3)
-        self.conv7 = conv(2 * w, 2 * w, 3)
-        self.conv8 = conv(2 * w, w, 5)
-        self.conv9 = conv(w, w, 5)
-        self.conv10 = conv(w, here.bands, 5)
+        down, up = [w, 2 * w, 2 * w][:halvings], [2 * w] * halvings
+        self.layers = nn.ModuleList([*chain([there.bands, *down, 4 * w, *up], 3), *chain([2 * w, w, w, here.bands], 5)])
+        self.stages = halvings + 1, 2 * halvings + 1
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, bands, there.size, there.size) -> (B, bands, here.size, here.size)."""
-        sizes = []
-        for layer in (self.conv1, self.conv2, self.conv3):
-            sizes.append(image.shape[-1])
-            image = pool(leaky(layer(image)))
-        image = leaky(self.conv4(image))
-        for layer in (self.conv5, self.conv6, self.conv7):
-            image = leaky(layer(resize(image, sizes.pop())))
+        image, sizes = encode(image, self.layers[: self.stages[0]])
+        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes)
         image = resize(frame(image, self.edge), self.size)
-        for layer in (self.conv8, self.conv9, self.conv10):
+        for layer in self.layers[self.stages[1] :]:
             image = leaky(layer(image))
         return image
 

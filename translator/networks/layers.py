@@ -4,6 +4,7 @@ Images are (B, C, H, W) throughout.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,11 @@ class Grid:
 def conv(inside: int, outside: int, kernel: int, padding: str | int = "same") -> nn.Conv2d:
     """A convolution of stride 1: Glorot-uniform weights, biases 0.1. Keeps the size unless `padding` is "valid"."""
     return _begin(nn.Conv2d(inside, outside, kernel, padding=padding))
+
+
+def chain(channels: list[int], kernel: int) -> list[nn.Conv2d]:
+    """Convolutions that keep the size, from each number of channels to the next."""
+    return [conv(inside, outside, kernel) for inside, outside in pairwise(channels)]
 
 
 def dense(inside: int, outside: int) -> nn.Linear:
@@ -64,6 +70,22 @@ def frame(image: Tensor, edge: int) -> Tensor:
         before = image.narrow(axis, 0, edge).flip(axis)
         after = image.narrow(axis, image.shape[axis] - edge, edge).flip(axis)
         image = torch.cat([before, image, after], axis)
+    return image
+
+
+def encode(image: Tensor, layers: nn.ModuleList) -> tuple[Tensor, list[int]]:
+    """Halve an image after each layer but the last; also gives the sizes it had, largest first."""
+    sizes = []
+    for layer in layers[:-1]:
+        sizes.append(image.shape[-1])
+        image = pool(leaky(layer(image)))
+    return leaky(layers[-1](image)), sizes
+
+
+def decode(image: Tensor, layers: nn.ModuleList, sizes: list[int]) -> Tensor:
+    """Resize an image to the sizes it had, smallest first, before each layer."""
+    for layer, size in zip(layers, reversed(sizes), strict=False):
+        image = leaky(layer(resize(image, size)))
     return image
 
 

@@ -1,0 +1,170 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
+from torch.nn.functional import interpolate
+
+from survey_tools.band_fits import band_hdus
+from survey_tools.crossmatch import peak_position
+from survey_tools.errors import ImageError
+from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
+from translator.checkpoint import Run
+from translator.facts import Domain, Facts
+from translator.translate import translate_file
+
+RA, DEC = 38.57159, -7.09912
+BANDS = tuple("ugriz")
+ROTATED = tan_wcs((RA, DEC), (32.5, 32.5), 0.396 / 3600 * np.array([[-0.6, 0.8], [0.8, 0.6]]))
+
+
+class Resizer(nn.Module):
+    """A translator whose answer is known: the same sky on another grid, at the same flux a pixel."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, image):
+        return interpolate(image, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+
+class White(nn.Module):
+    """Noise of standard deviation 0.1, stretched."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, count, random):
+        return 0.1 * torch.randn(count, len(BANDS), self.size, self.size, generator=random)
+
+
+@pytest.fixture
+def run() -> Run:
+    domains = {
+        "x": Domain("sdss", BANDS, 64, 0.396, (), "a"),
+        "y": Domain("cfht", BANDS, 136, 0.186, (), "b"),
+    }
+    networks = nn.ModuleDict()
+    for name, domain in domains.items():
+        networks.update({f"generator_{name}": Resizer(domain.size), f"emulator_{name}": White(domain.size)})
+    facts = Facts("two_step", (1, 2), 24, 0, domains, "c")
+    return Run(Path("runs/known"), facts, networks, torch.device("cpu"), 3, "0" * 64)
+
+
+def write(path, wcs, size, *, at=(RA, DEC), header=None, edit=None):
+    """A galaxy 1.5 arcsec wide at a position [deg], in every band."""
+    col, row = wcs.wcs_world2pix([at], 0)[0]
+    rows, cols = np.indices((size, size))
+    distance = np.hypot(rows - row, cols - col) * scale_of(wcs)
+    images = np.stack([(band + 1) * np.exp(-0.5 * (distance / 1.5) ** 2) for band in range(len(BANDS))])
+    if edit:
+        edit(images)
+    band_hdus(images, BANDS, wcs, header or fits.Header()).writeto(path)
+    return path
+
+
+def centroid(path, band="r"):
+    """Where the galaxy lies on the sky [deg], by the file's own WCS."""
+    with fits.open(path) as hdus:
+        return WCS(hdus[band].header).pixel_to_world_values(*peak_position(hdus[band].data))
+
+
+def offset(ra, dec):
+    """Arcsec from the galaxy drawn."""
+    return 3600 * np.hypot((ra - RA - 1 / 3600) * np.cos(np.radians(DEC)), dec - DEC - 2 / 3600)
+
+
+@pytest.mark.parametrize("wcs", [north_up_wcs(RA, DEC, 0.396, 64), ROTATED], ids=["north up", "rotated"])
+def test_the_galaxy_stays_where_it_is_on_the_sky(run, tmp_path, wcs):
+    source = write(tmp_path / "a.fits", wcs, 64, at=(RA + 1 / 3600, DEC + 2 / 3600))
+    there = translate_file(run, source, "y", tmp_path / "y.fits", noise=False)
+    assert offset(*centroid(there)) < 0.05
+    back = translate_file(run, there, "x", tmp_path / "x.fits", noise=False)
+    assert offset(*centroid(back)) < 0.05
+
+
+def test_the_result_has_the_target_s_pixels_and_says_what_it_is(run, tmp_path):
+    header = fits.Header({"OBJECT": "g4", "RA": RA, "DEC": DEC})
+    source = write(tmp_path / "a.fits", ROTATED, 64, header=header)
+    path = translate_file(run, source, "y", tmp_path / "out" / "y.fits", seed=7)
+    with fits.open(path, checksum=True) as hdus:  # a wrong checksum is a warning, and warnings are errors
+        primary = hdus[0].header
+        assert primary["SYNTH"] is True
+        assert (primary["GTFROM"], primary["GTTO"], primary["GTRECIPE"]) == ("SDSS", "CFHTLS", "two_step")
+        assert (primary["GTRUN"], primary["GTSEED"], primary["GTNOISE"], primary["GTITER"]) == (
+            "known",
+            7,
+            "sampled",
+            3,
+        )
+        assert (primary["OBJECT"], primary["GTINPUT"]) == ("g4", "a.fits")
+        assert len(primary["GTINSHA"]) == 64
+        assert "translated SDSS into CFHTLS" in str(primary["HISTORY"])
+        assert [hdu.name for hdu in hdus[1:]] == list(BANDS)
+        for hdu in hdus[1:]:
+            assert hdu.data.shape == (136, 136)
+            assert hdu.data.dtype == np.dtype(">f4")
+            assert hdu.header["BUNIT"] == "nanomaggy"
+            assert {"CHECKSUM", "DATASUM"} <= set(hdu.header)
+            assert_allclose(scale_of(WCS(hdu.header)), 0.186, rtol=1e-6)
+            assert_allclose(WCS(hdu.header).pixel_to_world_values(67.5, 67.5), (RA, DEC), atol=1e-9)
+    assert [entry.name for entry in path.parent.iterdir()] == ["y.fits"]
+
+
+def test_noise_is_repeated_by_its_seed_and_differs_between_files(run, tmp_path):
+    def pixels(name, seed, noise=True):
+        path = translate_file(run, tmp_path / name, "y", tmp_path / "out.fits", noise=noise, seed=seed)
+        return fits.getdata(path, "r").astype(float)
+
+    write(tmp_path / "a.fits", ROTATED, 64)
+    write(tmp_path / "b.fits", ROTATED, 64, header=fits.Header({"OBJECT": "other"}))
+    assert_array_equal(pixels("a.fits", 1), pixels("a.fits", 1))
+    assert (pixels("a.fits", 1) != pixels("a.fits", 2)).any()
+    assert (pixels("a.fits", 1) != pixels("b.fits", 1)).any()
+    corner = np.s_[:30, :30]  # no light there: I0 = I (|I| + 2)
+    assert_allclose(pixels("a.fits", 1)[corner].std(), 0.2, rtol=0.1)
+    assert_allclose(pixels("a.fits", 1, noise=False)[corner], 0, atol=1e-6)
+
+
+def test_an_image_of_another_scale_is_resampled_and_says_so(run, tmp_path, caplog):
+    fine = tan_wcs((RA, DEC), (80.5, 80.5), 0.2 / 3600 * np.array([[-1, 0], [0, 1]]))
+    source = write(tmp_path / "a.fits", fine, 160, at=(RA + 1 / 3600, DEC + 2 / 3600))
+    path = translate_file(run, source, "y", tmp_path / "y.fits", noise=False)
+    assert offset(*centroid(path)) < 0.1
+    assert "a.fits: resampled from 160 x 160 pixels of 0.200 arcsec to the 64 x 64 of 0.396 arcsec" in caplog.text
+
+
+def test_bands_on_different_grids_are_brought_together(run, tmp_path):
+    source = write(
+        tmp_path / "a.fits", rescaled_wcs(ROTATED, (64, 64), 0.396, 80), 80, at=(RA + 1 / 3600, DEC + 2 / 3600)
+    )
+    with fits.open(source) as hdus:
+        for shift, hdu in enumerate(hdus[1:]):
+            hdu.data = np.roll(hdu.data, shift, axis=1)
+            hdu.header["CRPIX1"] += shift
+        hdus.writeto(tmp_path / "shifted.fits")
+    path = translate_file(run, tmp_path / "shifted.fits", "y", tmp_path / "y.fits", noise=False)
+    for band in BANDS:
+        assert offset(*centroid(path, band)) < 0.1
+
+
+def test_too_small_an_image_is_refused(run, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 50), 50)
+    with pytest.raises(ImageError, match=r"a\.fits: band u has no data in .* give an image with 25\.3 x 25\.3 arcsec"):
+        translate_file(run, source, "y", tmp_path / "y.fits")
+    assert not (tmp_path / "y.fits").exists()
+
+
+def test_missing_pixels_are_refused(run, tmp_path):
+    def hole(images):
+        images[2, 10, 10:13] = np.nan
+
+    source = write(tmp_path / "a.fits", ROTATED, 64, edit=hole)
+    with pytest.raises(ImageError, match=r"band r has no data in 3 of the 64\^2 pixels"):
+        translate_file(run, source, "y", tmp_path / "y.fits")
