@@ -47,6 +47,8 @@ def galtrans() -> None:
 def main() -> None:
     """Run the command line. Exit 2 for wrong usage, 1 for what failed, with one line that says what to do."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # Threads that spin while they wait make PyTorch eight times slower where another program uses the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         sys.exit(galtrans.main(standalone_mode=False))
     except click.ClickException as error:

@@ -71,3 +71,9 @@ def test_files_are_small_enough_to_see(path):
         if isinstance(node, ast.FunctionDef):
             body = node.end_lineno - node.body[0].lineno + 1
             assert body <= 45, f"{node.name}: {body} lines"
+
+
+def test_the_page_of_the_house_names_every_file():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    missing = [module_name(path) for path in FILES if path.name != "__init__.py" and path.name not in page]
+    assert not missing

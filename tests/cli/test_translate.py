@@ -1,0 +1,111 @@
+"""The command as a user meets it: several files, and each bad input named on one line."""
+
+import bz2
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+from cli.main import galtrans
+from survey_tools.band_fits import band_hdus
+from survey_tools.errors import GaltransError
+from survey_tools.tan import north_up_wcs
+from translator.checkpoint import (
+    Checkpoint,
+    build_networks,
+    save_checkpoint,
+)
+from translator.facts import Domain, Facts, write_facts
+from translator.recipes import RECIPES
+
+BANDS = tuple("ugriz")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of the recipe `demo` that has finished, with the weights it began with."""
+    path = tmp_path_factory.mktemp("runs") / "demo"
+    sky = (0.01,) * len(BANDS)
+    domains = {"x": Domain("sdss", BANDS, 64, 0.396, sky, "a"), "y": Domain("cfht", BANDS, 136, 0.186, sky, "b")}
+    facts = Facts("demo", (1, 1), 2, 0, domains, "c")
+    weights = build_networks(facts, RECIPES["demo"]).state_dict()
+    write_facts(path, facts)
+    save_checkpoint(path, Checkpoint(2, 1, {k: v.contiguous() for k, v in weights.items()}, {}, ""))
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A galaxy on SDSS's grid."""
+    row, col = np.indices((64, 64)) - 31.5
+    galaxy = np.exp(-0.5 * np.hypot(row, col) ** 2 / 16)
+    path = tmp_path / "galaxy.fits"
+    band_hdus(np.stack([galaxy] * 5), BANDS, north_up_wcs(10, 20, 0.396, 64), fits.Header()).writeto(path)
+    return path
+
+
+def call(*words):
+    return CliRunner().invoke(galtrans, ["translate", *(str(word) for word in words)])
+
+
+def test_several_files_become_several_files(run, image, tmp_path):
+    other = shutil.copy(image, tmp_path / "other.fits")
+    packed = tmp_path / "packed.fits.bz2"
+    packed.write_bytes(bz2.compress(image.read_bytes()))
+    result = call(run, image, other, packed, "--to", "cfht", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 files translated to CFHTLS" in result.output
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"galaxy_cfht.fits", "other_cfht.fits", "packed_cfht.fits"}
+    assert fits.getdata(tmp_path / "out" / "packed_cfht.fits", "r").shape == (136, 136)
+
+
+def test_a_bad_file_is_named_and_the_good_ones_are_translated(run, image, tmp_path):
+    bad = tmp_path / "bad.fits"
+    bad.write_bytes(image.read_bytes()[:20_000])
+    result = call(run, bad, image, "--to", "cfht", "--out", tmp_path / "out")
+    assert isinstance(result.exception, GaltransError)  # main() turns it into one line and exit code 1
+    assert "bad.fits cannot be read as FITS" in str(result.exception)
+    assert "1 of 2 files translated" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["galaxy_cfht.fits"]
+
+
+def test_results_are_not_replaced_unless_asked_for(run, image, tmp_path):
+    words = (run, image, "--to", "cfht", "--out", tmp_path)
+    assert call(*words).exit_code == 0
+    again = call(*words)
+    assert again.exit_code == 2
+    assert "galaxy_cfht.fits exists already; choose another --out or pass --overwrite" in again.output
+    assert call(*words, "--overwrite").exit_code == 0
+
+
+def test_two_files_of_one_name_would_overwrite_each_other(run, image, tmp_path):
+    other = tmp_path / "deeper" / image.name
+    other.parent.mkdir()
+    shutil.copy(image, other)
+    result = call(run, image, other, "--to", "cfht", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "same name" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--to", "hst"), "'hst' is not one of 'sdss', 'cfht'"),
+        (("--to", "cfht", "--noise", "much"), "'much' is not one of 'sampled', 'none'"),
+        (("--to", "cfht", "--seed", "-1"), "-1 is not in the range"),
+    ],
+)
+def test_wrong_usage_exits_2(run, image, tmp_path, words, said):
+    result = call(run, image, *words, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_folder_that_is_no_run_says_so(image, tmp_path):
+    result = call(tmp_path, image, "--to", "cfht", "--out", tmp_path / "out")
+    assert isinstance(result.exception, GaltransError)
+    assert "is no training run" in str(result.exception)
+    assert not (tmp_path / "out").exists()
