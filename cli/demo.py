@@ -70,10 +70,9 @@ def _train(out: Path, seed: int) -> None:
 
 def _translate(out: Path, seed: int):
     """Write the held-out galaxies as FITS and translate them both ways; returns their rows of the pair table."""
-    from astropy.table import Table
+    from translator.demo_page import held_out_pairs
 
-    pairs = Table.read(out / "pairs.ecsv")
-    held_out = pairs[pairs["split"] == "test"]
+    held_out = held_out_pairs(out)
     for survey, rows, target in (("sdss", "x_row", "cfht"), ("cfht", "y_row", "sdss")):
         wanted = ",".join(str(row) for row in held_out[rows])
         _run("export", out / f"{survey}.zarr", "--rows", wanted, "--out", out / "fits" / survey)

@@ -63,7 +63,7 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
         for name, card in PER_BAND.items():
             value = getattr(columns[name], "value", columns[name])[b]
             if not (isinstance(value, np.floating) and np.isnan(value)):  # FITS has no NaN in its headers
-                hdus[band].header[card[0]] = (header_text(value) if isinstance(value, str) else value.item(), card[1])
+                hdus[band].header[card[0]] = header_text(value) if isinstance(value, str) else (value.item(), card[1])
         hdus.append(_mask_hdu(mask[b], band, wcs))
     return hdus
 
@@ -71,14 +71,14 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
 def _primary(store: Store, row: int, columns) -> fits.Header:
     """What the file is of, and where it comes from."""
     header = fits.Header()
-    header["OBJECT"] = (header_text(str(columns["object_id"])), "identifier in the catalogue")
+    header["OBJECT"] = header_text(str(columns["object_id"]))  # long text leaves no room for a comment
     header["RA"] = (float(columns["ra"].value), "[deg] right ascension, ICRS")
     header["DEC"] = (float(columns["dec"].value), "[deg] declination, ICRS")
     if np.isfinite(columns["redshift"]):
         header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
     header["SURVEY"] = (store.survey["title"], "survey that the images are from")
     header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
-    header["STORE"] = (header_text(store.path.name), "store that the images are from")
+    header["STORE"] = header_text(store.path.name)
     header["ROW"] = (row, "row of the store, from 0")
     header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
     header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"

@@ -18,6 +18,13 @@ APERTURE = 5.0  # radius [arcsec] in which the flux of translation and target is
 ROW = {"sdss": "x_row", "cfht": "y_row"}  # column of the pair table with a survey's row
 
 
+def held_out_pairs(out: Path) -> Table:
+    """The test rows of OUT/pairs.ecsv whose images have every pixel in both surveys."""
+    pairs = Table.read(out / "pairs.ecsv")
+    whole = [open_store(out / f"{name}.zarr").usable[pairs[row]] for name, row in ROW.items()]
+    return pairs[(pairs["split"] == "test") & whole[0] & whole[1]]
+
+
 def draw_demo_page(out: Path, held_out: Table, shown: tuple[int, int]) -> list[str]:
     """Draw OUT/demo.png from what the demo left in `out`; returns lines with flux and noise ratios per band.
 

@@ -107,9 +107,9 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     surveys = {name: find_survey(run.domains[name].survey).title for name in "xy"}
     header = fits.Header()
     header["SYNTH"] = (True, "made by a neural network: NOT an observation")
-    for key, comment in (("OBJECT", "object_id of the input"), ("RA", "[deg] ICRS"), ("DEC", "[deg] ICRS")):
+    for key in ("OBJECT", "RA", "DEC", "REDSHIFT"):
         if key in source:
-            header[key] = (source[key], comment)
+            header[key] = source[key]
     header["GTFROM"] = (surveys[OTHER[domain]], "survey of the input")
     header["GTTO"] = (surveys[domain], "survey whose images this one imitates")
     header["GTRECIPE"] = (run.recipe, "galtrans recipe")

@@ -153,7 +153,7 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, capfd):
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 1
-    assert err.strip() == "Error: interrupted; what is finished is kept, and the same command goes on from there"
+    assert err.strip() == "Error: interrupted; nothing half-written is left, so run the same command again"
     assert not (mirror / "x.zarr").exists()
     assert call(capfd, *FETCH, "--out", "x.zarr")[0] == 0
 
