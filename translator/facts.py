@@ -126,6 +126,8 @@ def read_facts(path: Path) -> Facts:
             name: Domain(**domain | {key: tuple(domain[key]) for key in ("bands", "sky")})
             for name, domain in document["domains"].items()
         }
+        if set(domains) != {"x", "y"}:
+            raise KeyError("domains")
         return Facts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{path} is no training run: it has no run.json; make one with `galtrans train`") from error

@@ -4,11 +4,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "golden.npz"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden values of ../shared/golden are not here")
 DOMAINS = {"y": 0, "x": 1}  # the authors count CFHT 0 and SDSS 1
 ROLES = {"autoencoder": "auto{}", "emulator": "noise{}", "discriminator": "discriminator{}"}
 GENERATORS = {"generator_x": "generator01", "generator_y": "generator10"}

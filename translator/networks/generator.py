@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from translator.networks.layers import WIDTH, Grid, chain, conv, decode, encode, frame, leaky, resize
 
 HALVINGS = 3  # of an image in the paper's generators
-LARGEST_EDGE = 1 / 8  # of the map's size: a larger pad or crop on each side would invent or lose too much sky
+EDGE_LIMIT = 1 / 8  # of the map's size: so large a pad or crop on each side would invent or lose too much sky
 
 
 def generator(here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVINGS) -> nn.Module:
@@ -102,9 +102,9 @@ def _edge(have: int, want: int, left_over: int, here: Grid, there: Grid) -> int:
         why = "the larger size does not divide by the factor between them; change it by a pixel or two"
     elif (want - have) % 2:
         why = "an odd number of pixels cannot be added or taken alike on both sides; change a size by two pixels"
-    elif abs(want - have) > 2 * LARGEST_EDGE * have:
+    elif abs(want - have) >= 2 * EDGE_LIMIT * have:
         why = (
-            f"its maps of {have} pixels would have to be padded or cropped to {want}, more than an eighth on each "
+            f"its maps of {have} pixels would have to be padded or cropped to {want}, an eighth or more on each "
             "side; sizes whose ratio is near an even number work, such as 64 and 136"
         )
     if why:

@@ -1,0 +1,120 @@
+"""The main job, end to end: the demo as a user runs it, and its model on real pixels."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from matplotlib.image import imread
+
+from survey_tools.crossmatch import peak_offset
+from survey_tools.cutout import sky_sigma
+from survey_tools.export import file_name
+from survey_tools.store import open_store
+from translator.demo_page import held_out_pairs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+BRIGHT = """object_id,ra,dec
+g1,38.57078,-7.09054
+g2,38.51253,-7.06088
+g3,38.56179,-7.12370
+g4,38.57159,-7.09912
+g5,38.62781,-7.06985
+g6,38.62705,-7.03109
+g7,38.69696,-7.07956
+"""
+GALAXIES = (3, 4, 5)  # the extended ones among them; g7 lies at the frame's edge
+
+
+def galtrans(*words, cwd):
+    command = [sys.executable, "-m", "cli.main", *(str(word) for word in words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What `galtrans demo` leaves behind."""
+    folder = tmp_path_factory.mktemp("demo")
+    said = galtrans("demo", "--out", "demo", cwd=folder)
+    assert "demo/demo.png" in said or "demo.png" in said
+    return folder / "demo"
+
+
+def test_every_row_of_the_catalogues_is_accounted_for(demo):
+    for survey, catalogue in (("sdss", "catalogue"), ("cfht", "catalogue_cfht")):
+        store = open_store(demo / f"{survey}.zarr")
+        manifest = store.manifest()
+        assert list(manifest["object_id"]) == list(Table.read(demo / "sky" / f"{catalogue}.ecsv")["object_id"])
+        assert set(manifest["status"]) == {"done"}
+
+
+def test_stores_open_in_xarray_as_they_are(demo):
+    for name, shape in (("sdss", (5, 64, 64)), ("cfht", (5, 136, 136)), ("cfht64", (5, 64, 64))):
+        with xarray.open_zarr(demo / f"{name}.zarr") as dataset:
+            assert dataset.images.dims == ("object", "band", "row", "col")
+            assert dataset.images.shape[1:] == shape
+            assert dataset.images.units == "nmgy / pix"
+            assert list(dataset.band.values) == list("ugriz")
+
+
+def translations(demo, source, target):
+    """For each held-out pair: image HDUs of the input, of its translation, and the target's pixels (band, row, col)."""
+    stores = {name: open_store(demo / f"{name}.zarr") for name in (source, target)}
+    rows = {"sdss": "x_row", "cfht": "y_row"}
+    for pair in held_out_pairs(demo):
+        row = int(pair[rows[source]])
+        name = file_name(row, stores[source].column("object_id")[row])
+        with (
+            fits.open(demo / "fits" / source / name) as given,
+            fits.open(demo / "translated" / target / name.replace(".fits", f"_{target}.fits"), checksum=True) as made,
+        ):
+            yield given, made, stores[target].images[int(pair[rows[target]])]
+
+
+@pytest.mark.parametrize(("source", "target"), [("sdss", "cfht"), ("cfht", "sdss")])
+def test_translated_galaxies_look_like_their_targets(demo, source, target):
+    offsets, fluxes, noises = [], [], []
+    for given, made, wanted in translations(demo, source, target):
+        assert made[0].header["SYNTH"] is True
+        images = np.stack([made[band].data for band in "ugriz"])
+        assert images.shape == wanted.shape
+        assert np.isfinite(images).all()
+        pair = [(hdus["r"].data, WCS(hdus["r"].header)) for hdus in (given, made)]
+        offsets.append(peak_offset(*pair[0], *pair[1]))
+        half = np.s_[:, images.shape[1] // 4 : -images.shape[1] // 4, images.shape[2] // 4 : -images.shape[2] // 4]
+        fluxes.append(images[half].sum(axis=(1, 2)) / wanted[half].sum(axis=(1, 2)))
+        noises.append(
+            [sky_sigma(a, ~np.isfinite(a)) / sky_sigma(b, ~np.isfinite(b)) for a, b in zip(images, wanted, strict=True)]
+        )
+    assert len(offsets) >= 30
+    assert np.nanmedian(offsets) < 0.2  # arcsec
+    np.testing.assert_allclose(np.median(fluxes, axis=0)[1:4], 1, atol=0.3)  # g, r, i
+    ratio = np.nanmedian(noises, axis=0)
+    assert (ratio > 0.4).all(), ratio
+    assert (ratio < 2.5).all(), ratio
+
+
+def test_the_page_shows_colours(demo):
+    page = imread(demo / "demo.png")
+    assert page.shape[0] > 800
+    assert (np.ptp(page[..., :3], axis=2) > 0.2).mean() > 0.005
+
+
+def test_the_demo_s_model_translates_real_galaxies(demo, real_data, tmp_path):
+    (tmp_path / "bright.csv").write_text(BRIGHT)
+    galtrans("fetch", "sdss", "--catalogue", "bright.csv", "--mirror", real_data, "--out", "real.zarr", cwd=tmp_path)
+    galtrans("export", "real.zarr", "--rows", "3:6", "--out", "fits", cwd=tmp_path)
+    files = sorted((tmp_path / "fits").glob("*.fits"))
+    assert len(files) == len(GALAXIES)
+    galtrans("translate", demo / "run", *files, "--to", "cfht", "--out", "out", "--noise", "none", cwd=tmp_path)
+    for source in files:
+        with fits.open(source) as given, fits.open(tmp_path / "out" / f"{source.stem}_cfht.fits") as made:
+            pair = [(hdus["r"].data, WCS(hdus["r"].header)) for hdus in (given, made)]
+            assert peak_offset(*pair[0], *pair[1]) < 0.6  # faint real galaxies: the noise of their own SDSS peak
+            assert made["r"].data.sum() > 0

@@ -1,0 +1,102 @@
+"""What the tests of the translator share: golden values, and stores whose images are small enough to train on."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+from survey_tools.store import create
+from survey_tools.surveys import CFHT, SDSS
+from translator.images import Batch
+
+SIZES = {"x": 16, "y": 36}
+BANDS = "gr"
+SKY = {"x": 0.02, "y": 0.002}  # [nanomaggy/pixel]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request):
+    """Tiny images are quicker on one thread, above all where other work shares the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads if "golden" in request.fixturenames else 1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The file `golden.py` beside this one; a test that wants it is skipped where the golden values are not."""
+    spec = importlib.util.spec_from_file_location("golden", Path(__file__).with_name("golden.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not module.GOLDEN.exists():
+        pytest.skip("the golden values of the authors' model are not here (../shared/golden)")
+    return module
+
+
+def tiny_store(path, survey, size, ra, *, dec=None, sky=0.01, bands=BANDS, spoilt=(), saturated=(), chunk=None):
+    """A store of small images of Gaussian galaxies at RA `ra` [deg]; image i's flux grows with i."""
+    count, dec = len(ra), np.zeros(len(ra)) if dec is None else dec
+    catalogue = Table({"object_id": [f"{survey.name}-{i}" for i in range(count)], "ra": ra, "dec": dec})
+    catalogue["redshift"] = np.zeros(count)
+    scale = survey.pixel_scale * survey.cutout_size / size
+    store = create(path, survey, bands, catalogue, {"test": True}, size=size, pixel_scale=scale)
+    row, col = (np.indices((size, size)) - (size - 1) / 2) / size
+    galaxy = np.exp(-(row**2 + 2 * col**2) * 30)
+    noise = np.random.default_rng(size).normal(0, sky, (count, len(bands), size, size))
+    images = (galaxy * (1 + np.arange(count))[:, None, None, None] + noise).astype(np.float32)
+    for i in spoilt:
+        images[i, 0, 0, 0] = np.nan
+    for rows in store.chunks():
+        store.write(rows, images[rows], np.isnan(images[rows]))
+    coverage = np.isfinite(images).mean(axis=(2, 3))
+    columns = {"coverage": coverage, "sky_sigma": np.full(coverage.shape, sky), "saturated": np.zeros(coverage.shape)}
+    columns["saturated"][list(saturated)] = 3
+    store.write_columns(columns)
+    return store.finish(Table({"object_id": catalogue["object_id"], "status": np.full(count, "done")}))
+
+
+def pair_table(x_store, y_store, x_row, y_row, split):
+    table = Table({"x_row": x_row, "y_row": y_row})
+    table["separation"] = table["peak_offset"] = np.zeros(len(table))
+    table["split"] = split
+    table.meta = {"x": str(x_store.path), "y": str(y_store.path), "x_rows": x_store.rows, "y_rows": y_store.rows}
+    return table
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> SimpleNamespace:
+    """Stores of 12 galaxies each, far apart on the sky, of which six are pairs; the last pair is for tests."""
+    folder = tmp_path_factory.mktemp("tiny")
+    ra = {"x": 150 + 0.1 * np.arange(12), "y": 150 + 0.1 * (np.arange(12) + 6)}
+    surveys = {"x": SDSS, "y": CFHT}
+    stores = {d: tiny_store(folder / f"{d}.zarr", surveys[d], SIZES[d], ra[d], sky=SKY[d]) for d in "xy"}
+    pairs = pair_table(*stores.values(), np.arange(6, 12), np.arange(6), ["train"] * 5 + ["test"])
+    pairs.write(folder / "pairs.ecsv")
+    return SimpleNamespace(
+        x=stores["x"], y=stores["y"], pairs=pairs, paths=[folder / "x.zarr", folder / "y.zarr", folder / "pairs.ecsv"]
+    )
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Two images of noise of each kind, on the grids of `tiny`."""
+    random = torch.Generator().manual_seed(0)
+    x, y, pair_x, pair_y = (
+        torch.randn(2, len(BANDS), SIZES[domain], SIZES[domain], generator=random) for domain in "xyxy"
+    )
+    return Batch(x, y, pair_x, pair_y)
+
+
+@pytest.fixture(name="tiny_store", scope="session")
+def tiny_store_fixture():
+    return tiny_store
+
+
+@pytest.fixture(name="pair_table", scope="session")
+def pair_table_fixture():
+    return pair_table

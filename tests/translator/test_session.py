@@ -1,0 +1,115 @@
+import json
+import os
+import shlex
+
+import pytest
+import torch
+
+from survey_tools.errors import RunError, StoreError
+from survey_tools.surveys import CFHT
+from translator.session import Inputs, Settings, open_session
+
+
+def begin(tiny, path, resume=False, inputs=None, **settings):
+    settings = {"recipe": "demo", "iterations": 2, "batch_size": 2, "device": "cpu"} | settings
+    session = open_session(inputs or Inputs(*tiny.paths), path, Settings(**settings), resume=resume)
+    session.batches.close()
+    return session
+
+
+def test_a_run_states_what_it_is_made_from(tiny, tmp_path):
+    begin(tiny, tmp_path / "run", seed=7)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (facts["recipe"], facts["seed"], facts["batch_size"], facts["iterations"]) == ("demo", 7, 2, [2, 2])
+    assert facts["domains"]["x"]["survey"] == "sdss"
+    assert facts["domains"]["y"]["sky"] == pytest.approx([0.001, 0.001], rel=1e-3)  # half of 0.002 nanomaggies
+
+
+def test_the_seed_alone_decides_the_first_weights(tiny, tmp_path):
+    state = torch.get_rng_state()
+    one, same, other = (begin(tiny, tmp_path / str(i), seed=seed).networks for i, seed in enumerate((1, 1, 2)))
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, same.state_dict()[name])
+    assert not all(torch.equal(t, other.state_dict()[n]) for n, t in one.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_recipes_own_iterations_and_batch_size_are_the_default(tiny, tmp_path):
+    facts = begin(tiny, tmp_path / "run", recipe="two_step", iterations=None, batch_size=None).facts
+    assert (facts.iterations, facts.batch_size) == ((60_000, 60_000), 24)
+
+
+def test_resuming_takes_the_runs_own_iterations_and_batch_size(tiny, tmp_path):
+    begin(tiny, tmp_path / "run")
+    facts = begin(tiny, tmp_path / "run", resume=True, iterations=None, batch_size=None).facts
+    assert (facts.iterations, facts.batch_size) == ((2, 2), 2)
+
+
+def test_the_command_that_goes_on_is_complete(tiny, tmp_path):
+    words = shlex.split(begin(tiny, tmp_path / "a run", seed=3).command)
+    assert words[:2] == ["galtrans", "train"]
+    assert words[2:5] == [str(path) for path in tiny.paths]
+    assert words[5:] == [
+        "--recipe", "demo", "--run", str(tmp_path / "a run"), "--seed", "3", "--device", "cpu", "--resume",
+    ]  # fmt: skip
+
+
+def test_a_run_that_is_there_is_not_written_over(tiny, tmp_path):
+    begin(tiny, tmp_path / "run")
+    with pytest.raises(RunError, match="is there already; go on with that run by --resume"):
+        begin(tiny, tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(RunError, match="choose another --run"):
+        begin(tiny, tmp_path / "mine")
+
+
+def test_resuming_what_is_not_a_run_is_refused(tiny, tmp_path):
+    with pytest.raises(RunError, match=r"has no run\.json"):
+        begin(tiny, tmp_path / "nothing", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"recipe": "two_step"}, r"another --recipe \(demo, not two_step\)"),
+        ({"seed": 1}, r"another --seed \(0, not 1\)"),
+        ({"batch_size": 3}, r"another --batch-size \(2, not 3\)"),
+        ({"iterations": 5}, r"another number of --iterations"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(tiny, tmp_path, settings, words):
+    begin(tiny, tmp_path / "run")
+    with pytest.raises(RunError, match=words):
+        begin(tiny, tmp_path / "run", resume=True, **settings)
+
+
+def test_resuming_with_another_store_or_pair_table_is_refused(tiny, tmp_path, tiny_store, pair_table):
+    begin(tiny, tmp_path / "run")
+    ra = tiny.y.column("ra")
+    y = tiny_store(tmp_path / "y.zarr", CFHT, 36, ra, saturated=[8])  # the same objects, other pixels
+    pairs = pair_table(tiny.x, y, [6, 7], [0, 1], ["train", "test"])
+    pairs.write(tmp_path / "pairs.ecsv")
+    with pytest.raises(RunError, match="another pair of stores"):
+        begin(tiny, tmp_path / "run", True, Inputs(tiny.paths[0], tmp_path / "y.zarr", tiny.paths[2]))
+    with pytest.raises(RunError, match="another pair table"):
+        begin(tiny, tmp_path / "run", True, Inputs(*tiny.paths[:2], tmp_path / "pairs.ecsv"))
+
+
+def test_a_pair_table_of_other_stores_is_refused_and_nothing_is_written(tiny, tmp_path, tiny_store):
+    other = tiny_store(tmp_path / "y.zarr", CFHT, 36, tiny.y.column("ra") + 1)
+    with pytest.raises(StoreError, match=r"pairs\.ecsv was made for"):
+        begin(tiny, tmp_path / "run", inputs=Inputs(tiny.paths[0], other.path, tiny.paths[2]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_the_recipe_cannot_serve_are_refused_with_the_reason(tiny, tmp_path, tiny_store):
+    y = tiny_store(tmp_path / "y.zarr", CFHT, 16, tiny.y.column("ra"))
+    with pytest.raises(RunError, match=r"recipe demo cannot train on these stores: .* from 16 to 16 pixels"):
+        begin(tiny, tmp_path / "run", inputs=Inputs(tiny.paths[0], y.path, tiny.paths[2]))
+    assert not os.path.exists(tmp_path / "run")
+
+
+def test_a_device_that_is_not_there_is_refused(tiny, tmp_path):
+    with pytest.raises(RunError, match="no device 'warp' here; give auto, cpu"):
+        begin(tiny, tmp_path / "run", device="warp")
