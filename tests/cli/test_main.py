@@ -115,7 +115,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, error):
     assert run(monkeypatch, "info", "a.zarr") == 1
     said = capsys.readouterr().err.strip()
     assert said.startswith("Error: interrupted")
-    assert "goes on from there" in said
+    assert "run the same command again" in said
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
