@@ -10,6 +10,7 @@ import numpy as np
 from survey_tools import spool
 from survey_tools.archives.plan import Plan
 from survey_tools.cutout import sky_sigma
+from survey_tools.store import empty_columns
 from survey_tools.surveys import Survey
 
 DONE, OUTSIDE, FAILED = "done", "outside", "failed"
@@ -112,17 +113,7 @@ def _empty_chunk(gathering: Gathering, count: int) -> Chunk:
     """`count` objects without any pixel."""
     bands, size = len(gathering.bands), gathering.survey.cutout_size
     shape = (count, bands, size, size)
-    columns = {
-        "crval": np.full((count, 2), np.nan),
-        "crpix": np.full((count, 2), np.nan),
-        "cd": np.full((count, 2, 2), np.nan),
-        "coverage": np.zeros((count, bands), np.float32),
-        "saturated": np.zeros((count, bands), np.int32),
-        "sky_sigma": np.full((count, bands), np.nan, np.float32),
-        "psf_fwhm": np.full((count, bands), np.nan, np.float32),
-        "zero_point": np.full((count, bands), np.nan),
-        "source": np.full((count, bands), "", object),
-    }
+    columns = empty_columns(count, bands)
     manifest = {name: np.full(count, "", object) for name in ("status", "reason", "files")}
     return Chunk(np.full(shape, np.nan, np.float32), np.ones(shape, bool), columns, manifest)
 

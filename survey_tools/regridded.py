@@ -14,7 +14,7 @@ from survey_tools.cutout import resample_flags, sky_sigma
 from survey_tools.errors import StoreError
 from survey_tools.regrid import regrid
 from survey_tools.replacing import alone, replacing
-from survey_tools.store import CATALOGUE, FRAME, Store, create, open_store
+from survey_tools.store import CATALOGUE, FRAME, Store, create, empty_columns, open_store
 from survey_tools.surveys import Survey
 from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.tasks import run
@@ -136,14 +136,8 @@ def _regrid_chunk(y: Store, terms: dict, grid: Grid, store: Store, work: Path, r
 
 def _empty(count: int, bands: int, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Images and measured columns of `count` objects without a pixel."""
-    columns = {
-        "crval": np.full((count, 2), np.nan),
-        "crpix": np.full((count, 2), np.nan),
-        "cd": np.full((count, 2, 2), np.nan),
-        "coverage": np.zeros((count, bands), np.float32),
-        "saturated": np.zeros((count, bands), np.int32),
-        "sky_sigma": np.full((count, bands), np.nan, np.float32),
-    }
+    measured = ("crval", "crpix", "cd", "coverage", "saturated", "sky_sigma")  # the others are the original's
+    columns = {name: values for name, values in empty_columns(count, bands).items() if name in measured}
     return np.full((count, bands, size, size), np.nan, np.float32), columns
 
 

@@ -72,6 +72,15 @@ def chunk_rows(bands: int, size: int) -> int:
     return 2 ** max(0, int(np.log2(CHUNK_BYTES / (bands * size * size * 4))))
 
 
+def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:
+    """The measured columns of `count` objects without a pixel, by name."""
+    lengths = {"band": bands, "axis": 2, "pixel_axis": 2, "object": count}
+    shapes = {column.name: tuple(lengths[dim] for dim in ("object", *column.dims)) for column in MEASURED}
+    dtypes = {column.name: object if column.dtype == "T" else column.dtype for column in MEASURED}
+    fills = {column.name: 0 if column.name == "coverage" else column.fill for column in MEASURED}
+    return {name: np.full(shape, fills[name], dtypes[name]) for name, shape in shapes.items()}
+
+
 def row_fingerprint(survey: str, object_id, ra, dec) -> str:
     """A checksum that two stores share if and only if their rows are the same objects in the same order."""
     digest = hashlib.sha256(survey.encode())
