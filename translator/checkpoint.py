@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from survey_tools.errors import RunError
 from survey_tools.version import VERSION
+from translator.device import choose_device
 from translator.facts import Domain, Facts, read_facts
 from translator.recipes import RECIPES, Recipe
 
@@ -106,17 +107,6 @@ def load_run(path: str | os.PathLike, device: str = "auto") -> Run:
     load_weights(networks, checkpoint, path)
     networks.to(on).eval().requires_grad_(False)
     return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is a GPU where there is one. RunError where it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # an unknown word, or a device that this machine lacks
-        raise RunError(f"no device {name!r} here; give auto, cpu or, with an NVIDIA GPU, cuda") from error
-    return torch.device(name)
 
 
 def find_recipe(name: str) -> Recipe:

@@ -16,12 +16,12 @@ from translator.batches import Batches
 from translator.checkpoint import (
     Checkpoint,
     build_networks,
-    choose_device,
     find_recipe,
     load_weights,
     read_checkpoint,
     save_checkpoint,
 )
+from translator.device import choose_device
 from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.recipes import Recipe, Step
 from translator.selection import select
