@@ -18,8 +18,11 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "export": "cli.fetch",
     "crossmatch": "cli.match",
     "regrid": "cli.match",
+    "recipes": "cli.recipes",
     "train": "cli.train",
     "translate": "cli.translate",
+    "import-weights": "cli.weights",
+    "export-weights": "cli.weights",
 }
 
 
@@ -32,7 +35,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command called `name`; None where there is none."""
-        return getattr(importlib.import_module(COMMANDS[name]), name) if name in COMMANDS else None
+        return getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_")) if name in COMMANDS else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,6 +25,15 @@ def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return "".join(band for band in known if band in value)
 
 
+def check_recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Callback of an option that names a recipe."""
+    from translator.recipes import RECIPES  # imports torch, which --help can do without
+
+    if value not in RECIPES:
+        raise click.BadParameter(f"{value!r}: known are {', '.join(RECIPES)}")
+    return value
+
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one."
 )

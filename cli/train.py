@@ -2,24 +2,22 @@
 
 import click
 
-from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, seed_option, verbose_option
+from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, check_recipe, seed_option, verbose_option
 
 POSITIVE = click.IntRange(min=1)
-
-
-def _recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    from translator.recipes import RECIPES  # imports torch, which --help can do without
-
-    if value not in RECIPES:
-        raise click.BadParameter(f"{value!r}: known are {', '.join(RECIPES)}")
-    return value
 
 
 @click.command()
 @click.argument("x", type=EXISTING_STORE, metavar="X.zarr")
 @click.argument("y", type=EXISTING_STORE, metavar="Y.zarr")
-@click.argument("pairs", type=EXISTING_FILE, metavar="pairs.ecsv")
-@click.option("--recipe", default="two_step", show_default=True, callback=_recipe, help="Model: two_step or demo.")
+@click.argument("pairs", type=EXISTING_FILE, metavar="[pairs.ecsv]", required=False)
+@click.option(
+    "--recipe",
+    default="two_step",
+    show_default=True,
+    callback=check_recipe,
+    help="Model: one of those that `galtrans recipes` lists.",
+)
 @click.option("--run", "path", type=NEW_PATH, required=True, help="Folder of the run.")
 @click.option("--iterations", type=POSITIVE, show_default="the recipe's", help="Iterations of each step.")
 @click.option(
@@ -37,19 +35,29 @@ def train(x, y, pairs, recipe, path, iterations, batch_size, device, checkpoint_
 
     X.zarr is the survey of the larger pixels (SDSS), Y.zarr the other (CFHTLS); pairs.ecsv comes from `galtrans
     crossmatch`. Its train rows serve as pairs, its test rows are never seen, and all other objects as unpaired
-    images. Ctrl-C saves and says how to go on; --resume gives the very weights of a run that was never stopped.
+    images. A recipe that learns from unpaired images alone can do without the table; given it, such a recipe leaves
+    the same objects out as the others do. Ctrl-C saves and says how to go on; --resume gives the very weights of a
+    run that was never stopped.
 
     \b
-    Example:
+    Examples:
       galtrans train sdss.zarr cfht.zarr pairs.ecsv --recipe demo --run runs/demo
+      galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
     """
     from translator import training
+    from translator.recipes import RECIPES
     from translator.selection import describe
     from translator.session import Inputs, Settings, open_session
 
+    if pairs is None and RECIPES[recipe].reads_pairs:
+        unpaired = ", ".join(name for name, row in RECIPES.items() if not row.reads_pairs)
+        raise click.UsageError(
+            f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "
+            f"train a recipe that reads none ({unpaired})"
+        )
     settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every)
     session = open_session(Inputs(x, y, pairs), path, settings, resume=resume)
-    names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": f"pairs {pairs.name}"}
+    names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
     for name, counts in session.counts.items():
         click.echo(f"{names[name]}: {describe(counts)}")
     total, where = sum(session.facts.iterations), session.batches.device

@@ -79,8 +79,9 @@ class Stream:
 class Batches:
     """Endless batches, made ahead in the background.
 
-    Each has `size` unpaired images of x and of y, and as many pairs; every image is turned and mirrored by one of the
-    eight symmetries of the square, drawn uniformly, a pair alike. Fewer objects than that come more than once.
+    Each has `size` unpaired images of x and of y, and as many pairs if any are selected; every image is turned and
+    mirrored by one of the eight symmetries of the square, drawn uniformly, a pair alike. Fewer objects than that come
+    more than once.
 
     Attributes:
         iteration: Number of the next batch, the whole of its state; set it to go on from there.
@@ -91,11 +92,12 @@ class Batches:
     ) -> None:
         x, y = stores
         self.size, self.seed, self.device = size, seed, device
-        self._streams = (
+        self._streams = [
             Stream((x,), selection.x[:, None], (seed, UNPAIRED_X)),
             Stream((y,), selection.y[:, None], (seed, UNPAIRED_Y)),
-            Stream((x, y), selection.pairs, (seed, PAIRS)),
-        )
+        ]
+        if len(selection.pairs):
+            self._streams.append(Stream((x, y), selection.pairs, (seed, PAIRS)))
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: deque[tuple[int, Future]] = deque()
         self.iteration = 0

@@ -27,7 +27,9 @@ from translator.facts import Domain, Facts, read_facts
 from translator.recipes import RECIPES, Recipe
 
 KEPT = 2  # newest checkpoints that stay
+TRANSLATING = ("generator", "emulator", "encoder")  # roles that translating needs; the encoder draws the codes
 NETWORKS, TRAINING, SUMMARY = "networks.safetensors", "training.safetensors", "checkpoint.json"
+UNREADABLE = (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Run:
     Attributes:
         path: Its folder.
         facts: What it was made from.
-        networks: By role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training.
+        networks: By role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training; of a run
+            with imported weights, those that there were weights for.
         device: Where they are.
         iteration: Training iterations behind the weights.
         checksum: SHA-256 of the weights' file.
@@ -85,8 +88,13 @@ class Run:
         raise RunError(f"{self.path} translates between {known}, not {survey}")
 
 
-def load_run(path: str | os.PathLike, device: str = "auto") -> Run:
+def load_run(path: str | os.PathLike, device: str = "auto", *, begun: bool = False) -> Run:
     """Load the newest checkpoint of a run for use.
+
+    Args:
+        path: Folder of the run.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        begun: Whether a run will do that has not come to its last step, and so cannot translate yet.
 
     Raises:
         RunError: Where the folder holds no run, no checkpoint, a damaged one, a recipe that this version does not have,
@@ -98,12 +106,14 @@ def load_run(path: str | os.PathLike, device: str = "auto") -> Run:
     checkpoint = read_checkpoint(path)
     if checkpoint is None:
         raise RunError(f"{path} has no checkpoint yet; let `galtrans train` run on it for longer")
-    if checkpoint.step < len(recipe.steps) - 1:
+    if checkpoint.step < len(recipe.steps) - 1 and not begun:
         raise RunError(
             f"{path} is in training step {checkpoint.step + 1} of {len(recipe.steps)} (iteration "
             f"{checkpoint.iteration} of {sum(facts.iterations)}): go on with `galtrans train … --resume` first"
         )
     networks = build_networks(facts, recipe)
+    if facts.imported:
+        _leave_out_absent(networks, checkpoint)
     load_weights(networks, checkpoint, path)
     networks.to(on).eval().requires_grad_(False)
     return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum)
@@ -122,7 +132,7 @@ def build_networks(facts: Facts, recipe: Recipe) -> nn.ModuleDict:
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(facts.seed)
     try:
-        networks = nn.ModuleDict({name: build(grids) for name, build in recipe.networks.items()})
+        networks = recipe.build(grids)
     except ValueError as error:
         raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}") from error
     finally:
@@ -168,8 +178,11 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             if hashlib.sha256(content).hexdigest() != summary["checksums"][name]:
                 raise RunError(f"{folder / name} is damaged: its checksum differs; {remedy}")
         networks, training = (safetensors.torch.load(contents[name]) for name in (NETWORKS, TRAINING))
-        return Checkpoint(summary["iteration"], summary["step"], networks, training, summary["checksums"][NETWORKS])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        iteration, step = summary["iteration"], summary["step"]
+        if not isinstance(iteration, int) or not isinstance(step, int):
+            raise TypeError("its iteration and step are no numbers")
+        return Checkpoint(iteration, step, networks, training, summary["checksums"][NETWORKS])
+    except UNREADABLE as error:
         raise RunError(f"{folder} is damaged ({' '.join(str(error).split())[:80]}); {remedy}") from error
 
 
@@ -184,6 +197,14 @@ def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) ->
                 f"{expected.get(name, 'none')}; use the galtrans that trained it"
             )
     networks.load_state_dict(checkpoint.networks)
+
+
+def _leave_out_absent(networks: nn.ModuleDict, checkpoint: Checkpoint) -> None:
+    """Take out the networks that a checkpoint has no weights for at all, unless translating needs them."""
+    there = {key.split(".")[0] for key in checkpoint.networks}
+    for name in set(networks) - there:
+        if networks[name].state_dict() and not name.startswith(TRANSLATING):
+            del networks[name]
 
 
 def _checkpoints(path: Path) -> list[Path]:

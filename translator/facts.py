@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from astropy.table import Table
 from survey_tools.atomic import whole_file
 from survey_tools.errors import RunError
 from survey_tools.store import Store
+from survey_tools.surveys import CFHT, SDSS, find_survey
 from survey_tools.version import VERSION
 from translator.intensity import stretch
 from translator.networks.layers import Grid
@@ -62,8 +63,9 @@ class Facts:
         batch_size: Unpaired images of each domain, and pairs, in an iteration.
         seed: Of everything random.
         domains: "x" and "y".
-        pairs: Checksum of the pair table.
+        pairs: Checksum of the pair table; empty where there is none.
         galtrans_version: That began it.
+        imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
     """
 
     recipe: str
@@ -73,6 +75,7 @@ class Facts:
     domains: dict[str, Domain]
     pairs: str
     galtrans_version: str = VERSION
+    imported: dict[str, str] = field(default_factory=dict)
 
 
 def describe_domain(store: Store) -> Domain:
@@ -93,6 +96,15 @@ def describe_domain(store: Store) -> Domain:
     )
 
 
+def survey_domains(same_grid: bool) -> dict[str, Domain]:
+    """SDSS (x) and CFHTLS (y) in their own sizes, or CFHTLS on the grid of SDSS; with no store behind."""
+    y = SDSS if same_grid else CFHT
+    return {
+        "x": Domain(SDSS.name, SDSS.bands, SDSS.cutout_size, SDSS.pixel_scale, (), ""),
+        "y": Domain(CFHT.name, CFHT.bands, y.cutout_size, y.pixel_scale, (), ""),
+    }
+
+
 def fingerprint_of_pairs(pairs: Table) -> str:
     """A checksum of which rows are pairs and what they serve for."""
     rows = zip(pairs["x_row"], pairs["y_row"], pairs["split"], strict=True)
@@ -101,6 +113,11 @@ def fingerprint_of_pairs(pairs: Table) -> str:
 
 def check_same(path: Path, begun: Facts, wanted: Facts) -> None:
     """RunError, naming what differs, unless the run in `path` was begun with the facts that are wanted now."""
+    if begun.imported:
+        raise RunError(
+            f"{path} holds weights imported from {', '.join(begun.imported)} and no state of a training, so it cannot "
+            "go on; train into another --run, without --resume"
+        )
     for name, remedy in DIFFERENCES.items():
         was, now = getattr(begun, name), getattr(wanted, name)
         if was != now:
@@ -128,8 +145,28 @@ def read_facts(path: Path) -> Facts:
         }
         if set(domains) != {"x", "y"}:
             raise KeyError("domains")
-        return Facts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
-    except (FileNotFoundError, NotADirectoryError) as error:
+        facts = Facts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
+        _check_types(facts)
+        return facts
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise RunError(f"{path} is no training run: it has no run.json; make one with `galtrans train`") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path}/run.json is damaged; train anew into another folder") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise RunError(f"{path}/run.json is damaged ({reason}); train anew into another folder") from error
+
+
+def _check_types(facts: Facts) -> None:
+    """TypeError or ValueError where a fact is not of its kind, as in a run.json that galtrans did not write."""
+    domains = facts.domains.values()
+    kinds = {
+        str: [facts.recipe, facts.pairs, facts.galtrans_version, *facts.imported.keys(), *facts.imported.values()]
+        + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
+        int: [*facts.iterations, facts.batch_size, facts.seed, *(domain.size for domain in domains)],
+        (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky)],
+    }
+    for kind, values in kinds.items():
+        wrong = [value for value in values if not isinstance(value, kind)]
+        if wrong:
+            raise TypeError(f"{wrong[0]!r} is of the wrong type")
+    for domain in domains:
+        find_survey(domain.survey)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor, nn
+
+from translator.networks.absent import NoEncoder, NoNoise
 
 OTHER = {"x": "y", "y": "x"}
 
@@ -14,14 +17,19 @@ class Batch:
     Attributes:
         x: Unpaired images of domain x (B, bands, row, col).
         y: Unpaired images of domain y, alike, on y's grid.
-        pair_x: Images of domain x of objects that both surveys saw.
-        pair_y: The same objects, in the same order, in domain y.
+        pair_x: Images of domain x of objects that both surveys saw; None where the recipe needs none.
+        pair_y: The same objects, in the same order, in domain y; alike.
     """
 
     x: Tensor
     y: Tensor
-    pair_x: Tensor
-    pair_y: Tensor
+    pair_x: Tensor | None = None
+    pair_y: Tensor | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether it has pairs."""
+        return self.pair_x is not None
 
 
 class Images:
@@ -38,14 +46,16 @@ class Images:
 
     def __init__(self, networks: nn.ModuleDict, batch: Batch, random: Generator) -> None:
         self.networks, self.batch, self.random = networks, batch, random
-        self._made: dict[tuple[str, str], Tensor] = {}
+        self._made: dict[tuple[str, str], Tensor | None] = {}
 
     def real(self, domain: str) -> Tensor:
         """Unpaired images of the domain."""
         return getattr(self.batch, domain)
 
     def target(self, domain: str) -> Tensor:
-        """The domain's images of the paired objects."""
+        """The domain's images of the paired objects; ValueError where the batch has none."""
+        if not self.batch.paired:
+            raise ValueError("this loss needs pairs, and the batch has none")
         return getattr(self.batch, f"pair_{domain}")
 
     def clean(self, domain: str) -> Tensor:
@@ -62,7 +72,7 @@ class Images:
 
     def translated(self, domain: str) -> Tensor:
         """The other domain's unpaired images as this one would see them, without noise, G(x)."""
-        return self._make("translated", domain, "generator", self.real(OTHER[domain]))
+        return self._make("translated", domain, "generator", self.real(OTHER[domain]), self.latent(domain))
 
     def fake(self, domain: str) -> Tensor:
         """The same with noise, F(x) = G(x) + NE: what the second half of a cycle reads."""
@@ -70,17 +80,65 @@ class Images:
 
     def cycled(self, domain: str) -> Tensor:
         """The unpaired images after the way there and back, G(F(x))."""
-        return self._make("cycled", domain, "generator", self.fake(OTHER[domain]))
+        return self._make("cycled", domain, "generator", self.fake(OTHER[domain]), self.encoded(domain))
 
     def paired(self, domain: str) -> Tensor:
         """The paired objects' images of the other domain as this one would see them, without noise."""
-        return self._make("paired", domain, "generator", self.target(OTHER[domain]))
+        return self._make("paired", domain, "generator", self.target(OTHER[domain]), self.paired_latent(domain))
+
+    def latent(self, domain: str) -> Tensor | None:
+        """The codes (B, 32) drawn for `translated`; None for a generator that takes none, as with all codes below."""
+        return self._draw("latent", domain, len(self.real(OTHER[domain])))
+
+    def paired_latent(self, domain: str) -> Tensor | None:
+        """The codes drawn for `paired`."""
+        return self._draw("paired_latent", domain, len(self.target(OTHER[domain])))
+
+    def encoded(self, domain: str) -> Tensor | None:
+        """The codes read from the unpaired images and their translations, E(x, F(x)): those of `cycled`."""
+        return self._make("encoded", domain, "encoder", self.real(domain), self.fake(OTHER[domain]))
+
+    def encoded_back(self, domain: str) -> Tensor | None:
+        """The codes read from the fakes that `latent` made and what those were made from, E(F(x'), x')."""
+        return self._make("encoded_back", domain, "encoder", self.fake(domain), self.real(OTHER[domain]))
+
+    def encoded_pairs(self, domain: str) -> Tensor | None:
+        """The codes read from the images of objects that both surveys saw."""
+        return self._make("encoded_pairs", domain, "encoder", self.target(domain), self.target(OTHER[domain]))
 
     def score(self, image: Tensor, domain: str) -> Tensor:
-        """The domain's discriminator's logits (B, bands) of an image."""
+        """The domain's discriminator's logits of an image: (B, bands), or (B, 1, rows, cols) of patches."""
         return self.networks[f"discriminator_{domain}"](image)
 
-    def _make(self, kind: str, domain: str, role: str, *inputs) -> Tensor:
+    def score_latent(self, latent: Tensor, domain: str) -> Tensor:
+        """The domain's latent discriminator's logits (B, 1) of codes (B, 32)."""
+        return self.networks[f"latent_discriminator_{domain}"](latent)
+
+    def _draw(self, kind: str, domain: str, count: int) -> Tensor | None:
+        if (kind, domain) not in self._made:
+            self._made[kind, domain] = self.networks[f"encoder_{domain}"].draw(count, self.random)
+        return self._made[kind, domain]
+
+    def _make(self, kind: str, domain: str, role: str, *inputs) -> Tensor | None:
         if (kind, domain) not in self._made:
             self._made[kind, domain] = self.networks[f"{role}_{domain}"](*inputs)
         return self._made[kind, domain]
+
+
+def imitate(networks: nn.ModuleDict, images: Tensor, domain: str, random: Generator, *, noise: bool = True) -> Tensor:
+    """Images of the other domain (B, bands, row, col) as `domain` would see them, one realisation each; stretched.
+
+    Without noise they are the expected images: no noise is added, and where a latent code steers the generator it is
+    that of mean, zero.
+    """
+    latent = networks[f"encoder_{domain}"].draw(len(images), random)
+    if not noise:
+        return networks[f"generator_{domain}"](images, None if latent is None else torch.zeros_like(latent))
+    return networks[f"generator_{domain}"](images, latent) + networks[f"emulator_{domain}"](len(images), random)
+
+
+def is_random(networks: nn.ModuleDict, domain: str) -> bool:
+    """Whether translations into `domain` differ from draw to draw: it has an emulator or an encoder."""
+    return not (
+        isinstance(networks[f"emulator_{domain}"], NoNoise) and isinstance(networks[f"encoder_{domain}"], NoEncoder)
+    )

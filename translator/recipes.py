@@ -8,15 +8,22 @@ from torch import nn
 
 from translator import losses
 from translator.images import OTHER
+from translator.networks.absent import NoEncoder, NoNoise
 from translator.networks.autoencoder import Autoencoder
 from translator.networks.discriminator import Discriminator
 from translator.networks.generator import generator
-from translator.networks.layers import Grid
+from translator.networks.latent_discriminator import LatentDiscriminator
+from translator.networks.latent_encoder import LatentEncoder
+from translator.networks.layers import SHUFFLE, WIDTH, Grid
 from translator.networks.noise_emulator import NoiseEmulator
+from translator.networks.patch_discriminator import PatchDiscriminator
+from translator.networks.resnet_generator import ResnetGenerator
 from translator.networks.start import start_quickly
 
 Grids = dict[str, Grid]  # of the domains "x" and "y"
-Builders = dict[str, Callable[[Grids], nn.Module]]  # by role and domain, such as "generator_y"
+Network = Callable[[Grid, Grid, int], nn.Module]  # from its own grid, the other domain's, and the width
+CONTENT = 1000.0  # weight of the losses on pixels beside an adversarial one
+SCALE_RATIO = 0.396 / 0.187  # of the pixels of SDSS and CFHTLS [arcsec/pixel], the latter as the paper rounds it
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,14 @@ class Term:
     weight: float = 1.0
 
     @property
+    def function(self) -> Callable:
+        """The function of `losses.py`, without arguments that the row gives it."""
+        return self.loss.func if isinstance(self.loss, partial) else self.loss
+
+    @property
     def name(self) -> str:
         """What its curve is called."""
-        return f"{self.loss.__name__}_{self.domain}"
+        return f"{self.function.__name__}_{self.domain}"
 
 
 @dataclass(frozen=True)
@@ -59,14 +71,41 @@ class Recipe:
     """A model: its networks, and the steps that train them.
 
     Attributes:
-        networks: A builder for each network, by role and domain; each is given the grids of both domains.
+        title: What it is, in a line.
+        networks: What builds the network of each role, in either domain; a role that the recipe does without is left
+            out.
         steps: In order.
         batch_size: Unpaired images of each domain, and pairs, in an iteration.
+        width: Channels of the networks' first layers; every other layer is a multiple of it.
+        same_grid: Whether the images of both domains must have the same size, as the regridded CFHTLS set has.
     """
 
-    networks: Builders
+    title: str
+    networks: dict[str, Network]
     steps: tuple[Step, ...]
     batch_size: int = 24
+    width: int = WIDTH
+    same_grid: bool = False
+
+    def build(self, grids: Grids) -> nn.ModuleDict:
+        """Its networks before training, by role and domain ("generator_y"); ValueError where grids do not suit."""
+        absent = {role: network for role, network in ABSENT.items() if role not in self.networks}
+        return nn.ModuleDict(
+            {
+                f"{role}_{here}": network(grids[here], grids[there], self.width)
+                for role, network in (self.networks | absent).items()
+                for here, there in OTHER.items()
+            }
+        )
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it needs objects that both surveys saw."""
+        terms = (term for step in self.steps for turn in step.turns for term in turn.terms)
+        return any(term.function in losses.READ_PAIRS for term in terms)
+
+
+ABSENT = {"emulator": NoNoise, "encoder": NoEncoder}
 
 
 def both(loss: Callable, weight: float = 1.0) -> tuple[Term, ...]:
@@ -74,61 +113,145 @@ def both(loss: Callable, weight: float = 1.0) -> tuple[Term, ...]:
     return Term(loss, "x", weight), Term(loss, "y", weight)
 
 
-def per_domain(role: str, network: Callable) -> Builders:
-    """A builder for either domain: `network(here, there)` is given its own grid and the other domain's."""
-
-    def builder(here: str) -> Callable[[Grids], nn.Module]:
-        return lambda grids: network(grids[here], grids[OTHER[here]])
-
-    return {f"{role}_{domain}": builder(domain) for domain in "xy"}
+def moves(*roles: str) -> tuple[str, ...]:
+    """The networks of these roles, in either domain."""
+    return tuple(f"{role}_{domain}" for role in roles for domain in OTHER)
 
 
-def quickly(network: Callable) -> Callable:
+def at_width(width: int, network: Callable) -> Network:
+    """The network, at a width of its own."""
+    return lambda here, there, _: network(here, there, width)
+
+
+def quickly(network: Network) -> Network:
     """The network, started for a short training as the image that it is given, at the flux a pixel of its own grid."""
-    return lambda here, there: start_quickly(network(here, there), (there.size / here.size) ** 2)
+    return lambda here, there, width: start_quickly(network(here, there, width), (there.size / here.size) ** 2)
 
 
-def quickly_cleaned(network: Callable) -> Callable:
+def quickly_cleaned(network: Network) -> Network:
     """The network, started for a short training as the image of its own grid."""
-    return lambda here, there: start_quickly(network(here, there))
+    return lambda here, there, width: start_quickly(network(here, there, width))
 
 
 def noise_then_translation(
-    networks: Builders,
-    *,
     iterations: tuple[int, int] = (60_000, 60_000),
     decay_every: tuple[int, int] = (20_000, 20_000),
     learning_rate: float = 1e-4,
-    batch_size: int = 24,
-) -> Recipe:
-    """The paper's model: noise first, then translation with the noise held fixed and no discriminator."""
+) -> tuple[Step, ...]:
+    """The paper's two steps: noise first, then translation with the noise held fixed and no discriminator."""
     noise = (
-        Turn(("autoencoder_x", "autoencoder_y"), both(losses.reconstruction), learning_rate),
-        Turn(("discriminator_x", "discriminator_y"), both(losses.noise_discrimination), learning_rate),
-        Turn(("emulator_x", "emulator_y"), both(losses.noise_adversarial), learning_rate),
+        Turn(moves("autoencoder"), both(losses.reconstruction), learning_rate),
+        Turn(moves("discriminator"), both(losses.noise_discrimination), learning_rate),
+        Turn(moves("emulator"), both(losses.noise_adversarial), learning_rate),
     )
-    translation = (Turn(("generator_x", "generator_y"), both(losses.cycle) + both(losses.identity), learning_rate),)
-    steps = (Step(turns, n, k) for turns, n, k in zip((noise, translation), iterations, decay_every, strict=True))
-    return Recipe(networks, tuple(steps), batch_size)
+    translation = (Turn(moves("generator"), both(losses.cycle) + both(losses.identity), learning_rate),)
+    return tuple(Step(turns, n, k) for turns, n, k in zip((noise, translation), iterations, decay_every, strict=True))
 
+
+def against_discriminators(*terms: Term) -> tuple[Step, ...]:
+    """One step: the discriminators, then the generators under these terms and the adversarial one."""
+    return (
+        Step(
+            (
+                Turn(moves("discriminator"), both(losses.discrimination)),
+                Turn(moves("generator"), terms + both(losses.adversarial)),
+            )
+        ),
+    )
+
+
+CYCLE, IDENTITY = both(losses.cycle, CONTENT), both(losses.identity, CONTENT)
+PSEUDO_IDENTITY = both(partial(losses.pseudo_identity, ratio=SCALE_RATIO), CONTENT)
+BAND_BY_BAND = {"generator": generator, "discriminator": Discriminator}
+AUGMENTED = {
+    "generator": partial(ResnetGenerator, conditional=True),
+    "encoder": LatentEncoder,
+    "discriminator": PatchDiscriminator,
+    "latent_discriminator": LatentDiscriminator,
+}
+AUGMENTED_STEPS = (
+    Step(
+        (
+            Turn(
+                moves("discriminator", "latent_discriminator"),
+                both(losses.discrimination) + both(losses.latent_discrimination),
+            ),
+            Turn(
+                moves("generator", "encoder"),
+                CYCLE
+                + IDENTITY
+                + both(losses.latent_cycle)
+                + both(losses.adversarial)
+                + both(losses.latent_adversarial),
+            ),
+        )
+    ),
+)
 
 RECIPES = {
-    "two_step": noise_then_translation(
-        per_domain("autoencoder", Autoencoder)
-        | per_domain("emulator", NoiseEmulator)
-        | per_domain("discriminator", Discriminator)
-        | per_domain("generator", generator)
+    "two_step": Recipe(
+        "the paper's model: noise first, then translation with the noise held fixed",
+        {"autoencoder": Autoencoder, "emulator": NoiseEmulator} | BAND_BY_BAND,
+        noise_then_translation(),
+    ),
+    "pix2pix": Recipe("(a) pairs and discriminators, no cycle", BAND_BY_BAND, against_discriminators(*IDENTITY)),
+    "cyclegan": Recipe("(b) unpaired: cycles and discriminators", BAND_BY_BAND, against_discriminators(*CYCLE)),
+    "cyclegan_pid": Recipe(
+        "(c) as (b), each image its own pair in the place of one",
+        BAND_BY_BAND,
+        against_discriminators(*CYCLE, *PSEUDO_IDENTITY),
+    ),
+    "cyclegan_id": Recipe(
+        "(d) cycles, pairs and discriminators", BAND_BY_BAND, against_discriminators(*CYCLE, *IDENTITY)
+    ),
+    "cyclegan_id_ps": Recipe(
+        "(e) as (d), maps enlarged by pixel shuffle",
+        BAND_BY_BAND | {"generator": partial(generator, enlargement=SHUFFLE)},
+        against_discriminators(*CYCLE, *IDENTITY),
+    ),
+    "no_autoencoder": Recipe(
+        "(f) the paper's model in one step: noise learned on the translations themselves",
+        BAND_BY_BAND | {"emulator": NoiseEmulator},
+        (
+            Step(
+                (
+                    Turn(moves("generator"), both(losses.cycle) + both(losses.identity)),
+                    Turn(moves("discriminator"), both(losses.discrimination)),
+                    Turn(moves("emulator"), both(losses.adversarial)),
+                )
+            ),
+        ),
+    ),
+    "cyclegan_resnet6": Recipe(
+        "(g) CycleGAN with six residual blocks and patch discriminators, on regridded images",
+        {"generator": ResnetGenerator, "discriminator": PatchDiscriminator},
+        against_discriminators(*CYCLE),
+        same_grid=True,
+    ),
+    "augmented_cyclegan": Recipe(
+        "(h) (g) steered by latent codes, with pairs; as published, whose encoder gives a constant",
+        AUGMENTED,
+        AUGMENTED_STEPS,
+        same_grid=True,
+    ),
+    "augmented_cyclegan_repaired": Recipe(
+        "(h) with an encoder that reads its images",
+        AUGMENTED | {"encoder": partial(LatentEncoder, last_norm=False)},
+        AUGMENTED_STEPS,
+        same_grid=True,
     ),
     # For two CPU cores and three minutes: narrow networks, generators that halve an image twice instead of three times,
     # and weights and noise levels to start from that thousands of iterations would otherwise have to find.
-    "demo": noise_then_translation(
-        per_domain("autoencoder", quickly_cleaned(partial(Autoencoder, width=8)))
-        | per_domain("emulator", partial(NoiseEmulator, width=16, from_sky=True))
-        | per_domain("discriminator", partial(Discriminator, width=4))
-        | per_domain("generator", quickly(partial(generator, width=8, halvings=2))),
-        iterations=(100, 600),
-        decay_every=(40, 240),
-        learning_rate=1e-3,
+    "demo": Recipe(
+        "two_step, made narrow and started near its end, for a few minutes on two CPU cores",
+        {
+            "autoencoder": quickly_cleaned(Autoencoder),
+            "emulator": at_width(16, partial(NoiseEmulator, from_sky=True)),
+            "discriminator": at_width(4, Discriminator),
+            "generator": quickly(partial(generator, halvings=2)),
+        },
+        noise_then_translation(iterations=(100, 600), decay_every=(40, 240), learning_rate=1e-3),
         batch_size=2,
+        width=8,
     ),
 }

@@ -1,6 +1,6 @@
 """Which objects of two stores train: as unpaired images, as pairs, or not at all, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -17,9 +17,9 @@ class Selection:
     Attributes:
         x: Rows of the x store that serve as unpaired images (object,).
         y: Rows of the y store, alike.
-        pairs: Rows of both stores that show the same objects (pair, 2): x, y.
-        counts: For "x", "y" and "pairs", how many there were, how many train, and how many were left out for each
-            reason, each object counted under the first that holds.
+        pairs: Rows of both stores that show the same objects (pair, 2): x, y; none for a model that reads none.
+        counts: For "x", "y" and, where they are read, "pairs": how many there were, how many train, and how many were
+            left out for each reason, each object counted under the first that holds.
     """
 
     x: np.ndarray
@@ -28,7 +28,7 @@ class Selection:
     counts: dict[str, dict[str, int]]
 
 
-def select(x_store: Store, y_store: Store, pairs: Table) -> Selection:
+def select(x_store: Store, y_store: Store, pairs: Table | None, *, reads_pairs: bool = True) -> Selection:
     """Rows of two stores that may train under a pair table.
 
     No object of the pair table, train or test, is among the unpaired; nor is one whose cutout may overlap that of a
@@ -37,7 +37,8 @@ def select(x_store: Store, y_store: Store, pairs: Table) -> Selection:
     Args:
         x_store: Images of domain x.
         y_store: Images of domain y, with the same bands.
-        pairs: With columns x_row, y_row and split ("train" or "test").
+        pairs: With columns x_row, y_row and split ("train" or "test"); None where there is no table.
+        reads_pairs: Whether the model trains on pairs; a table then only says what the unpaired leave out.
 
     Raises:
         StoreError: Where the bands differ, or nothing is left of the unpaired images or of the pairs.
@@ -47,18 +48,21 @@ def select(x_store: Store, y_store: Store, pairs: Table) -> Selection:
             f"{x_store.path} has bands {''.join(x_store.bands)} and {y_store.path} has {''.join(y_store.bands)}; "
             "fetch both with the same --bands"
         )
-    rows = np.column_stack([np.asarray(pairs["x_row"], int), np.asarray(pairs["y_row"], int)])
-    test = np.asarray(pairs["split"]) == "test"
+    rows, test = _table(pairs)
     tested = _cutouts(x_store, rows[test, 0]) + _cutouts(y_store, rows[test, 1])
     x, x_counts = _unpaired(x_store, rows[:, 0], tested)
     y, y_counts = _unpaired(y_store, rows[:, 1], tested)
-    spoilt = [_spoilt(store) for store in (x_store, y_store)]
-    reasons = {"kept for tests": test}
-    for reason in spoilt[0]:
-        reasons[reason] = spoilt[0][reason][rows[:, 0]] | spoilt[1][reason][rows[:, 1]]
-    trained, pair_counts = _left_over(len(rows), reasons)
-    selection = Selection(x, y, rows[trained], {"x": x_counts, "y": y_counts, "pairs": pair_counts})
-    for name, chosen, path in (("x", x, x_store.path), ("y", y, y_store.path), ("pairs", trained, "the pair table")):
+    selection = Selection(x, y, rows[:0], {"x": x_counts, "y": y_counts})
+    needed = [("x", x, x_store.path), ("y", y, y_store.path)]
+    if reads_pairs:
+        spoilt = [_spoilt(store) for store in (x_store, y_store)]
+        reasons = {"kept for tests": test}
+        for reason in spoilt[0]:
+            reasons[reason] = spoilt[0][reason][rows[:, 0]] | spoilt[1][reason][rows[:, 1]]
+        trained, counts = _left_over(len(rows), reasons)
+        selection = replace(selection, pairs=rows[trained], counts=selection.counts | {"pairs": counts})
+        needed.append(("pairs", trained, "the pair table"))
+    for name, chosen, path in needed:
         if not len(chosen):
             raise StoreError(f"{path}: no {WORDS[name]} left to train with: {describe(selection.counts[name])}")
     return selection
@@ -71,6 +75,14 @@ def describe(counts: dict[str, int]) -> str:
     """One line of counts, such as "40 of 100 (50 in the pair table, 10 with missing pixels)"."""
     left_out = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n and reason not in ("all", "used"))
     return f"{counts['used']} of {counts['all']}" + (f" ({left_out})" if left_out else "")
+
+
+def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both stores (pair, 2) in a pair table, and whether each is kept for tests (pair,); none without one."""
+    if pairs is None:
+        return np.zeros((0, 2), int), np.zeros(0, bool)
+    rows = np.column_stack([np.asarray(pairs["x_row"], int), np.asarray(pairs["y_row"], int)])
+    return rows, np.asarray(pairs["split"]) == "test"
 
 
 def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarray, dict[str, int]]:

@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Paths of the x store, the y store and their pair table."""
+    """Paths of the x store, the y store and their pair table, which a recipe that reads no pairs can do without."""
 
     x: Path
     y: Path
-    pairs: Path
+    pairs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,18 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
     stores = open_store(inputs.x), open_store(inputs.y)
-    pairs = read_pairs(inputs.pairs, *stores)
-    selection = select(*stores, pairs)
     recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun)
+    if recipe.same_grid and stores[0].size != stores[1].size:
+        raise RunError(_how_to_regrid(inputs, settings.recipe, [store.size for store in stores]))
+    pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
+    selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
     facts = Facts(
         recipe=settings.recipe,
         iterations=tuple(step.iterations for step in recipe.steps),
         batch_size=settings.batch_size or (begun or recipe).batch_size,
         seed=settings.seed,
         domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
-        pairs=fingerprint_of_pairs(pairs),
+        pairs=fingerprint_of_pairs(pairs) if pairs else "",
     )
     if begun:
         check_same(path, begun, facts)
@@ -165,10 +167,21 @@ def _with_iterations(recipe: Recipe, iterations: int | None, begun: Facts | None
 
 def _command(inputs: Inputs, path: Path, facts: Facts, settings: Settings) -> str:
     """The command that goes on with a run."""
-    words = ["galtrans", "train", inputs.x, inputs.y, inputs.pairs, "--recipe", facts.recipe, "--run", path]
+    stores = [inputs.x, inputs.y, *([inputs.pairs] if inputs.pairs else [])]
+    words = ["galtrans", "train", *stores, "--recipe", facts.recipe, "--run", path]
     words += ["--seed", facts.seed] if facts.seed else []
     words += ["--device", settings.device] if settings.device != "auto" else []
     return shlex.join(str(word) for word in [*words, "--resume"])
+
+
+def _how_to_regrid(inputs: Inputs, recipe: str, sizes: list[int]) -> str:
+    """What to tell a user whose recipe needs both stores on one pixel grid."""
+    regridded = inputs.y.with_name(f"{inputs.y.stem}{sizes[0]}.zarr")
+    command = shlex.join(map(str, ["galtrans", "regrid", inputs.y, "--like", inputs.x, "--out", regridded]))
+    return (
+        f"recipe {recipe} trains on images of one size, but {inputs.x} has {sizes[0]} pixels a side and {inputs.y} has "
+        f"{sizes[1]}; make the regridded set with `{command}` and train on that"
+    )
 
 
 def _restore(session: Session) -> None:

@@ -17,7 +17,7 @@ from survey_tools.surveys import find_survey
 from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.version import VERSION
 from translator.checkpoint import Run
-from translator.images import OTHER
+from translator.images import OTHER, imitate, is_random
 from translator.intensity import stretch, unstretch
 
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
@@ -33,7 +33,8 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
         path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube.
         domain: "x" or "y", where the translation lands.
         out: File to write: one image HDU a band, in nanomaggies, on the target's grid with the input's sky centre.
-        noise: Whether the survey's noise is added, one realisation of the run's noise emulator.
+        noise: Whether the survey's noise is added, one realisation of the run's noise emulator; and, where a latent
+            code steers the generator, whether it is drawn or is the mean of all.
         seed: Of that realisation; with the same input it gives the same noise.
 
     Returns:
@@ -61,9 +62,7 @@ def translate(run: Run, images: np.ndarray, domain: str, *, noise: bool, seed: i
     stretched = torch.as_tensor(stretch(images), dtype=torch.float32, device=run.device)[None]
     random = torch.Generator(run.device).manual_seed(seed)
     with torch.no_grad():
-        translated = run.networks[f"generator_{domain}"](stretched)
-        if noise:
-            translated = translated + run.networks[f"emulator_{domain}"](1, random)
+        translated = imitate(run.networks, stretched, domain, random, noise=noise)
     return unstretch(translated[0].double().cpu().numpy())
 
 
@@ -116,7 +115,8 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     name = header_text(run.path.resolve().name)[-NAME_LENGTH:]
     header["GTRUN"] = (name, "training run")
     header["GTITER"] = (run.iteration, "training iterations behind the weights")
-    header["GTNOISE"] = ("sampled" if noise else "none", "noise added to the translation")
+    sampled = "sampled" if noise and is_random(run.networks, domain) else "none"
+    header["GTNOISE"] = (sampled, "noise added to the translation")
     header["GTSEED"] = (seed, "seed of the noise")
     header["GTVERS"] = (VERSION, "version of galtrans")
     header["GTWGHTS"] = run.checksum  # SHA-256

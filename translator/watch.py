@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from translator.images import OTHER, Batch
+from translator.images import OTHER, Batch, imitate
 
 PANEL_ROWS = 4  # galaxies in a panel
 FOLDER = "tensorboard"  # of a run
@@ -44,16 +44,15 @@ class Watch:
         self._bar.update()
 
     def panels(self, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
-        """Pairs of a batch in one band, row by row: original, translated with noise, and target."""
+        """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs."""
         random = torch.Generator(batch.x.device).manual_seed(0)  # not the training's: looking must not change it
-        count = min(PANEL_ROWS, len(batch.pair_x))
-        for domain in "xy":
-            original = getattr(batch, f"pair_{OTHER[domain]}")[:count]
-            target = getattr(batch, f"pair_{domain}")[:count]
+        shown = {d: getattr(batch, f"pair_{d}" if batch.paired else d)[:PANEL_ROWS] for d in OTHER}
+        for domain, there in OTHER.items():
+            original = shown[there]
             with torch.no_grad():
-                translated = networks[f"generator_{domain}"](original)
-                translated = translated + networks[f"emulator_{domain}"](count, random)
-            columns = [_mosaic(images[:, band], target.shape[-1]) for images in (original, translated, target)]
+                translated = imitate(networks, original, domain, random)
+            columns = [original, translated, *([shown[domain]] if batch.paired else [])]
+            columns = [_mosaic(images[:, band], shown[domain].shape[-1]) for images in columns]
             self._writer.add_image(f"translated/{domain}", np.hstack(columns), iteration, dataformats="HW")
 
     def close(self) -> None:

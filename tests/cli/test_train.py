@@ -1,5 +1,8 @@
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +10,8 @@ from click.testing import CliRunner
 
 from cli.main import galtrans
 from survey_tools.errors import RunError
+from translator.recipes import RECIPES
+from translator.session import Inputs, Settings, open_session
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def test_trains_says_what_it_used_and_what_comes_next(stores, tmp_path):
     result = CliRunner().invoke(galtrans, words(stores, run), catch_exceptions=False)
     assert result.exit_code == 0
     assert "unpaired sdss.zarr: 4 of 8 (4 in the pair table)" in result.output
-    assert "pairs pairs.ecsv: 3 of 4 (1 kept for tests)" in result.output
+    assert "pairs: 3 of 4 (1 kept for tests)" in result.output
     assert f"galtrans translate {run} FILES… --to cfht" in result.output
     assert f"tensorboard --logdir {run}" in result.output
     with pytest.raises(RunError, match="--resume"):
@@ -42,7 +47,7 @@ def test_trains_says_what_it_used_and_what_comes_next(stores, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--recipe", "nonsense"], "known are two_step, demo"),
+        (["--recipe", "nonsense"], "known are two_step, pix2pix"),
         (["--batch-size", "0"], "batch-size"),
         (["--iterations", "-1"], "iterations"),
         (["--checkpoint-every", "x"], "checkpoint-every"),
@@ -55,9 +60,41 @@ def test_wrong_usage(stores, tmp_path, more, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_that_needs_pairs_says_how_to_make_them_or_which_does_without(stores, tmp_path):
+    result = CliRunner().invoke(galtrans, ["train", *stores[:2], "--recipe", "pix2pix", "--run", str(tmp_path / "run")])
+    assert result.exit_code == 2
+    assert "recipe pix2pix needs a pair table: make one with `galtrans crossmatch" in result.output
+    assert "(cyclegan, cyclegan_pid, cyclegan_resnet6)" in result.output
+
+
+def test_a_recipe_without_pairs_needs_no_table(stores, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "cyclegan", replace(RECIPES["cyclegan"], width=4))
+    run = ["--recipe", "cyclegan", "--run", str(tmp_path / "run"), "--iterations", "1", "--batch-size", "1"]
+    result = CliRunner().invoke(galtrans, ["train", *stores[:2], *run], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "unpaired sdss.zarr: 8 of 8\nunpaired cfht.zarr: 8 of 8\nrecipe cyclegan: 1 iterations" in result.output
+
+
+def test_images_of_two_sizes_are_refused_with_the_command_that_regrids(stores, tmp_path):
+    run = tmp_path / "run"
+    words = ["train", *stores[:2], "--recipe", "cyclegan_resnet6", "--run", str(run)]
+    with pytest.raises(RunError) as error:
+        CliRunner().invoke(galtrans, words, catch_exceptions=False)
+    message = str(error.value)
+    assert f"{stores[0]} has 64 pixels a side and {stores[1]} has 136" in message
+    command = shlex.split(message.split("`")[1])
+    assert command[:2] == ["galtrans", "regrid"]
+    assert CliRunner().invoke(galtrans, command[1:], catch_exceptions=False).exit_code == 0
+    stores = [stores[0], command[-1]]
+    assert not run.exists()
+    begun = open_session(Inputs(*map(Path, stores)), run, Settings("cyclegan_resnet6", 1, 1, device="cpu"))
+    begun.batches.close()
+    assert {domain.size for domain in begun.facts.domains.values()} == {64}
+
+
 def test_help_needs_no_torch():
     code = "import sys; from cli.main import main; sys.argv = ['galtrans', 'train', '--help']\n"
     code += "try: main()\nexcept SystemExit: sys.stderr.write(str('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "Example:" in done.stdout
+    assert "Examples:" in done.stdout
     assert done.stderr == "False"

@@ -1,6 +1,8 @@
 """What the tests of the translator share: golden values, and stores whose images are small enough to train on."""
 
 import importlib.util
+import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,17 +14,20 @@ from astropy.table import Table
 from survey_tools.store import create
 from survey_tools.surveys import CFHT, SDSS
 from translator.images import Batch
+from translator.recipes import RECIPES
 
 SIZES = {"x": 16, "y": 36}
+SAME_SIZE = 20  # of both, for recipes that need one
+NARROW = 4  # channels
 BANDS = "gr"
 SKY = {"x": 0.02, "y": 0.002}  # [nanomaggy/pixel]
 
 
 @pytest.fixture(autouse=True)
-def one_thread(request):
-    """Tiny images are quicker on one thread, above all where other work shares the cores."""
+def one_thread():
+    """Tiny images are quicker on one thread, and other tests run at the same time."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads if "golden" in request.fixturenames else 1)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
@@ -36,6 +41,30 @@ def golden():
     if not module.GOLDEN.exists():
         pytest.skip("the golden values of the authors' model are not here (../shared/golden)")
     return module
+
+
+@pytest.fixture(scope="session")
+def tf_bundle():
+    """The writer of TensorFlow checkpoints beside this file."""
+    spec = importlib.util.spec_from_file_location("tf_bundle", Path(__file__).with_name("tf_bundle.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Trap:
+    """Unpickled, it makes the folder `path`."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def trap(tmp_path):
+    return Trap(tmp_path / "sprung")
 
 
 def tiny_store(path, survey, size, ra, *, dec=None, sky=0.01, bands=BANDS, spoilt=(), saturated=(), chunk=None):
@@ -71,10 +100,27 @@ def pair_table(x_store, y_store, x_row, y_row, split):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> SimpleNamespace:
     """Stores of 12 galaxies each, far apart on the sky, of which six are pairs; the last pair is for tests."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return tiny_pair(tmp_path_factory.mktemp("tiny"), SIZES)
+
+
+@pytest.fixture(scope="session")
+def tiny_regridded(tmp_path_factory) -> SimpleNamespace:
+    """The same with images of one size."""
+    return tiny_pair(tmp_path_factory.mktemp("regridded"), {"x": SAME_SIZE, "y": SAME_SIZE})
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """All recipes, with networks narrow enough to train in a test."""
+    for name, recipe in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, replace(recipe, width=NARROW))
+    return RECIPES
+
+
+def tiny_pair(folder, sizes) -> SimpleNamespace:
     ra = {"x": 150 + 0.1 * np.arange(12), "y": 150 + 0.1 * (np.arange(12) + 6)}
     surveys = {"x": SDSS, "y": CFHT}
-    stores = {d: tiny_store(folder / f"{d}.zarr", surveys[d], SIZES[d], ra[d], sky=SKY[d]) for d in "xy"}
+    stores = {d: tiny_store(folder / f"{d}.zarr", surveys[d], sizes[d], ra[d], sky=SKY[d]) for d in "xy"}
     pairs = pair_table(*stores.values(), np.arange(6, 12), np.arange(6), ["train"] * 5 + ["test"])
     pairs.write(folder / "pairs.ecsv")
     return SimpleNamespace(
@@ -85,11 +131,18 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
 @pytest.fixture
 def batch() -> Batch:
     """Two images of noise of each kind, on the grids of `tiny`."""
+    return noise_batch(SIZES)
+
+
+@pytest.fixture
+def batch_for(batch):
+    """The same, on the grids that a recipe needs."""
+    return lambda recipe: noise_batch({"x": SAME_SIZE, "y": SAME_SIZE}) if recipe.same_grid else batch
+
+
+def noise_batch(sizes) -> Batch:
     random = torch.Generator().manual_seed(0)
-    x, y, pair_x, pair_y = (
-        torch.randn(2, len(BANDS), SIZES[domain], SIZES[domain], generator=random) for domain in "xyxy"
-    )
-    return Batch(x, y, pair_x, pair_y)
+    return Batch(*(torch.randn(2, len(BANDS), sizes[d], sizes[d], generator=random) for d in "xyxy"))
 
 
 @pytest.fixture(name="tiny_store", scope="session")

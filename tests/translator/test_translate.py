@@ -15,6 +15,7 @@ from survey_tools.errors import ImageError
 from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
 from translator.checkpoint import Run
 from translator.facts import Domain, Facts
+from translator.networks.absent import NoEncoder
 from translator.translate import translate_file
 
 RA, DEC = 38.57159, -7.09912
@@ -29,7 +30,7 @@ class Resizer(nn.Module):
         super().__init__()
         self.size = size
 
-    def forward(self, image):
+    def forward(self, image, latent=None):
         return interpolate(image, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 
@@ -53,6 +54,7 @@ def run() -> Run:
     networks = nn.ModuleDict()
     for name, domain in domains.items():
         networks.update({f"generator_{name}": Resizer(domain.size), f"emulator_{name}": White(domain.size)})
+        networks[f"encoder_{name}"] = NoEncoder(None, None)
     facts = Facts("two_step", (1, 2), 24, 0, domains, "c")
     return Run(Path("runs/known"), facts, networks, torch.device("cpu"), 3, "0" * 64)
 

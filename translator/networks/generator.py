@@ -1,18 +1,33 @@
 """The generators: the other domain's image -> the noise-free image that this domain's survey would see.
 
 Which of the two layouts serves is decided by the sizes of the grids alone. Both change the size by an even factor, by
-resizing a feature map; what is left to the exact size is padded or cropped alike on all sides.
+enlarging feature maps; what is left to the exact size is padded or cropped alike on all sides.
 """
+
+import math
 
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, chain, conv, decode, encode, frame, leaky, resize
+from translator.networks.layers import (
+    NEAREST,
+    WIDTH,
+    Enlargement,
+    Grid,
+    chain,
+    conv,
+    decode,
+    encode,
+    frame,
+    leaky,
+)
 
 HALVINGS = 3  # of an image in the paper's generators
 EDGE_LIMIT = 1 / 8  # of the map's size: so large a pad or crop on each side would invent or lose too much sky
 
 
-def generator(here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVINGS) -> nn.Module:
+def generator(
+    here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVINGS, enlargement: Enlargement = NEAREST
+) -> nn.Module:
     """The generator whose images land on `here`, given images on `there`.
 
     Args:
@@ -20,42 +35,48 @@ def generator(here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVI
         there: Grid of the images it is given.
         width: Channels of the first layer.
         halvings: How often it halves an image to encode it, 1 to 3; the paper's three need long training.
+        enlargement: How maps grow; with a pixel shuffle the convolutions after it read fewer channels.
 
     Raises:
         ValueError: Where no even factor, with padding or cropping alike on all sides, leads from one size to the other.
     """
     layout = Growing if here.size > there.size else Shrinking
-    return layout(here, there, width, halvings)
+    return layout(here, there, width, halvings, enlargement)
 
 
 class Shrinking(nn.Module):
     """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size), onto coarser pixels.
 
     136 to 64 pixels: encoded to 17, decoded to 68, cropped to 64 by a 5x5 convolution without padding. 1,019,269
-    parameters at full width with five bands.
+    parameters at full width with five bands (644,485 with a pixel shuffle).
     """
 
-    def __init__(self, here: Grid, there: Grid, width: int, halvings: int) -> None:
+    def __init__(self, here: Grid, there: Grid, width: int, halvings: int, enlargement: Enlargement) -> None:
         super().__init__()
         factor = _even_factor(there.size, here.size)
-        self.inner = there.size // factor
+        self.inner, self.enlargement = there.size // factor, enlargement
         self.edge = _edge(self.inner, here.size + 4, there.size % factor, here, there)
         w, decoding = width, max(0, halvings - 2)
-        down, up = [w, w, 2 * w][:halvings], [2 * w] * decoding
+        down, up = [w, w, 2 * w][:halvings], [4 * w, *[2 * w] * decoding]
+        growth = self.inner / math.ceil(there.size / 2 ** (halvings - decoding))
+        if growth < 1 and enlargement is not NEAREST:
+            raise ValueError(f"a generator from {there.size} to {here.size} pixels a side would shuffle a map smaller")
+        inside = enlargement.channels(up[-1], max(1, math.ceil(growth)))
         self.layers = nn.ModuleList(
             [
-                *chain([there.bands, *down, 4 * w, *up], 3),
-                conv([4 * w, *up][-1], w, 5, padding="valid"),
+                *chain([there.bands, *down, 4 * w], 3),
+                *chain(up, 3, enlargement),
+                conv(inside, w, 5, padding=0),
                 *chain([w, w, here.bands], 5),
             ]
         )
         self.stages = halvings + 1, halvings + 1 + decoding
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, bands, there.size, there.size) -> (B, bands, here.size, here.size)."""
+    def forward(self, image: Tensor, latent: None = None) -> Tensor:
+        """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
-        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes)
-        image = frame(resize(image, self.inner), self.edge)
+        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
+        image = frame(self.enlargement.enlarge(image, self.inner), self.edge)
         for layer in self.layers[self.stages[1] :]:
             image = leaky(layer(image))
         return image
@@ -65,24 +86,30 @@ class Growing(nn.Module):
     """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size), onto finer pixels.
 
     64 to 136 pixels: encoded to 8, decoded to 64, mirror-padded to 68, doubled to 136. 1,425,093 parameters at full
-    width with five bands.
+    width with five bands (829,125 with a pixel shuffle).
     """
 
-    def __init__(self, here: Grid, there: Grid, width: int, halvings: int) -> None:
+    def __init__(self, here: Grid, there: Grid, width: int, halvings: int, enlargement: Enlargement) -> None:
         super().__init__()
         factor = _even_factor(here.size, there.size)
-        self.size = here.size
+        self.size, self.enlargement = here.size, enlargement
         self.edge = _edge(there.size, here.size // factor, here.size % factor, here, there)
         w = width
         down, up = [w, 2 * w, 2 * w][:halvings], [2 * w] * halvings
-        self.layers = nn.ModuleList([*chain([there.bands, *down, 4 * w, *up], 3), *chain([2 * w, w, w, here.bands], 5)])
+        self.layers = nn.ModuleList(
+            [
+                *chain([there.bands, *down, 4 * w], 3),
+                *chain([4 * w, *up], 3, enlargement),
+                *chain([enlargement.channels(2 * w, factor), w, w, here.bands], 5),
+            ]
+        )
         self.stages = halvings + 1, 2 * halvings + 1
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, bands, there.size, there.size) -> (B, bands, here.size, here.size)."""
+    def forward(self, image: Tensor, latent: None = None) -> Tensor:
+        """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
-        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes)
-        image = resize(frame(image, self.edge), self.size)
+        image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
+        image = self.enlargement.enlarge(frame(image, self.edge), self.size)
         for layer in self.layers[self.stages[1] :]:
             image = leaky(layer(image))
         return image

@@ -3,6 +3,8 @@
 Images are (B, C, H, W) throughout.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTH = 64  # channels of the first layer in the paper; every other layer is a multiple of it
+LATENT = 32  # numbers in a latent code
 BIAS = 0.1  # initial value of every bias
 SLOPE = 0.2  # of the leaky ReLU for negative values
+EPSILON = 1e-20  # beside a variance, against division by zero
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,33 @@ class Grid:
     sky: tuple[float, ...] = ()
 
 
-def conv(inside: int, outside: int, kernel: int, padding: str | int = "same") -> nn.Conv2d:
-    """A convolution of stride 1: Glorot-uniform weights, biases 0.1. Keeps the size unless `padding` is "valid"."""
-    return _begin(nn.Conv2d(inside, outside, kernel, padding=padding))
+@dataclass(frozen=True)
+class Enlargement:
+    """A way to enlarge feature maps that has no weights.
+
+    Attributes:
+        enlarge: (image (B, C, H, W), size) -> (B, channels(C, factor), size, size).
+        channels: (C, factor) -> the channels that are left; ValueError where the factor does not go into them.
+    """
+
+    enlarge: Callable[[Tensor, int], Tensor]
+    channels: Callable[[int, int], int]
 
 
-def chain(channels: list[int], kernel: int) -> list[nn.Conv2d]:
-    """Convolutions that keep the size, from each number of channels to the next."""
-    return [conv(inside, outside, kernel) for inside, outside in pairwise(channels)]
+def conv(inside: int, outside: int, kernel: int, padding: str | int = "same", stride: int = 1) -> nn.Conv2d:
+    """A convolution with Glorot-uniform weights and biases 0.1. Of stride 1 it keeps the size unless `padding` is 0."""
+    return _begin(nn.Conv2d(inside, outside, kernel, stride, padding))
+
+
+def transposed(inside: int, outside: int, kernel: int) -> nn.ConvTranspose2d:
+    """A transposed convolution of stride 2, begun alike; `doubled` applies it."""
+    return _begin(nn.ConvTranspose2d(inside, outside, kernel, 2))
+
+
+def chain(channels: list[int], kernel: int, enlargement: Enlargement | None = None) -> list[nn.Conv2d]:
+    """Convolutions that keep the size, from each number of channels to the next, each of a map doubled before."""
+    read = (lambda count: enlargement.channels(count, 2)) if enlargement else (lambda count: count)
+    return [conv(read(inside), outside, kernel) for inside, outside in pairwise(channels)]
 
 
 def dense(inside: int, outside: int) -> nn.Linear:
@@ -58,6 +81,58 @@ def pool(image: Tensor) -> Tensor:
 def resize(image: Tensor, size: int) -> Tensor:
     """Nearest-neighbour resize to (B, C, size, size): a doubling repeats every pixel."""
     return image if image.shape[-1] == size else F.interpolate(image, size=(size, size), mode="nearest")
+
+
+def shuffle(image: Tensor, size: int) -> Tensor:
+    """Pixel shuffle to (B, C / factor^2, size, size): neighbouring channels become neighbouring pixels.
+
+    out[g, f i + a, f j + b] = in[f^2 g + f a + b, i, j]. Where `size` is no multiple, the last rows and columns fall.
+    """
+    factor = math.ceil(size / image.shape[-1])
+    return image if factor == 1 else F.pixel_shuffle(image, factor)[..., :size, :size]
+
+
+def _shuffled(channels: int, factor: int) -> int:
+    if channels % factor**2:
+        raise ValueError(f"a pixel shuffle by {factor} cannot share out {channels} channels; take a larger width")
+    return channels // factor**2
+
+
+NEAREST = Enlargement(resize, lambda channels, factor: channels)
+SHUFFLE = Enlargement(shuffle, _shuffled)
+
+
+def same(layer: nn.Conv2d, image: Tensor) -> Tensor:
+    """A strided convolution (built with padding 0) to ceil(size / stride) pixels.
+
+    Zeros are added on both sides, the odd one after, as TensorFlow's "SAME" does: a kernel of 3 and stride 2 reads
+    pixels 0, 1, 2 of an even image first, where a padding of 1 would read -1, 0, 1.
+    """
+    (kernel, _), (stride, _) = layer.kernel_size, layer.stride
+    pads = []
+    for size in reversed(image.shape[-2:]):
+        missing = max(0, (math.ceil(size / stride) - 1) * stride + kernel - size)
+        pads += [missing // 2, missing - missing // 2]
+    return layer(F.pad(image, pads))
+
+
+def reflected(layer: nn.Conv2d, image: Tensor) -> Tensor:
+    """A convolution (built with padding 0) of the image mirrored at its edges, the edge pixel not repeated."""
+    edge = layer.kernel_size[0] // 2
+    return layer(F.pad(image, [edge] * 4, mode="reflect"))
+
+
+def doubled(layer: nn.ConvTranspose2d, image: Tensor) -> Tensor:
+    """A transposed convolution of stride 2 to twice the size, cropped before and, by the odd pixel more, after."""
+    before = (layer.kernel_size[0] - 2) // 2
+    rows, cols = (2 * size for size in image.shape[-2:])
+    return layer(image)[..., before : before + rows, before : before + cols]
+
+
+def instance_norm(image: Tensor) -> Tensor:
+    """Each channel of each image with mean 0 and variance 1 over its pixels; a constant one becomes 0."""
+    variance, mean = torch.var_mean(image, (-2, -1), correction=0, keepdim=True)
+    return (image - mean) / torch.sqrt(variance + EPSILON)
 
 
 def frame(image: Tensor, edge: int) -> Tensor:
@@ -82,10 +157,10 @@ def encode(image: Tensor, layers: nn.ModuleList) -> tuple[Tensor, list[int]]:
     return leaky(layers[-1](image)), sizes
 
 
-def decode(image: Tensor, layers: nn.ModuleList, sizes: list[int]) -> Tensor:
-    """Resize an image to the sizes it had, smallest first, before each layer."""
+def decode(image: Tensor, layers: nn.ModuleList, sizes: list[int], enlargement: Enlargement = NEAREST) -> Tensor:
+    """Enlarge an image to the sizes it had, smallest first, before each layer."""
     for layer, size in zip(layers, reversed(sizes), strict=False):
-        image = leaky(layer(resize(image, size)))
+        image = leaky(layer(enlargement.enlarge(image, size)))
     return image
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from translator.networks.generator import Growing, Shrinking, generator
-from translator.networks.layers import Grid
+from translator.networks.layers import SHUFFLE, Grid
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -40,3 +40,25 @@ def test_bands_may_differ():
 def test_sizes_that_cannot_be_served_are_refused_with_the_reason(here, there, reason):
     with pytest.raises(ValueError, match=f"from {there} to {here} pixels a side cannot be built: .*{reason}"):
         generator(Grid(5, here), Grid(5, there), width=2)
+
+
+@pytest.mark.parametrize(("small", "large"), [(64, 136), (64, 128), (16, 36), (30, 60), (62, 136)])
+@pytest.mark.parametrize("halvings", [1, 2, 3])
+def test_a_pixel_shuffle_lands_on_the_same_grids(small, large, halvings):
+    x, y = Grid(2, small), Grid(2, large)
+    up, down = (generator(*grids, 8, halvings, SHUFFLE) for grids in ((y, x), (x, y)))
+    with torch.no_grad():
+        image = up(torch.zeros(1, 2, small, small))
+        assert image.shape == (1, 2, large, large)
+        assert down(image).shape == (1, 2, small, small)
+
+
+def test_a_pixel_shuffle_by_four_leaves_a_sixteenth_of_the_channels():
+    network = generator(Grid(2, 256), Grid(2, 64), 8, 3, SHUFFLE)
+    assert network.layers[-3].in_channels == 1
+    assert network(torch.zeros(1, 2, 64, 64)).shape == (1, 2, 256, 256)
+
+
+def test_a_pixel_shuffle_cannot_shrink_a_map():
+    with pytest.raises(ValueError, match="from 288 to 48 pixels a side would shuffle a map smaller"):
+        generator(Grid(2, 48), Grid(2, 288), 8, 3, SHUFFLE)

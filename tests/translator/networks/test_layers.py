@@ -3,7 +3,24 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from translator.networks.layers import chain, conv, decode, dense, encode, frame, pool, resize
+from translator.networks.layers import (
+    NEAREST,
+    SHUFFLE,
+    chain,
+    conv,
+    decode,
+    dense,
+    doubled,
+    encode,
+    frame,
+    instance_norm,
+    pool,
+    reflected,
+    resize,
+    same,
+    shuffle,
+    transposed,
+)
 
 
 def test_weights_start_glorot_uniform_and_biases_at_a_tenth():
@@ -40,3 +57,65 @@ def test_decode_gives_every_size_back(size):
     image, sizes = encode(torch.zeros(1, 2, size, size), layers[:3])
     assert sizes == [size, -(-size // 2)]
     assert decode(image, layers[3:], sizes).shape == (1, 3, size, size)
+
+
+def test_pixel_shuffle_makes_neighbouring_channels_neighbouring_pixels():
+    image = torch.arange(8.0).reshape(1, 8, 1, 1)
+    assert_array_equal(shuffle(image, 2)[0], torch.tensor([[[0.0, 1], [2, 3]], [[4, 5], [6, 7]]]))
+
+
+def test_pixel_shuffle_to_an_odd_size_drops_the_last_row_and_column():
+    image = torch.randn(1, 4, 3, 3)
+    assert_array_equal(shuffle(image, 5), torch.nn.functional.pixel_shuffle(image, 2)[..., :5, :5])
+
+
+def test_a_pixel_shuffle_needs_channels_to_share_out():
+    assert (SHUFFLE.channels(128, 2), SHUFFLE.channels(128, 1), NEAREST.channels(128, 2)) == (32, 128, 128)
+    with pytest.raises(ValueError, match="by 2 cannot share out 6 channels"):
+        SHUFFLE.channels(6, 2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "first"), [(3, 2, 6, 0), (3, 2, 5, -1), (4, 2, 6, -1), (4, 1, 6, -1)]
+)
+def test_strided_convolutions_begin_where_tensorflow_begins(kernel, stride, size, first):
+    """A kernel with a one in its first row and column shows the first pixel that it reads."""
+    layer = conv(1, 1, kernel, padding=0, stride=stride)
+    layer.weight.data.zero_()
+    layer.bias.data.zero_()
+    layer.weight.data[..., 0, 0] = 1
+    image = torch.arange(1.0, size**2 + 1).reshape(1, 1, size, size)
+    out = same(layer, image).detach()
+    assert out.shape[-1] == -(-size // stride)
+    step = stride * torch.arange(out.shape[-1]) + first
+    expected = [[image[0, 0, r, c] if r >= 0 and c >= 0 else 0.0 for c in step.tolist()] for r in step.tolist()]
+    assert_array_equal(out[0, 0], torch.tensor(expected))
+
+
+def test_a_transposed_convolution_doubles_and_keeps_its_first_pixel():
+    layer = transposed(1, 1, 3)
+    layer.weight.data.zero_()
+    layer.bias.data.zero_()
+    layer.weight.data[..., 0, 0] = 1
+    out = doubled(layer, torch.tensor([[[[1.0, 2], [3, 4]]]])).detach()
+    assert_array_equal(out[0, 0], torch.tensor([[1.0, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]))
+
+
+def test_a_reflected_convolution_mirrors_without_repeating_the_edge():
+    layer = conv(1, 1, 3, padding=0)
+    layer.weight.data.zero_()
+    layer.bias.data.zero_()
+    layer.weight.data[..., 1, 0] = 1  # the pixel on the left
+    out = reflected(layer, torch.tensor([[[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]])).detach()
+    assert_array_equal(out[0, 0], torch.tensor([[2.0, 1, 2], [5, 4, 5], [8, 7, 8]]))
+
+
+def test_instance_norm_has_mean_zero_and_variance_one_and_makes_nothing_of_a_constant():
+    image = torch.randn(2, 3, 8, 8, dtype=torch.float64) * 5 + 2
+    image[0, 0] = 7
+    normed = instance_norm(image)
+    torch.testing.assert_close(normed.mean((2, 3)), torch.zeros(2, 3, dtype=torch.float64))
+    variance = normed.var((2, 3), correction=0)
+    expected = torch.ones(2, 3, dtype=torch.float64)
+    expected[0, 0] = 0
+    torch.testing.assert_close(variance, expected)

@@ -1,0 +1,73 @@
+"""`galtrans import-weights` and `galtrans export-weights`: the authors' weights in, any run's weights out."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import NEW_PATH, check_recipe, overwrite_option, verbose_option
+
+
+def _npz(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    if value.suffix != ".npz":
+        raise click.BadParameter(f"{str(value)!r}: its name must end in .npz")
+    return value
+
+
+# Unknown options count as SOURCE, for the authors' prefixes look like options: -60000.
+@click.command("import-weights", context_settings={"ignore_unknown_options": True})
+@click.argument("source", type=NEW_PATH)
+@click.option("--recipe", required=True, callback=check_recipe, help="Model that the weights are of, such as two_step.")
+@click.option("--run", "path", type=NEW_PATH, required=True, help="Folder of the new run.")
+@verbose_option
+def import_weights(source, recipe, path) -> None:
+    """Make a run that translates out of the authors' weights.
+
+    SOURCE is a TensorFlow checkpoint (its prefix, such as ./-60000 for the files -60000.index and
+    -60000.data-00000-of-00001, or the folder that holds it), or an .npz of {variable name: array}. The run translates
+    between SDSS and CFHTLS in ugriz at the authors' image sizes. TensorFlow is not needed.
+
+    \b
+    Example:
+      galtrans import-weights model/-60000 --recipe two_step --run runs/authors
+    """
+    from translator import weights
+
+    report = weights.import_weights(source, recipe, path)
+    _say(report.parameters, f"read from {source}")
+    if report.ignored:
+        click.echo(f"left aside: {report.ignored} variables of the training's state, such as Adam's moments")
+    if report.absent:
+        click.echo(f"not in {source}, and not needed to translate: {', '.join(report.absent)}")
+    click.echo(f"The model, after {report.iteration} iterations, lies in {path}. Next:")
+    click.echo(f"  galtrans translate {path} FILES… --to cfht --out translated")
+
+
+@click.command("export-weights")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=NEW_PATH, required=True, callback=_npz, metavar="FILE.npz", help="File to write.")
+@overwrite_option
+@verbose_option
+def export_weights(run, out, overwrite) -> None:
+    """Write the newest weights of the run in folder RUN as an .npz.
+
+    It holds {variable name: array} with the names and layouts of the authors' TensorFlow code, float32, and needs
+    nothing but NumPy to be read. `galtrans import-weights` takes it, to the bit, where the run has the authors' bands
+    and image sizes.
+
+    \b
+    Example:
+      galtrans export-weights runs/two_step --out two_step.npz
+    """
+    from translator import weights
+
+    if out.exists() and not overwrite:
+        raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
+    report = weights.export_weights(run, out)
+    _say(report.parameters, f"after {report.iteration} iterations, written to {out}")
+
+
+def _say(parameters: dict[str, int], what: str) -> None:
+    """A line a network, and their sum."""
+    for name, count in parameters.items():
+        click.echo(f"  {name:22} {count:12,} parameters")
+    click.echo(f"{sum(parameters.values()):,} parameters of {len(parameters)} networks {what}")
