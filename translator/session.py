@@ -191,8 +191,14 @@ def _restore(session: Session) -> None:
         return
     load_weights(session.networks, checkpoint, session.path)
     session.iteration = session.batches.iteration = checkpoint.iteration
-    session.random.set_state(checkpoint.training["random"])
-    session.optimizers = optimizers_of(session.recipe.steps[checkpoint.step], session.networks)
+    try:
+        session.random.set_state(checkpoint.training["random"])
+        step = session.recipe.steps[checkpoint.step]
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"{session.path} has no state of this training to go on from; begin anew in another --run"
+        ) from error
+    session.optimizers = optimizers_of(step, session.networks)
     for turn, optimizer in enumerate(session.optimizers):
         for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
             prefix = f"optimizer.{turn}.{number}."

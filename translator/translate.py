@@ -122,6 +122,8 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     header["GTWGHTS"] = run.checksum  # SHA-256
     header.add_history(f"galtrans {VERSION} translated {surveys[OTHER[domain]]} into {surveys[domain]}.")
     header.add_history(f"Recipe {run.recipe}, run {name}, noise {header['GTNOISE']}, seed {seed}.")
+    if run.facts.imported:
+        header.add_history(f"Weights imported from {', '.join(run.facts.imported)}.")
     return header
 
 

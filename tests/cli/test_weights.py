@@ -51,7 +51,9 @@ def test_from_weights_to_a_translation_and_back_to_weights(source, tmp_path):
     result = call("translate", run, image, "--to", "cfht", "--out", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert fits.getdata(tmp_path / "out" / "galaxy_cfht.fits", "r").shape == (136, 136)
-    assert fits.getheader(tmp_path / "out" / "galaxy_cfht.fits")["GTRUN"] == "run"
+    header = fits.getheader(tmp_path / "out" / "galaxy_cfht.fits")
+    assert header["GTRUN"] == "run"
+    assert f"Weights imported from {source.name}." in list(header["HISTORY"])
 
     out = tmp_path / "back.npz"
     result = call("export-weights", run, "--out", out)

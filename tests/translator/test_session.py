@@ -7,6 +7,7 @@ import torch
 
 from survey_tools.errors import RunError, StoreError
 from survey_tools.surveys import CFHT
+from translator.checkpoint import Checkpoint, save_checkpoint
 from translator.session import Inputs, Settings, open_session
 
 
@@ -113,3 +114,10 @@ def test_images_that_the_recipe_cannot_serve_are_refused_with_the_reason(tiny, t
 def test_a_device_that_is_not_there_is_refused(tiny, tmp_path):
     with pytest.raises(RunError, match="no device 'warp' here; give auto, cpu"):
         begin(tiny, tmp_path / "run", device="warp")
+
+
+def test_a_checkpoint_without_the_state_of_a_training_is_refused(tiny, tmp_path):
+    begun = begin(tiny, tmp_path / "run")
+    save_checkpoint(tmp_path / "run", Checkpoint(1, 0, begun.networks.state_dict(), {"random": torch.zeros(3)}))
+    with pytest.raises(RunError, match="has no state of this training to go on from; begin anew in another --run"):
+        begin(tiny, tmp_path / "run", resume=True)
