@@ -124,8 +124,10 @@ def test_the_whole_run_loads_and_its_curves_can_be_read(tiny, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_trains_and_resumes_on_a_gpu(tiny, tmp_path):
-    train(session(tiny, tmp_path / "run", device="cuda"))
-    (tmp_path / "run" / "checkpoints" / "000000004").rename(tmp_path / "away")
-    train(session(tiny, tmp_path / "run", device="cuda", resume=True))
-    assert load_run(tmp_path / "run", "cuda").iteration == 4
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_trains_and_resumes_on_a_gpu(tiny, tiny_regridded, narrow, tmp_path, recipe):
+    total, tiny = 2 * len(RECIPES[recipe].steps), tiny_regridded if RECIPES[recipe].same_grid else tiny
+    train(session(tiny, tmp_path / "run", recipe, device="cuda"))
+    (tmp_path / "run" / "checkpoints" / f"{total:09}").rename(tmp_path / "away")
+    train(session(tiny, tmp_path / "run", recipe, device="cuda", resume=True))
+    assert load_run(tmp_path / "run", "cuda").iteration == total
