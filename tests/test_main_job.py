@@ -17,7 +17,7 @@ from survey_tools.export import file_name
 from survey_tools.store import open_store
 from translator.demo_page import held_out_pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("main job")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BRIGHT = """object_id,ra,dec
 g1,38.57078,-7.09054
 g2,38.51253,-7.06088

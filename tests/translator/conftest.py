@@ -14,6 +14,7 @@ from astropy.table import Table
 from survey_tools.store import create
 from survey_tools.surveys import CFHT, SDSS
 from translator.images import Batch
+from translator.networks import layers
 from translator.recipes import RECIPES
 
 SIZES = {"x": 16, "y": 36}
@@ -30,6 +31,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def authors_slope(monkeypatch):
+    """TensorFlow keeps the slope of a leaky ReLU as a float32 number, in float64 too."""
+    monkeypatch.setattr(layers, "SLOPE", float(np.float32(0.2)))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import torch
 from translator.authors_names import authors_shape, from_authors, variable_name
 from translator.images import Batch, Images
 from translator.networks.layers import LATENT, Grid
+from translator.recipes import RECIPES
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "golden.npz"
 BANDS = 5
@@ -137,3 +138,17 @@ def latent_outputs(made):
 
 def as_ours(output):
     return np.moveaxis(output, -1, 1) if output.ndim == 4 else output
+
+
+def begin(method, dtype=torch.float64):
+    """A method's step, networks, a function that gives the images of the golden batch, and names of its optimisers."""
+    row, number, groups = METHODS[method]
+    built = networks(RECIPES[row], dtype)
+    return RECIPES[row].steps[number], built, fixed_images(RECIPES[row], built, dtype), groups
+
+
+def losses(method, iteration, precision=""):
+    """The authors' loss terms after so many iterations, by their names."""
+    values = np.load(GOLDEN)
+    names = [str(name).removeprefix("loss_") for name in values[f"method/{method}/loss_names"]]
+    return dict(zip(names, values[f"method/{method}/losses{precision}"][iteration], strict=True))

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from survey_tools.surveys import CFHT, SDSS
 
-pytestmark = pytest.mark.xdist_group("resume")
 TOTAL = 40  # iterations, over both steps
 WORDS = ("--recipe", "demo", "--iterations", TOTAL // 2, "--batch-size", 2, "--checkpoint-every", 1, "--seed", 3)
 
