@@ -2,11 +2,15 @@
 
 import click
 
-from cli.options import verbose_option
+from cli.options import check_recipe, verbose_option
+
+
+def _check_recipes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(check_recipe(ctx, param, name) for name in value)
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAMES]…")
+@click.argument("names", nargs=-1, metavar="[NAMES]…", callback=_check_recipes)
 @verbose_option
 def recipes(names) -> None:
     """List the models that `galtrans train` knows, or those called NAMES.
@@ -22,9 +26,6 @@ def recipes(names) -> None:
     from translator.recipe_summary import summarise
     from translator.recipes import RECIPES
 
-    unknown = [name for name in names if name not in RECIPES]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r}: known are {', '.join(RECIPES)}", param_hint="NAMES")
     for name in names or RECIPES:
         recipe = RECIPES[name]
         summary = summarise(recipe)

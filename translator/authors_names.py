@@ -7,6 +7,8 @@ named for where its images land, "x" for SDSS and "y" for CFHT. Their kernels ar
 
 import numpy as np
 
+from translator.images import OTHER
+
 DOMAINS = {"x": "1", "y": "0"}
 ROLES = {
     "autoencoder": "auto{here}",
@@ -26,7 +28,7 @@ def scope(network: str) -> str:
     role, _, domain = network.rpartition("_")
     if role not in ROLES or domain not in DOMAINS:
         raise ValueError(f"the authors have no network {network!r}; known are {', '.join(ROLES)}, each with _x and _y")
-    return ROLES[role].format(here=DOMAINS[domain], there=DOMAINS[{"x": "y", "y": "x"}[domain]])
+    return ROLES[role].format(here=DOMAINS[domain], there=DOMAINS[OTHER[domain]])
 
 
 def variable_name(network: str, parameter: str) -> str:

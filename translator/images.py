@@ -1,5 +1,6 @@
 """Images that losses may ask for, made from one batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -115,13 +116,14 @@ class Images:
         return self.networks[f"latent_discriminator_{domain}"](latent)
 
     def _draw(self, kind: str, domain: str, count: int) -> Tensor | None:
-        if (kind, domain) not in self._made:
-            self._made[kind, domain] = self.networks[f"encoder_{domain}"].draw(count, self.random)
-        return self._made[kind, domain]
+        return self._keep(kind, domain, self.networks[f"encoder_{domain}"].draw, count, self.random)
 
     def _make(self, kind: str, domain: str, role: str, *inputs) -> Tensor | None:
+        return self._keep(kind, domain, self.networks[f"{role}_{domain}"], *inputs)
+
+    def _keep(self, kind: str, domain: str, make: Callable, *inputs) -> Tensor | None:
         if (kind, domain) not in self._made:
-            self._made[kind, domain] = self.networks[f"{role}_{domain}"](*inputs)
+            self._made[kind, domain] = make(*inputs)
         return self._made[kind, domain]
 
 

@@ -35,13 +35,23 @@ def sizes(recipe):
 
 def networks(recipe, dtype=torch.float64):
     """The recipe's networks with the golden weights."""
-    built = recipe.build({domain: Grid(BANDS, size) for domain, size in sizes(recipe).items()})
+    built = build(recipe)
     for name, network in built.items():
-        for parameter, tensor in network.named_parameters():
-            value = authors_value(variable_name(name, parameter), authors_shape(parameter, tuple(tensor.shape)))
-            tensor.data = torch.from_numpy(from_authors(parameter, value))
-        network.to(dtype)
+        load(name, network, dtype)
     return built
+
+
+def load(name, network, dtype=torch.float64):
+    """Give one network the golden weights; returns it."""
+    for parameter, tensor in network.named_parameters():
+        value = authors_value(variable_name(name, parameter), authors_shape(parameter, tuple(tensor.shape)))
+        tensor.data = torch.from_numpy(from_authors(parameter, value))
+    return network.to(dtype)
+
+
+def build(recipe):
+    """The recipe's networks before training."""
+    return recipe.build({domain: Grid(BANDS, size) for domain, size in sizes(recipe).items()})
 
 
 def authors_value(name, shape):

@@ -35,7 +35,7 @@ def test_output_is_the_authors(row, name, precision, tolerance, golden):
     values, dtype = np.load(golden.GOLDEN), getattr(torch, precision)
     before, after = KINDS[row][name.rsplit("_", 1)[0]]
     key = f"{before}{scope(name).replace('generator_latent', 'latent')}{after}"
-    network = golden.networks(RECIPES[row], dtype)[name]
+    network = golden.load(name, golden.build(RECIPES[row])[name], dtype)
     assert golden.variables(name, network) == set(values[f"network/{key}/variables"])
     with torch.no_grad():
         ours = output(golden, name, network, golden.sizes(RECIPES[row]), dtype).double().numpy()

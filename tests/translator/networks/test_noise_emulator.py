@@ -12,7 +12,8 @@ def test_kernel_has_the_eight_symmetries_and_ten_free_weights():
     kernel = symmetric(torch.randn(2, 7, 7, dtype=torch.float64))
     for turned in (kernel.rot90(1, (1, 2)), kernel.flip(1), kernel.flip(2), kernel.mT):
         assert_allclose(turned.numpy(), kernel.numpy(), atol=1e-15)
-    assert all(len(np.unique(band.numpy().round(12))) == 10 for band in kernel)
+    each = torch.eye(49, dtype=torch.float64).reshape(49, 7, 7)
+    assert torch.linalg.matrix_rank(symmetric(each).reshape(49, 49)) == 10
 
 
 def test_a_symmetric_kernel_is_unchanged():
