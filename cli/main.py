@@ -13,7 +13,11 @@ from survey_tools.version import VERSION
 COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "demo": "cli.demo",
     "simulate": "cli.simulate",
+    "archives": "cli.archives",
+    "targets": "cli.targets",
     "fetch": "cli.fetch",
+    "ingest": "cli.ingest",
+    "verify": "cli.fetch",
     "info": "cli.fetch",
     "export": "cli.fetch",
     "crossmatch": "cli.match",
@@ -58,7 +62,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing half-written is left, so run the same command again")
+        _say("interrupted; nothing half-written is left, so run the same command again")
+        _leave()
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -71,8 +76,19 @@ def main() -> None:
 
 def _fail(message: object) -> None:
     """Say on one line what failed, and exit 1."""
-    click.echo(f"Error: {' '.join(str(message).split())}", err=True)
+    _say(message)
     sys.exit(1)
+
+
+def _say(message: object) -> None:
+    click.echo(f"Error: {' '.join(str(message).split())}", err=True)
+
+
+def _leave() -> None:
+    """Exit 1 without waiting for threads: one may have an hour of download to go, which the next run takes up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """FITS files of one object in several bands: one image HDU a band on the same sky, or a (band, row, col) cube."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
 from survey_tools.errors import ImageError
-from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.surveys import SURVEYS
 from survey_tools.tan import read_wcs
 
@@ -21,10 +23,19 @@ BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in s
 
 @dataclass(frozen=True)
 class BandImage:
-    """One band: image (row, col) float64 [nanomaggy/pixel] with NaN where there is no data, and its celestial WCS."""
+    """One band of a file.
+
+    Attributes:
+        image: (row, col) float64 [nanomaggy/pixel], NaN where there is no data.
+        wcs: Its celestial WCS.
+        header: Of its HDU.
+        zero_point: AB magnitude of one unit of the file, as applied.
+    """
 
     image: np.ndarray
     wcs: WCS
+    header: fits.Header
+    zero_point: float
 
 
 def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits.HDUList:
@@ -40,6 +51,11 @@ def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits
     cd = wcs.pixel_scale_matrix
     for key in [key for key in grid if key.startswith(("PC", "CDELT", "MJDREF"))]:
         del grid[key]  # said by the CD matrix, as both surveys' own files say it
+    for key, values in (
+        ("CRPIX", wcs.wcs.crpix),
+        ("CRVAL", wcs.wcs.crval),
+    ):  # with the digits that to_header leaves out
+        grid[f"{key}1"], grid[f"{key}2"] = (float(value) for value in values)
     for (i, j), value in np.ndenumerate(cd):
         grid[f"CD{i + 1}_{j + 1}"] = (value, "[deg/pixel]")
     hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
@@ -57,24 +73,58 @@ def header_text(text: str) -> str:
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
 
 
-def read_bands(path: Path, bands) -> tuple[list[BandImage], fits.Header]:
+def read_bands(path: Path, bands, zero_point: float | None = None) -> tuple[list[BandImage], fits.Header]:
     """The images of `bands`, in that order, and the primary header.
 
     Bands are found by EXTNAME, else by FILTER; or the file has a cube (band, row, col), whose planes are named by the
     keyword BANDS, such as ugriz, or are as many as `bands`. BUNIT must be nanomaggy; without it, MZP_AB gives the
-    zero point of counts.
+    zero point of counts. Where `zero_point` is given, it is that of the counts of a file without either.
 
     Raises:
         ImageError: Where the file cannot be read, or lacks a band, a WCS, a unit or a plain two-dimensional image.
     """
     bands = tuple(bands)
+    with _opened(path) as hdus:
+        found = _find_bands(path, hdus, bands)
+        return [_band_image(path, *found[band], band, zero_point) for band in bands], hdus[0].header.copy()
+
+
+def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
+    """The masks (row, col) bool of those of `bands` that have one in the file, as `galtrans export` writes it.
+
+    True where saturated or missing. ImageError where the file cannot be read.
+    """
+    with _opened(path) as hdus:
+        names = {band: f"MASK_{band}" for band in bands}
+        return {band: np.asarray(hdus[name].data, bool) for band, name in names.items() if name in hdus}
+
+
+def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header]:
+    """The header of each of `bands` that the file has, and the primary header; no pixel is read.
+
+    ImageError where the file cannot be read.
+    """
+    found: dict[str, fits.Header] = {}
+    with _opened(path) as hdus:
+        for hdu in hdus:
+            axes = hdu.header.get("NAXIS", 0) if hdu.is_image else 0
+            if axes == 3:
+                planes = str(hdu.header.get("BANDS", "".join(bands))).strip()
+                return {band: hdu.header.copy() for band in planes if band in bands}, hdus[0].header.copy()
+            band = _band_of(hdu, bands) if axes == 2 else None
+            if band in bands:
+                found.setdefault(band, hdu.header.copy())
+        return found, hdus[0].header.copy()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[fits.HDUList]:
+    """The HDUs of a file; ImageError where it, or in the block its pixels, cannot be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
         try:
-            with fits.open(path, memmap=False) as hdus:
-                header = hdus[0].header.copy()
-                found = _find_bands(path, hdus, bands)
-                return [_band_image(path, *found[band], band) for band in bands], header
+            with open(path, "rb") as file, fits.open(file, memmap=False) as hdus:  # astropy leaves a bad file open
+                yield hdus
         except (OSError, EOFError, TypeError, ValueError, AstropyUserWarning) as error:
             raise ImageError(f"{path} cannot be read as FITS, it may be empty or truncated: {error}") from error
 
@@ -119,7 +169,7 @@ def _band_of(hdu, bands) -> str | None:
     return BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
 
 
-def _band_image(path: Path, data: np.ndarray, header: fits.Header, band: str) -> BandImage:
+def _band_image(path: Path, data, header: fits.Header, band: str, zero_point: float | None) -> BandImage:
     """Calibrated pixels and WCS of one band; ImageError without a unit or a WCS."""
     if data.ndim != 2:
         raise ImageError(f"{path}: band {band} has {data.ndim} axes; an image (row, col) is needed")
@@ -129,11 +179,12 @@ def _band_image(path: Path, data: np.ndarray, header: fits.Header, band: str) ->
             f"{path}: band {band} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say"
         )
     unit = str(header.get("BUNIT", "")).strip()
+    image = np.asarray(data, dtype=float)
     if unit.lower() in NANOMAGGY:
-        image = np.asarray(data, dtype=float)
-    elif not unit and "MZP_AB" in header:
-        image = counts_to_nanomaggies(np.asarray(data, dtype=float), header["MZP_AB"])
-    else:
+        return BandImage(image, wcs, header.copy(), NANOMAGGY_ZERO_POINT)
+    if zero_point is not None or not unit:
+        zero_point = header.get("MZP_AB", zero_point)
+    if zero_point is None:
         said = f"BUNIT = {unit!r}" if unit else "no BUNIT"
         raise ImageError(f"{path}: band {band} has {said}; calibrate it to nanomaggies and set BUNIT = 'nanomaggy'")
-    return BandImage(image, wcs)
+    return BandImage(counts_to_nanomaggies(image, zero_point), wcs, header.copy(), float(zero_point))

@@ -2,7 +2,7 @@
 
 First every file is opened once and the cutouts of all its objects are put on disk (`spool`); then every chunk is
 gathered from them and written whole. Both are independent tasks whose results are there or not, so a run that was
-killed goes on from them, and its store is the same to the byte.
+killed goes on from them, and its store is the same to the byte. A task holds one object, or one chunk, in memory.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,40 +19,34 @@ import numpy as np
 from astropy.table import Table
 
 from survey_tools import spool
-from survey_tools.archives import cfht, sdss
-from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.plan import Cuts, Plan, Source
+from survey_tools.archives import http
+from survey_tools.archives.plan import Archive, Plan, Source
 from survey_tools.atomic import whole_file
+from survey_tools.chunks import finish, make_chunk
 from survey_tools.errors import ArchiveError, GaltransError, StoreError
-from survey_tools.gather import Gathering, gather
-from survey_tools.replacing import alone, replacing
+from survey_tools.gather import FAILED, Failure, Gathering
+from survey_tools.replacing import alone, copy_store, replacing
 from survey_tools.store import Store, create, open_store, row_fingerprint
-from survey_tools.surveys import Survey
-from survey_tools.tasks import run
+from survey_tools.tasks import Engine
+
+AT_ONCE = 3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
+
+AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Archive:
-    """How a survey's archive is used: which files hold which objects, and the cutouts that one file gives."""
-
-    plan: Callable[[Mirror, Table, tuple[str, ...], int], Plan]
-    cut: Callable[[Mirror, Source, np.ndarray, np.ndarray], Cuts]
-
-
-ARCHIVES = {"sdss": Archive(sdss.plan, sdss.cut), "cfht": Archive(cfht.plan, cfht.cut)}
+_unreached: list[str] = []  # files in a row that this process could not reach
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every task of a run needs to know: survey, catalogue, mirror, and the folder of unfinished work."""
+    """What is to be made: the archive, the objects and their rows in the store, and the folder of unfinished work."""
 
-    survey: Survey
+    archive: Archive
     catalogue: Table
-    mirror: Mirror
+    rows: np.ndarray
+    bands: tuple[str, ...]
     work: Path
-    workers: int
+    engine: Engine
 
     @property
     def spool(self) -> Path:
@@ -60,8 +54,39 @@ class Job:
         return self.work / "cutouts"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file: why it failed, if it did; which cutouts reach beyond it; bytes that were downloaded."""
+
+    failure: Failure | None
+    beyond: np.ndarray | None
+    bytes: int
+
+
+def work_folder(out: Path) -> Path:
+    """Where downloaded files lie while a store is made; it is gone when the store is whole."""
+    return Path(out).with_name(f".{Path(out).name}.files")
+
+
+def forget(out: Path) -> None:
+    """Drop what an interrupted run left of a store; a finished one stays."""
+    with alone(Path(out)):
+        for name in (f"{out.name}.part", f".{out.name}.new.part"):
+            part = Path(out).with_name(name)
+            for left in (part, _parked(part)):
+                shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(work_folder(out), ignore_errors=True)
+
+
 def fetch(
-    survey: Survey, catalogue: Table, mirror: str, out, *, bands=None, workers: int = 1, overwrite: bool = False
+    archive: Archive,
+    catalogue: Table,
+    out,
+    *,
+    bands=None,
+    engine: Engine | None = None,
+    overwrite: bool = False,
+    retry_failed: bool = False,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
 
@@ -70,40 +95,59 @@ def fetch(
     "outside", with the reason.
 
     Args:
-        survey: The survey's row.
+        archive: Of `archives.known.ARCHIVES`, or of your own.
         catalogue: As `catalogue.read_catalogue` gives it.
-        mirror: Local folder, or http(s) URL, of the archive's files.
         out: Where the finished store will be.
         bands: To cut; all of the survey by default.
-        workers: Parallel tasks.
+        engine: Where tasks run; one thread of this process by default.
         overwrite: Replace a store that is there, once the new one is finished.
+        retry_failed: Cut the failed rows of a store that is there again, and replace it by the mended one.
 
     Raises:
-        ArchiveError: Where the mirror holds nothing of the survey, or nothing for any of the objects.
+        ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
         StoreError: Where `out` or `OUT.part` was made from something else, or another process is making it.
         OSError: Where the disk is full or the archive cannot be reached; the same call goes on afterwards.
     """
-    out, bands = Path(out), tuple(bands or survey.bands)
+    out, bands, engine = Path(out), tuple(bands or archive.survey.bands), engine or Engine()
     settings = {
-        "command": f"galtrans fetch {survey.name}",
-        "mirror": str(mirror),
+        "command": f"galtrans fetch {archive.survey.name}",
         "catalogue": _checksum(catalogue),
+        **archive.facts(),
     }
+    job = Job(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine)
     with alone(out):
         if out.exists() and not overwrite:
-            return _finished(out, survey, bands, catalogue, settings)
-        with replacing(out) as target:
-            part = target.with_name(target.name + ".part")
-            fresh = not part.exists()
-            store = _begin(target, survey, bands, catalogue, settings, overwrite)
-            work = part / ".work"
-            try:
-                _build(Job(survey, catalogue, Mirror(str(mirror), work / "files"), work, workers), store)
-            except ArchiveError:
-                if fresh:
-                    shutil.rmtree(part)
-                raise
+            store = _finished(out, archive, bands, catalogue, settings)
+            failed = np.flatnonzero(store.manifest()["status"] == FAILED)
+            if retry_failed and len(failed):
+                _mend(replace(job, catalogue=catalogue[failed], rows=failed), out)
+        else:
+            _make(job, out, settings, overwrite)
+        shutil.rmtree(work_folder(out), ignore_errors=True)
     return open_store(out)
+
+
+def _make(job: Job, out: Path, settings: dict, overwrite: bool) -> None:
+    """Build a store from nothing, or from what a killed run left."""
+    with replacing(out) as target:
+        part = target.with_name(target.name + ".part")
+        fresh = not part.exists()
+        store = _begin(target, job, settings, overwrite)
+        try:
+            _build(replace(job, work=part / ".work"), store)
+        except (ArchiveError, ConnectionError) as error:
+            if fresh and (isinstance(error, ArchiveError) or not any((part / ".work").rglob("*.npy"))):
+                shutil.rmtree(part)  # so that the right mirror may be given instead
+            raise
+
+
+def _mend(job: Job, out: Path) -> None:
+    """Build failed rows again, in a copy of the store that takes its place."""
+    with replacing(out) as target:
+        part = target.with_name(target.name + ".part")
+        _unpark(part)
+        store = copy_store(out, part)
+        _build(replace(job, work=part / ".work"), store)
 
 
 def _checksum(catalogue: Table) -> str:
@@ -115,9 +159,9 @@ def _checksum(catalogue: Table) -> str:
     return digest.hexdigest()
 
 
-def _finished(out: Path, survey: Survey, bands: tuple[str, ...], catalogue: Table, settings: dict) -> Store:
+def _finished(out: Path, archive: Archive, bands: tuple[str, ...], catalogue: Table, settings: dict) -> Store:
     """The store that is there; StoreError where it was made from something else."""
-    store = open_store(out)
+    store, survey = open_store(out), archive.survey
     asked = {
         "survey": survey.name,
         "bands": bands,
@@ -132,18 +176,24 @@ def _finished(out: Path, survey: Survey, bands: tuple[str, ...], catalogue: Tabl
     return store
 
 
-def _begin(target: Path, survey: Survey, bands, catalogue: Table, settings: dict, overwrite: bool) -> Store:
+def _begin(target: Path, job: Job, settings: dict, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
     part = target.with_name(target.name + ".part")
-    if _parked(part).exists():  # killed while it was finished
-        os.rename(_parked(part), part / ".work") if part.exists() else shutil.rmtree(_parked(part))
+    _unpark(part)
+    begin = partial(create, target, job.archive.survey, job.bands, job.catalogue, settings)
     try:
-        return create(target, survey, bands, catalogue, settings)
+        return begin()
     except StoreError:
         if not overwrite:
             raise
         shutil.rmtree(part)  # begun with other settings
-        return create(target, survey, bands, catalogue, settings)
+        return begin()
+
+
+def _unpark(part: Path) -> None:
+    """Give a store that was killed while it got its name the work back that was put beside it."""
+    if _parked(part).exists():
+        os.rename(_parked(part), part / ".work") if part.exists() else shutil.rmtree(_parked(part))
 
 
 def _parked(part: Path) -> Path:
@@ -152,63 +202,87 @@ def _parked(part: Path) -> Path:
 
 
 def _build(job: Job, store: Store) -> None:
-    """Cut, gather, and finish the store. ArchiveError where the mirror has nothing for it."""
-    archive = ARCHIVES[job.survey.name]
-    plan = archive.plan(job.mirror, job.catalogue, store.bands, job.workers)
+    """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
+    plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
+    for note in plan.notes:
+        log.info("%s", note)
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
-    outcomes = run(partial(_cut, job), plan.sources, job.workers, desc="cut", unit="file")
-    failures = {index: outcome for index, outcome in enumerate(outcomes) if outcome}
-    _forget_chunks_of_other_failures(job.work, {plan.sources[i].name: why for i, why in failures.items()})
-    gathering = Gathering(job.survey, store.bands, plan, job.spool, failures)
-    chunks = run(partial(_gather, job, store, gathering), store.chunks(), job.workers, desc="gather", unit="chunk")
-    columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    if not columns["coverage"].any():
-        raise ArchiveError(
-            f"none of the {len(store)} objects could be cut from {job.mirror.root}, the first of them because: "
-            f"{columns['reason'][0]}"
-        )
-    names = {"status": "status", "reason": "reason", "files": "file"}  # `file` is taken by numpy.savez
-    manifest = Table({"object_id": store.column("object_id")} | {names[key]: columns.pop(key) for key in names})
-    store.write_columns(columns)
-    os.rename(job.work, _parked(store.path))
-    parked = _parked(store.path)
-    store.finish(manifest)
-    shutil.rmtree(parked)
+    outcomes = _cut_all(job, plan.sources, "cut")
+    beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None and each.beyond.any()}
+    beside = job.archive.beside(plan, beyond, job.engine.run)
+    outcomes += _cut_all(job, beside, "cut beside")
+    order = sorted(range(len(outcomes)), key=lambda at: (plan.sources + beside)[at].name)
+    plan = Plan([(plan.sources + beside)[at] for at in order], plan.unreadable, plan.notes)
+    failures = {at: outcomes[was].failure for at, was in enumerate(order) if outcomes[was].failure}
+    _forget_chunks_of_other_failures(job.work, {plan.sources[at].name: asdict(why) for at, why in failures.items()})
+    gathering = Gathering(job.archive.survey, job.bands, plan, job.spool, failures)
+    chunks = [rows for rows in store.chunks() if len(_places(job, rows))]
+    works = ((rows, job.rows[_places(job, rows)] - rows.start, _work(job, gathering, rows)) for rows in chunks)
+    folder = job.work / "chunks"
+    job.engine.run(partial(make_chunk, store, folder), works, "gather", "chunk", count=len(chunks))
+    finish(store, job.rows, folder, before=partial(os.rename, job.work, _parked(store.path)))
+    shutil.rmtree(_parked(store.path))
 
 
-def _cut(job: Job, source: Source) -> str:
-    """Put the cutouts of one file on disk, unless they are there; returns why that is not possible, or ""."""
-    path = spool.path_of(job.spool, source)
-    if path.exists():
-        return ""
-    ra, dec = (np.asarray(job.catalogue[name], float)[source.rows] for name in ("ra", "dec"))
+def _places(job: Job, rows: slice) -> np.ndarray:
+    """Places in the job's catalogue of the objects that lie in a chunk of the store."""
+    return np.arange(*np.searchsorted(job.rows, [rows.start, rows.stop]))
+
+
+def _work(job: Job, gathering: Gathering, rows: slice):
+    """What is needed to make the job's objects of one chunk."""
+    return gathering.work(*np.searchsorted(job.rows, [rows.start, rows.stop]))
+
+
+def _cut_all(job: Job, sources: list[Source], desc: str) -> list[Outcome]:
+    """Put the cutouts of every source on disk."""
+    _unreached.clear()
+    task = partial(_cut, job.archive, job.spool)
+    remote = any(source.bytes for source in sources)
+    return job.engine.run(
+        task,
+        _with_positions(job.catalogue, sources),
+        desc,
+        "file",
+        count=len(sources),
+        traffic=(lambda outcome: outcome.bytes) if remote else None,
+        most=AT_ONCE if remote else None,
+    )
+
+
+def _with_positions(catalogue: Table, sources: list[Source]) -> Iterator[tuple[Source, np.ndarray, np.ndarray]]:
+    """Every source with ra and dec (n,) [deg] of its rows: all that a worker needs of a catalogue."""
+    ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
+    return ((source, ra[source.rows], dec[source.rows]) for source in sources)
+
+
+def _cut(archive: Archive, folder: Path, item: tuple[Source, np.ndarray, np.ndarray]) -> Outcome:
+    """Put the cutouts of one file on disk, unless they are there.
+
+    A file that cannot be reached fails like one that is damaged, for one alone must not stop all others; but after
+    `AWAY` of them in a row it is the archive that is away, and ConnectionError ends the run.
+    """
+    source, ra, dec = item
+    path, before = spool.path_of(folder, source), http.traffic().bytes
+    failure, beyond = None, None
     try:
-        cuts = ARCHIVES[job.survey.name].cut(job.mirror, source, ra, dec)
+        if not path.exists():
+            spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
+        beyond = spool.beyond(path)
+        _unreached.clear()
     except GaltransError as error:
         log.info("%s", error)
-        return str(error)
-    spool.save(path, cuts, job.survey.cutout_size)
-    return ""
+        failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
+    except ConnectionError as error:
+        _unreached.append(source.name)
+        if len(_unreached) >= AWAY:
+            raise
+        log.info("%s", error)
+        failure = Failure(str(error))
+    return Outcome(failure, beyond, http.traffic().bytes - before)
 
 
-def _gather(job: Job, store: Store, gathering: Gathering, rows: slice) -> dict[str, np.ndarray]:
-    """Write one chunk of the store, unless it is written; returns its columns and its part of the manifest."""
-    path = job.work / "chunks" / f"{rows.start:09d}.npz"
-    if not path.exists():
-        chunk = gather(gathering, rows)
-        store.write(rows, chunk.images, chunk.mask)
-        with whole_file(path) as temporary:
-            np.savez(temporary, **{name: _plain(values) for name, values in (chunk.columns | chunk.manifest).items()})
-    with np.load(path) as values:
-        return dict(values)
-
-
-def _plain(values: np.ndarray) -> np.ndarray:
-    """Text as an array of fixed width, which a file can hold."""
-    return values.astype(str) if values.dtype == object else values
-
-
-def _forget_chunks_of_other_failures(work: Path, failures: dict[str, str]) -> None:
+def _forget_chunks_of_other_failures(work: Path, failures: dict[str, dict]) -> None:
     """Gather anew where a file that failed in an earlier run has been mended since, or the other way round."""
     record = work / "failures.json"
     said = json.dumps(failures, sort_keys=True)

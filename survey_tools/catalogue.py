@@ -59,7 +59,15 @@ def read_catalogue(path) -> Table:
             sphere, a redshift or frame number that cannot be. The message gives the row, counted from 1, and the value.
     """
     path = Path(path)
-    raw = _load(path)
+    return check_catalogue(_load(path), path)
+
+
+def check_catalogue(raw: Table, path) -> Table:
+    """The columns of a table that came with images, checked and named as `read_catalogue` does it.
+
+    `path`, the file that it came in, is for messages. CatalogueError as for `read_catalogue`.
+    """
+    path = Path(path)
     names = _columns(raw, path)
     if len(raw) == 0:
         raise CatalogueError(f"{path}: the catalogue holds no rows")

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import mad_std
 from astropy.wcs import WCS
-from reproject import reproject_interp
 from scipy.ndimage import distance_transform_edt, map_coordinates, maximum_filter
-
-from survey_tools.tan import local_cd
+from scipy.special import ndtri
 
 SPLINE_REACH = 16  # [pixel] a cubic spline's memory fades as 0.27 per pixel: to 1e-9 over this distance
+MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution [its standard deviation]
 SOURCE_MARGIN = 3  # [pixel] around a bright pixel, the wings that are no blank sky either
 
 
@@ -44,24 +42,20 @@ def resample(image, wcs: WCS, target: WCS, size: int) -> np.ndarray:
     Returns:
         (size, size) float32; NaN wherever one of the four nearest source pixels is missing or outside the image.
     """
-    corners = _pixels_in(wcs, target, size, size - 1)
-    if not _meets(corners, image.shape):
+    source = _pixels_in(wcs, target, size)
+    if not _meets(source, image.shape):
         return np.full((size, size), np.nan, np.float32)
-    start, shape = _extent(corners, SPLINE_REACH)
-    pixels, part = _cut(image, wcs, start, shape)
+    start, shape = _extent(source, SPLINE_REACH)
+    pixels, inside = _cut(image, start, shape), source - start[:, None, None]
     missing = ~np.isfinite(pixels)
     if missing.all():
         return np.full((size, size), np.nan, np.float32)
     if missing.any():  # the nearest data stand in, so that a gap does not ring through the spline into the stamp
         pixels = pixels[tuple(distance_transform_edt(missing, return_distances=False, return_indices=True))]
-    flux = reproject_interp(
-        (pixels, part), target, (size, size), order="bicubic", roundtrip_coords=False, return_footprint=False
-    )
-    area = np.linalg.det(local_cd(target, (size, size))) / np.linalg.det(local_cd(part, pixels.shape))
+    flux = map_coordinates(pixels.astype(float), inside, order=3, mode="mirror")
     if missing.any():
-        inside = _pixels_in(wcs, target, size) - start[:, None, None]
         flux[map_coordinates(missing.astype(float), inside, order=1, mode="nearest") > 1e-9] = np.nan
-    return (flux * abs(area)).astype(np.float32)
+    return (flux * _area(source)).astype(np.float32)
 
 
 def resample_flags(flags, wcs: WCS, target: WCS, size: int) -> np.ndarray:
@@ -73,7 +67,7 @@ def resample_flags(flags, wcs: WCS, target: WCS, size: int) -> np.ndarray:
     if not _meets(source, flags.shape):
         return np.zeros((size, size), bool)
     start, shape = _extent(source, 1)
-    touched = np.nan_to_num(_cut(flags, wcs, start, shape)[0])
+    touched = np.nan_to_num(_cut(flags, start, shape))
     return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
 
 
@@ -87,7 +81,9 @@ def window(image, wcs: WCS, ra: float, dec: float, size: int) -> tuple[np.ndarra
     if not np.isfinite([row, col]).all():
         raise ValueError(f"({ra}, {dec}) deg is not on the tangent plane of this image")
     start = np.floor(np.array([row, col]) - (size - 1) / 2 + 0.5).astype(int)
-    return _cut(image, wcs, start, (size, size))
+    part = wcs.deepcopy()
+    part.wcs.crpix -= start[::-1]
+    return _cut(image, start, (size, size)), part
 
 
 def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
@@ -99,20 +95,47 @@ def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
     good = ~mask & np.isfinite(image)
     if good.sum() < 20:
         return float("nan")
-    source = good & (image > _brightest_noise(image[good]))
+    source = good & (image > _brightest_noise(np.sort(image[good])))
     blank = good & ~maximum_filter(_clusters(source), 2 * SOURCE_MARGIN + 1)
     values = image[blank if blank.sum() >= 20 else good & ~source]
-    return float(mad_std(values.astype(float)))
+    return _median_and_sigma(np.sort(values))[1]
 
 
 def _brightest_noise(values: np.ndarray) -> float:
-    """Three standard deviations above the sky, once no value is left that lies farther from it."""
+    """Three standard deviations above the sky, once no value is left that lies farther from it; `values` ascend."""
     while True:
-        sky, limit = np.median(values), 3 * mad_std(values)
-        kept = values[abs(values - sky) <= limit]
-        if len(kept) == len(values):
-            return sky + limit
-        values = kept
+        sky, sigma = _median_and_sigma(values)
+        first = np.searchsorted(values, sky - 3 * sigma)
+        last = np.searchsorted(values, sky + 3 * sigma, side="right")
+        if last - first == len(values):
+            return sky + 3 * sigma
+        values = values[first:last]
+
+
+def _median_and_sigma(values: np.ndarray) -> tuple[float, float]:
+    """Median of values (n,) that ascend, and their standard deviation by the median absolute deviation.
+
+    Sorted once, they need no sorting again for either, which makes this ten times faster than taking medians.
+    """
+    middle = (len(values) - 1) // 2, len(values) // 2
+    median = (float(values[middle[0]]) + float(values[middle[1]])) / 2
+    deviation = (_nearest(values, median, middle[0]) + _nearest(values, median, middle[1])) / 2
+    return median, deviation / MAD_OF_ONE_SIGMA
+
+
+def _nearest(values: np.ndarray, centre: float, count: int) -> float:
+    """The distance from `centre` of that one of the ascending values of which `count` others are nearer."""
+    split = int(np.searchsorted(values, centre))
+    low, high = max(0, count + 1 - (len(values) - split)), min(count + 1, split)
+    while low < high:  # how many of the `count + 1` nearest lie below the centre
+        below = (low + high) // 2
+        if centre - float(values[split - 1 - below]) < float(values[split + count - below]) - centre:
+            low = below + 1
+        else:
+            high = below
+    left = centre - float(values[split - low]) if low else 0.0
+    right = float(values[split + count - low]) - centre if low <= count else 0.0
+    return max(left, right)
 
 
 def _clusters(source: np.ndarray) -> np.ndarray:
@@ -122,11 +145,25 @@ def _clusters(source: np.ndarray) -> np.ndarray:
     return source & (neighbours >= 2)
 
 
-def _pixels_in(wcs: WCS, target: WCS, size: int, step: int = 1) -> np.ndarray:
-    """Row and column (2, n, n) in the grid `wcs` of every `step`th pixel of the grid `target`, both counted from 0."""
-    row, col = np.mgrid[:size:step, :size:step]
-    sky = target.pixel_to_world(col, row)
-    return np.stack(wcs.world_to_pixel(sky)[::-1]).astype(float)
+def _pixels_in(wcs: WCS, target: WCS, size: int) -> np.ndarray:
+    """Row and column (2, size, size) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
+    row, col = np.mgrid[:size, :size]
+    if _is_plain(wcs) and _is_plain(target):  # ten times as fast as by way of SkyCoord
+        sky = target.wcs_pix2world(np.stack([col.ravel(), row.ravel()], axis=1), 0)
+        return wcs.wcs_world2pix(sky, 0).T[::-1].reshape(2, size, size)
+    return np.stack(wcs.world_to_pixel(target.pixel_to_world(col, row))[::-1]).astype(float)
+
+
+def _is_plain(wcs: WCS) -> bool:
+    """Whether a WCS has no more to it than a projection of ICRS right ascension and declination, in this order."""
+    terms = wcs.wcs
+    return (terms.radesys, terms.lngtyp, terms.lng, terms.lat) == ("ICRS", "RA", 0, 1) and not wcs.has_distortion
+
+
+def _area(source: np.ndarray) -> float:
+    """Area of a target pixel in pixels of the source, in the mean over the target's grid; from `_pixels_in`."""
+    diagonals = source[:, -1, -1] - source[:, 0, 0], source[:, -1, 0] - source[:, 0, -1]
+    return abs(np.linalg.det(diagonals)) / 2 / (source.shape[1] - 1) ** 2
 
 
 def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:
@@ -146,14 +183,12 @@ def _extent(source: np.ndarray, reach: int) -> tuple[np.ndarray, tuple[int, int]
     return start, tuple(np.ceil(source.max(axis=(1, 2))).astype(int) + reach + 1 - start)
 
 
-def _cut(image, wcs: WCS, start: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, WCS]:
-    """`shape` pixels of an image from (row, col) `start` on, float32, NaN beyond its edges; and their WCS."""
+def _cut(image, start: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`shape` pixels of an image from (row, col) `start` on, float32, NaN beyond its edges."""
     pixels = np.full(shape, np.nan, np.float32)
     low = np.clip(start, 0, image.shape)
     high = np.clip(start + shape, 0, image.shape)
     if (high > low).all():
         inner = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
         pixels[inner] = image[low[0] : high[0], low[1] : high[1]]
-    part = wcs.deepcopy()
-    part.wcs.crpix -= start[::-1]
-    return pixels, part
+    return pixels

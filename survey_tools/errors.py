@@ -19,7 +19,19 @@ class CatalogueError(GaltransError):
 
 
 class ArchiveError(GaltransError):
-    """A file or an answer of an archive is missing, truncated or not what it should be."""
+    """A file or an answer of an archive is missing, truncated or not what it should be.
+
+    Attributes:
+        url: What was asked for; "" where that was no URL.
+        status: HTTP status of the answer; 0 where there was none.
+    """
+
+    def __init__(self, message: str, *, url: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.url, self.status = url, status
+
+    def __reduce__(self):  # an error that comes back from another process keeps its attributes
+        return _archive_error, (type(self), str(self), self.url, self.status)
 
 
 class NoCoverageError(GaltransError):
@@ -36,3 +48,7 @@ class ImageError(GaltransError):
 
 class RunError(GaltransError):
     """A training run is missing, unfinished or was made for other data."""
+
+
+def _archive_error(kind: type, message: str, url: str, status: int) -> ArchiveError:
+    return kind(message, url=url, status=status)

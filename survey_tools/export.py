@@ -30,7 +30,8 @@ def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False
     """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`; returns their paths.
 
     The pixels are the store's, in nanomaggies with NaN where there is no data; an extension MASK_r beside band r is 1
-    where they are saturated or missing. Rows without an image, which the manifest explains, are left out.
+    where they are saturated or missing. Rows without an image or without a position, which the manifest explains, are
+    left out.
 
     Raises:
         StoreError: Where one of the files is there already, before any is written, unless `overwrite`.

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from survey_tools import spool
+from survey_tools.archives.fits_files import Unreadable
 from survey_tools.archives.plan import Plan
+from survey_tools.columns import empty_columns
 from survey_tools.cutout import sky_sigma
-from survey_tools.store import empty_columns
 from survey_tools.surveys import Survey
 
 DONE, OUTSIDE, FAILED = "done", "outside", "failed"
@@ -18,43 +18,86 @@ NAMED = 3  # files that a reason names; of more it gives the number
 
 
 @dataclass(frozen=True)
-class Gathering:
-    """What is needed to make any chunk of a store.
+class Failure:
+    """Why a file gave nothing: what was wrong, and, of a download, the URL and the HTTP status."""
+
+    reason: str
+    url: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one file has for one chunk.
+
+    Attributes:
+        name: Of the file.
+        band: Index of its band.
+        objects: (n,) within the chunk, ascending.
+        path: Of its cutouts in the spool.
+        places: (n,) of these objects among them, ascending.
+        failure: Why there are none; None where there are.
+    """
+
+    name: str
+    band: int
+    objects: np.ndarray
+    path: Path
+    places: np.ndarray
+    failure: Failure | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is needed to make `count` objects of one chunk: small, for it is sent to whoever makes them.
 
     Attributes:
         survey: Its row.
         bands: In the order of the band axis.
-        plan: The files, in the order in which they are combined.
-        spool: Folder of their cutouts.
-        failures: What was wrong with a file: index of the source to reason.
+        count: Objects.
+        shares: Of files, in the order in which they are combined.
+        unreadable: Files that could not be used at all.
     """
 
     survey: Survey
     bands: tuple[str, ...]
-    plan: Plan
-    spool: Path
-    failures: Mapping[int, str]
+    count: int
+    shares: list[Share]
+    unreadable: list[Unreadable]
 
-    @cached_property
-    def _by_row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, source and place in the source of every cutout, in order of row and then of source."""
-        sources = self.plan.sources
-        counts = [len(source.rows) for source in sources]
-        rows = np.concatenate([np.zeros(0, np.intp), *(source.rows for source in sources)])
-        source = np.repeat(np.arange(len(sources)), counts)
+
+class Gathering:
+    """Which cutouts of which files make up which rows.
+
+    Args:
+        survey: Its row.
+        bands: In the order of the band axis.
+        plan: The files, in the order in which they are combined.
+        spool: Folder of their cutouts.
+        failures: What was wrong with a file: index of the source to why.
+    """
+
+    def __init__(
+        self, survey: Survey, bands: tuple[str, ...], plan: Plan, spool: Path, failures: Mapping[int, Failure]
+    ) -> None:
+        self._survey, self._bands, self._plan, self._spool, self._failures = survey, bands, plan, spool, failures
+        counts = [len(source.rows) for source in plan.sources]
+        rows = np.concatenate([np.zeros(0, np.intp), *(source.rows for source in plan.sources)])
+        source = np.repeat(np.arange(len(counts)), counts)
         place = np.concatenate([np.zeros(0, np.intp), *(np.arange(count) for count in counts)])
         order = np.argsort(rows, kind="stable")
-        return rows[order], source[order], place[order]
+        self._row, self._source, self._place = rows[order], source[order], place[order]
 
-    def pieces(self, rows: slice) -> dict[tuple[int, str], list[tuple[int, int]]]:
-        """For each (row, band) of a chunk its sources, in order: index in the plan, and place among its rows."""
-        row, source, place = self._by_row
-        first, last = np.searchsorted(row, [rows.start, rows.stop])
-        found: dict[tuple[int, str], list[tuple[int, int]]] = {}
-        for at in range(first, last):
-            index = int(source[at])
-            found.setdefault((int(row[at]), self.plan.sources[index].band), []).append((index, int(place[at])))
-        return found
+    def work(self, first: int, last: int) -> Work:
+        """What is needed to make the objects of the catalogue from row `first` to before `last`."""
+        part = slice(*np.searchsorted(self._row, [first, last]))
+        row, source, place = self._row[part] - first, self._source[part], self._place[part]
+        shares = []
+        for index in np.unique(source):
+            mine, file = source == index, self._plan.sources[index]
+            path, failure = spool.path_of(self._spool, file), self._failures.get(int(index))
+            shares.append(Share(file.name, self._bands.index(file.band), row[mine], path, place[mine], failure))
+        return Work(self._survey, self._bands, last - first, shares, self._plan.unreadable)
 
 
 @dataclass
@@ -65,7 +108,7 @@ class Chunk:
         images: (object, band, row, col) float32 [nanomaggy/pixel], NaN where there is no data.
         mask: Alike, True where the pixel is missing or saturated.
         columns: The measured columns of a store, by name.
-        manifest: Status, reason and files of each object.
+        manifest: Of each object the status, the reason, and the files, URL and HTTP status that it speaks of.
     """
 
     images: np.ndarray
@@ -74,103 +117,112 @@ class Chunk:
     manifest: dict[str, np.ndarray]
 
 
-def gather(gathering: Gathering, rows: slice) -> Chunk:
-    """One chunk of a store. Where several files have a pixel, their mean is taken.
+def gather(work: Work) -> Chunk:
+    """Objects of one chunk. Where several files have a pixel, their mean is taken.
 
     An object none of whose bands has data at its position is outside, and keeps no pixel at all.
     """
-    chunk = _empty_chunk(gathering, rows.stop - rows.start)
-    pieces, sources = gathering.pieces(rows), gathering.plan.sources
-    records = _load(gathering, pieces)
-    for at in range(rows.stop - rows.start):
-        failed = {}
-        for b, band in enumerate(gathering.bands):
-            places = pieces.get((rows.start + at, band), [])
-            failed[band] = [index for index, _ in places if index in gathering.failures]
-            good = [
-                (sources[index].name, records[index, place]) for index, place in places if (index, place) in records
-            ]
-            _combine(chunk, at, b, [(name, record) for name, record in good if np.isfinite(record["image"]).any()])
-        _judge(gathering, chunk, at, failed)
+    chunk = _empty_chunk(work)
+    pieces: dict[tuple[int, int], list[tuple[Share, np.ndarray]]] = {}
+    failed: dict[tuple[int, int], list[Share]] = {}
+    for share in work.shares:
+        if share.failure:
+            for at in share.objects:
+                failed.setdefault((at, share.band), []).append(share)
+            continue
+        # rows and places ascend alike, so all between the first and the last are wanted
+        records = spool.load(share.path, slice(share.places[0], share.places[-1] + 1))
+        for at, record in zip(share.objects, records, strict=True):
+            if np.isfinite(record["image"]).any():
+                pieces.setdefault((at, share.band), []).append((share, record))
+    for (at, band), found in pieces.items():
+        _combine(chunk, at, band, [share.name for share, _ in found], [record for _, record in found])
+    for at in range(work.count):
+        _judge(work, chunk, at, [failed.get((at, band), []) for band in range(len(work.bands))])
     return chunk
 
 
-def _load(gathering: Gathering, pieces: dict[tuple[int, str], list[tuple[int, int]]]) -> dict:
-    """The record of each (source, place) that the pieces name, but for those of files that failed."""
-    places: dict[int, list[int]] = {}
-    for index, place in (piece for each in pieces.values() for piece in each):
-        places.setdefault(index, []).append(place)
-    records = {}
-    for index in places.keys() - gathering.failures.keys():
-        first, last = min(places[index]), max(places[index])  # rows and places ascend alike: all between are wanted
-        path = spool.path_of(gathering.spool, gathering.plan.sources[index])
-        loaded = spool.load(path, slice(first, last + 1))
-        records |= {(index, first + n): record for n, record in enumerate(loaded)}
-    return records
-
-
-def _empty_chunk(gathering: Gathering, count: int) -> Chunk:
-    """`count` objects without any pixel."""
-    bands, size = len(gathering.bands), gathering.survey.cutout_size
+def _empty_chunk(work: Work, count: int | None = None) -> Chunk:
+    """Objects without any pixel: all of a chunk, or `count`."""
+    bands, size, count = len(work.bands), work.survey.cutout_size, work.count if count is None else count
     shape = (count, bands, size, size)
     columns = empty_columns(count, bands)
-    manifest = {name: np.full(count, "", object) for name in ("status", "reason", "files")}
+    manifest = {name: np.full(count, "", object) for name in ("status", "reason", "file", "url")}
+    manifest["http"] = np.zeros(count, np.int32)
     return Chunk(np.full(shape, np.nan, np.float32), np.ones(shape, bool), columns, manifest)
 
 
-def _combine(chunk: Chunk, at: int, b: int, records: list[tuple[str, np.ndarray]]) -> None:
-    """Fill in one object and band from the cutouts, (file, record), that have data."""
-    if not records:
-        return
-    stack = np.array([record["image"] for _, record in records], dtype=float)
+def _combine(chunk: Chunk, at: int, b: int, names: list[str], records: list[np.ndarray]) -> None:
+    """Fill in one object and band from the records of the files `names`, which have data."""
+    first, columns = records[0], chunk.columns
+    if len(records) == 1:
+        image, saturated = first["image"], first["saturated"]
+        data = np.isfinite(image)
+    else:
+        image, data = _mean([record["image"] for record in records])
+        saturated = np.any([record["saturated"] for record in records], axis=0)
+    chunk.images[at, b] = image
+    mask = chunk.mask[at, b] = (saturated & data) | ~data
+    for name in ("crval", "crpix", "cd"):
+        columns[name][at] = first[name]
+    widths = [float(record["psf_fwhm"]) for record in records if np.isfinite(record["psf_fwhm"])]
+    columns["coverage"][at, b] = data.mean()
+    columns["saturated"][at, b] = (saturated & data).sum()
+    columns["sky_sigma"][at, b] = _noise(records, image, mask)
+    columns["psf_fwhm"][at, b] = np.mean(widths) if widths else np.nan
+    columns["zero_point"][at, b] = first["zero_point"]
+    columns["source"][at, b] = ";".join(names)
+
+
+def _mean(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean (row, col) of the images that have data at a pixel, NaN where none has; and where any has."""
+    stack = np.array(images, dtype=float)
     data = np.isfinite(stack)
     count = data.sum(axis=0)
     with np.errstate(invalid="ignore"):
-        image = np.where(count > 0, np.where(data, stack, 0.0).sum(axis=0) / count, np.nan).astype(np.float32)
-    saturated = np.any([record["saturated"] for _, record in records], axis=0) & (count > 0)
-    chunk.images[at, b], chunk.mask[at, b] = image, saturated | (count == 0)
-    columns, first = chunk.columns, records[0][1]
-    for name in ("crval", "crpix", "cd"):
-        columns[name][at] = first[name]
-    widths = [float(record["psf_fwhm"]) for _, record in records if np.isfinite(record["psf_fwhm"])]
-    columns["coverage"][at, b] = (count > 0).mean()
-    columns["saturated"][at, b] = saturated.sum()
-    columns["sky_sigma"][at, b] = sky_sigma(image, chunk.mask[at, b])
-    columns["psf_fwhm"][at, b] = np.mean(widths) if widths else np.nan
-    columns["zero_point"][at, b] = first["zero_point"]
-    columns["source"][at, b] = ";".join(name for name, _ in records)
+        mean = np.where(count > 0, np.where(data, stack, 0.0).sum(axis=0) / count, np.nan)
+    return mean.astype(np.float32), count > 0
 
 
-def _judge(gathering: Gathering, chunk: Chunk, at: int, failed: dict[str, list[int]]) -> None:
+def _noise(records: list[np.ndarray], image: np.ndarray, mask: np.ndarray) -> float:
+    """Sigma of blank sky: as the files state it where they show the same photons, else measured on their mean."""
+    known = np.array([record["sky_sigma"] for record in records])
+    one = len(records) == 1 or (records[0]["exposure"] and len({str(record["exposure"]) for record in records}) == 1)
+    return float(np.sqrt(np.mean(known**2))) if one and np.isfinite(known).all() else sky_sigma(image, mask)
+
+
+def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]]) -> None:
     """Set the status of one object, with the reason and the files that it speaks of, or else the files it is from."""
-    bands, plan = gathering.bands, gathering.plan
-    coverage = chunk.columns["coverage"][at]
-    middle = slice(gathering.survey.cutout_size // 2 - 1, gathering.survey.cutout_size // 2 + 1)
-    broken = [index for b, band in enumerate(bands) if coverage[b] < 1 for index in failed[band]]
+    bands, coverage = work.bands, chunk.columns["coverage"][at]
+    middle = slice(work.survey.cutout_size // 2 - 1, work.survey.cutout_size // 2 + 1)
+    broken = [share for shares in failed for share in shares]  # even if others cover it: their mean would be another
+    verdict = {"status": FAILED, "reason": "", "file": "", "url": "", "http": 0}
     if broken:
-        reason = "; ".join(f"{plan.sources[i].band}: {gathering.failures[i]}" for i in broken)
-        verdict = FAILED, reason, _joined(plan.sources[i].name for i in broken)
+        why = broken[0].failure
+        reason = "; ".join(f"{bands[share.band]}: {share.failure.reason}" for share in broken)
+        verdict |= {"reason": reason, "url": why.url, "http": why.status, "file": _joined(s.name for s in broken)}
     elif not np.isfinite(chunk.images[at, :, middle, middle]).any():
-        _clear(gathering, chunk, at)
-        unread = plan.unreadable
-        verdict = OUTSIDE, f"no {gathering.survey.title} image has data at its position{_hint(unread)}", ""
+        _clear(work, chunk, at)
+        unread = [file for file in work.unreadable if file.band in ("", *bands)]  # it may lie on one of them
+        verdict |= {"status": FAILED if unread else OUTSIDE, "file": _joined(file.name for file in unread[:NAMED])}
+        verdict["reason"] = f"no {work.survey.title} image has data at its position{_hint(unread)}"
     elif not coverage.all():
         empty = [band for b, band in enumerate(bands) if coverage[b] == 0]
-        unread = [file for file in plan.unreadable if file.band in ("", *empty)]
-        reason = f"{', '.join(empty)}: no {gathering.survey.title} image with data covers it{_hint(unread)}"
-        verdict = FAILED, reason, _joined(file.name for file in unread[:NAMED])
+        unread = [file for file in work.unreadable if file.band in ("", *empty)]
+        reason = f"{', '.join(empty)}: no {work.survey.title} image with data covers it{_hint(unread)}"
+        verdict |= {"reason": reason, "file": _joined(file.name for file in unread[:NAMED])}
     else:
         gaps = [f"{band}: {100 * (1 - coverage[b]):.1f} % of pixels without data" for b, band in enumerate(bands)
                 if coverage[b] < 1]  # fmt: skip
         files = (name for sources in chunk.columns["source"][at] for name in sources.split(";"))
-        verdict = DONE, "; ".join(gaps), _joined(files)
-    for name, value in zip(("status", "reason", "files"), verdict, strict=True):
+        verdict |= {"status": DONE, "reason": "; ".join(gaps), "file": _joined(files)}
+    for name, value in verdict.items():
         chunk.manifest[name][at] = value
 
 
-def _clear(gathering: Gathering, chunk: Chunk, at: int) -> None:
+def _clear(work: Work, chunk: Chunk, at: int) -> None:
     """Take back all pixels of one object."""
-    empty = _empty_chunk(gathering, 1)
+    empty = _empty_chunk(work, 1)
     chunk.images[at], chunk.mask[at] = empty.images[0], empty.mask[0]
     for name, values in empty.columns.items():
         chunk.columns[name][at] = values[0]

@@ -27,8 +27,8 @@ def make_pairs(
 ) -> Table:
     """Cross-match two stores: one-to-one nearest pairs whose images peak at the same place.
 
-    Only objects with an image in `band` take part. The test set is whole groups of galaxies whose cutouts could
-    overlap, drawn at random with `seed`.
+    Only objects with a position and an image in `band` take part. The test set is whole groups of galaxies whose
+    cutouts could overlap, drawn at random with `seed`.
 
     Pairs lie within `radius` [arcsec] by their catalogues, and their peaks within `max_peak_offset` [arcsec].
 
@@ -38,11 +38,11 @@ def make_pairs(
         peaks, and false_match_rate: the fraction of the pairs within the radius that chance alone gives.
 
     Raises:
-        StoreError: A store cannot be opened or lacks the band.
+        StoreError: A store cannot be opened, lacks the band, or has no position for any of its objects.
         CatalogueError: No pair is left, or no whole groups hold `test_size` pairs.
     """
     stores = open_store(x_path), open_store(y_path)
-    rows = [np.flatnonzero(store.column("coverage")[:, _band(store, band)] > 0) for store in stores]
+    rows = [_matchable(store, band) for store in stores]
     for store, present in zip(stores, rows, strict=True):
         log.info("%s: %d of %d objects have an image in %s", store.path, len(present), len(store), band)
     x, y = (_positions(store)[chosen] for store, chosen in zip(stores, rows, strict=True))
@@ -129,6 +129,17 @@ def _band(store: Store, band: str) -> int:
             f"the peaks of both stores' {band} images; fetch it with {band} among --bands"
         )
     return store.bands.index(band)
+
+
+def _matchable(store: Store, band: str) -> np.ndarray:
+    """Rows with a position and an image in `band`; StoreError where no object has a position."""
+    known = np.isfinite(store.column("ra")) & np.isfinite(store.column("dec"))
+    if len(known) and not known.any():
+        raise StoreError(
+            f"{store.path} has no position for any of its {len(store)} objects, so they cannot be matched on the sky; "
+            "make it again by `galtrans ingest` with --positions TABLE"
+        )
+    return np.flatnonzero(known & (store.column("coverage")[:, _band(store, band)] > 0))
 
 
 def _positions(store: Store) -> SkyCoord:

@@ -10,11 +10,12 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
+from survey_tools.columns import CATALOGUE, FRAME, empty_columns
 from survey_tools.cutout import resample_flags, sky_sigma
 from survey_tools.errors import StoreError
 from survey_tools.regrid import regrid
 from survey_tools.replacing import alone, replacing
-from survey_tools.store import CATALOGUE, FRAME, Store, create, empty_columns, open_store
+from survey_tools.store import Store, create, open_store
 from survey_tools.surveys import Survey
 from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.tasks import run
@@ -117,13 +118,16 @@ def _regrid_chunk(y: Store, terms: dict, grid: Grid, store: Store, work: Path, r
         images, mask = y.images[rows], y.mask[rows]
         regridded, columns = _empty(len(images), len(y.bands), grid.size)
         masked = np.ones(regridded.shape, bool)
-        for at in np.flatnonzero(np.isfinite(terms["crval"][rows]).all(axis=1)):
-            wcs = tan_wcs(*(values[rows][at] for values in terms.values()))
+        for at in np.flatnonzero(np.isfinite(terms["crpix"][rows]).all(axis=1)):
+            crval, *others = (values[rows][at] for values in terms.values())
+            known = bool(np.isfinite(crval).all())  # an ingested image may lack a position; its grid serves anywhere
+            wcs = tan_wcs(crval if known else (0.0, 0.0), *others)
             target = rescaled_wcs(wcs, (y.size, y.size), grid.pixel_scale, grid.size)
             regridded[at] = regrid(images[at], wcs, target, grid.size)
             saturated = _saturated(images[at], mask[at], wcs, target, grid.size)
             masked[at] = np.isnan(regridded[at]) | saturated
             columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
+            columns["crval"][at] += 0.0 if known else np.nan
             columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(regridded[at], masked[at], strict=True)]
         columns["coverage"][:] = np.isfinite(regridded).mean(axis=(2, 3))
         columns["saturated"][:] = (masked & np.isfinite(regridded)).sum(axis=(2, 3))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from survey_tools.errors import StoreError
+from survey_tools.store import Store, open_begun
 
 log = logging.getLogger(__name__)
 
@@ -57,3 +58,24 @@ def alone(path: Path) -> Iterator[None]:
     finally:
         lock.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def copy_store(path: Path, part: Path) -> Store:
+    """A copy of the store `path` to be changed, as `PART`, or the one that an interrupted run has begun to change.
+
+    Files are shared, not copied, where the file system can: Zarr replaces a file that it writes, so the original keeps
+    its own.
+    """
+    if not part.exists():
+        copied = part.with_name(part.name + ".copy")
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(path, copied, copy_function=_link)
+        os.rename(copied, part)
+    return open_begun(part)
+
+
+def _link(original: str, copy: str) -> None:
+    try:
+        os.link(original, copy)
+    except OSError:
+        shutil.copy2(original, copy)

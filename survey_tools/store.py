@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from zarr.codecs import BloscCodec
 
-from survey_tools.atomic import whole_file
+from survey_tools.checksums import write_sums
+from survey_tools.columns import CATALOGUE, FRAME, MEASURED
 from survey_tools.errors import StoreError
+from survey_tools.manifest import read_manifest, write_manifest
 from survey_tools.surveys import Survey
 from survey_tools.tan import tan_wcs
 from survey_tools.version import VERSION
@@ -29,56 +32,12 @@ SCHEMA = "galtrans-store"
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.ecsv"
 CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
-
-
-@dataclass(frozen=True)
-class Column:
-    """One array of a store with a value, or a few, per object."""
-
-    name: str
-    dtype: str
-    dims: tuple[str, ...]
-    unit: str
-    description: str
-
-    @property
-    def fill(self):
-        """What an object without a value has."""
-        return {"T": "", "f": np.nan, "i": 0}[np.dtype(self.dtype).kind]
-
-
-CATALOGUE = (
-    Column("object_id", "T", (), "", "identifier in the catalogue"),
-    Column("ra", "f8", (), "deg", "right ascension, ICRS"),
-    Column("dec", "f8", (), "deg", "declination, ICRS"),
-    Column("redshift", "f8", (), "", "redshift in the catalogue"),
-)
-FRAME = tuple(Column(name, "i4", (), "", f"SDSS {name} of the object") for name in ("run", "rerun", "camcol", "field"))
-MEASURED = (
-    Column("crval", "f8", ("axis",), "deg", "CRVAL of the cutout's TAN WCS, ICRS"),
-    Column("crpix", "f8", ("axis",), "pix", "CRPIX of the cutout's TAN WCS, counted from 1"),
-    Column("cd", "f8", ("axis", "pixel_axis"), "deg / pix", "CD matrix of the cutout's TAN WCS"),
-    Column("coverage", "f4", ("band",), "", "fraction of the cutout's pixels that have data"),
-    Column("saturated", "i4", ("band",), "", "number of saturated pixels"),
-    Column("sky_sigma", "f4", ("band",), "nmgy / pix", "robust standard deviation of a pixel of empty sky"),
-    Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of the point-spread function"),
-    Column("zero_point", "f8", ("band",), "mag(AB)", "AB magnitude of one unit of the source file, as applied"),
-    Column("source", "T", ("band",), "", "file, or files, that the pixels come from"),
-)
+COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
 
 
 def chunk_rows(bands: int, size: int) -> int:
     """Objects in a chunk: the largest power of two whose images take at most `CHUNK_BYTES`, and at least one."""
     return 2 ** max(0, int(np.log2(CHUNK_BYTES / (bands * size * size * 4))))
-
-
-def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:
-    """The measured columns of `count` objects without a pixel, by name."""
-    lengths = {"band": bands, "axis": 2, "pixel_axis": 2, "object": count}
-    shapes = {column.name: tuple(lengths[dim] for dim in ("object", *column.dims)) for column in MEASURED}
-    dtypes = {column.name: object if column.dtype == "T" else column.dtype for column in MEASURED}
-    fills = {column.name: 0 if column.name == "coverage" else column.fill for column in MEASURED}
-    return {name: np.full(shape, fills[name], dtypes[name]) for name, shape in shapes.items()}
 
 
 def row_fingerprint(survey: str, object_id, ra, dec) -> str:
@@ -122,9 +81,9 @@ class Store:
         step = self.images.chunks[0]
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
-    def column(self, name: str) -> np.ndarray:
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """One value, or a few, per object (`CATALOGUE`, `FRAME`, `MEASURED`); KeyError where there is none."""
-        values = self._group[name][:]
+        values = self._group[name][rows]
         return np.array(values.tolist(), dtype=str).reshape(values.shape) if values.dtype.kind == "T" else values
 
     @cached_property
@@ -139,38 +98,63 @@ class Store:
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
     def wcs(self, row: int) -> WCS:
-        """The WCS of one object's pixels, shared by its bands; StoreError where it has no image."""
+        """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
         terms = [self._group[name][row] for name in ("crval", "crpix", "cd")]
         if not np.isfinite(terms[0]).all():
-            raise StoreError(f"{self.path}: row {row} has no image; its manifest says why")
+            raise StoreError(f"{self.path}: row {row} has no image, or no position; its manifest says why")
         return tan_wcs(*terms)
 
     def manifest(self) -> Table:
-        """Object, status, reason and file of every row of the catalogue."""
-        return Table.read(self.path / MANIFEST).filled("")
+        """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""
+        return read_manifest(self.path / MANIFEST)
 
     def write(self, rows: slice, images: np.ndarray, mask: np.ndarray) -> None:
         """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel], mask alike, True = unusable."""
         self.images[rows] = images
         self.mask[rows] = mask
 
-    def write_columns(self, columns: dict[str, np.ndarray]) -> None:
-        """Write measured columns, one value per object of the store and in its order."""
+    def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
+        """Write measured columns, one value per object, of the whole store or of one of `column_parts`."""
         for name, values in columns.items():
-            self._group[name][:] = values
+            self._group[name][rows] = values
 
-    def finish(self, manifest: Table) -> "Store":
-        """Add the manifest and give the store, built as `PATH.part`, its name; returns it as opened there."""
+    def column_parts(self) -> list[slice]:
+        """The rows of each part in which columns are best written, in order; each holds whole chunks."""
+        step = _column_rows(self.images.chunks[0])
+        return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
+
+    def chunk_files(self, rows: slice) -> list[str]:
+        """Names of the files that hold one chunk's images and mask; a chunk without any pixel has none."""
+        index = rows.start // self.images.chunks[0]
+        names = (f"{array.basename}/{array.metadata.encode_chunk_key((index, 0, 0, 0))}" for array in self._pixels())
+        return [name for name in names if (self.path / name).exists()]
+
+    def finish(self, manifest: Table | None = None, sums: Mapping[str, str] | None = None) -> "Store":
+        """Give the store, built as `PATH.part`, its manifest, its checksums and its name; returns it as opened there.
+
+        Args:
+            manifest: With the columns of `read_manifest`, or some of them; None where it has been written.
+            sums: Checksums that are known, by name of the file.
+        """
         final = self.path.with_name(self.path.name.removesuffix(".part"))
-        with whole_file(self.path / MANIFEST) as temporary:
-            manifest.write(temporary, format="ascii.ecsv")
+        if manifest is not None:
+            write_manifest(self.path / MANIFEST, [{name: manifest[name] for name in manifest.colnames}])
         for left in self.path.rglob("*.partial"):  # by a process that was killed while Zarr wrote
             left.unlink()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may yet change
             zarr.consolidate_metadata(self.path)
+        write_sums(self.path, sums or {})
         os.rename(self.path, final)
         return open_store(final)
+
+    def _pixels(self) -> tuple[zarr.Array, zarr.Array]:
+        return self.images, self.mask
+
+
+def _column_rows(chunk: int) -> int:
+    """Rows of a column in a chunk of its own: `COLUMN_ROWS`, or those of a chunk of images where these are more."""
+    return max(COLUMN_ROWS // chunk, 1) * chunk
 
 
 def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, size=None, pixel_scale=None) -> Store:
@@ -215,6 +199,11 @@ def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, siz
             raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start anew")
         return store
     return _create(part, attributes, catalogue)
+
+
+def open_begun(part: Path) -> Store:
+    """Open a store that is still being built, `PATH.part`, for writing."""
+    return Store(part, zarr.open_group(part, mode="r+"))
 
 
 def open_store(path) -> Store:
@@ -265,7 +254,7 @@ def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
         array = group.create_array(
             column.name,
             shape=shape,
-            chunks=tuple(max(n, 1) for n in shape),
+            chunks=tuple(max(n, 1) for n in (min(count, _column_rows(image["chunks"][0])), *shape[1:])),
             dtype=str if column.dtype == "T" else column.dtype,
             fill_value=column.fill,
             attributes={"units": column.unit, "description": column.description},

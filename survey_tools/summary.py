@@ -31,10 +31,16 @@ def summarise(store: Store) -> list[tuple[str, str]]:
 
 
 def sky_range(ra: np.ndarray, dec: np.ndarray) -> str:
-    """The smallest range of right ascension [deg], across 0 if need be, and of declination that holds all positions."""
-    around = np.sort(np.mod(ra, 360))
-    if len(around) == 0:
+    """The smallest range of right ascension [deg], across 0 if need be, and of declination that holds all positions.
+
+    Objects of unknown position, NaN, are left out.
+    """
+    if len(ra) == 0:
         return "no objects"
+    known = np.isfinite(ra) & np.isfinite(dec)
+    if not known.any():
+        return "no positions"
+    around, dec = np.sort(np.mod(ra[known], 360)), dec[known]
     gaps = np.diff(around, append=around[0] + 360)
     widest = int(np.argmax(gaps))
     first, last = around[(widest + 1) % len(around)], around[widest]

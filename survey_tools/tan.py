@@ -3,16 +3,16 @@
 import warnings
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
-from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
 
 
 def tan_wcs(crval, crpix, cd) -> WCS:
     """The ICRS TAN WCS with these FITS terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.radesys = "ICRS"
     wcs.wcs.crval = crval
     wcs.wcs.crpix = crpix
@@ -58,6 +58,23 @@ def tan_terms(wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def scale_of(wcs: WCS) -> float:
     """Pixel scale [arcsec/pixel]: the geometric mean of both axes at the reference pixel."""
     return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+
+
+def icrs_tan(wcs: WCS) -> WCS:
+    """A celestial WCS as ICRS TAN terms, which keep every pixel where it is.
+
+    ValueError where they cannot: for another projection, for distortions, and for coordinates that are neither ICRS nor
+    FK5 (J2000).
+    """
+    projection = tuple(wcs.wcs.ctype)
+    if projection != ("RA---TAN", "DEC--TAN") or wcs.has_distortion:
+        raise ValueError(f"the projection {', '.join(projection)}{' with distortions' * wcs.has_distortion}, not TAN")
+    frame = wcs_to_celestial_frame(wcs)
+    if frame.name not in ("icrs", "fk5"):
+        raise ValueError(f"coordinates {frame.name}, not ICRS or FK5")
+    crval, crpix, cd = tan_terms(wcs)
+    reference = SkyCoord(*crval, unit="deg", frame=frame).icrs  # FK5 J2000 lies 0.02" off, and turned by as little
+    return tan_wcs((reference.ra.deg, reference.dec.deg) if frame.name == "fk5" else crval, crpix, cd)
 
 
 def read_wcs(header: fits.Header) -> WCS | None:

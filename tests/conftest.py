@@ -1,6 +1,7 @@
 """Small stores of drawn galaxies, whose flux and position are known."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,31 @@ def known_sky():
 
 
 @pytest.fixture(scope="session")
+def archive_server():
+    """The file `archive_server.py` beside this one: a server that answers as all archives do, faults included."""
+    return _beside("archive_server", "archive_faults", "archive_sql", "archive_storage")
+
+
+@pytest.fixture(scope="session")
+def small_archive(archive_server):
+    """The file `small_archive.py` beside this one: it draws a small copy of all archives."""
+    return _beside("small_archive")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real archive files; a test that wants it is skipped where it is not."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real archive files are not here (../shared/data)")
     return folder
+
+
+def _beside(name: str, *needed: str):
+    """A file beside this one as a module, and those that it imports; without sys.path: there is a survey_tools here."""
+    for each in (*needed, name):
+        if each not in sys.modules:
+            spec = importlib.util.spec_from_file_location(each, Path(__file__).with_name(f"{each}.py"))
+            sys.modules[each] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[each])
+    return sys.modules[name]

@@ -17,9 +17,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from survey_tools import build
+from survey_tools.archives.access import Access
+from survey_tools.archives.known import ARCHIVES
 from survey_tools.tan import scale_of, tan_wcs
+from survey_tools.tasks import Engine
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/{run}/{camcol}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
+PSFIELD = "sas/dr12/boss/photo/redux/301/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
 RA, DEC, RUN, CAMCOL = 150.0, 2.0, 94, 3
 DRIFT = "riuzg"  # rows of the camera in the order in which they see the sky
 FRAME_SHAPE = (220, 260)
@@ -66,23 +71,27 @@ def draw(wcs, shape, galaxies, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def write_fits(path: Path, image, header) -> Path:
-    """One image as FITS, compressed as the suffix says."""
+def write_fits(path: Path, image, header, others=()) -> Path:
+    """One image as FITS, compressed as the suffix says; `others` are the HDUs that follow it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".fz":
         image = fits.CompImageHDU(image, header, compression_type="GZIP_1", quantize_level=0)
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(path, overwrite=True)
         return path
     plain = path.with_name(path.name + ".plain")
-    fits.HDUList([fits.PrimaryHDU(image, header), fits.ImageHDU(np.ones(4, np.float32))]).writeto(plain)
+    others = others or [fits.ImageHDU(np.ones(4, np.float32))]
+    fits.HDUList([fits.PrimaryHDU(image, header), *others]).writeto(plain)
     squeeze = {".bz2": bz2.compress, ".gz": gzip.compress}.get(path.suffix, bytes)
     path.write_bytes(squeeze(plain.read_bytes()))
     plain.unlink()
     return path
 
 
-def write_frame(root, band, galaxies, *, field=100, name=None, noise=0.02, edit=None, header=None) -> Path:
-    """An SDSS frame; `edit` changes its pixels (row, col) in place, `header` its keywords (None removes one)."""
+def write_frame(root, band, galaxies, *, field=100, name=None, noise=0.02, edit=None, header=None, others=()) -> Path:
+    """An SDSS frame; `edit` changes its pixels (row, col) in place, `header` its keywords (None removes one).
+
+    Its noise is not told unless `others` are HDUs as `noise_hdus` makes them.
+    """
     wcs = frame_wcs(band, field)
     row = DRIFT.index(band)
     image = draw(wcs, FRAME_SHAPE, galaxies, noise, seed=field * 10 + row)
@@ -91,7 +100,35 @@ def write_frame(root, band, galaxies, *, field=100, name=None, noise=0.02, edit=
     keywords = {"RUN": RUN, "CAMCOL": CAMCOL, "FRAME": field + 2 * row, "CAMROW": row + 1, "FILTER": band}
     keywords |= {"RERUN": "301", "BUNIT": "nanomaggy"} | (header or {})
     name = name or FRAME.format(run=RUN, camcol=CAMCOL, field=field, band=band)
-    return write_fits(Path(root) / name, image, _header(wcs, keywords))
+    return write_fits(Path(root) / name, image, _header(wcs, keywords), others)
+
+
+def noise_hdus(calibration: float, sky: float, shape=FRAME_SHAPE) -> list:
+    """HDUs 1 and 2 of a frame: `calibration` [nanomaggy/DN] of each column, and `sky` [DN] on a coarse grid."""
+    rows, cols = ((np.arange(length, dtype=np.float32)[None] + 0.5) / 8 - 0.5 for length in shape)
+    grid = np.full((1, 192 * 256), sky, np.float32)
+    table = [fits.Column("ALLSKY", f"{grid.size}E", dim="(256,192)", array=grid.reshape(1, 192, 256))]
+    table += [fits.Column(n, f"{v.size}E", array=v) for n, v in (("XINTERP", cols), ("YINTERP", rows))]
+    return [fits.ImageHDU(np.full(shape[1], calibration, np.float32)), fits.BinTableHDU.from_columns(table)]
+
+
+def write_psfield(root, fwhm, *, field=100, size=51) -> Path:
+    """A psField: round Gaussians of `fwhm` [arcsec] in u, g, r, i, z at row 0, a tenth wider at row 1000."""
+    row, col = np.mgrid[:size, :size] - size // 2
+    hdus = [fits.PrimaryHDU()]
+    for width in fwhm:
+        images = [_gaussian(row, col, width * (1 + more) / 0.396 / 2.3548) for more in (0.0, 0.1)]
+        terms = np.zeros((2, 5, 5), np.float32)
+        terms[:, 0, 0], terms[:, 1, 0], terms[:, 3:] = (1, 0), (-1, 1), np.nan  # what is not used is rubbish
+        columns = [fits.Column(name, "J", array=[value] * 2) for name, value in
+                   {"nrow_b": 2, "ncol_b": 1, "RNROW": size, "RNCOL": size}.items()]  # fmt: skip
+        columns += [fits.Column("c", "25E", dim="(5,5)", array=terms)]
+        columns += [fits.Column("RROWS", f"{size**2}E", array=np.reshape(images, (2, -1)).astype(np.float32))]
+        hdus.append(fits.BinTableHDU.from_columns(columns))
+    path = Path(root) / PSFIELD.format(run=RUN, camcol=CAMCOL, field=field)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path
 
 
 def write_stack(folder, band, galaxies, *, name=None, wcs=None, shape=STACK_SHAPE, noise=1.0, edit=None, header=None):
@@ -113,6 +150,12 @@ def catalogue(positions, field: int | None = None) -> Table:
     for name, value in frame.items() if field is not None else ():
         table[name] = np.full(len(ra), value, np.int32)
     return table
+
+
+def fetch(survey, catalogue, mirror, out, *, workers: int = 1, psf: bool = False, **options):
+    """The store of a catalogue and a mirror, by `build.fetch`."""
+    access = Access(build.work_folder(out), mirror=str(mirror), psf=psf)
+    return build.fetch(ARCHIVES[survey.name](access), catalogue, out, engine=Engine(workers), **options)
 
 
 def position(wcs, row: float, col: float) -> tuple[float, float]:
@@ -169,3 +212,8 @@ def _header(wcs, keywords) -> fits.Header:
         else:
             header[name] = value
     return header
+
+
+def _gaussian(row, col, sigma: float) -> np.ndarray:
+    """A round Gaussian (row, col) around 0 of unit sum; sigma in pixels."""
+    return np.exp(-(row**2 + col**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)

@@ -118,6 +118,7 @@ def _overlaps(store: Store, tested: list) -> np.ndarray:
     here, near = _vectors(store), np.zeros(len(store), bool)
     known = np.isfinite(here).all(axis=1)
     for there, half in tested:
+        there = there[np.isfinite(there).all(axis=1)]
         if not len(there):
             continue
         reach = 2 * np.sin(np.radians((half + _half_diagonal(store)) / 3600) / 2)  # chord of the angle

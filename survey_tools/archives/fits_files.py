@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import os
 import re
 import struct
 import zlib
@@ -22,7 +23,7 @@ from survey_tools.archives.mirror import Mirror
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import Survey
 from survey_tools.tan import read_wcs
-from survey_tools.tasks import run
+from survey_tools.tasks import Run
 
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fits.bz2", ".fits.gz", ".fit.gz")
 DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file: how to read it
@@ -64,14 +65,49 @@ class Unreadable:
 class Pixels:
     """The pixels of an open image, read part by part: `pixels[first:last, first:last]`; ArchiveError where damaged."""
 
-    def __init__(self, name: str, shape: tuple[int, int], section) -> None:
-        self._name, self._section, self.shape = name, section, shape
+    def __init__(self, name: str, shape: tuple[int, int], section, stream: BinaryIO) -> None:
+        self._name, self._section, self.shape, self._stream = name, section, shape, stream
+
+    @contextmanager
+    def hdus(self) -> Iterator[fits.HDUList]:
+        """All HDUs of the file, each read when it is asked for; raises what astropy does where the file is damaged."""
+        if isinstance(self._stream, io.BufferedReader):  # `_Rows` moves about in it
+            with fits.open(self._stream.name, memmap=False) as hdus:
+                yield hdus
+            return
+        self._stream.seek(0)
+        hdus = fits.open(self._stream)
+        try:
+            yield hdus
+        finally:
+            hdus.close(closed=False)
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         try:
-            return np.asarray(self._section[part], np.float32)
+            return np.array(self._section[part], np.float32)
         except Exception as error:  # what the decoders of tiles raise has no common name
             raise _damaged(self._name, error) from error
+
+
+class _Rows:
+    """Pixels of a plain image on disk: `rows[first:last, first:last]` reads these and no more.
+
+    They are not mapped into memory: what is read of a mapped file counts as the process's own, up to 1.5 GB a stack,
+    and a file that another process cuts short kills it.
+    """
+
+    def __init__(self, stream: BinaryIO, start: int, shape: tuple[int, int], bitpix: int) -> None:
+        self._stream, self._start, self._shape = stream, start, shape
+        self._dtype = np.dtype(f">f{abs(bitpix) // 8}")
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        rows, cols = (range(*each.indices(length)) for each, length in zip(part, self._shape, strict=True))
+        width, file = self._shape[1] * self._dtype.itemsize, self._stream.fileno()
+        first, count = self._start + cols.start * self._dtype.itemsize, len(cols) * self._dtype.itemsize
+        raw = b"".join([os.pread(file, count, first + row * width) for row in rows])
+        if len(raw) < len(rows) * count:
+            raise EOFError("the file ends early")
+        return np.frombuffer(raw, self._dtype).reshape(len(rows), len(cols))
 
 
 def is_image_of(survey: Survey, header: fits.Header) -> bool:
@@ -83,7 +119,7 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadabl
     """What a file is, from its headers alone; None where it is not there, no image, or none of this survey."""
     try:
         with mirror.beginning(name) as file, _decompressed(file) as stream:
-            header = _image_header(stream, name)[1]
+            header = image_header(stream, name)[1]
     except NotThereError:
         return None
     except ConnectionError:  # says nothing of the file
@@ -95,47 +131,71 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadabl
     if header is None or not is_image_of(survey, header):
         return None
     try:
-        return _image_file(survey, header, name)
+        return image_file(survey, header, name)
     except ArchiveError as error:
         return Unreadable(name, survey.filters[str(header["FILTER"]).strip()], str(error))
 
 
-def scan(mirror: Mirror, survey: Survey, workers: int) -> tuple[list[ImageFile], list[Unreadable]]:
+def scan(mirror: Mirror, survey: Survey, run: Run) -> tuple[list[ImageFile], list[Unreadable]]:
     """All images of a survey in a mirror, told by their headers, sorted by name; and the files that cannot be used."""
     look = partial(describe, survey, mirror)
-    found = run(look, mirror.names(SUFFIXES), workers, desc="look", unit="file")
+    found = run(look, mirror.names(SUFFIXES), "look", "file")
     images = [file for file in found if isinstance(file, ImageFile)]
     return images, [file for file in found if isinstance(file, Unreadable)]
 
 
 @contextmanager
-def open_image(survey: Survey, mirror: Mirror, name: str) -> Iterator[tuple[ImageFile, fits.Header, Pixels]]:
+def open_image(
+    survey: Survey, mirror: Mirror, name: str, *, size: int | None = None, md5: str | None = None
+) -> Iterator[tuple[ImageFile, fits.Header, Pixels]]:
     """The image of a file, its header and its pixels; the file is opened, and decompressed if it must be, once.
 
-    Of a plain or tile-compressed file only the parts asked for are read, for a stack has 1.5 GB.
+    `size` [byte] and `md5` are those that a download must have, where they are known.
 
     Raises:
         ArchiveError: Where the file is not in the mirror, empty, truncated or damaged, no image of this
             survey, or has no celestial WCS.
     """
-    with mirror.file(name) as path, _at_hand(path, name) as stream:
+    known = {"size": size, "md5": md5} if size or md5 else {}
+    with mirror.opened(name, partial(open_pixels, name=name), **known) as (header, pixels):
+        if not is_image_of(survey, header):
+            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, none of {survey.title}'s")
+        yield image_file(survey, header, name), header, pixels
+
+
+@contextmanager
+def open_pixels(path: Path, name: str) -> Iterator[tuple[fits.Header, Pixels]]:
+    """The header and the pixels of the first image in a file; ArchiveError, that speaks of `name`, where there is none.
+
+    Of a plain or tile-compressed file only the parts asked for are read, for a stack has 1.5 GB.
+    """
+    with _at_hand(path, name) as stream:
         try:
-            index, header, end = _image_header(stream, name)
+            index, header, end = image_header(stream, name)
             size = stream.seek(0, io.SEEK_END)
         except UNREADABLE as error:
             raise _damaged(name, error) from error
         if header is None:
             raise ArchiveError(f"{name} holds no image")
-        if not is_image_of(survey, header):
-            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, none of {survey.title}'s")
         if size < end:
             raise ArchiveError(f"{name} is truncated: {size} of {end} bytes are there; fetch it anew")
-        image = _image_file(survey, header, name)
         stream.seek(0)
+        as_is = header["BITPIX"] < 0 and (header.get("BSCALE", 1), header.get("BZERO", 0)) == (1, 0)
+        shape = shape_of(header)
+        if as_is and isinstance(stream, io.BufferedReader):
+            count = shape[0] * shape[1] * (abs(header["BITPIX"]) // 8)
+            yield header, Pixels(name, shape, _Rows(stream, end - count, shape, header["BITPIX"]), stream)
+            return
         with fits.open(stream, memmap=isinstance(stream, io.BufferedReader)) as hdus:
-            # a section is read row by row, which an array mapped from disk, or in memory, need not be
-            as_is = header["BITPIX"] < 0 and (header.get("BSCALE", 1), header.get("BZERO", 0)) == (1, 0)
-            yield image, header, Pixels(name, image.shape, hdus[index].data if as_is else hdus[index].section)
+            # a section is read row by row, which an array in memory need not be
+            section = hdus[index].data if as_is else hdus[index].section
+            yield header, Pixels(name, shape, section, stream)
+
+
+def shape_of(header: fits.Header) -> tuple[int, int]:
+    """(rows, columns) of an image, plain or tile-compressed."""
+    prefix = "Z" if header.get("ZIMAGE", False) else ""
+    return int(header[f"{prefix}NAXIS2"]), int(header[f"{prefix}NAXIS1"])
 
 
 def header_number(name: str, header: fits.Header, keyword: str, default: float) -> float:
@@ -166,27 +226,41 @@ def _at_hand(path: Path, name: str) -> BinaryIO:
         raise _damaged(name, error) from error
 
 
-def _image_header(stream: BinaryIO, name: str) -> tuple[int, fits.Header | None, int]:
+def image_header(stream: BinaryIO, name: str) -> tuple[int, fits.Header | None, int]:
     """Index and header of the first HDU that is an image, and the byte where its data end; None where none is.
 
-    An image is in the primary HDU or, if that holds no data, in the next: tile-compressed ones are. Headers are read
-    by hand: `fits.open` would decompress a whole file for them, and only warn of a truncated one.
+    An image is in the primary HDU or, if that holds no data, in the next, as tile-compressed ones are; it then has the
+    primary's keywords too. Headers are read by hand: `fits.open` would decompress a whole file for them, and only warn
+    of a truncated one.
     """
-    end = 0
+    end, primary = 0, fits.Header()
     for index in range(2):
-        header, length = _read_header(stream, name, first=index == 0)
-        axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
-        count = int(np.prod(axes)) if axes else 0
-        size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+        header, length = read_header(stream, name, first=index == 0)
+        size = data_size(header)
         end += length
-        if len(axes) == 2 and (str(header.get("XTENSION", "IMAGE")).strip() == "IMAGE" or header.get("ZIMAGE", False)):
+        if holds_image(header):
+            header.extend(primary, unique=True, strip=True)
             return index, header, end + size
         if size > 0 or length == 0:
             break
+        primary = header
     return 0, None, 0
 
 
-def _read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
+def data_size(header: fits.Header) -> int:
+    """Bytes of the data that follow a header, without what fills their last block."""
+    axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
+    count = int(np.prod(axes)) if axes else 0
+    return abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+
+
+def holds_image(header: fits.Header) -> bool:
+    """Whether an image of two axes, plain or tile-compressed, follows a header."""
+    kind = str(header.get("XTENSION", "IMAGE")).strip()
+    return header.get("NAXIS", 0) == 2 and (kind == "IMAGE" or bool(header.get("ZIMAGE", False)))
+
+
+def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
     """The header that begins here and its length [byte]; 0 where the file has ended, which the first may not."""
     text = b""
     while not END_CARD.search(text):
@@ -201,9 +275,8 @@ def _read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header,
     return fits.Header.fromstring(text), len(text)
 
 
-def _image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
+def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
     """Parse the header of an image; ArchiveError where it states no celestial WCS."""
-    prefix = "Z" if header.get("ZIMAGE", False) else ""
     terms = fits.Header([card for card in header.cards if WCS_KEYWORDS.fullmatch(card.keyword)])
     if "RADESYS" not in terms and "RADECSYS" in header:  # as it was spelt before the WCS standard of 2002
         terms["RADESYS"] = header["RADECSYS"]
@@ -215,8 +288,7 @@ def _image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
         raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
     if wcs is None:
         raise ArchiveError(f"{name} has no celestial WCS")
-    shape = (int(header[f"{prefix}NAXIS2"]), int(header[f"{prefix}NAXIS1"]))
-    return ImageFile(name, survey.filters[str(header["FILTER"]).strip()], shape, wcs)
+    return ImageFile(name, survey.filters[str(header["FILTER"]).strip()], shape_of(header), wcs)
 
 
 def _damaged(name: str, error: BaseException) -> ArchiveError:

@@ -1,83 +1,149 @@
-"""Downloads: one file, whole or not at all, tried again while an archive is busy.
+"""Downloads and small answers: each whole or not at all, asked for again while an archive is busy.
 
 What is tried again, and for how long, follows the CADC's own client: 408, 429, 5xx, lost connections and short answers,
-after 1, 2, 4 … s or as long as the answer's Retry-After asks for.
+after 1, 2, 4 … s or as long as the answer's Retry-After asks for. A download that gets further each time goes on.
+
+http       download, read, beginning, head, links: with patience    <- what the rest of galtrans uses
+transfer   a file on its way: .part, Range, size, md5
+answers    one request: redirects, statuses, headers
+hosts      who may be asked, and how hard
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
 
-from survey_tools.atomic import whole_file
+from survey_tools.archives.answers import (
+    Facts,
+    NotThereError,
+    Question,
+    Traffic,
+    TryAgainError,
+    ask,
+    excerpt,
+    facts,
+    pieces,
+    traffic,
+)
+from survey_tools.archives.hosts import TOO_MANY, host_of
+from survey_tools.archives.transfer import MAGIC, Wanted, is_page, not_the_file, unfinished
 from survey_tools.errors import ArchiveError
-from survey_tools.version import VERSION
+
+__all__ = ["Facts", "NotThereError", "Traffic", "beginning", "download", "head", "join", "links", "read", "traffic"]
 
 ATTEMPTS = 6
+ATTEMPTS_WHEN_DOWN = 2  # where the request before found the archive down
 FIRST_WAIT = 1.0  # [s] doubled after each attempt
 LONGEST_WAIT = 128.0  # [s]
-TIMEOUT = (15, 120)  # [s] to connect, and between two pieces of an answer
-PIECE = 2**18  # [byte]
+QUERY_TIMEOUT = (15.0, 660.0)  # [s] as TIMEOUT, for a database: SkyServer gives a query 600 s
 BEGINNING = 2**20  # [byte] holds the headers of any file here: a block of bzip2 is 900 kB at most
-BUSY = {408, 429, 503}  # the archive says "not now", of itself and not of the file
-MAGIC = (b"SIMPLE  =", b"BZh", b"\x1f\x8b")  # first bytes of FITS, bzip2 and gzip
-HEADERS = {"User-Agent": f"galtrans/{VERSION}", "Accept-Encoding": "identity"}
+LARGEST_ANSWER = 2**29  # [byte] that `read` takes into memory
+KINDS: dict[str, tuple[bytes, ...]] = {  # what each begins with, after blanks; () is anything but a page
+    "csv": (),
+    "text": (),
+    "votable": (b"<?xml", b"<VOTABLE", b"<!--"),
+    "json": (b"{", b"["),
+    "fits": MAGIC,
+    "html": (b"<",),
+}
+QUERIES = ("csv", "votable", "json")
 
 log = logging.getLogger(__name__)
 
 
-class NotThereError(ArchiveError):
-    """The archive answers that it has no such file (HTTP 404 or 410)."""
+def download(
+    url: str, path: Path, *, size: int | None = None, md5: str | None = None, fits: bool = True, once: bool = False
+) -> None:
+    """Fetch a file to `path`, which is whole or not there.
 
+    What has come of it when the connection, the process or the disk ends stays beside it as `.part`, and the next call
+    goes on from there. After an ArchiveError nothing stays.
 
-class _TryAgainError(Exception):
-    """An attempt failed in a way that may pass; `wait` [s] is what the archive asked for, if it did."""
-
-    def __init__(self, reason: str, busy: bool, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.busy, self.wait = busy, wait
-
-
-def download(url: str, path: Path) -> None:
-    """Fetch a FITS file, plain or compressed, to `path`, which is whole or not there.
+    Args:
+        url: Of the file.
+        path: Where it shall be; folders are made, and a file of that name is replaced.
+        size: Bytes, where known.
+        md5: In hexadecimal digits, where known. What the archive's own headers say of both is checked as well.
+        fits: Whether it is FITS, plain or compressed by bzip2 or gzip.
+        once: Leave a file that is there, and of that size, when this task's turn comes: another task has fetched it.
 
     Raises:
         NotThereError: Where the archive has no such file.
-        ArchiveError: Where the answer is an error, empty, short, or something else than FITS (a page of HTML, say).
+        ArchiveError: Where the answer is an error, empty, short, or not the file (a page of HTML, another md5).
         ConnectionError: Where the archive cannot be reached, or stays busy: it is no use to ask for the next file.
+        OSError: Where the disk is full, and the like; it names the file.
     """
-    _patiently(url, lambda: _save(url, path))
+    with unfinished(Wanted(url, size, md5, fits), path) as part:
+        if once and path.exists() and size in (None, path.stat().st_size):
+            return
+        try:
+            _patiently(url, part.fetch, part.grew)
+        except ArchiveError:
+            part.drop()
+            raise
+        part.finish()
 
 
-def beginning(url: str) -> bytes:
-    """The first bytes of a file, enough for its headers; raises what `download` does."""
-    return _patiently(url, lambda: _first_bytes(url))
+def read(
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | None = None,
+    kind: str,
+    attempts: int | None = None,
+) -> bytes:
+    """A small answer: of a query, or a list.
+
+    Args:
+        url: To GET, or to POST to where there is `data`.
+        params: Go into the URL, encoded.
+        data: Fields of a form.
+        kind: What is due, a key of KINDS; a page of HTML in its place is an error, and asked for again.
+        attempts: How often to ask an archive that is up but gives no good answer, where the caller has a better remedy
+            than to ask the same again; else ATTEMPTS.
+
+    Raises: what `download` does. The error of a final no holds the first words of the answer.
+    """
+    timeout = QUERY_TIMEOUT if kind in QUERIES else None
+    question = Question(url, "GET" if data is None else "POST", {}, params, data, timeout)
+    return _patiently(url, lambda: _small_answer(question, kind), attempts=attempts)
+
+
+def beginning(url: str, length: int = BEGINNING) -> bytes:
+    """The first bytes of a FITS file, by default enough for its headers; raises what `download` does."""
+    return _patiently(url, lambda: _first_bytes(url, length))
+
+
+def head(url: str) -> Facts:
+    """What the archive says of a file without sending it; raises what `download` does."""
+    return _patiently(url, lambda: _head(url))
 
 
 def links(url: str) -> list[str]:
-    """Names that the index page at `url` links to, in its own folder; ArchiveError where there is no such page."""
-    try:
-        answer = requests.get(url, timeout=TIMEOUT, headers=HEADERS)
-    except requests.RequestException as error:
-        raise ConnectionError(f"{url}: no answer ({type(error).__name__}); is the address right?") from error
-    if answer.status_code != 200 or "html" not in answer.headers.get("Content-Type", ""):
-        raise ArchiveError(f"{url} gives no index page (HTTP {answer.status_code}); copy its files into a local folder")
-    page = _Links()
-    page.feed(answer.text)
+    """Names of files in its own folder that the index page at `url` links to; ArchiveError where there is no such page.
+
+    They come from a server: they hold no "/", but are no names to give a file here.
+    """
     base = url.rstrip("/") + "/"
-    found = {urljoin(base, link) for link in page.targets}
-    return sorted(unquote(link.removeprefix(base)) for link in found if link.startswith(base) and link != base)
+    try:
+        text = read(url, kind="html").decode("utf-8", "replace")
+    except ArchiveError as error:
+        message = f"{url} gives no index page ({_reason(error, url)}); copy its files into a local folder"
+        raise ArchiveError(message, url=url, status=error.status) from error
+    page = _Links()
+    page.feed(text)
+    found = {_name_below(base, target) for target in page.targets}
+    return sorted(found - {""})
 
 
 def join(root: str, name: str) -> str:
     """The URL of the file `name` under `root`; a "+" is sent as %2B, as the CADC wants it."""
-    return f"{root.rstrip('/')}/{quote(name)}"
+    return f"{root.rstrip('/')}/{quote(name, safe='/:')}"
 
 
 class _Links(HTMLParser):
@@ -92,89 +158,110 @@ class _Links(HTMLParser):
         self.targets += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
-def _patiently(url: str, attempt: Callable):
-    """What `attempt` returns, tried again as long as there is hope."""
-    wait = FIRST_WAIT
-    for number in range(1, ATTEMPTS + 1):
+def _name_below(base: str, target: str) -> str:
+    """The name of the file in the folder `base` that a link leads to; "" where it leads elsewhere."""
+    try:
+        place = urlsplit(urljoin(base, target))
+    except ValueError:
+        return ""
+    link = place._replace(fragment="").geturl()
+    name = unquote(link.removeprefix(base)) if link.startswith(base) and not place.query else ""
+    plain = name.isprintable() and not any(sign in name for sign in "/\\") and not name.startswith(".")
+    return name if plain else ""
+
+
+def _patiently(url: str, attempt: Callable, progress: Callable[[], bool] = lambda: False, attempts: int | None = None):
+    """What `attempt` returns, tried again as long as there is hope; `progress` says whether a failure got further."""
+    host, wait, failures = host_of(url), FIRST_WAIT, 0
+    while True:
         try:
-            return attempt()
-        except _TryAgainError as error:
-            if number == ATTEMPTS and error.busy:
-                raise ConnectionError(f"{url}: {error}, {ATTEMPTS} times; is the archive up?") from error
-            if number == ATTEMPTS:
-                raise ArchiveError(f"{url}: {error}, {ATTEMPTS} times") from error
+            result = attempt()
+            host.answered()
+            return result
+        except ArchiveError:
+            host.answered()
+            raise
+        except TryAgainError as error:
+            if progress():
+                wait, failures = FIRST_WAIT, 0
+            failures += 1
+            patience = ATTEMPTS if error.busy or attempts is None else attempts
+            if failures >= (ATTEMPTS_WHEN_DOWN if error.busy and host.down else patience):
+                raise _given_up(url, error, failures) from None
             pause = min(max(wait, error.wait), LONGEST_WAIT)
             log.info("%s: %s; again in %g s", url, error, pause)
         time.sleep(pause)
         wait *= 2
-    raise AssertionError("the last attempt returns or raises")
 
 
-@contextmanager
-def _answer(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
-    """The archive's answer with its body still to be read; _TryAgainError or ArchiveError where it is an error."""
-    try:
-        with requests.get(url, stream=True, timeout=TIMEOUT, headers=HEADERS | headers) as answer:
-            status = answer.status_code
-            if status in (404, 410):
-                raise NotThereError(f"{url} is not there (HTTP {status})")
-            if status in (408, 429) or status >= 500:
-                raise _TryAgainError(f"HTTP {status}", status in BUSY, _retry_after(answer.headers.get("Retry-After")))
-            if status not in (200, 206):
-                raise ArchiveError(f"{url}: HTTP {status}")
-            yield answer
-    except requests.exceptions.ChunkedEncodingError as error:
-        raise _TryAgainError("the answer broke off", busy=False) from error
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise _TryAgainError(f"no answer ({type(error).__name__})", busy=True) from error
-    except requests.RequestException as error:
-        raise ArchiveError(f"{url}: {error}") from error
+def _given_up(url: str, error: TryAgainError, failures: int) -> Exception:
+    """What to raise where patience has ended: whether it is this file or the archive that is no good."""
+    host, often = host_of(url), f", {failures} times" if failures > 1 else ""
+    host.bad += 1
+    if error.busy:
+        host.down = True
+        return ConnectionError(f"{url}: {error}{often}; is the archive up?")
+    if host.bad >= TOO_MANY:
+        return ConnectionError(f"{url}: {error}{often}, as {host.bad - 1} files before it; is the archive in order?")
+    return ArchiveError(f"{url}: {error}{often}", url=url, status=error.status)
 
 
-def _save(url: str, path: Path) -> None:
-    """One try of `download`."""
-    with _answer(url, {}) as answer, whole_file(path) as temporary, temporary.open("wb") as file:
-        received = 0
-        for piece in answer.iter_content(PIECE):
-            if not received:
-                _require_fits(answer, piece)
-            received += file.write(piece)
-        if not received:
-            raise _TryAgainError("the answer is empty", busy=False)
-        encoded = "Content-Encoding" in answer.headers  # then it is decoded on the way, and its length another
-        expected = received if encoded else int(answer.headers.get("Content-Length", received))
-        if received != expected:
-            raise _TryAgainError(f"the answer has {received} of {expected} bytes", busy=False)
+def _small_answer(question: Question, kind: str) -> bytes:
+    """One try of `read`."""
+    with ask(question) as answer:
+        said, content = facts(answer), bytearray()
+        for piece in pieces(answer):
+            content += piece
+            if len(content) > LARGEST_ANSWER:
+                raise ArchiveError(
+                    f"{question.url}: the answer is longer than {LARGEST_ANSWER} bytes", url=question.url
+                )
+        if said.size is not None and len(content) != said.size:
+            raise TryAgainError(f"the answer has {len(content)} of {said.size} bytes", status=200)
+        _require_kind(answer, content, kind)
+        return bytes(content)
 
 
-def _first_bytes(url: str) -> bytes:
+def _require_kind(answer: requests.Response, content: bytearray, kind: str) -> None:
+    """TryAgainError where an answer is empty or not of the kind that is due."""
+    start = bytes(content[:1024])
+    if not start.strip():
+        raise TryAgainError("the answer is empty", status=answer.status_code)
+    text = start if kind == "fits" else start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    due = text.startswith(KINDS[kind]) if KINDS[kind] else True
+    served = answer.headers.get("Content-Type", "unknown")
+    right = "html" in served if kind == "html" else not is_page(start)
+    if not due or not right:
+        said = excerpt(bytes(content[:2000]))
+        raise TryAgainError(f"the answer is not {kind} (Content-Type {served}: {said})", status=answer.status_code)
+
+
+def _first_bytes(url: str, length: int) -> bytes:
     """One try of `beginning`. An archive that does not know ranges sends the whole file, of which no more is read."""
-    with _answer(url, {"Range": f"bytes=0-{BEGINNING - 1}"}) as answer:
-        received = bytearray()
-        for piece in answer.iter_content(PIECE):
+    with ask(Question(url, headers={"Range": f"bytes=0-{length - 1}"}), (200, 206)) as answer:
+        said, received = facts(answer), bytearray()
+        if said.status == 206 and not answer.headers.get("Content-Range", "").startswith("bytes 0-"):
+            raise TryAgainError("the archive sent another range than was asked for", status=206)
+        for piece in pieces(answer):
             received += piece
-            if len(received) >= BEGINNING:
+            if len(received) >= length:
                 break
-        if not received:
-            raise _TryAgainError("the answer is empty", busy=False)
-        _require_fits(answer, received)
-        return bytes(received[:BEGINNING])
+        if not received.startswith(MAGIC):
+            raise not_the_file(answer, bytes(received[:1024]))
+        if said.size is not None and len(received) < min(length, said.size):
+            raise TryAgainError(f"the answer has {len(received)} of {min(length, said.size)} bytes", status=said.status)
+        return bytes(received[:length])
 
 
-def _require_fits(answer: requests.Response, start: bytes) -> None:
-    """_TryAgainError where an answer does not begin as FITS does: gateways send pages of HTML, even as HTTP 200."""
-    if not start.startswith(MAGIC):
-        kind = answer.headers.get("Content-Type", "unknown")
-        raise _TryAgainError(f"the answer is not FITS (Content-Type {kind})", busy=False)
+def _head(url: str) -> Facts:
+    """One try of `head`; a server that does not know HEAD is asked for the first byte."""
+    with ask(Question(url, "HEAD"), (200, 405, 501)) as answer:
+        if answer.status_code == 200:
+            return facts(answer)
+    with ask(Question(url, headers={"Range": "bytes=0-0"}), (200, 206)) as answer:
+        return facts(answer)
 
 
-def _retry_after(value: str | None) -> float:
-    """Seconds to wait by the header Retry-After, which holds seconds or a date; 0 where there is none."""
-    if not value:
-        return 0.0
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0
+def _reason(error: ArchiveError, url: str) -> str:
+    """An error's message without the URL before it."""
+    return str(error).removeprefix(url).removeprefix(":").strip()

@@ -1,16 +1,23 @@
 """A mirror of an archive: a local folder, or the root of one on a web server."""
 
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from survey_tools.archives import http
-from survey_tools.archives.http import NotThereError
+from survey_tools.archives.http import BEGINNING, NotThereError
+from survey_tools.archives.kept import drop_unused, flat_name, make_room, tree_name
+from survey_tools.archives.locks import SHARED, locked
 from survey_tools.errors import ArchiveError
+
+Opened = TypeVar("Opened")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,45 +27,87 @@ class Mirror:
     Attributes:
         root: A local folder, or an http(s) URL.
         cache: Where files of a remote mirror lie while they are in use.
+        keep: Where they stay; None drops each after its use.
+        limit: Bytes that `keep` may hold: the files whose last use is longest ago are dropped; None is no limit.
     """
 
     root: str
     cache: Path
+    keep: Path | None = None
+    limit: int | None = None
 
     @property
     def remote(self) -> bool:
         """Whether files have to be downloaded."""
         return self.root.startswith(("http://", "https://"))
 
-    def beginning(self, name: str) -> BinaryIO:
-        """The file `name`, opened to read its headers: of a remote one the first bytes alone are fetched.
+    def url(self, name: str) -> str:
+        """Where the file `name` is: its URL, or its path."""
+        return http.join(self.root, name) if self.remote else str(Path(self.root) / name)
+
+    def beginning(self, name: str, length: int = BEGINNING) -> BinaryIO:
+        """The file `name`, opened to read its headers: of a remote one the first `length` bytes alone are fetched.
 
         NotThereError where the mirror does not have it; else what `http.beginning` raises.
         """
-        return BytesIO(http.beginning(http.join(self.root, name))) if self.remote else self._path(name).open("rb")
+        if not self.remote:
+            return self._path(name).open("rb")
+        try:
+            with self._place(name).open("rb") as file:
+                return BytesIO(file.read(length))
+        except FileNotFoundError:
+            return BytesIO(http.beginning(self.url(name), length))
 
     @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
-        """The path of the file `name` while it is in use: a remote one is downloaded, and dropped afterwards.
+    def file(self, name: str, *, size: int | None = None, md5: str | None = None) -> Iterator[Path]:
+        """The path of the file `name` while it is in use: a remote one is downloaded, and dropped or kept afterwards.
+
+        Tasks that want one file at the same time share its download and the file; the last of them drops it. A file
+        that is kept is not fetched again unless it is not of `size` [byte]. One that its user cannot read
+        (ArchiveError), and that no md5 vouches for, is not kept.
 
         NotThereError where the mirror does not have it; else what `http.download` raises.
         """
         if not self.remote:
             yield self._path(name)
             return
-        path = self.cache / name
+        path, keep = self._place(name), self.keep is not None
         try:
-            if not path.exists():
-                http.download(http.join(self.root, name), path)
-            yield path
+            with self._held(name, path, size, md5):
+                yield path
+        except ArchiveError as error:
+            keep &= not self._may_be_damaged(name, md5, error)
+            raise
         finally:
-            path.unlink(missing_ok=True)
+            if not keep:
+                drop_unused(path)
+            self._make_room()
 
-    def _path(self, name: str) -> Path:
-        path = Path(self.root) / name
-        if not path.exists():
-            raise NotThereError(f"{name} is not in the mirror {self.root}")
-        return path
+    @contextmanager
+    def opened(
+        self,
+        name: str,
+        opener: Callable[[Path], AbstractContextManager[Opened]],
+        *,
+        size: int | None = None,
+        md5: str | None = None,
+    ) -> Iterator[Opened]:
+        """What `opener` makes of the path of the file `name`, while it is in use.
+
+        A remote file that it cannot open (ArchiveError), and that no md5 vouches for, is fetched once more: nothing but
+        the checksum within a compressed file tells that a bit of it was lost on the way.
+
+        Raises: what `file` and `opener` do.
+        """
+        with ExitStack() as held:
+            try:
+                opened = self._open(held, name, opener, size, md5)
+            except ArchiveError as error:
+                if not self.remote or not self._may_be_damaged(name, md5, error):
+                    raise
+                log.info("%s; it is fetched once more", error)
+                opened = self._open(held, name, opener, size, md5)
+            yield opened
 
     def names(self, suffixes: tuple[str, ...]) -> list[str]:
         """Names, relative to the root and sorted, of all files that end so; ArchiveError where there is no such root.
@@ -72,3 +121,56 @@ class Mirror:
         walk = os.walk(self.root, followlinks=True)
         paths = (os.path.join(folder, name) for folder, _, names in walk for name in names)
         return sorted(os.path.relpath(path, self.root) for path in paths if path.lower().endswith(suffixes))
+
+    def _open(self, held: ExitStack, name: str, opener: Callable, size: int | None, md5: str | None):
+        """One try of `opened`; the file, and what was made of it, are in use as long as `held`."""
+        with ExitStack() as attempt:
+            opened = attempt.enter_context(opener(attempt.enter_context(self.file(name, size=size, md5=md5))))
+            held.push(attempt.pop_all())
+            return opened
+
+    def _may_be_damaged(self, name: str, md5: str | None, error: ArchiveError) -> bool:
+        """Whether an error is of this very file, and not known to be of the archive's own making."""
+        elsewhere = isinstance(error, NotThereError) or error.status or error.url not in ("", self.url(name))
+        return md5 is None and not elsewhere
+
+    def _place(self, name: str) -> Path:
+        """Where a remote file lies on this machine."""
+        if self.keep is None:
+            return self.cache / flat_name(self.root, name)
+        return self.keep / tree_name(self.root, name)
+
+    @contextmanager
+    def _held(self, name: str, path: Path, size: int | None, md5: str | None) -> Iterator[None]:
+        """Have the file at `path`, and let nobody drop it, for the length of the block."""
+        fetched = False
+        with ExitStack() as held:
+            while not self._hold(held, path, size):
+                self._make_room(coming=size or 0)
+                http.download(self.url(name), path, size=size, md5=md5, once=True)
+                fetched = True
+            os.utime(path)  # its last use
+            self._make_room(added=path.stat().st_size if fetched else 0)
+            yield
+
+    @staticmethod
+    def _hold(held: ExitStack, path: Path, size: int | None) -> bool:
+        """Whether there is a file of that size, which stays as long as `held` does."""
+        try:
+            held.enter_context(locked(path, SHARED))
+        except FileNotFoundError:
+            return False
+        if size in (None, path.stat().st_size):
+            return True
+        held.close()
+        return False
+
+    def _make_room(self, added: int = 0, coming: int = 0) -> None:
+        if self.keep is not None and self.limit is not None:
+            make_room(self.keep, self.limit, added, coming)
+
+    def _path(self, name: str) -> Path:
+        path = Path(self.root) / name
+        if not path.exists():
+            raise NotThereError(f"{name} is not in the mirror {self.root}", url=str(path))
+        return path

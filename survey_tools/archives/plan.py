@@ -1,8 +1,11 @@
 """Which files of an archive hold which objects of a catalogue, and what a file gives for them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from survey_tools.archives.fits_files import ImageFile, Unreadable
@@ -10,40 +13,80 @@ from survey_tools.cutout import Cutout
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import Survey
 from survey_tools.tan import scale_of
+from survey_tools.tasks import Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One file and the objects to cut from it.
 
     Attributes:
-        name: Of the file, relative to the mirror.
+        name: Of the file, relative to the archive's root.
         band: Of its image.
         rows: (n,) of the catalogue, ascending.
         frame: The SDSS frame that the file must hold; None where it was found by its header.
+        bytes: To expect of its download; 0 where it lies on this machine.
+        requests: To expect likewise.
     """
 
     name: str
     band: str
     rows: np.ndarray = field(compare=False)
     frame: tuple | None = None
+    bytes: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The files to open, in the order in which they are combined, and those that cannot be used."""
+    """The files to open, in the order in which they are combined, and those that cannot be used; notes for the user."""
 
     sources: list[Source]
     unreadable: list[Unreadable]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """What one file gives: a cutout for each of a source's rows; its zero point [AB mag] and PSF FWHM [arcsec]."""
+class Piece:
+    """What one file gives for one object.
 
-    cutouts: list[Cutout]
+    Attributes:
+        cutout: Pixels, flags and WCS.
+        zero_point: AB magnitude of one unit of the file, as applied.
+        psf_fwhm: Full width at half maximum of the point-spread function [arcsec]; NaN where unknown.
+        sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
+            follows from; NaN where it has to be measured.
+        exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
+        beyond: -1 or 1 where the cutout reaches below the first or above the last row of a frame that the catalogue
+            named, so that the field before or after is wanted; else 0.
+    """
+
+    cutout: Cutout
     zero_point: float
-    psf_fwhm: float
+    psf_fwhm: float = np.nan
+    sky_sigma: float = np.nan
+    exposure: str = ""
+    beyond: int = 0
+
+
+class Archive(Protocol):
+    """What `build.fetch` asks of an archive: a value that can be sent to other machines, with a survey's row.
+
+    `facts` are settings that the pixels depend on, by name: a store that is taken up again must have the same. `plan`
+    says which files hold which objects; `beside`, once these are cut, which more files the cutouts need that reach
+    `beyond` theirs (index of the source: one value a row). `cut` gives one piece a row, in order, made one after the
+    other; it raises ArchiveError where the file is of no use, and ConnectionError where the archive is away.
+    """
+
+    survey: Survey
+
+    def facts(self) -> dict[str, str]: ...  # noqa: D102
+
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan: ...  # noqa: D102
+
+    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]: ...  # noqa: D102
+
+    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]: ...  # noqa: D102
 
 
 def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list, unreadable: list[Unreadable]) -> None:
@@ -68,7 +111,7 @@ class Sky:
 
     def __init__(self, ra: np.ndarray, dec: np.ndarray) -> None:
         self._ra, self._dec = np.asarray(ra, float), np.asarray(dec, float)
-        self._tree = cKDTree(_unit_vectors(self._ra, self._dec))
+        self._tree = cKDTree(unit_vectors(self._ra, self._dec))
 
     def on(self, image: ImageFile, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Rows (n,) whose position is on an image or within `margin` [arcsec] of it, ascending, and how far inside.
@@ -80,7 +123,7 @@ class Sky:
         centre = image.wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
         radius = np.radians((np.hypot(rows, cols) / 2 * scale + margin) * 1.01 / 3600)  # 1.01: projection, rounding
         near = self._tree.query_ball_point(
-            _unit_vectors(*centre), 2 * np.sin(min(radius, np.pi) / 2), return_sorted=True
+            unit_vectors(*centre), 2 * np.sin(min(radius, np.pi) / 2), return_sorted=True
         )
         near = np.array(near, dtype=np.intp)
         if len(near) == 0:
@@ -91,7 +134,7 @@ class Sky:
         return near[keep], inside[keep]
 
 
-def _unit_vectors(ra, dec) -> np.ndarray:
+def unit_vectors(ra, dec) -> np.ndarray:
     """Points (…, 3) on the unit sphere at ra, dec [deg]."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)

@@ -1,206 +1,207 @@
-"""SDSS DR12 corrected frames on the Science Archive Server, or in a mirror of it.
-
-Data model: https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html
-"""
+"""SDSS DR12 corrected frames on the Science Archive Server, or in a mirror of it: which of them hold which objects."""
 
 import logging
-import threading
-from functools import lru_cache, partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
 
-from survey_tools.archives.fits_files import (
-    UNREADABLE,
-    ImageFile,
-    Unreadable,
-    describe,
-    header_number,
-    open_image,
-    scan,
-)
+from survey_tools.archives import field_list, psfield
+from survey_tools.archives.access import Access
+from survey_tools.archives.fits_files import scan
+from survey_tools.archives.frames import BESIDE, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.plan import Cuts, Plan, Sky, Source, require_bands
-from survey_tools.cutout import Cutout, resample, resample_flags
+from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.errors import ArchiveError
-from survey_tools.surveys import SDSS
-from survey_tools.tan import north_up_wcs, scale_of
-from survey_tools.tasks import run
+from survey_tools.surveys import SDSS, Survey
+from survey_tools.tasks import Run
 
-FRAME_NAME = "sas/dr12/boss/photoObj/frames/{rerun}/{run}/{camcol}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
-PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
-PSF_BANDS = "ugriz"  # order of the filters in psField
+FRAME_BYTES = 3_600_000  # in the mean of all frames
 FRAME_COLUMNS = ("run", "rerun", "camcol", "field")
 HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
+PSF_CACHE = 2_000_000_000  # [byte] of psField files that are at hand until the other bands of their field want them
 
 log = logging.getLogger(__name__)
-_one_psfield = threading.Lock()  # five bands ask for the same file at about the same time
 
 
-class Frame(NamedTuple):
-    """One field of the imaging scans in one band."""
+def open_archive(access: Access) -> "Frames":
+    """The frames of SDSS as a user wants to reach them: in a folder, on a web server, or on the live archive."""
+    return Frames(access)
 
-    run: int
-    rerun: int
-    camcol: int
-    field: int
-    band: str
+
+@dataclass(frozen=True)
+class Frames:
+    """SDSS as `plan.Archive`: frames named by the catalogue, found in the list of all fields, or by their headers."""
+
+    access: Access
+    survey: Survey = SDSS
 
     @property
-    def name(self) -> str:
-        """Of its file on the SAS, relative to the root."""
-        return FRAME_NAME.format(**self._asdict())
+    def mirror(self) -> Mirror:
+        """Where the files are."""
+        return self.access.files(self.access.mirror or self.access.settings.sas)
+
+    def facts(self) -> dict[str, str]:
+        """Which files are used: whence, by which way, and whether those of the PSF are among them."""
+        used = "where it is there" if not self.mirror.remote else "yes" if self.access.psf else "no"
+        facts = {"mirror": self.access.mirror or "the live archive", "frames": self.access.frames, "psf": used}
+        by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
+        return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
+
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
+        """Which frames to open for which objects.
+
+        A catalogue with run, rerun, camcol and field names its frames, if the mirror is laid out as the SAS: none of
+        them is looked at. Else the list of all fields gives the fewest frames for each position; but in a local folder
+        all files are looked at, and every frame that a cutout touches is used.
+
+        Raises:
+            ArchiveError: Where no frame can be found at all, or none of a band.
+            ConnectionError: Where the archive is away.
+        """
+        way = self._way(catalogue)
+        log.info("frames are %s", way)
+        if way == "scanned":
+            return self._scanned(catalogue, bands, run)
+        if way == "named":
+            return Plan(self._sources(_rows_by_frame(catalogue), bands, NAMED), [])
+        return self._listed(catalogue, bands)
+
+    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
+        """The fields before and after those that the catalogue names, for the rows whose cutouts reach `beyond` them.
+
+        One that is not there is no loss, for the scan began or ended: `cut` gives empty cutouts then.
+        """
+        wanted: dict[Frame, list[np.ndarray]] = {}
+        for index, values in beyond.items():
+            frame, rows = plan.sources[index].frame, plan.sources[index].rows
+            for step in (-1, 1):
+                found = rows[np.asarray(values) == step]
+                if frame is not None and frame.why == NAMED and len(found) and frame.field + step > 0:
+                    wanted.setdefault(frame._replace(field=frame.field + step, why=BESIDE), []).append(found)
+        named = {frame._replace(why=NAMED) for frame in wanted}
+        there = {source.frame: source.rows for source in plan.sources if source.frame in named}
+        found = []
+        for frame in sorted(wanted):
+            rows = np.unique(np.concatenate(wanted[frame]))
+            rows = np.setdiff1d(rows, there.get(frame._replace(why=NAMED), rows[:0]), assume_unique=True)
+            found += [Source(frame.name, frame.band, rows, frame, *self._cost)] if len(rows) else []
+        return found
+
+    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+        """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+
+        Raises:
+            ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
+            ConnectionError: Where the archive is away.
+        """
+        try:
+            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm)
+        except NotThereError as error:
+            if source.frame is None or source.frame.why != BESIDE:
+                raise
+            log.info("the scan began or ended here: %s", error)
+            yield from nothing(ra, dec)
+
+    def _way(self, catalogue: Table) -> str:
+        """How frames are found: "named", "listed" or "scanned"; ArchiveError where they cannot be as the user wants."""
+        names = all(name in catalogue.colnames for name in FRAME_COLUMNS)
+        as_sas = self.mirror.remote or (Path(self.mirror.root) / "sas").is_dir()
+        if self.access.frames == "list":
+            return "listed"
+        if self.access.frames == "named" and not (names and as_sas):
+            why = f"the folder {self.mirror.root} has no sas/ in it" if names else "it names none"
+            raise ArchiveError(
+                f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be found"
+            )
+        if names and as_sas:
+            return "named"
+        return "listed" if self.mirror.remote else "scanned"
+
+    def _scanned(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
+        """Every frame of a local folder that a cutout touches."""
+        images, unreadable = scan(self.mirror, SDSS, run)
+        require_bands(self.mirror.root, SDSS, bands, images, unreadable)
+        sky = Sky(catalogue["ra"], catalogue["dec"])
+        sources = [Source(image.name, image.band, sky.on(image, HALF_DIAGONAL)[0]) for image in images]
+        return Plan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
+
+    def _listed(self, catalogue: Table, bands: tuple[str, ...]) -> Plan:
+        """The fewest frames that hold the cutouts, by the list of all fields: it is downloaded once, and stays."""
+        settings, fields = self.access.settings, self._fields()
+        own = _own(fields, catalogue)
+        ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
+        row, index = field_list.choose(fields, ra, dec, own, SDSS.cutout_size)
+        order = np.lexsort([row, index])
+        groups = np.split(row[order], np.flatnonzero(np.diff(index[order])) + 1) if len(row) else []
+        keys = [(int(fields.run[at]), RERUN, int(fields.camcol[at]), int(fields.field[at])) for at in np.unique(index)]
+        missing = len(ra) - len(np.unique(row))
+        notes = [f"frames of {len(keys)} fields were found by {settings.field_list}"]
+        notes += [f"{missing} of {len(ra)} objects are on no field of SDSS"] if missing else []
+        return Plan(self._sources(dict(zip(keys, groups, strict=True)), bands, LISTED), [], notes)
+
+    def _fields(self) -> field_list.Fields:
+        """The list of all fields, from the mirror or as it was downloaded into the cache."""
+        settings, mirror = self.access.settings, self.mirror
+        if mirror.remote:
+            mirror = replace(self.access, keep=settings.cache_folder, limit=None).files(mirror.root)
+        try:
+            with mirror.file(settings.field_list) as path:
+                return field_list.read_fields(path, settings.field_list)
+        except NotThereError as error:
+            raise ArchiveError(
+                f"{error}; without this list of all fields SDSS frames are found by the catalogue's columns "
+                f"{', '.join(FRAME_COLUMNS)}, or by their headers in a local folder",
+                url=error.url,
+                status=error.status,
+            ) from error
+
+    def _sources(self, uses: dict[tuple, np.ndarray], bands: tuple[str, ...], why: str) -> list[Source]:
+        """The files of some fields, run, rerun, camcol and field to rows, in all bands; by field.
+
+        The psField of a field counts as a cost of the first of its bands.
+        """
+        frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.access.psf else (0, 0)
+        costs = {band: tuple(np.add(frame, more).tolist()) if band == bands[0] else frame for band in bands}
+        found = []
+        for key in sorted(uses):
+            frames = [Frame(*key, band, why) for band in bands]
+            found += [Source(each.name, each.band, uses[key], each, *costs[each.band]) for each in frames]
+        return found
+
+    @property
+    def _cost(self) -> tuple[int, int]:
+        """Bytes and requests that one frame takes."""
+        return (FRAME_BYTES, 1) if self.mirror.remote else (0, 0)
+
+    def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
+        """FWHM of the PSF [arcsec] at a pixel of a frame; NaN where it is not wanted or not known.
+
+        A local mirror's psField is used where it is there, a remote one's where the user wants it.
+        """
+        mirror = self.mirror
+        if mirror.remote and not self.access.psf:
+            return np.nan
+        if mirror.remote and self.access.keep is None:
+            mirror = replace(self.access, keep=self.access.work / "psf", limit=PSF_CACHE).files(mirror.root)
+        name = psfield.PSFIELD.format(**frame._asdict())
+        psf = psfield.find_psf(mirror, name, frame.band, due=mirror.remote)
+        return np.nan if psf is None else psfield.fwhm(psf.at(row, col)) * SDSS.pixel_scale
 
 
-def plan(mirror: Mirror, catalogue: Table, bands: tuple[str, ...], workers: int) -> Plan:
-    """Which frames to open for which objects.
-
-    A catalogue with run, rerun, camcol and field names its frames, if the mirror is laid out as the SAS; a field before
-    or after serves the objects that stick out of theirs. Otherwise all frames in a local folder are looked at, and
-    every one that a cutout touches is used.
-
-    Raises:
-        ArchiveError: Where no frame can be found at all, or none of a band.
-    """
-    named = all(name in catalogue.colnames for name in FRAME_COLUMNS)
-    if named and (mirror.remote or (Path(mirror.root) / "sas").is_dir()):
-        return _plan_named(mirror, catalogue, bands, workers)
-    if mirror.remote:
-        raise ArchiveError(
-            f"the web server {mirror.root} cannot be searched for frames: give the catalogue the columns run, rerun, "
-            "camcol and field (SkyServer's PhotoObjAll has them), or copy the frames into a local folder"
-        )
-    images, unreadable = scan(mirror, SDSS, workers)
-    require_bands(mirror.root, SDSS, bands, images, unreadable)
-    sky = Sky(catalogue["ra"], catalogue["dec"])
-    sources = [Source(image.name, image.band, sky.on(image, HALF_DIAGONAL)[0]) for image in images]
-    return Plan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
-
-
-def cut(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray) -> Cuts:
-    """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg].
-
-    Raises:
-        ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
-    """
-    with open_image(SDSS, mirror, source.name) as (image, header, pixels):
-        _check(source, image, header)
-        flux = pixels[:, :]
-        saturated = flux >= header_number(source.name, header, "SATURATE", np.inf)
-        cutouts = []
-        for position in zip(ra, dec, strict=True):
-            target = _grid(*position)
-            stamp = resample(flux, image.wcs, target, SDSS.cutout_size)
-            flags = np.isfinite(stamp)
-            flags &= resample_flags(saturated, image.wcs, target, SDSS.cutout_size) if saturated.any() else False
-            cutouts.append(Cutout(stamp, flags, target))
-        return Cuts(cutouts, SDSS.zero_point, _psf_fwhm(mirror, header, source.band))
-
-
-def frame_of(header: fits.Header) -> tuple[int, int, int]:
-    """Run, camcol and field of a frame.
-
-    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
-    apart, so that field 111 is FRAME 111 in r and 119 in g.
-    """
-    return header["RUN"], header["CAMCOL"], header["FRAME"] - 2 * (header.get("CAMROW", 1) - 1)
-
-
-def _plan_named(mirror: Mirror, catalogue: Table, bands: tuple[str, ...], workers: int) -> Plan:
-    """The frames that the catalogue names, and the fields before and after them where they are needed."""
-    look = partial(_look, mirror)
-    wanted = _rows_by_frame(catalogue, bands)
-    images = dict(zip(wanted, run(look, wanted, workers, desc="look", unit="file"), strict=True))
-    beside: dict[Frame, list[np.ndarray]] = {}
-    for frame, image in images.items():
-        rows = _sticking_out(image, catalogue, wanted[frame]) if isinstance(image, ImageFile) else []
-        for step in (-1, 1) if len(rows) else ():
-            beside.setdefault(frame._replace(field=frame.field + step), []).append(rows)
-    new = [frame for frame in beside if frame not in images]
-    images |= zip(new, run(look, new, workers, desc="look beside", unit="file"), strict=True)
-    sky = Sky(catalogue["ra"], catalogue["dec"])
-    for frame, pieces in beside.items():
-        rows = np.concatenate(pieces)
-        if isinstance(images[frame], ImageFile):
-            rows = np.intersect1d(rows, sky.on(images[frame], HALF_DIAGONAL)[0])
-        if images[frame] is not None:  # a field that is not there is no loss: the scan began or ended here
-            wanted[frame] = np.union1d(wanted.get(frame, rows), rows)
-    sources = [Source(frame.name, frame.band, rows, frame) for frame, rows in wanted.items() if len(rows)]
-    return Plan(sorted(sources, key=lambda source: source.name), [])
-
-
-def _rows_by_frame(catalogue: Table, bands: tuple[str, ...]) -> dict[Frame, np.ndarray]:
-    """The rows of a catalogue, ascending, that name each frame."""
+def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:
+    """Run, rerun, camcol and field that a catalogue names, and the rows, ascending, that name each."""
     keys, row_key = np.unique(np.array([catalogue[name] for name in FRAME_COLUMNS]).T, axis=0, return_inverse=True)
     by_key = np.split(np.argsort(row_key.ravel(), kind="stable"), np.cumsum(np.bincount(row_key.ravel()))[:-1])
-    return {Frame(*key, band): rows for key, rows in zip(keys.tolist(), by_key, strict=True) for band in bands}
+    return dict(zip(map(tuple, keys.tolist()), by_key, strict=True))
 
 
-def _look(mirror: Mirror, frame: Frame) -> ImageFile | Unreadable | None:
-    """What the header of a frame says."""
-    return describe(SDSS, mirror, frame.name)
-
-
-def _sticking_out(image: ImageFile, catalogue: Table, rows: np.ndarray) -> np.ndarray:
-    """Those of the rows whose cutout needs pixels beyond the edges of a frame."""
-    last = np.array(image.shape[::-1]) - 1
-    positions = np.stack([catalogue["ra"][rows], catalogue["dec"][rows]], axis=1).astype(float)
-    pixel = image.wcs.wcs_world2pix(positions, 0)
-    near = np.min([*pixel.T, *(last - pixel).T], axis=0) < HALF_DIAGONAL / scale_of(image.wcs) + 1
-    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (SDSS.cutout_size - 1)
-    out = []
-    for row, position in zip(rows[near], positions[near], strict=True):
-        corner = image.wcs.wcs_world2pix(_grid(*position).wcs_pix2world(corners, 0), 0)
-        out += [row] if (corner < 0).any() or (corner > last).any() else []
-    return np.array(out, dtype=np.intp)
-
-
-def _grid(ra: float, dec: float) -> WCS:
-    """The pixels of a cutout: north up, centred on the object."""
-    return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
-
-
-def _check(source: Source, image: ImageFile, header: fits.Header) -> None:
-    """ArchiveError unless the frame is in nanomaggies and the one that its name says."""
-    unit = str(header.get("BUNIT", "")).strip()
-    if unit.lower() not in ("nanomaggy", "nanomaggies"):
-        raise ArchiveError(
-            f"{source.name} has BUNIT {unit!r}, not 'nanomaggy': it is no corrected frame of DR9 to DR17"
-        )
-    if image.band != source.band:
-        raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
-    frame = source.frame
-    if frame is not None and frame_of(header) != (frame.run, frame.camcol, frame.field):
-        raise ArchiveError(f"{source.name} holds run, camcol, field {frame_of(header)}; fetch the file anew")
-
-
-def _psf_fwhm(mirror: Mirror, header: fits.Header, band: str) -> float:
-    """FWHM of the PSF [arcsec] at the centre of the field by its psField; NaN where the mirror has none."""
-    if "RUN" not in header or "CAMCOL" not in header or "FRAME" not in header:
-        return np.nan
-    run, camcol, field = frame_of(header)
-    name = PSFIELD.format(rerun=str(header.get("RERUN", "301")).strip(), run=run, camcol=camcol, field=field)
-    with _one_psfield:
-        return _psf_widths(mirror, name)[PSF_BANDS.index(band)]
-
-
-@lru_cache(maxsize=4096)
-def _psf_widths(mirror: Mirror, name: str) -> tuple[float, ...]:
-    """PSF_WIDTH [arcsec] of the five bands in HDU 6 of a psField; NaN where it is not there, unreadable or not set."""
-    unknown = (np.nan,) * len(PSF_BANDS)
-    try:
-        with mirror.file(name) as path, fits.open(path, memmap=False) as hdus:
-            widths = np.ravel(hdus[6].data["PSF_WIDTH"]).astype(float)
-    except NotThereError:
-        return unknown
-    except ConnectionError:
-        raise
-    except (ArchiveError, *UNREADABLE) as error:
-        log.warning("%s cannot be read, so the PSF of its field is unknown: %s", name, error)
-        return unknown
-    return tuple(np.where((widths > 0) & np.isfinite(widths), widths, np.nan))
+def _own(fields: field_list.Fields, catalogue: Table) -> np.ndarray:
+    """Index (object,) of the field that a catalogue names for each object; -1 where it names none that is listed."""
+    if not all(name in catalogue.colnames for name in FRAME_COLUMNS):
+        return np.full(len(catalogue), -1)
+    run, rerun, camcol, field = (np.asarray(catalogue[name], np.int64) for name in FRAME_COLUMNS)
+    return np.where(rerun == RERUN, fields.find(run, camcol, field), -1)

@@ -125,8 +125,7 @@ def _write_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, ro
             measured[name].append(value)
         measured["saturated"].append(mask[index].sum(axis=(1, 2)))
         measured["sky_sigma"].append([sky_sigma(*each) for each in zip(images[index], mask[index], strict=True)])
-        psf = [exposure.psf for exposure in exposures]
-        measured["psf_fwhm"].append([p.effective_width if survey == "sdss" else p.fwhm for p in psf])
+        measured["psf_fwhm"].append([exposure.psf.fwhm for exposure in exposures])
     seen.write(rows, images, mask)
     truth.write(rows, truths, mask)
     return {name: np.array(values) for name, values in measured.items()}

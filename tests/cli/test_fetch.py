@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from cli.fetch import _parse_rows
 from cli.main import galtrans, main
+from survey_tools import tasks
+from survey_tools.archives import http
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_reasons_of_failures_are_shown(mirror, capfd):
     path.write_bytes(path.read_bytes()[:9000])
     code, out, _ = call(capfd, *FETCH, "--out", "x.zarr")
     assert code == 0
-    assert "0 done (0 of them with gaps), 1 outside, 2 failed" in out
+    assert "0 done (0 of them with gaps), 0 outside, 3 failed" in out
     assert "  2 failed: r: " in out
 
 
@@ -74,10 +76,15 @@ def test_reasons_of_failures_are_shown(mirror, capfd):
         (("--bands", "u"), 1, "no SDSS image of band u is in mirror; pass --bands gr"),
         (("--catalogue", "no.csv"), 2, "--catalogue"),
         (("--workers", "0"), 2, "--workers"),
-        (("--mirror", "http://127.0.0.1:9/"), 1, "run, rerun, camcol"),
+        (("--mirror", "http://127.0.0.1:9/"), 1, "no answer"),
+        (("--keep-limit", "5GB"), 2, "--keep-files"),
+        (("--keep-files", "k", "--keep-limit", "5"), 2, "such as 500GB"),
+        (("--scheduler", "tcp://127.0.0.1:9"), 1, "no Dask scheduler answers"),
     ],
 )
-def test_what_goes_wrong_is_one_line(mirror, capfd, change, code, message):
+def test_what_goes_wrong_is_one_line(mirror, capfd, monkeypatch, change, code, message):
+    monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(tasks, "PATIENCE", "0.3s")
     got, out, err = call(capfd, *FETCH, "--out", "x.zarr", *change)
     assert got == code
     assert message in err
@@ -120,27 +127,66 @@ def test_other_rows_are_wrong_usage(text):
         _parse_rows(text, 10)
 
 
-@pytest.mark.parametrize("command", ["fetch", "info", "export"])
+@pytest.mark.parametrize("command", ["fetch", "verify", "info", "export"])
 def test_help_ends_with_an_example(command):
     result = CliRunner().invoke(galtrans, [command, "--help"])
     assert result.exit_code == 0
-    assert f"galtrans {command}" in result.output.split("Example:")[1]
+    assert f"galtrans {command}" in result.output.split("Example")[1]
+
+
+def test_a_dry_run_says_what_it_takes_and_makes_nothing(mirror, capfd):
+    code, out, err = call(capfd, *FETCH, "--out", "x.zarr", "--dry-run")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].endswith("frame-g-000094-3-0100.fits.bz2: 2 objects")
+    assert lines[2:5] == ["objects   3, 1 of them on no file", "files     2, all at hand", "cutouts   4"]
+    assert lines[-1] == "time      about 1 s"
+    assert sorted(path.name for path in mirror.iterdir()) == ["mine.csv", "mirror"]
+
+
+def test_a_store_is_verified_and_what_is_wrong_said(mirror, capfd):
+    call(capfd, *FETCH, "--out", "x.zarr")
+    assert call(capfd, "verify", "x.zarr") == (0, "x.zarr is sound: 3 objects.\n", "")
+    (mirror / "x.zarr" / "mask" / "c" / "0" / "0" / "0" / "0").unlink()
+    code, out, err = call(capfd, "verify", "x.zarr")
+    assert (code, out) == (1, "mask/c/0/0/0/0 is missing\n")
+    assert err.startswith("Error: x.zarr is damaged in 1 places")
+
+
+def test_what_failed_is_tried_again_when_asked_for(mirror, capfd):
+    path = next(mirror.rglob("frame-r-*"))
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    call(capfd, *FETCH, "--out", "x.zarr")
+    path.write_bytes(whole)
+    assert "--retry-failed tries the 3 that failed again" in call(capfd, *FETCH, "--out", "x.zarr")[1]
+    assert (
+        "2 done (1 of them with gaps), 1 outside, 0 failed"
+        in call(capfd, *FETCH, "--out", "x.zarr", "--retry-failed")[1]
+    )
+
+
+def test_a_run_may_be_begun_anew(mirror, capfd):
+    (mirror / "x.zarr.part").mkdir()
+    (mirror / "x.zarr.part" / "zarr.json").write_text("nonsense")
+    assert call(capfd, *FETCH, "--out", "x.zarr", "--no-resume")[0] == 0
+    assert call(capfd, "verify", "x.zarr")[0] == 0
 
 
 SLOW = """
-    import sys, time
-    import numpy as np
-    from survey_tools import build
-    from survey_tools.archives import sdss
+    import time
+    from survey_tools.archives.sdss import Frames
     from cli.main import main
 
-    def slow(mirror, source, ra, dec):
+    inner = Frames.cut
+
+    def slow(self, source, ra, dec):
         if "frame-g" in source.name:
             print("cutting", flush=True)
-            time.sleep(3)
-        return sdss.cut(mirror, source, ra, dec)
+            time.sleep(60)
+        return inner(self, source, ra, dec)
 
-    build.ARCHIVES["sdss"] = build.Archive(sdss.plan, slow)
+    Frames.cut = slow
     main()
 """
 

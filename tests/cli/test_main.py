@@ -28,37 +28,54 @@ def failing(monkeypatch, error: BaseException) -> None:
     monkeypatch.setattr(galtrans.get_command(None, "info"), "callback", fail)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def find(words: list[str]) -> click.Command:
+    """The command that some words name, in a group or not."""
+    command = galtrans
+    for word in words:
+        if not isinstance(command, click.Group) or command.get_command(None, word) is None:
+            break
+        command = command.get_command(None, word)
+    return command
+
+
+def leaves(command=galtrans, words=()) -> list[str]:
+    """Every command as it is called, those of groups too."""
+    if not isinstance(command, click.Group):
+        return [" ".join(words)]
+    return [
+        leaf for name in command.list_commands(None) for leaf in leaves(command.get_command(None, name), (*words, name))
+    ]
+
+
+@pytest.mark.parametrize("words", leaves())
 @pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help_explains_the_command_and_ends_with_an_example(name, option):
-    result = CliRunner().invoke(galtrans, [name, option])
+def test_help_explains_the_command_and_ends_with_an_example(words, option):
+    result = CliRunner().invoke(galtrans, [*words.split(), option])
     assert result.exit_code == 0, result.output
-    text = galtrans.get_command(None, name).help
-    example = text.partition("Example")[2]
-    assert f"galtrans {name}" in example
-    assert f"galtrans {name}" in result.output
-    assert len(text.splitlines()[0]) > 20
-    assert all(
-        parameter.help for parameter in galtrans.get_command(None, name).params if isinstance(parameter, click.Option)
-    )
+    command = find(words.split())
+    example = command.help.partition("Example")[2]
+    assert f"galtrans {words}" in example
+    assert f"galtrans {words}" in result.output
+    assert len(command.help.splitlines()[0]) > 20
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_examples_are_lines_that_the_command_line_understands(name):
+@pytest.mark.parametrize("words", [*leaves(), *(name for name in COMMANDS if name not in leaves())])
+def test_examples_are_lines_that_the_command_line_understands(words):
     """Every option and the number of arguments of each example are those of the command."""
-    for line in galtrans.get_command(None, name).help.partition("Example")[2].splitlines():
-        words = line.split("#")[0].split()
-        if words[:1] == ["galtrans"]:
-            command = galtrans.get_command(None, words[1])
+    for line in find(words.split()).help.partition("Example")[2].splitlines():
+        said = line.split("#")[0].split()
+        if said[:1] == ["galtrans"]:
+            command = find(said[1:])
             known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
-            assert {word for word in words if word.startswith("-")} <= known, line
+            assert {word for word in said if word.startswith("-")} <= known, line
 
 
 def test_shared_options_are_spelt_alike():
-    for name in COMMANDS:
-        options = {option for parameter in galtrans.get_command(None, name).params for option in parameter.opts}
-        assert "--verbose" in options, name
-        assert not options & {"--force", "--jobs", "--threads", "--output", "--random-seed"}, name
+    for words in leaves():
+        options = {option for parameter in find(words.split()).params for option in parameter.opts}
+        assert "--verbose" in options, words
+        assert not options & {"--force", "--jobs", "--threads", "--output", "--random-seed"}, words
 
 
 def test_the_commands_are_listed_in_the_order_of_use():
@@ -112,6 +129,7 @@ def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, error):
     failing(monkeypatch, error)
+    monkeypatch.setattr("os._exit", sys.exit)  # which would end the tests as well
     assert run(monkeypatch, "info", "a.zarr") == 1
     said = capsys.readouterr().err.strip()
     assert said.startswith("Error: interrupted")

@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,20 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from distributed import LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import build
 from survey_tools import store as store_module
 from survey_tools.archives import fits_files, http
-from survey_tools.build import fetch
+from survey_tools.archives.access import Access
+from survey_tools.archives.known import ARCHIVES
+from survey_tools.build import fetch, work_folder
 from survey_tools.errors import ArchiveError, StoreError
 from survey_tools.replacing import alone
 from survey_tools.surveys import CFHT, SDSS
+from survey_tools.tasks import engine
+from survey_tools.verify import verify
 
 BANDS = "gr"
 
@@ -41,9 +48,9 @@ def manifest(store) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in store.manifest()["status", "reason", "file"]]
 
 
-def test_every_row_is_accounted_for(sky, tmp_path):
+def test_every_row_is_accounted_for(sky, tmp_path, known_sky):
     mirror, catalogue = sky
-    store = fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS, workers=2)
+    store = known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS, workers=2)
     assert store.bands == ("g", "r")
     done, partial, outside = manifest(store)
     name = "sas/dr12/boss/photoObj/frames/301/94/3/frame-{}-000094-3-0100.fits.bz2"
@@ -74,7 +81,7 @@ def test_cfht_windows_keep_the_grid_of_their_stack(tmp_path, known_sky):
     galaxy = known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
     for band in "ri":
         known_sky.write_stack(tmp_path / "mirror", band, [galaxy], header={"SATURATE": 300.0 if band == "i" else 1e6})
-    store = fetch(
+    store = known_sky.fetch(
         CFHT, known_sky.catalogue([(galaxy.ra, galaxy.dec)]), tmp_path / "mirror", tmp_path / "y.zarr", bands="ri"
     )
     assert store.images.shape == (1, 2, 136, 136)
@@ -94,7 +101,7 @@ def test_each_file_is_opened_once(sky, tmp_path, monkeypatch, known_sky):
     inner = fits_files._at_hand
     monkeypatch.setattr(fits_files, "_at_hand", lambda path, name: opened.append(name) or inner(path, name))
     position = catalogue["ra"][0], catalogue["dec"][0]
-    fetch(SDSS, known_sky.catalogue([position] * 30), mirror, tmp_path / "x.zarr", bands=BANDS, workers=2)
+    known_sky.fetch(SDSS, known_sky.catalogue([position] * 30), mirror, tmp_path / "x.zarr", bands=BANDS, workers=2)
     assert sorted(opened) == sorted(str(path.relative_to(mirror)) for path in mirror.rglob("*.bz2"))
 
 
@@ -105,7 +112,7 @@ def test_overlapping_frames_complete_each_other(tmp_path, known_sky, named):
     for field in (100, 101):
         known_sky.write_frame(tmp_path / "mirror", "r", [galaxy], field=field)
     catalogue = known_sky.catalogue([(galaxy.ra, galaxy.dec)], field=100 if named else None)
-    store = fetch(SDSS, catalogue, tmp_path / "mirror", tmp_path / "x.zarr", bands="r")
+    store = known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", tmp_path / "x.zarr", bands="r")
     assert_allclose(store.images[0, 0].sum(), 300, rtol=0.01)
     assert manifest(store)[0][:2] == ("done", "")
     assert store.column("source")[0, 0].count(".bz2") == 2
@@ -115,7 +122,7 @@ def test_the_mean_is_taken_where_frames_overlap(tmp_path, known_sky):
     position = known_sky.position(known_sky.frame_wcs(), 110, 130)
     for seed, name in ((1.0, "a.fits"), (4.0, "b.fits")):
         known_sky.write_frame(tmp_path / "m", "r", [], name=name, edit=lambda image, value=seed: image.fill(value))
-    store = fetch(SDSS, known_sky.catalogue([position]), tmp_path / "m", tmp_path / "x.zarr", bands="r")
+    store = known_sky.fetch(SDSS, known_sky.catalogue([position]), tmp_path / "m", tmp_path / "x.zarr", bands="r")
     assert_allclose(store.images[0], 2.5, rtol=1e-3)
 
 
@@ -135,7 +142,7 @@ def test_an_object_of_a_bad_file_fails_and_keeps_its_other_bands(sky, tmp_path, 
     mirror, catalogue = sky
     catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=100)
     spoil(next(mirror.rglob("frame-r-*")))
-    store = fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
     status, said, file = manifest(store)[0]
     assert status == "failed"
     assert said.startswith("r: ")
@@ -150,37 +157,37 @@ def test_an_object_of_a_bad_file_fails_and_keeps_its_other_bands(sky, tmp_path, 
 def test_a_file_without_wcs_is_named_where_its_band_is_missing(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     known_sky.write_frame(mirror, "r", [], header={"CTYPE1": None, "CTYPE2": None})
-    status, said, file = manifest(fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS))[0]
+    status, said, file = manifest(known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS))[0]
     assert (status, file[-30:]) == ("failed", "frame-r-000094-3-0100.fits.bz2")
     assert said.startswith("r: no SDSS image with data covers it (")
     assert "no celestial WCS" in said
 
 
-def test_a_store_that_is_there_is_taken_or_refused(sky, tmp_path):
+def test_a_store_that_is_there_is_taken_or_refused(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     out = tmp_path / "x.zarr"
-    fetch(SDSS, catalogue, mirror, out, bands=BANDS)
+    known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = fetch(SDSS, catalogue, mirror, out, bands=BANDS)
+    again = known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS)
     assert len(again) == 3
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     with pytest.raises(StoreError, match="made with other bands"):
-        fetch(SDSS, catalogue, mirror, out, bands="r")
+        known_sky.fetch(SDSS, catalogue, mirror, out, bands="r")
     with pytest.raises(StoreError, match="made with other objects, catalogue"):
-        fetch(SDSS, catalogue[:2], mirror, out, bands=BANDS)
+        known_sky.fetch(SDSS, catalogue[:2], mirror, out, bands=BANDS)
     with pytest.raises(StoreError, match="made with other survey"):
-        fetch(CFHT, catalogue, mirror, out, bands=BANDS)
+        known_sky.fetch(CFHT, catalogue, mirror, out, bands=BANDS)
 
 
-def test_overwrite_replaces_a_store_only_by_a_whole_one(sky, tmp_path):
+def test_overwrite_replaces_a_store_only_by_a_whole_one(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     out = tmp_path / "x.zarr"
-    fetch(SDSS, catalogue, mirror, out, bands=BANDS)
+    known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS)
     before = contents(out)
     with pytest.raises(ArchiveError, match="no SDSS image"):
-        fetch(SDSS, catalogue, tmp_path / "x.zarr", out, bands="r", overwrite=True)
+        known_sky.fetch(SDSS, catalogue, tmp_path / "x.zarr", out, bands="r", overwrite=True)
     assert contents(out) == before
-    assert fetch(SDSS, catalogue, mirror, out, bands="r", overwrite=True).bands == ("r",)
+    assert known_sky.fetch(SDSS, catalogue, mirror, out, bands="r", overwrite=True).bands == ("r",)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["mirror", "x.zarr"]
 
 
@@ -188,37 +195,95 @@ def test_a_wrong_mirror_leaves_nothing_behind(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArchiveError, match=r"no SDSS image is in .*empty"):
-        fetch(SDSS, catalogue, tmp_path / "empty", tmp_path / "x.zarr")
+        known_sky.fetch(SDSS, catalogue, tmp_path / "empty", tmp_path / "x.zarr")
     with pytest.raises(ArchiveError, match=r"none of the 2 objects could be cut from .*: no SDSS image has data"):
-        fetch(SDSS, known_sky.catalogue([(10.0, 10.0), (11.0, 10.0)]), mirror, tmp_path / "x.zarr", bands=BANDS)
+        known_sky.fetch(
+            SDSS, known_sky.catalogue([(10.0, 10.0), (11.0, 10.0)]), mirror, tmp_path / "x.zarr", bands=BANDS
+        )
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["empty", "mirror"]
 
 
-def test_two_processes_do_not_build_one_store(sky, tmp_path):
+def test_two_processes_do_not_build_one_store(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     with alone(tmp_path / "x.zarr"), pytest.raises(StoreError, match=r"another galtrans is making .*x\.zarr"):
-        fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
+        known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
 
 
 def test_an_archive_that_goes_away_ends_the_run_and_the_next_goes_on(sky, tmp_path, known_sky, monkeypatch):
     mirror, catalogue = sky
     catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=100)
     monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(build, "AWAY", 1)
     real, calls = http.download, []
 
-    def second_time_away(url, path):
+    def second_time_away(url, path, **options):
         calls.extend([url] if "frame-" in url else [])
-        real(url if len(calls) < 2 else "http://127.0.0.1:9/", path)
+        real(url if len(calls) < 2 else "http://127.0.0.1:9/", path, **options)
 
     monkeypatch.setattr(http, "download", second_time_away)
     with known_sky.served(mirror) as (url, _):
         with pytest.raises(OSError, match="no answer"):
-            fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+            known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
         assert len(list((tmp_path / "x.zarr.part").rglob("cutouts/*/*.npy"))) == 1
         monkeypatch.setattr(http, "download", real)
-        store = fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+        store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
     assert manifest(store)[0][0] == "done"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr"]
+
+
+def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypatch, known_sky):
+    mirror, catalogue, expected = killable
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
+    where = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    archive = ARCHIVES["sdss"](Access(work_folder(tmp_path / "x.zarr"), mirror=str(mirror)))
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, **where) as cluster,
+        engine(1, cluster.scheduler_address) as many,
+    ):
+        store = fetch(archive, catalogue, tmp_path / "x.zarr", bands=BANDS, engine=many)
+    assert contents(store.path) == expected
+
+
+def test_a_few_files_that_cannot_be_reached_do_not_stop_the_others(sky, tmp_path, known_sky, monkeypatch):
+    mirror, catalogue = sky
+    catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=100)
+    real = http.download
+
+    def away(url, path, **options):
+        if "frame-r" in url:
+            raise ConnectionError(f"{url}: no answer; is the archive up?")
+        real(url, path, **options)
+
+    monkeypatch.setattr(http, "download", away)
+    with known_sky.served(mirror) as (url, _):
+        store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+        assert manifest(store)[0][0] == "failed"
+        assert "no answer" in manifest(store)[0][1]
+        monkeypatch.setattr(http, "download", real)
+        store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS, retry_failed=True)
+    assert manifest(store)[0][0] == "done"
+
+
+def test_what_failed_is_tried_again_and_the_rest_is_not_touched(killable, tmp_path, monkeypatch, known_sky):
+    mirror, catalogue, _ = killable
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
+    broken = shutil.copytree(mirror, tmp_path / "mirror")
+    red = next(broken.rglob("frame-r-*"))
+    whole = red.read_bytes()
+    truncate(red)
+    out = tmp_path / "x.zarr"
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS)
+    assert store.manifest()["status"].tolist() == ["failed"] * 10
+    before = contents(out)
+    known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True)
+    assert contents(out) == before  # it is still broken
+    red.write_bytes(whole)
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS)
+    assert store.manifest()["status"].tolist() == ["failed"] * 10
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True)
+    assert contents(out) == contents(known_sky.fetch(SDSS, catalogue, broken, tmp_path / "y.zarr", bands=BANDS).path)
+    assert verify(out) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr", "y.zarr"]
 
 
 # --- interruption -----------------------------------------------------------------------------------------------------
@@ -228,7 +293,8 @@ CHILD = """
     import numpy as np
     from astropy.table import Table
     from survey_tools import build, spool, store
-    from survey_tools.surveys import SDSS
+    from survey_tools.archives.access import Access
+    from survey_tools.archives.known import ARCHIVES
 
     store.CHUNK_BYTES = 2**17  # four objects
     mirror, out, where, when = sys.argv[1:5]
@@ -247,7 +313,8 @@ CHILD = """
 
     catalogue = Table.read(mirror + ".ecsv")
     setattr(holder, name, dying)
-    build.fetch(SDSS, catalogue, mirror, out, bands="gr", workers=1)
+    archive = ARCHIVES["sdss"](Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
+    build.fetch(archive, catalogue, out, bands="gr")
 """
 KILLS = {  # where, at which call or on which path: what lies there then
     ("zarr", "images/zarr"): ("x.zarr.part/images/*.partial", 1),  # the store has no attributes yet
@@ -272,13 +339,13 @@ def killable(tmp_path_factory, known_sky):
     catalogue.write(folder / "mirror.ecsv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "CHUNK_BYTES", 2**17)
-        whole = fetch(SDSS, catalogue, folder / "mirror", folder / "whole.zarr", bands=BANDS, workers=2)
+        whole = known_sky.fetch(SDSS, catalogue, folder / "mirror", folder / "whole.zarr", bands=BANDS, workers=2)
     assert len(whole.chunks()) == 3
     return folder / "mirror", catalogue, contents(whole.path)
 
 
 @pytest.mark.parametrize(("where", "when"), KILLS)
-def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, monkeypatch, where, when):
+def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, monkeypatch, where, when, known_sky):
     mirror, catalogue, expected = killable
     out = tmp_path / "x.zarr"
     child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), where, when]
@@ -287,19 +354,19 @@ def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, 
     assert len(list(tmp_path.glob(pattern))) == count
     assert out.exists() == (where == "tidy")
     monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
-    store = fetch(SDSS, catalogue, mirror, out, bands=BANDS, workers=2)
+    store = known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS, workers=2)
     assert contents(store.path) == expected
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
 
 
-def test_a_run_begun_with_other_settings_is_refused_unless_it_may_be_overwritten(killable, tmp_path):
+def test_a_run_begun_with_other_settings_is_refused_unless_it_may_be_overwritten(killable, tmp_path, known_sky):
     mirror, catalogue, _ = killable
     out = tmp_path / "x.zarr"
     child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), "gather", "2"]
     subprocess.run(child, capture_output=True, check=False, timeout=120)
     with pytest.raises(StoreError, match=r"x\.zarr\.part was begun with other bands"):
-        fetch(SDSS, catalogue, mirror, out, bands="r")
-    assert fetch(SDSS, catalogue, mirror, out, bands="r", overwrite=True).bands == ("r",)
+        known_sky.fetch(SDSS, catalogue, mirror, out, bands="r")
+    assert known_sky.fetch(SDSS, catalogue, mirror, out, bands="r", overwrite=True).bands == ("r",)
 
 
 def test_a_file_mended_after_a_kill_is_used(killable, tmp_path, known_sky, monkeypatch):
@@ -315,7 +382,7 @@ def test_a_file_mended_after_a_kill_is_used(killable, tmp_path, known_sky, monke
     assert list(tmp_path.glob("x.zarr.part/.work/chunks/*.npz"))
     (mirror / "r.fits").write_bytes(whole)
     monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
-    store = fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
     assert set(store.manifest()["status"][:9]) == {"done"}
 
 
@@ -331,15 +398,17 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run_and_with_space_the_next_goes_on(killable, small_disk, monkeypatch):
+def test_a_full_disk_ends_the_run_and_with_space_the_next_goes_on(killable, small_disk, monkeypatch, known_sky):
     mirror, catalogue, expected = killable
     folder, enlarge = small_disk
     monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     with pytest.raises(OSError, match="No space left") as caught:
-        fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2)
+        known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2)
     assert caught.value.errno == errno.ENOSPC
     enlarge()
-    assert contents(fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2).path) == expected
+    assert (
+        contents(known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2).path) == expected
+    )
 
 
 # --- real files -------------------------------------------------------------------------------------------------------
@@ -351,7 +420,7 @@ BRIGHT = [  # README of the real data
 
 
 def test_real_frames_make_a_five_band_store_whose_bands_agree(real_data, tmp_path, known_sky):
-    store = fetch(SDSS, known_sky.catalogue(BRIGHT), real_data, tmp_path / "x.zarr", workers=2)
+    store = known_sky.fetch(SDSS, known_sky.catalogue(BRIGHT), real_data, tmp_path / "x.zarr", workers=2)
     assert [row[0] for row in manifest(store)] == ["done"] * 7
     assert_array_equal(store.usable, [True] * 6 + [False])
     assert_allclose(store.column("sky_sigma")[4], [0.035, 0.015, 0.024, 0.034, 0.12], rtol=0.3)
@@ -370,7 +439,7 @@ def test_real_frames_make_a_five_band_store_whose_bands_agree(real_data, tmp_pat
 
 def test_real_stacks_make_a_store(real_data, tmp_path, known_sky):
     catalogue = known_sky.catalogue([(215.545, 52.7835), (215.539, 52.781), (31.2251, -10.4020)])
-    store = fetch(CFHT, catalogue, real_data / "cfht", tmp_path / "y.zarr", bands="gri", workers=2)
+    store = known_sky.fetch(CFHT, catalogue, real_data / "cfht", tmp_path / "y.zarr", bands="gri", workers=2)
     assert [row[0] for row in manifest(store)] == ["done", "done", "failed"]
     assert manifest(store)[2][1] == "r, i: no CFHTLS image with data covers it"
     assert_array_equal(store.column("zero_point")[:, 0], 30.0)

@@ -35,8 +35,11 @@ def test_resampling_keeps_flux_on_pixels_of_another_size(frame, pixel_scale):
     assert_allclose(resample(image, wcs, target, 80).sum(), galaxy.flux, rtol=0.005)
 
 
-def test_resampling_is_reproject_of_the_whole_image_times_the_ratio_of_pixel_areas(frame):
+@pytest.mark.parametrize("radesys", ["ICRS", "FK5"])
+def test_resampling_is_reproject_of_the_whole_image_times_the_ratio_of_pixel_areas(frame, radesys):
     image, wcs, galaxy = frame
+    wcs = wcs.deepcopy()
+    wcs.wcs.radesys, wcs.wcs.equinox = radesys, 2000.0
     whole = reproject_interp((image, wcs), grid(galaxy), (SIZE, SIZE), order="bicubic", return_footprint=False)
     expected = whole * (0.396 / scale_of(wcs)) ** 2
     assert_allclose(resample(image, wcs, grid(galaxy), SIZE), expected, atol=1e-6 * image.max(), rtol=1e-5)

@@ -4,7 +4,6 @@ from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.band_fits import read_bands
-from survey_tools.build import fetch
 from survey_tools.errors import StoreError
 from survey_tools.export import export, file_name
 from survey_tools.surveys import SDSS
@@ -24,7 +23,7 @@ def store(tmp_path_factory, known_sky):
     catalogue = known_sky.catalogue([here, here, known_sky.position(wcs, 20, 130), (10.0, 10.0), here, here])
     catalogue["object_id"] = IDS
     catalogue["redshift"] = [0.1, *[np.nan] * 5]
-    return fetch(SDSS, catalogue, folder / "mirror", folder / "x.zarr", bands="gr")
+    return known_sky.fetch(SDSS, catalogue, folder / "mirror", folder / "x.zarr", bands="gr")
 
 
 def test_a_file_has_the_pixels_the_sky_and_the_photometry_of_its_row(store, tmp_path, known_sky):

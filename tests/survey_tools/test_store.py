@@ -11,8 +11,9 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools.columns import CATALOGUE, FRAME, MEASURED
 from survey_tools.errors import StoreError
-from survey_tools.store import CATALOGUE, CHUNK_BYTES, FRAME, MEASURED, chunk_rows, create, open_store, row_fingerprint
+from survey_tools.store import CHUNK_BYTES, chunk_rows, create, open_store, row_fingerprint
 from survey_tools.surveys import CFHT, SDSS
 
 RA, DEC = np.array([10.0, 10.02, 359.9999, 0.1]), np.array([20.0, 20.01, -0.5, 89.9])

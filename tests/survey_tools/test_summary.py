@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from survey_tools.build import fetch
 from survey_tools.summary import sky_range, summarise
 from survey_tools.surveys import CFHT
 
@@ -10,7 +9,7 @@ def test_a_summary_says_what_a_store_holds(tmp_path, known_sky):
     for band in "ri":
         known_sky.write_stack(tmp_path / "m", band, [], header={"IQIMAGE": 0.75 if band == "r" else None})
     catalogue = known_sky.catalogue([(150.0, 2.0), (150.0, 2.008), (10.0, 10.0)])
-    store = fetch(CFHT, catalogue, tmp_path / "m", tmp_path / "y.zarr", bands="ri")
+    store = known_sky.fetch(CFHT, catalogue, tmp_path / "m", tmp_path / "y.zarr", bands="ri")
     said = dict(summarise(store))
     assert said["survey"].startswith("CFHTLS")
     assert said["bands"] == "r i"

@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.tan import local_cd, north_up_wcs, read_wcs, rescaled_wcs, scale_of, tan_terms, tan_wcs
+from survey_tools.tan import icrs_tan, local_cd, north_up_wcs, read_wcs, rescaled_wcs, scale_of, tan_terms, tan_wcs
 
 POSITIONS = [(38.5, -7.1), (0.0, 0.0), (359.9999, 45.0), (10.0, 89.99), (215.5, -89.0)]
 PIXEL = 0.186 / 3600
@@ -103,3 +103,35 @@ def test_the_celestial_part_of_a_cube_is_read():
 @pytest.mark.parametrize("header", [fits.Header(), fits.Header({"CTYPE1": "WAVE", "CRVAL1": 5e-7, "CDELT1": 1e-9})])
 def test_a_header_without_a_sky_has_no_wcs(header):
     assert read_wcs(header) is None
+
+
+def test_a_tan_header_in_icrs_is_kept_to_the_last_digit_and_one_in_fk5_stays_on_the_sky():
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 215.5, "CRVAL2": 52.7})
+    header.update({"CRPIX1": 68.3, "CRPIX2": 67.9, "CD1_1": -PIXEL, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": PIXEL})
+    for frame, exact in (("ICRS", True), ("FK5", False)):
+        wcs = read_wcs(_with(header, RADESYS=frame, EQUINOX=2000.0))
+        plain = icrs_tan(wcs)
+        assert plain.wcs.radesys == "ICRS"
+        assert (plain.wcs.crval == wcs.wcs.crval).all() == exact
+        assert_array_equal(plain.pixel_scale_matrix, wcs.pixel_scale_matrix)
+        for pixel in ((0, 0), (135, 20)):
+            assert plain.pixel_to_world(*pixel).separation(wcs.pixel_to_world(*pixel).icrs).arcsec < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ({"CTYPE1": "RA---ZEA", "CTYPE2": "DEC--ZEA"}, "the projection RA---ZEA, DEC--ZEA, not TAN"),
+        ({"RADESYS": "FK4", "EQUINOX": 1950.0}, "coordinates fk4, not ICRS or FK5"),
+    ],
+)
+def test_a_header_that_is_no_icrs_tan_is_refused_with_what_it_is(cards, words):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 215.5, "CRVAL2": 52.7, "CDELT1": 1e-4})
+    with pytest.raises(ValueError, match=words):
+        icrs_tan(read_wcs(_with(header, CDELT2=1e-4, **cards)))
+
+
+def _with(header: fits.Header, **cards) -> fits.Header:
+    header = header.copy()
+    header.update(cards)
+    return header

@@ -3,7 +3,20 @@ import time
 
 import pytest
 
-from survey_tools.tasks import run
+from survey_tools import tasks
+from survey_tools.errors import GaltransError
+from survey_tools.tasks import Engine, engine, run
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a Dask cluster of two workers in this process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -27,3 +40,33 @@ def test_what_a_task_raises_ends_the_run():
 
     with pytest.raises(OSError, match="no "):
         run(fail, range(3), 2, desc="fail", unit="task")
+
+
+def test_more_tasks_than_a_batch_and_their_traffic(monkeypatch):
+    monkeypatch.setattr(tasks, "BATCH", 4)
+    moved = []
+    result = Engine(2).run(abs, range(-11, 0), "abs", "n", traffic=lambda value: moved.append(value) or value)
+    assert result == list(range(11, 0, -1))
+    assert sorted(moved) == list(range(1, 12))
+
+
+def test_a_cluster_gives_the_same_with_few_at_once(scheduler):
+    with engine(1, scheduler) as cluster:
+        assert cluster.workers == 2
+        assert cluster.run(abs, range(-30, 0), "abs", "n", most=3) == list(range(30, 0, -1))
+        assert cluster.run(abs, [], "abs", "n") == []
+        with pytest.raises(ValueError, match="invalid literal"):
+            cluster.run(int, ["1", "one"], "int", "n")
+
+
+def test_no_scheduler_and_other_versions_are_said(scheduler, monkeypatch):
+    monkeypatch.setattr(tasks, "VERSION", "0.0.1")
+    monkeypatch.setattr(tasks, "_version", lambda: "0.0.2")
+    with pytest.raises(GaltransError, match=r"has galtrans 0.0.2, and this is 0.0.1"), engine(1, scheduler):
+        pass
+    monkeypatch.setattr(tasks, "PATIENCE", "0.3s")
+    with (
+        pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        engine(1, "tcp://127.0.0.1:9"),
+    ):
+        pass

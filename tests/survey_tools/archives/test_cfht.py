@@ -1,214 +1,344 @@
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.archives import cfht, fits_files
-from survey_tools.archives.mirror import Mirror
+from survey_tools import cutout
+from survey_tools.archives import cfht
+from survey_tools.archives.access import Access
 from survey_tools.archives.plan import Source
-from survey_tools.cutout import sky_sigma
+from survey_tools.archives.settings import Settings
+from survey_tools.archives.stacks import Stacks
+from survey_tools.archives.tiles import Tiles
 from survey_tools.errors import ArchiveError
+from survey_tools.surveys import CFHT
+from survey_tools.tan import tan_terms
+from survey_tools.tasks import Engine
 
-HERE = [(150.0, 2.0)]
+BANDS = ("g", "i")
+STEM = "cadc:CFHTTERAPIX/CFHTLS_W_{}_{}+020000_T0007_MEDIAN.fits#{}"
+RUN = Engine().run
+
+pytestmark = pytest.mark.usefixtures("waits")
+
+
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory, known_sky, small_archive, archive_server):
+    """A function that draws two overlapping pointings in g and i, with or without weights; the second has the new i."""
+    drawn = {}
+
+    def draw(weights):
+        if weights not in drawn:
+            folder = tmp_path_factory.mktemp("archive")
+            small_archive.small_archive(folder, known_sky, bands="gi", fields=(100,), weights=weights, new_i=True)
+            for path in sorted(folder.glob("cadc/*/*_100000*_weight.fits")):
+                spoil(path)
+            drawn[weights] = archive_server.read_archive(folder)
+        return drawn[weights]
+
+    def spoil(path):  # one half of the stack has a quarter of the exposure, and a few pixels none
+        with fits.open(path.with_name(path.name.replace("_weight", "")), mode="update") as hdus:
+            hdus[0].data[:, 150:] *= 2
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].data[:, 150:] /= 4
+            hdus[0].data[150:153, 140:143] = 0
+
+    return draw
 
 
 @pytest.fixture
-def galaxy(known_sky):
-    return known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
+def catalogue(known_sky):
+    """Four objects on the first pointing, two of them at its edges, one on the second, and one on none."""
+    at = known_sky.stack_wcs()
+    places = [known_sky.position(at, *place) for place in ((150.3, 141.9), (3.2, 280.4), (160.0, 75.2), (160.0, 100.0))]
+    return known_sky.catalogue([*places, (150.009, 2.001), (10.0, 10.0)])
+
+
+@pytest.fixture
+def live(tmp_path):
+    """A function that opens the archive of a server."""
+
+    def live(server, how="auto", name="work", **changes):
+        return cfht.open_archive(
+            Access(tmp_path / name, how=how, settings=server.settings(tmp_path / "cache", **changes))
+        )
+
+    return live
+
+
+def cut(archive, catalogue, bands=BANDS):
+    """Every piece by band and row of the catalogue, with the name of its source."""
+    plan = archive.plan(catalogue, bands, RUN)
+    pieces = {}
+    for source in plan.sources:
+        found = list(archive.cut(source, catalogue["ra"][source.rows], catalogue["dec"][source.rows]))
+        pieces |= {(source.band, row): (source.name, piece) for row, piece in zip(source.rows, found, strict=True)}
+    return pieces
+
+
+def assert_same(mine, theirs, noise=True):
+    assert mine.keys() == theirs.keys()
+    for key, (name, piece) in mine.items():
+        other_name, other = theirs[key]
+        assert_array_equal(piece.cutout.image, other.cutout.image)
+        assert_array_equal(piece.cutout.saturated, other.cutout.saturated)
+        for terms in zip(tan_terms(piece.cutout.wcs), tan_terms(other.cutout.wcs), strict=True):
+            assert_array_equal(*terms)
+        if noise:
+            assert name == other_name
+            assert_array_equal(
+                (piece.zero_point, piece.psf_fwhm, piece.sky_sigma), (other.zero_point, other.psf_fwhm, other.sky_sigma)
+            )
+
+
+# --- a mirror of the user's ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def mirror(tmp_path):
-    return Mirror(str(tmp_path), tmp_path / "cache")
+    return cfht.open_archive(Access(tmp_path / "work", mirror=str(tmp_path), settings=Settings()))
 
 
-def cut_one(mirror, name, position, band="r"):
-    return cfht.cut(mirror, Source(name, band, np.array([0])), *[[value] for value in position])
-
-
-def where(galaxy):
-    return galaxy.ra, galaxy.dec
-
-
-def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_stack(mirror, known_sky, galaxy):
-    known_sky.write_stack(mirror.root, "r", [galaxy], noise=1e-6)
-    cuts = cut_one(mirror, "stack_r.fits", where(galaxy))
-    image, wcs = cuts.cutouts[0].image, cuts.cutouts[0].wcs
-    assert image.shape == (136, 136)
-    assert_allclose(image.sum(), galaxy.flux, rtol=0.005)
-    col, row = wcs.wcs_world2pix([where(galaxy)], 0)[0]
-    assert_allclose(known_sky.centroid(image), (row, col), atol=0.05)
-    assert_allclose((row, col), (67.5, 67.5), atol=0.5)
-    whole = known_sky.draw(known_sky.stack_wcs(), known_sky.STACK_SHAPE, [known_sky.Galaxy(*where(galaxy), 40e3)])
-    first = 150 - 67, 142 - 68
-    assert_allclose(image, whole[first[0] : first[0] + 136, first[1] : first[1] + 136] / 1000, rtol=1e-5, atol=1e-7)
-    assert (cuts.zero_point, cuts.psf_fwhm) == (30.0, 0.7)
+def cut_one(archive, name, position, band="r"):
+    return next(archive.cut(Source(name, band, np.array([0])), *[[value] for value in position]))
 
 
 @pytest.mark.parametrize(("header", "factor"), [({"MZP_AB": 29.0}, 10**0.4), ({"MZP_AB": None}, 1.0)])
-def test_the_zero_point_is_mzp_ab_else_the_surveys_and_never_phot_c(mirror, known_sky, galaxy, header, factor):
-    known_sky.write_stack(mirror.root, "r", [galaxy], noise=1e-6, header=header)
-    cuts = cut_one(mirror, "stack_r.fits", where(galaxy))
-    assert_allclose(cuts.cutouts[0].image.sum(), factor * galaxy.flux, rtol=0.005)
-    assert cuts.zero_point == (header["MZP_AB"] or 30.0)
+def test_the_zero_point_is_mzp_ab_else_the_surveys_and_never_phot_c(mirror, known_sky, tmp_path, header, factor):
+    galaxy = known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
+    known_sky.write_stack(tmp_path, "r", [galaxy], noise=1e-6, header=header)
+    piece = cut_one(mirror, "stack_r.fits", (galaxy.ra, galaxy.dec))
+    assert_allclose(piece.cutout.image.sum(), factor * galaxy.flux, rtol=0.005)
+    assert (piece.zero_point, piece.psf_fwhm) == (header["MZP_AB"] or 30.0, 0.7)
 
 
-def test_a_tile_compressed_stack_gives_the_same_as_a_plain_one(mirror, known_sky, galaxy):
-    known_sky.write_stack(mirror.root, "r", [galaxy], name="a.fits")
-    known_sky.write_stack(mirror.root, "r", [galaxy], name="b.fits.fz")
-    plain, packed = (cut_one(mirror, name, where(galaxy)).cutouts[0] for name in ("a.fits", "b.fits.fz"))
-    assert_array_equal(plain.image, packed.image)
-    assert_array_equal(plain.wcs.wcs.crpix, packed.wcs.wcs.crpix)
+def test_the_keyword_of_the_zero_point_is_a_setting(known_sky, tmp_path):
+    known_sky.write_stack(tmp_path, "r", [], header={"PHOTZP": 25.0})
+    access = Access(tmp_path / "work", mirror=str(tmp_path), settings=Settings(zero_point_keyword="PHOTZP"))
+    archive = cfht.open_archive(access)
+    assert cut_one(archive, "stack_r.fits", (150.0, 2.0)).zero_point == 25.0
+    assert isinstance(archive, Tiles)
+    assert archive.facts()["calibration"] == "survey_tools.archives.cfht.calibrate('PHOTZP')"
 
 
-def test_zero_and_nan_are_missing_and_saturated_pixels_are_flagged(mirror, known_sky, galaxy):
-    def edit(image):
-        image[100:110, 130:150] = 0.0
-        image[180, 140] = np.nan
-
-    known_sky.write_stack(mirror.root, "r", [galaxy], edit=edit, header={"SATURATE": 100.0})
-    cutout = cut_one(mirror, "stack_r.fits", where(galaxy)).cutouts[0]
-    assert np.isnan(cutout.image).sum() == 201
-    assert_array_equal(cutout.saturated, np.nan_to_num(cutout.image) >= 0.1)
-    assert cutout.saturated.any()
-
-
-def test_an_object_at_the_edge_has_gaps_there(mirror, known_sky):
-    known_sky.write_stack(mirror.root, "r", [])
-    image = cut_one(mirror, "stack_r.fits", known_sky.position(known_sky.stack_wcs(), 20.0, 150.0)).cutouts[0].image
-    assert_allclose(np.isnan(image).mean(), 48 / 136, atol=1 / 136)
-    assert np.isnan(image[:47]).all()
+def test_real_stacks(real_data, tmp_path):
+    archive = cfht.open_archive(Access(tmp_path, mirror=str(real_data / "cfht"), settings=Settings()))
+    known = {"g": (0.67, 0.816), "r": (1.43, 0.879), "i": (1.96, 0.732)}
+    for band, (sigma, seeing) in known.items():
+        piece = cut_one(archive, f"CFHTLS-test_{band}.fits", (215.545, 52.7835), band)
+        assert_allclose(cutout.sky_sigma(piece.cutout.image, piece.cutout.saturated) * 1000, sigma, rtol=0.1)
+        assert_allclose((piece.zero_point, piece.psf_fwhm), (30.0, seeing))
+    piece = cut_one(archive, "CFHTLS_03_g_sci.fits.fz", (31.2251, -10.4020), "g")
+    assert np.isfinite(piece.cutout.image).all()
+    assert piece.zero_point == 30.0  # its PHOT_C says 26.54
+    assert np.isnan(piece.psf_fwhm)
 
 
-def test_bands_of_one_grid_form_a_pointing_and_the_farthest_from_the_edge_is_taken(mirror, known_sky):
-    for offset, folder in ((0.0, "west"), (0.008, "east")):
-        for band in "gr":
-            wcs = known_sky.stack_wcs(150.0 + offset, 2.0)
-            known_sky.write_stack(mirror.root, band, [], name=f"{folder}/{band}.fits", wcs=wcs)
-    positions = [(150.0035, 2.0), (150.0045, 2.0), (149.995, 2.0), (150.013, 2.0), (150.0, 2.5)]
-    plan = cfht.plan(mirror, known_sky.catalogue(positions), ("g", "r"), 2)
-    assert [(source.name, source.rows.tolist()) for source in plan.sources] == [
-        ("east/g.fits", [1, 3]),
-        ("east/r.fits", [1, 3]),
-        ("west/g.fits", [0, 2]),
-        ("west/r.fits", [0, 2]),
+# --- the CADC --------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_needs_no_file_and_names_the_filter_of_each_stack(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(False)) as server:
+        plan = live(server).plan(catalogue, BANDS, RUN)
+        assert server.count() == server.count("tap") == 2
+    assert [(source.name, source.band, source.rows.tolist()) for source in plan.sources] == [
+        (STEM.format("g", "100000", "g.MP9401"), "g", [0, 1, 2, 3]),
+        (STEM.format("g", "100002", "g.MP9401"), "g", [4]),
+        (STEM.format("i", "100000", "i.MP9701"), "i", [0, 1, 2, 3]),
+        (STEM.format("i", "100002", "i.MP9702"), "i", [4]),
     ]
+    assert plan.unreadable == []
+    assert (
+        "band i: 4 through i.MP9701, 1 through i.MP9702; the column `source` of the store has the filter of each"
+        in (plan.notes)
+    )
+    assert pickle.loads(pickle.dumps(plan)).sources == plan.sources
 
 
-def test_a_pointing_with_more_of_the_bands_is_preferred(mirror, known_sky):
-    for offset, bands in ((0.0, "gr"), (0.004, "r")):
-        for band in bands:
-            wcs = known_sky.stack_wcs(150.0 + offset, 2.0)
-            known_sky.write_stack(mirror.root, band, [], name=f"{bands}_{band}.fits", wcs=wcs)
-    catalogue = known_sky.catalogue([(150.004, 2.0), (150.011, 2.0)])
-    rows = {source.name: source.rows.tolist() for source in cfht.plan(mirror, catalogue, ("g", "r"), 1).sources}
-    assert rows == {"gr_g.fits": [0], "gr_r.fits": [0], "r_r.fits": [1]}
-    rows = {source.name: source.rows.tolist() for source in cfht.plan(mirror, catalogue, ("r",), 1).sources}
-    assert rows == {"r_r.fits": [0, 1]}
+@pytest.mark.parametrize("weights", [False, True])
+def test_windows_tiles_and_a_local_folder_give_the_same(archive_server, draw, live, catalogue, weights, tmp_path):
+    small = draw(weights)
+    with archive_server.serve(small) as server:
+        tiles = cut(live(server, "tiles", "one"), catalogue)
+        sent, requests = server.sent("storage"), server.count("storage")
+        windows = cut(live(server, "windows", "two"), catalogue)
+        assert not list(tmp_path.glob("one/**/*.fits*"))
+    files = list(small.folder.glob("cadc/*/*[gi]_*.fits"))
+    assert (requests, sent) == (len(files), sum(path.stat().st_size for path in files))
+    assert_same(tiles, windows)
+    assert len(windows) == 10
+    local = {}
+    for (band, row), (name, _) in tiles.items():
+        folder = Access(tmp_path / "local", mirror=str(small.folder / "cadc" / "CFHTTERAPIX"), settings=Settings())
+        source = Source(name.split("/")[1].split("#")[0], band, np.array([row]))
+        place = catalogue["ra"][[row]], catalogue["dec"][[row]]
+        local[band, row] = (name, next(cfht.open_archive(folder).cut(source, *place)))
+    if not weights:
+        assert_same(tiles, local)
+        assert all(np.isnan(piece.sky_sigma) for _, piece in tiles.values())
+    edge = tiles["g", 1][1].cutout.image
+    assert np.isnan(edge).any()
+    assert np.isnan(edge).all(axis=1).sum() in (64, 65)  # its row 3.2 in the middle, of 136
 
 
-def test_files_are_told_by_filter_and_grid_and_never_by_name(mirror, known_sky, caplog):
-    known_sky.write_stack(mirror.root, "r", [], name="x_g.fits")
-    known_sky.write_stack(mirror.root, "i", [], name="y_r.fits.fz", header={"FILTER": "i.MP9702"})
-    known_sky.write_stack(mirror.root, "r", [], name="x_g_weight.fits")
-    known_sky.write_frame(mirror.root, "r", [])
-    plan = cfht.plan(mirror, known_sky.catalogue(HERE), ("r", "i"), 1)
-    assert [(source.name, source.band) for source in plan.sources] == [("x_g.fits", "r"), ("y_r.fits.fz", "i")]
-    assert "x_g_weight.fits is left out" in caplog.text
+def test_weights_give_the_noise_of_each_cutout_and_no_pixel_where_they_are_zero(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(True)) as server:
+        found = cut(live(server, "windows"), catalogue)
+    for band in BANDS:
+        noise = {row: found[band, row][1].sky_sigma for row in range(5)}
+        assert_allclose(noise[3], 1e-3, rtol=0.2)  # drawn with one count, left of column 150
+        assert_allclose(noise[1], 2 * noise[3], rtol=1e-6)  # a quarter of the weight
+        middle = found[band, 0][1].cutout.image
+        assert np.isnan(middle[66:72, 64:72]).sum() == 9
+    assert np.isnan(found["g", 2][1].cutout.image[:, :2]).all()  # these are 8 and 9 of the stack, and weigh nothing
 
 
-def test_a_band_that_no_stack_has_is_refused_with_the_remedy(mirror, known_sky):
-    for band in "gri":
-        known_sky.write_stack(mirror.root, band, [])
-    with pytest.raises(ArchiveError, match=r"no CFHTLS image of band u, z is in .*; pass --bands gri"):
-        cfht.plan(mirror, known_sky.catalogue(HERE), tuple("ugriz"), 1)
+def test_the_noise_does_not_depend_on_what_else_is_cut(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(True)) as server:
+        together = cut(live(server, "windows", "one"), catalogue)
+        alone = cut(live(server, "windows", "two"), catalogue[3:4])
+        again = live(server, "windows", "one")
+        before = server.count("storage")
+        cut(again, catalogue[3:4])
+        assert server.count("storage") - before == 2 * (2 + 2)  # header and windows of stack and weights: no samples
+    assert alone["i", 0][1].sky_sigma == together["i", 3][1].sky_sigma
 
 
-def spoil_tiles(path):
-    content = bytearray(path.read_bytes())
-    content[180_000:180_400] = bytes(400)
-    path.write_bytes(content)
+def test_both_ways_are_said_with_their_cost_and_the_shorter_is_taken(archive_server, draw, live, catalogue, known_sky):
+    few, many = catalogue[:1], known_sky.catalogue([(150.0, 2.0)] * 400)
+    with archive_server.serve(draw(False)) as server:
+        archive = live(server, "auto", bandwidth=0.05)
+        plans = {len(table): archive.plan(table, BANDS, RUN) for table in (few, many)}
+        forced = live(server, "tiles").plan(few, BANDS, RUN)
+        sent = server.sent("storage")
+        cut(archive, few)
+        assert server.sent("storage") - sent < plans[1].sources[0].bytes * 2 + 60_000
+    assert "CFHTLS: 211 kB in 4 requests as windows, 778 kB in 2 requests as whole tiles: windows" in plans[1].notes
+    assert "CFHTLS: 66.1 MB in 10 requests as windows, 778 kB in 2 requests as whole tiles: tiles" in plans[400].notes
+    assert "CFHTLS: 211 kB in 4 requests as windows, 778 kB in 2 requests as whole tiles: tiles" in forced.notes
+    assert [(source.bytes, source.requests) for source in plans[400].sources] == [(388_800, 1)] * 2
 
 
-DAMAGE = {
-    "truncated": ("r.fits", lambda path: path.write_bytes(path.read_bytes()[:200_000]), "is truncated: 200000 of"),
-    "truncated fz": ("r.fits.fz", lambda path: path.write_bytes(path.read_bytes()[:90_000]), "is truncated: 90000 of"),
-    "damaged fz": ("r.fits.fz", spoil_tiles, "cannot be read"),
-    "empty": ("r.fits", lambda path: path.write_bytes(b""), "is empty"),
-    "text": (
-        "r.fits",
-        lambda path: path.write_bytes(b"SIMPLE  =" + bytes(9000)),
-        "is truncated: its header has no end",
-    ),
+def test_a_way_that_there_is_not_is_refused(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(False)) as server, pytest.raises(ValueError, match="auto, windows or tiles"):
+        live(server, "swarp").plan(catalogue, BANDS, RUN)
+
+
+def test_weights_of_another_shape_are_refused(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(True)) as server:
+        archive = live(server, "tiles")
+        source = archive.plan(catalogue, BANDS, RUN).sources[0]
+        stack = source.frame.stack
+        small = stack._replace(weight=stack.image._replace(name="small.fits", size=5760, md5=""))
+        path = server.archive.folder / "cadc" / "CFHTTERAPIX" / "small.fits"
+        fits.PrimaryHDU(np.ones((5, 5), np.float32)).writeto(path, overwrite=True)
+        with pytest.raises(ArchiveError, match=r"small.fits has another shape than .*_T0007_MEDIAN.fits"):
+            next(archive.cut(replace(source, frame=source.frame._replace(stack=small)), [150.0], [2.0]))
+        path.unlink()
+
+
+def test_a_band_that_the_roster_lacks_is_refused(archive_server, draw, live, catalogue):
+    with (
+        archive_server.serve(draw(False)) as server,
+        pytest.raises(ArchiveError, match=r"no CFHTLS image of band u is in the list of .*; pass --bands gi"),
+    ):
+        live(server).plan(catalogue, ("u", "g"), RUN)
+
+
+FAULTS = {
+    "tiles": ["truncate", "bit_flip", "wrong_length", "503", "expired_token", "html", "reset"],
+    "windows": ["truncate", "clipped", "no_content", "503", "expired_token", "html", "wrong_length"],
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_stack_is_named(mirror, known_sky, galaxy, damage):
-    name, spoil, message = DAMAGE[damage]
-    spoil(known_sky.write_stack(mirror.root, "r", [galaxy], name=name))
-    with pytest.raises(ArchiveError, match=rf"{name} {message}"):
-        cut_one(mirror, name, where(galaxy))
+@pytest.mark.parametrize("how", FAULTS)
+def test_faults_that_pass_change_nothing(archive_server, draw, live, catalogue, how):
+    small = draw(True)
+    with archive_server.serve(small) as server:
+        right = cut(live(server, how, "right"), catalogue)
+    faults = [archive_server.Fault(kind, "minoc", after=number, wait="0") for number, kind in enumerate(FAULTS[how])]
+    with archive_server.serve(small, faults=faults) as server:
+        assert_same(right, cut(live(server, how, "spoilt"), catalogue))
+        assert not server.faults.left()
+
+
+@pytest.mark.parametrize(
+    ("how", "match", "kind"),
+    [
+        ("tiles", "MEDIAN.fits", "404"),
+        ("tiles", "weight", "404"),
+        ("tiles", "MEDIAN.fits", "bit_flip"),  # of which a window says nothing: it has no checksum
+        ("windows", "MEDIAN.fits", "404"),
+        ("windows", "weight", "404"),
+    ],
+)
+def test_a_stack_that_stays_away_is_named_by_its_url(archive_server, draw, live, catalogue, how, match, kind):
+    fault = archive_server.Fault(kind, f"_g_100000.*{match}", times=-1)
+    with archive_server.serve(draw(True), faults=[fault]) as server:
+        archive = live(server, how)
+        source = archive.plan(catalogue, BANDS, RUN).sources[0]
+        with pytest.raises(ArchiveError, match=rf"_g_100000.*{match}") as raised:
+            list(archive.cut(source, catalogue["ra"][source.rows], catalogue["dec"][source.rows]))
+    assert raised.value.url.startswith(f"{server.root}/raven/files/cadc:CFHTTERAPIX/CFHTLS_W_g_100000%2B020000")
+    assert "minoc" not in f"{raised.value} {raised.value.url}"  # where it was sent, with a token that ends
 
 
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"CTYPE1": None, "CTYPE2": None}, "no celestial WCS"),
-        ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "projection RA---SIN, DEC--SIN"),
-        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADECSYS": None}, "projection GLON-TAN"),
-        ({"RADECSYS": "FK4", "EQUINOX": 1950.0}, "coordinates fk4"),
+        ({"FILTER": "i.MP9702"}, "has FILTER 'i.MP9702', and i.MP9701 in the CADC's list"),
+        ({"FILTER": "y.MP9701"}, "has FILTER 'y.MP9701', and i.MP9701"),
+        ({"FILTER": "r.MP9601"}, "has FILTER 'r.MP9601', and i.MP9701"),
         ({"MZP_AB": "thirty"}, "MZP_AB = 'thirty'"),
+        ({"CRVAL1": 150.2}, "lies elsewhere than in the CADC's list"),
     ],
 )
-def test_a_stack_with_a_wrong_header_is_refused(mirror, known_sky, galaxy, header, message):
-    known_sky.write_stack(mirror.root, "r", [galaxy], header=header)
-    with pytest.raises(ArchiveError, match=f"stack_r.fits has .*{message}|stack_r.fits has {message}"):
-        cut_one(mirror, "stack_r.fits", where(galaxy))
+@pytest.mark.parametrize("how", ["tiles", "windows"])
+def test_a_stack_that_is_not_that_of_the_roster_is_refused(
+    archive_server, known_sky, live, tmp_path, how, header, message
+):
+    name = "cadc/CFHTTERAPIX/CFHTLS_W_i_100000+020000_T0007_MEDIAN.fits"
+    known_sky.write_stack(tmp_path / "archive", "i", [], name=name)
+    catalogue = known_sky.catalogue([(150.0, 2.0)])
+    with archive_server.serve(tmp_path / "archive") as server:
+        archive = live(server, how)
+        (source,) = archive.plan(catalogue, ("i",), RUN).sources
+        path = known_sky.write_stack(tmp_path / "archive", "i", [], name=name, header=header)
+        stack = source.frame.stack
+        image = stack.image._replace(size=path.stat().st_size, md5="")
+        source = replace(source, frame=source.frame._replace(stack=stack._replace(image=image)))
+        with pytest.raises(ArchiveError, match=message) as raised:
+            list(archive.cut(source, catalogue["ra"], catalogue["dec"]))
+    assert raised.value.url.endswith("_T0007_MEDIAN.fits")
 
 
-def test_an_fk5_stack_is_put_onto_icrs(mirror, known_sky, galaxy):
-    known_sky.write_stack(mirror.root, "r", [galaxy], noise=1e-6, header={"RADECSYS": "FK5", "EQUINOX": 2000.0})
-    cutout = cut_one(mirror, "stack_r.fits", where(galaxy)).cutouts[0]
-    row, col = known_sky.centroid(cutout.image)
-    found = cutout.wcs.pixel_to_world(col, row)
-    drawn = SkyCoord(*where(galaxy), unit="deg", frame="fk5")
-    assert found.separation(drawn.icrs).arcsec < 0.002
-    assert found.separation(SkyCoord(*where(galaxy), unit="deg")).arcsec > 0.01
+def test_the_new_i_filter_may_be_called_y_in_a_header(archive_server, known_sky, live, tmp_path):
+    name = "cadc/CFHTTERAPIX/CFHTLS_W_y_100000+020000_T0007_MEDIAN.fits"
+    known_sky.write_stack(tmp_path / "archive", "i", [], name=name, header={"FILTER": "i.MP9702"})
+    catalogue = known_sky.catalogue([(150.0, 2.0)])
+    with archive_server.serve(tmp_path / "archive") as server:
+        archive = live(server, "windows")
+        (source,) = archive.plan(catalogue, ("i",), RUN).sources
+        known_sky.write_stack(tmp_path / "archive", "i", [], name=name, header={"FILTER": "y.MP9702"})
+        (piece,) = archive.cut(source, catalogue["ra"], catalogue["dec"])
+    assert source.name.endswith("CFHTLS_W_y_100000+020000_T0007_MEDIAN.fits#i.MP9702")
+    assert np.isfinite(piece.cutout.image).all()
 
 
-def test_a_plain_stack_is_read_in_parts_from_disk(mirror, known_sky, monkeypatch):
-    known_sky.write_stack(mirror.root, "r", [], shape=(2000, 1500), wcs=known_sky.stack_wcs(shape=(2000, 1500)))
-    read = []
-    inner = fits_files.Pixels.__getitem__
-    monkeypatch.setattr(fits_files.Pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
-    cut_one(mirror, "stack_r.fits", HERE[0])
-    assert [part.shape for part in read] == [(136, 136)]
-
-
-def test_a_web_server_gives_the_same(mirror, known_sky, galaxy, tmp_path):
-    for band, name in (("r", "a+1.fits"), ("g", "b.fits.fz")):
-        known_sky.write_stack(mirror.root, band, [galaxy], name=name)
-    catalogue = known_sky.catalogue([where(galaxy)])
-    with known_sky.served(mirror.root) as (url, asked):
-        remote = Mirror(url, tmp_path / "cache")
-        plan = cfht.plan(remote, catalogue, ("g", "r"), 1)
-        assert [source.name for source in plan.sources] == ["a+1.fits", "b.fits.fz"]
-        for source in plan.sources:
-            there, here = (cfht.cut(m, source, catalogue["ra"], catalogue["dec"]) for m in (remote, mirror))
-            assert_array_equal(there.cutouts[0].image, here.cutouts[0].image)
-    assert asked.count("/a%2B1.fits") == 2  # its headers, then the whole
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_real_stacks(real_data, tmp_path):
-    mirror = Mirror(str(real_data / "cfht"), tmp_path)
-    known = {"g": (0.67, 0.816), "r": (1.43, 0.879), "i": (1.96, 0.732)}
-    for band, (sigma, seeing) in known.items():
-        cuts = cut_one(mirror, f"CFHTLS-test_{band}.fits", (215.545, 52.7835), band)
-        assert_allclose(sky_sigma(cuts.cutouts[0].image, cuts.cutouts[0].saturated) * 1000, sigma, rtol=0.1)
-        assert_allclose((cuts.zero_point, cuts.psf_fwhm), (30.0, seeing))
-    cuts = cut_one(mirror, "CFHTLS_03_g_sci.fits.fz", (31.2251, -10.4020), "g")
-    assert np.isfinite(cuts.cutouts[0].image).all()
-    assert cuts.zero_point == 30.0  # its PHOT_C says 26.54
-    assert np.isnan(cuts.psf_fwhm)
+def test_the_way_is_no_fact_of_the_pixels(tmp_path):
+    facts = [
+        cfht.open_archive(Access(tmp_path, how=how, settings=Settings())).facts()
+        for how in ("auto", "tiles", "windows")
+    ]
+    assert facts[0] == facts[1] == facts[2] == {
+        "archive": "CADC",
+        "stacks": "CFHTTERAPIX T0007 CFHTLS_W_%",
+        "calibration": "survey_tools.archives.cfht.calibrate('MZP_AB')",
+    }  # fmt: skip
+    archive = cfht.open_archive(Access(tmp_path, settings=Settings()))
+    assert isinstance(pickle.loads(pickle.dumps(archive)), Stacks)
+    assert archive.survey is CFHT
+    assert archive.beside(None, {}, RUN) == []

@@ -1,0 +1,114 @@
+"""`galtrans ingest`: a store from images that people already have."""
+
+import math
+from pathlib import Path
+
+import click
+
+from cli.options import EXISTING_FILE, NEW_PATH, overwrite_option, verbose_option
+from survey_tools.surveys import SURVEYS
+
+REASONS = 3  # shown at the end
+
+
+def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    known = SURVEYS["sdss"].bands
+    if not value or len(set(value)) != len(value) or not set(value) <= set(known):
+        raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, in the order of the cubes")
+    return value
+
+
+def _check_finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no magnitude; give one such as 30.0")
+    return value
+
+
+@click.command()
+@click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.option("--survey", type=click.Choice(list(SURVEYS)), required=True, help="Survey that the images are of.")
+@click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
+@click.option(
+    "--positions", type=EXISTING_FILE,
+    help="Catalogue whose row i is image i: object_id, ra, dec [deg, ICRS] and, optionally, redshift. Else what the "
+    "files say is taken.",
+)  # fmt: skip
+@click.option("--key", default="", help="Name of the array of images in an .npz or HDF5 file, where it holds several.")
+@click.option(
+    "--axes", type=click.Choice(["NHWC", "NCHW", "auto"], case_sensitive=False), default="auto", show_default=True,
+    help="Order of a cube's axes: bands last or bands first; auto tells it by the shape.",
+)  # fmt: skip
+@click.option(
+    "--unit", type=click.Choice(["nanomaggy", "counts"]), default="nanomaggy", show_default=True,
+    help="Of cubes, and of FITS files that state none by BUNIT.",
+)  # fmt: skip
+@click.option(
+    "--zero-point", type=float, callback=_check_finite,
+    help="AB magnitude of one count, where a file does not state it by MZP_AB.  [default: the survey's, such as 30 "
+    "for cfht]",
+)  # fmt: skip
+@click.option("--stretched", is_flag=True, help="The cubes hold stretched intensity, sign(F) (sqrt(|F| + 1) - 1).")
+@click.option(
+    "--bands", default="ugriz", show_default=True, callback=_check_order,
+    help="Bands of the cubes in their order, or bands to take from FITS files, such as gri.",
+)  # fmt: skip
+@overwrite_option
+@verbose_option
+def ingest(
+    files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, key: str, axes: str, unit: str,
+    zero_point: float | None, stretched: bool, bands: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Make a store of images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with WCS.
+
+    Several FILEs are taken one after the other. A FILE may be a folder of FITS files: one per object with its bands,
+    or one per object and band, which are grouped by position. Images must have the size and pixel scale of the survey's
+    cutouts. An interrupted run is gone on with by the same command; OUT/manifest.ecsv says what became of each image.
+
+    \b
+    Example: the public set of Pasquet et al. (2019), the authors' own examples, your cutouts
+      galtrans ingest sdss.npz --survey sdss --out sdss.zarr
+      galtrans ingest img_test_examples.npz --survey sdss --key img_test_SDSS_rescaled --stretched --out x.zarr
+      galtrans ingest cutouts/ --survey cfht --bands gri --unit counts --out cfht.zarr
+    """
+    from survey_tools import ingest as ingesting
+    from survey_tools.collection import Form
+    from translator.intensity import unstretch
+
+    if zero_point is not None and unit != "counts":
+        raise click.UsageError("--zero-point is that of counts; pass --unit counts with it")
+    row = SURVEYS[survey]
+    counts = (row.zero_point if zero_point is None else zero_point) if unit == "counts" else None
+    form = Form(tuple(bands), key, axes, counts, unstretch if stretched else None)
+    there = out.exists() and not overwrite
+    store = ingesting.ingest(list(files), row, out, form, positions=positions, overwrite=overwrite)
+    if there:
+        click.echo(f"{out} is complete already.")
+    _report(store)
+
+
+def _report(store) -> None:
+    """Say what became of the images."""
+    from collections import Counter
+
+    import numpy as np
+
+    from survey_tools.store import MANIFEST
+
+    manifest = store.manifest()
+    done, failed = manifest["status"] == "done", manifest["status"] == "failed"
+    placed = np.isfinite(store.column("ra"))
+    gaps = int((done & ~store.usable).sum())
+    click.echo(
+        f"{len(store)} images: {done.sum()} done ({gaps} of them with gaps), {failed.sum()} failed. "
+        f"Each is accounted for in {store.path / MANIFEST}."
+    )
+    reasons = Counter(manifest["reason"][failed])
+    for reason, count in reasons.most_common(REASONS):
+        click.echo(f"  {count} failed: {reason}")
+    if len(reasons) > REASONS:
+        click.echo(f"  and {len(reasons) - REASONS} other reasons")
+    if not placed.all():
+        click.echo(
+            f"{(~placed).sum()} have no position: they train, and take part in no cross-match; --positions TABLE adds "
+            "positions"
+        )

@@ -1,0 +1,195 @@
+"""`galtrans targets`: catalogues of galaxies from the archives' own tables."""
+
+import math
+from pathlib import Path
+
+import click
+
+from cli.options import overwrite_option, verbose_option
+
+SUFFIXES = (".ecsv", ".fits", ".csv")
+
+
+def _check_out(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() not in SUFFIXES:
+        raise click.BadParameter(f"{value} must end in {', '.join(SUFFIXES)}")
+    return value
+
+
+def _check_where(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    from survey_tools.archives.skyserver import check_where
+
+    if value is None:
+        return ""
+    try:
+        return check_where(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _check_sample(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from survey_tools.archives.samples import SAMPLES
+
+    if value not in SAMPLES:
+        raise click.BadParameter(f"{value!r}: known are {', '.join(SAMPLES)}")
+    return value
+
+
+def _check_fields(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    from survey_tools.archives.vizier import FIELDS
+
+    names = tuple(name.strip().upper() for name in value.split(","))
+    if len(set(names)) != len(names) or not set(names) <= set(FIELDS):
+        raise click.BadParameter(f"{value!r}: give each field once, out of {','.join(FIELDS)}, with commas between")
+    return names
+
+
+def _check_finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number to compare with")
+    return value
+
+
+out_option = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), callback=_check_out,
+    help="Catalogue to write: .ecsv, .fits or .csv.",
+)  # fmt: skip
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take the first so many rows only.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Count the rows, and write nothing.")
+
+
+@click.group()
+def targets() -> None:
+    """Make a catalogue of galaxies, for `galtrans fetch`, from the archives' own tables.
+
+    Any catalogue of yours with object_id, ra and dec does as well.
+
+    \b
+    Example:
+      galtrans targets sdss --out sdss-targets.ecsv
+      galtrans targets cfht --out cfht-targets.ecsv
+    """
+
+
+@targets.command()
+@click.option(
+    "--sample", default="main-galaxies", show_default=True, callback=_check_sample,
+    help="Sample to take; main-galaxies is that of Pasquet et al. 2019, some 547,000 spectra.",
+)  # fmt: skip
+@click.option(
+    "--where", callback=_check_where,
+    help="A further condition in SQL; s is SpecObjAll and p PhotoObjAll.",
+)  # fmt: skip
+@limit_option
+@out_option
+@dry_run_option
+@overwrite_option
+@verbose_option
+def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: bool, overwrite: bool) -> None:
+    """Spectroscopic galaxies of SDSS DR12, from SkyServer: one row an object, with its frame.
+
+    The table has object_id, ra, dec, redshift, run, rerun, camcol and field, which `galtrans fetch` goes by; rowc and
+    colc, Petrosian magnitudes and extinction of each band; and specObjID, zErr, petroRad_r and mode.
+
+    \b
+    Example:
+      galtrans targets sdss --dry-run
+      galtrans targets sdss --out targets.ecsv
+      galtrans targets sdss --where "p.ra BETWEEN 208 AND 221 AND p.dec BETWEEN 51 AND 58" --out w3.ecsv
+    """
+    from survey_tools.archives import skyserver
+    from survey_tools.archives.samples import SAMPLES
+    from survey_tools.archives.settings import read_settings
+
+    _check_target(out, dry_run, overwrite)
+    settings = read_settings()
+    if dry_run:
+        rows = skyserver.count(settings, SAMPLES[sample], where)
+        _announce(settings.skyserver, rows, limit, settings.skyserver_rows)
+        return
+    _write(skyserver.find(settings, SAMPLES[sample], where, limit), out)
+
+
+@targets.command()
+@click.option(
+    "--fields", default="W1,W2,W3,W4", show_default=True, callback=_check_fields, help="Fields of CFHTLS Wide.",
+)  # fmt: skip
+@click.option(
+    "--rmin", type=float, default=10.0, show_default=True, callback=_check_finite,
+    help="Brightest Kron-like magnitude in r [AB].",
+)  # fmt: skip
+@click.option(
+    "--rmax", type=float, default=19.7, show_default=True, callback=_check_finite,
+    help="Faintest. The default is our estimate of what gives as many as the paper has, 130,093: see --dry-run.",
+)  # fmt: skip
+@click.option(
+    "--max-class", type=float, callback=_check_finite,
+    help="Largest star/galaxy class in r (rcl; SExtractor: 0 galaxy, 1 star). Stars are left out without it too.",
+)  # fmt: skip
+@click.option("--where", callback=_check_where, help='A further condition in ADQL, such as "imagA < 19 AND Sfl = 0".')
+@limit_option
+@out_option
+@dry_run_option
+@overwrite_option
+@verbose_option
+def cfht(
+    fields: tuple[str, ...],
+    rmin: float,
+    rmax: float,
+    max_class: float | None,
+    where: str,
+    limit: int | None,
+    out: Path | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
+    """Galaxies of CFHTLS Wide T0007, from VizieR's table II/317: neither stars nor masked by TERAPIX (Tfl = 0).
+
+    The table has object_id, ra and dec; Kron-like magnitudes of each band (umagA to zmagA); half-light radius in r
+    [pixel], class, flags, which i filter (ifl: 0 i.MP9701, 1 i.MP9702) and reddening.
+
+    \b
+    Example:
+      galtrans targets cfht --dry-run
+      galtrans targets cfht --fields W3 --rmax 18 --out w3.ecsv
+    """
+    from survey_tools.archives import vizier
+    from survey_tools.archives.settings import read_settings
+
+    _check_target(out, dry_run, overwrite)
+    if rmin >= rmax:
+        raise click.BadParameter(f"{rmin:g} is not brighter than --rmax {rmax:g}", param_hint="--rmin")
+    settings, patches = read_settings(), [vizier.FIELDS[name] for name in fields]
+    selection = vizier.Selection(rmin, rmax, max_class, where)
+    if dry_run:
+        numbers = {patch.name: vizier.count(settings, patch, selection) for patch in patches}
+        click.echo(", ".join(f"{name} {number}" for name, number in numbers.items()))
+        _announce(settings.vizier_tap, sum(numbers.values()), limit, settings.vizier_rows)
+        return
+    _write(vizier.find(settings, patches, selection, limit), out)
+
+
+def _check_target(out: Path | None, dry_run: bool, overwrite: bool) -> None:
+    """Refuse to go on without a place for what is found."""
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out'; or pass --dry-run")
+    if out is not None and out.exists() and not overwrite and not dry_run:
+        raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
+
+
+def _announce(url: str, rows: int, limit: int | None, at_once: int) -> None:
+    """What there is to get."""
+    wanted = rows if limit is None else min(rows, limit)
+    click.echo(f"{url} has {rows} rows; {wanted} wanted, in {math.ceil(wanted / at_once)} pages or more")
+
+
+def _write(found, out: Path) -> None:
+    """Write what was found, and say what it is."""
+    from survey_tools.targets import write_targets
+
+    write_targets(found, out)
+    dropped = "; ".join(f"{number} {reason}" for reason, number in found.dropped.items())
+    click.echo(
+        f"{found.title}\n{found.received} of {found.counted} rows received\nDropped: {dropped}\n"
+        f"Wrote {out}: {len(found.table)} objects"
+    )

@@ -1,0 +1,36 @@
+"""How a user wants an archive to be reached."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.settings import Settings, read_settings
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a user wants an archive to be reached.
+
+    Attributes:
+        work: Folder for files that are in use.
+        mirror: Local folder, or http(s) URL, of the archive's files; None is the live archive.
+        keep: Folder where downloaded files stay; None drops each after its use.
+        limit: Bytes that `keep` may hold; None is no limit.
+        psf: Whether to fetch the SDSS point-spread functions as well.
+        how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
+        frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
+        settings: Addresses and limits of the live archives.
+    """
+
+    work: Path
+    mirror: str | None = None
+    keep: Path | None = None
+    limit: int | None = None
+    psf: bool = False
+    how: str = "auto"
+    frames: str = "auto"
+    settings: Settings = field(default_factory=read_settings)
+
+    def files(self, root: str) -> Mirror:
+        """The files under a root, downloaded and kept as the user wants."""
+        return Mirror(root, self.work, self.keep, self.limit)

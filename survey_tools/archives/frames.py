@@ -1,0 +1,145 @@
+"""One corrected frame of SDSS: its name, and the cutouts that it gives, with their noise and point-spread function.
+
+Data model: https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, header_number, open_image
+from survey_tools.archives.frame_noise import FrameNoise, interpolated, read_noise
+from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.plan import Piece, Source
+from survey_tools.cutout import Cutout, resample, resample_flags
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import SDSS
+from survey_tools.tan import north_up_wcs, scale_of
+
+RERUN = 301  # the reduction whose frames DR12 has
+NAMED, BESIDE, LISTED = "named", "beside", "listed"  # why a frame is wanted; one beside a named one need not exist
+CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (SDSS.cutout_size - 1)
+
+log = logging.getLogger(__name__)
+
+
+class Frame(NamedTuple):
+    """One field of the imaging scans in one band, and why it is wanted."""
+
+    run: int
+    rerun: int
+    camcol: int
+    field: int
+    band: str
+    why: str = NAMED
+
+    @property
+    def name(self) -> str:
+        """Of its file on the SAS, relative to the root."""
+        run, rerun, camcol, field, band, _ = self
+        folder = f"sas/dr12/boss/photoObj/frames/{rerun}/{run}/{camcol}"
+        return f"{folder}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
+
+
+FindPsf = Callable[[Frame, float, float], float]  # (frame, row, col) -> FWHM [arcsec], NaN where it is unknown
+
+
+def cut_frame(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, psf: FindPsf) -> Iterator[Piece]:
+    """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+
+    Raises:
+        ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
+        ConnectionError: Where the archive is away.
+    """
+    with open_image(SDSS, mirror, source.name) as (image, header, pixels):
+        _check(source, image, header)
+        flux = pixels[:, :]
+        saturated = flux >= header_number(source.name, header, "SATURATE", np.inf)
+        frame, noise = _told(header, source.band), _noise(source, header, pixels)
+        for position in zip(ra, dec, strict=True):
+            target = _grid(*position)
+            col, row = image.wcs.wcs_world2pix([position], 0)[0]
+            stamp = resample(flux, image.wcs, target, SDSS.cutout_size)
+            flags = np.isfinite(stamp)
+            flags &= resample_flags(saturated, image.wcs, target, SDSS.cutout_size) if saturated.any() else False
+            yield Piece(
+                Cutout(stamp, flags, target),
+                SDSS.zero_point,
+                psf_fwhm=np.nan if frame is None or np.isnan(stamp).all() else psf(frame, row, col),
+                sky_sigma=_sigma(noise, image.wcs, row, col),
+                exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
+                beyond=_beyond(image, target) if source.frame is not None and source.frame.why == NAMED else 0,
+            )
+
+
+def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+    """Cutouts without any pixel, centred on (ra, dec) (n,) [deg], one after the other."""
+    shape = (SDSS.cutout_size, SDSS.cutout_size)
+    for position in zip(ra, dec, strict=True):
+        cutout = Cutout(np.full(shape, np.nan, np.float32), np.zeros(shape, bool), _grid(*position))
+        yield Piece(cutout, SDSS.zero_point)
+
+
+def frame_of(header: fits.Header) -> tuple[int, int, int]:
+    """Run, camcol and field of a frame.
+
+    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
+    apart, so that field 111 is FRAME 111 in r and 119 in g.
+    """
+    return header["RUN"], header["CAMCOL"], header["FRAME"] - 2 * (header.get("CAMROW", 1) - 1)
+
+
+def _told(header: fits.Header, band: str) -> Frame | None:
+    """The frame that a header says it is of; None where it does not say."""
+    if not all(isinstance(header.get(name), int) for name in ("RUN", "CAMCOL", "FRAME")):
+        return None
+    run, camcol, field = frame_of(header)
+    return Frame(run, str(header.get("RERUN", RERUN)).strip(), camcol, field, band)
+
+
+def _grid(ra: float, dec: float) -> WCS:
+    """The pixels of a cutout: north up, centred on the object."""
+    return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
+
+
+def _beyond(image: ImageFile, target: WCS) -> int:
+    """-1 or 1 where a cutout reaches below the first or above the last row of a frame, else 0."""
+    row = image.wcs.wcs_world2pix(target.wcs_pix2world(CORNERS, 0), 0)[:, 1]
+    return int((row > image.shape[0] - 1).any()) or -int((row < 0).any())
+
+
+def _noise(source: Source, header: fits.Header, pixels: Pixels) -> FrameNoise | None:
+    """What the noise of a frame follows from; None where the file does not say."""
+    try:
+        with pixels.hdus() as hdus:
+            return read_noise(hdus, header.get("RUN", 0), header.get("CAMCOL", 0), source.band, pixels.shape)
+    except UNREADABLE as error:
+        log.info("%s: its noise is unknown: %s", source.name, error)
+        return None
+
+
+def _sigma(noise: FrameNoise | None, wcs: WCS, row: float, col: float) -> float:
+    """Noise of blank sky [nanomaggy/pixel] in a cutout around a pixel of a frame; NaN where it is unknown."""
+    if noise is None or not np.isfinite([row, col]).all():
+        return np.nan
+    return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / scale_of(wcs)) ** 2
+
+
+def _check(source: Source, image: ImageFile, header: fits.Header) -> None:
+    """ArchiveError unless the frame is in nanomaggies and the one that its name says."""
+    unit = str(header.get("BUNIT", "")).strip()
+    if unit.lower() not in ("nanomaggy", "nanomaggies"):
+        raise ArchiveError(
+            f"{source.name} has BUNIT {unit!r}, not 'nanomaggy': it is no corrected frame of DR9 to DR17"
+        )
+    if image.band != source.band:
+        raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
+    frame, told = source.frame, _told(header, source.band)
+    if frame is not None and told is None:
+        raise ArchiveError(f"{source.name} does not say of which RUN, CAMCOL and FRAME it is; fetch the file anew")
+    if frame is not None and (told.run, told.camcol, told.field) != (frame.run, frame.camcol, frame.field):
+        raise ArchiveError(f"{source.name} holds run, camcol, field {frame_of(header)}; fetch the file anew")

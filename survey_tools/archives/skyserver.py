@@ -1,0 +1,218 @@
+"""SDSS targets of release 12 by SkyServer's SQL search: a sample, page by page, with nothing lost on the way.
+
+What SkyServer allows is a query a second, 600 s and 500,000 rows each (its page "Query Limits", DR8 edition), and a URL
+that holds a query of about 2,000 characters. So the rows are counted first and then asked in pages, in the order of
+their key, each after the last key of the one before: a page that comes short costs another page and no row, and one
+that SkyServer cannot do in its time is asked again by halves. The sum must be the count.
+
+The requests go through `http.read` and not through astroquery, which keeps a page of error sent as HTTP 200 as a table
+of two rows for a week, and drops columns it does not know without an error.
+"""
+
+import csv
+import itertools
+import logging
+from collections.abc import Sequence
+from urllib.parse import quote_plus
+
+import numpy as np
+from astropy.table import Table, vstack
+from tqdm import tqdm
+
+from survey_tools.archives import http
+from survey_tools.archives.samples import KINDS, UNITS, Sample, column_name
+from survey_tools.archives.settings import Settings
+from survey_tools.errors import ArchiveError
+from survey_tools.targets import Found
+
+FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
+ATTEMPTS = 3  # at an answer that is a page of error: a query that runs into the limit of time takes ten minutes each
+LONGEST = 2048  # characters of a URL's query that the server's software takes by default
+NONE = -9999  # what SDSS writes for a quantity that was not measured
+WHOLE = "1 AS whole"  # the last column of every query, so that a row cut short is known for one
+
+log = logging.getLogger(__name__)
+
+
+def check_where(condition: str) -> str:
+    """A user's own condition, in SQL or ADQL, on one line; ValueError where it is more or less than one condition."""
+    words = " ".join(condition.split())
+    for forbidden in (";", "--", "/*", "*/"):
+        if forbidden in words:
+            raise ValueError(f"{words!r} holds {forbidden!r}; give one condition, such as p.dec > 0")
+    bare = "".join(words.split("'")[::2])  # without what stands in quotes
+    steps = [{"(": 1, ")": -1}.get(letter, 0) for letter in bare]
+    depths = list(itertools.accumulate(steps))
+    if not words or words.count("'") % 2 or min(depths, default=0) < 0 or sum(steps):
+        raise ValueError(f"{words!r} is empty, or has a bracket or quote too many; give one, such as p.dec > 0")
+    return words
+
+
+def count(settings: Settings, sample: Sample, where: str = "") -> int:
+    """How many rows SkyServer has of a sample, with the user's own condition `where`; raises what `find` does."""
+    try:
+        rows = ask(settings, ["COUNT(*) AS n"], _source(sample, where))
+    except ArchiveError as error:
+        hint = f"; is --where right? {where}" if where else ""
+        raise ArchiveError(f"{error}{hint}", url=error.url, status=error.status) from error
+    if len(rows) != 1 or not rows[0][0].isdigit():
+        raise ArchiveError(f"{settings.skyserver}: the number of rows is {rows!r}; ask again", url=settings.skyserver)
+    return int(rows[0][0])
+
+
+def find(settings: Settings, sample: Sample, where: str = "", limit: int | None = None) -> Found:
+    """The objects of a sample, one row each, in the order of specObjID.
+
+    Where an object has several spectra, the one that SDSS calls its primary is kept, else that of the smallest zErr.
+
+    Args:
+        settings: Where SkyServer is, and how many rows to ask at once.
+        sample: Which objects.
+        where: A further condition in SQL, as `check_where` gives it; s is SpecObjAll and p PhotoObjAll.
+        limit: How many rows to ask, the first in the order of specObjID; None is all.
+
+    Raises:
+        ArchiveError: Where SkyServer refuses the query, or its answer is not the rows and columns asked.
+        ConnectionError: Where SkyServer cannot be reached, or stays busy.
+    """
+    counted = count(settings, sample, where)
+    wanted = counted if limit is None else min(limit, counted)
+    if not wanted:
+        raise ArchiveError(f"{settings.skyserver}: no row fits; check --where", url=settings.skyserver)
+    tables, received = [], 0  # a page at a time becomes numbers, which take a tenth of its text's memory
+    page, after, source = settings.skyserver_rows, -1, _source(sample, where)
+    with tqdm(total=wanted, desc="SkyServer", unit=" rows", disable=None) as bar:
+        while received < wanted:
+            top = min(page, wanted - received)
+            rest = f"{source} AND s.specObjID>{after} ORDER BY s.specObjID"
+            try:
+                text = _text(settings, _sql(sample.columns, rest, top))
+            except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a smaller page
+                if top <= FEWEST:
+                    raise
+                page = max(FEWEST, top // 2)
+                log.info("%s; again with %d rows", error, page)
+                continue
+            got = _rows(settings, text, sample.names)
+            _check_page(settings, got, after, top, f"{received} of {counted} rows of {sample.name}")
+            tables.append(_table(got, sample))
+            received += len(got)
+            after = int(got[-1][0])
+            bar.update(len(got))
+    table, dropped = _objects(vstack(tables))
+    sql = f"SELECT {','.join(sample.columns)} {source}"
+    return Found(table, sample.title, sample.source, settings.skyserver, sql, counted, received, dropped)
+
+
+def ask(settings: Settings, columns: Sequence[str], rest: str, top: int = 0) -> list[list[str]]:
+    """The rows (row, column), as text, that answer SELECT TOP top columns rest; raises what `find` does."""
+    return _rows(settings, _text(settings, _sql(columns, rest, top)), [column_name(column) for column in columns])
+
+
+def query_url(settings: Settings, sql: str) -> str:
+    """The URL that asks SkyServer a query for CSV; ArchiveError where it is too long to be answered."""
+    asked = f"cmd={quote_plus(sql, safe=_PLAIN)}&format=csv&searchtool=SQL"
+    if len(asked) > LONGEST:
+        raise ArchiveError(
+            f"the query is {len(asked)} characters long in a URL, and SkyServer takes {LONGEST}: shorten --where",
+            url=settings.skyserver,
+        )
+    return f"{settings.skyserver}?{asked}"
+
+
+_PLAIN = "(),*'="  # need no escape within a URL's query, and a long query has many of them
+
+
+def _source(sample: Sample, where: str) -> str:
+    return f"FROM {sample.tables} WHERE {sample.where}" + (f" AND ({where})" if where else "")
+
+
+def _sql(columns: Sequence[str], rest: str, top: int) -> str:
+    return f"SELECT {f'TOP {top} ' if top else ''}{','.join([*columns, WHOLE])} {rest}"
+
+
+def _text(settings: Settings, sql: str) -> str:
+    url = query_url(settings, sql)
+    try:
+        return http.read(url, kind="csv", attempts=ATTEMPTS).decode("utf-8-sig", "replace")
+    except ArchiveError as error:  # the URL is long, and says less than the service's name
+        message = str(error).replace(url, settings.skyserver)
+        raise ArchiveError(message, url=settings.skyserver, status=error.status) from error
+    except ConnectionError as error:
+        raise ConnectionError(str(error).replace(url, settings.skyserver)) from error
+
+
+def _rows(settings: Settings, text: str, names: list[str]) -> list[list[str]]:
+    """The rows of an answer; ArchiveError where it is no table, has other columns, or a row that is cut short."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines[0].startswith("#Table"):
+        raise ArchiveError(
+            f"{settings.skyserver}: the answer begins with {lines[0][:80]!r} and not with #Table; ask again later",
+            url=settings.skyserver,
+        )
+    rows = list(csv.reader(line for line in lines[1:] if line.strip()))
+    due = [name.lower() for name in [*names, column_name(WHOLE)]]
+    if not rows or [name.lower() for name in rows[0]] != due:
+        found = ", ".join(rows[0]) if rows else "none"
+        raise ArchiveError(
+            f"{settings.skyserver}: the answer has the columns {found[:300]} in place of {', '.join(due)}",
+            url=settings.skyserver,
+        )
+    for row in rows[1:]:
+        if len(row) != len(due) or row[-1] != "1":
+            raise ArchiveError(
+                f"{settings.skyserver}: a row of the answer is cut short: {','.join(row)[:80]!r}; ask again",
+                url=settings.skyserver,
+            )
+    return [row[:-1] for row in rows[1:]]
+
+
+def _check_page(settings: Settings, got: list[list[str]], after: int, top: int, so_far: str) -> None:
+    """ArchiveError where a page is not the next one."""
+    if not 0 < len(got) <= top:
+        raise ArchiveError(
+            f"{settings.skyserver}: after {so_far} a page of {top} came with {len(got)}; ask again later",
+            url=settings.skyserver,
+        )
+    for row in got:
+        if not row[0].isdigit():
+            raise ArchiveError(f"{settings.skyserver}: specObjID is {row[0]!r}, no number", url=settings.skyserver)
+    keys = [after, *(int(row[0]) for row in got)]
+    if any(later <= earlier for earlier, later in itertools.pairwise(keys)):
+        raise ArchiveError(f"{settings.skyserver}: rows are not in the order of specObjID", url=settings.skyserver)
+
+
+def _table(rows: list[list[str]], sample: Sample) -> Table:
+    """Rows of text as a table, with objID as object_id."""
+    columns = dict(zip(sample.names, (np.array(texts) for texts in zip(*rows, strict=True)), strict=True))
+    table = Table({"object_id": columns.pop("objID")})
+    for name, texts in columns.items():
+        table[name] = _parsed(texts, name, KINDS.get(name, float))
+        table[name].unit = UNITS.get(name)
+    return table
+
+
+def _objects(table: Table) -> tuple[Table, dict[str, int]]:
+    """One row per object, and how many others were dropped, by reason."""
+    ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
+    placed = (ra >= 0) & (ra <= 360) & (abs(dec) <= 90)
+    for row in np.flatnonzero(~placed):
+        log.warning("object %s lies at %s, %s: dropped", table["object_id"][row], ra[row], dec[row])
+    table = table[placed]
+    error = np.where(table["zErr"] > 0, table["zErr"], np.inf)  # a zErr that is not positive says that a fit failed
+    best_first = np.lexsort((np.arange(len(table)), error, table["sciencePrimary"] != 1))
+    _, best = np.unique(table["object_id"][best_first], return_index=True)
+    keep = np.sort(best_first[best])
+    dropped = {"other spectra of the same object": len(table) - len(keep), "without a position": int((~placed).sum())}
+    return table[keep], dropped
+
+
+def _parsed(texts: np.ndarray, name: str, kind: type) -> np.ndarray:
+    """A column of that type; a null is NaN, and so is -9999. ArchiveError where a value is no number."""
+    if kind is str:
+        return texts
+    try:
+        numbers = np.where(np.isin(texts, ("", "null", "NULL")), "nan", texts).astype(kind)
+        return np.where(numbers == NONE, np.nan, numbers) if kind is float else numbers
+    except ValueError as error:
+        raise ArchiveError(f"SkyServer's column {name} holds a value that is no number: {error}") from error

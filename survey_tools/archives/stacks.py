@@ -1,0 +1,255 @@
+"""CFHTLS Wide stacks at the CADC: whole files, cut here, or windows that the CADC cuts; the same pixels either way."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from survey_tools.archives.access import Access
+from survey_tools.archives.fits_files import ImageFile, Pixels, image_file, is_image_of, open_pixels, shape_of
+from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
+from survey_tools.archives.roster import read_roster
+from survey_tools.archives.stack_list import EDGE_TOLERANCE, File, Stack
+from survey_tools.archives.tiles import Calibrate, choose, name_of, own_grid, piece, window
+from survey_tools.archives.weights import SAMPLE_SIZE, SAMPLES, Read, apply_weights, noise_of_unit_weight
+from survey_tools.archives.windows import HEADERS, Windows, beginning_of
+from survey_tools.atomic import whole_file
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import Survey
+from survey_tools.tasks import Run
+
+WAYS = ("windows", "tiles")
+HEADER = 3 * 2880  # [byte] of a window: that of its stack
+REQUEST_SECONDS = 2.0  # from a request to the first byte, with the redirect on the way; an estimate
+WINDOW_SECONDS = 0.05  # for the CADC to cut one; an estimate
+
+log = logging.getLogger(__name__)
+
+
+class Order(NamedTuple):
+    """What a source asks of the CADC: a stack, in one of WAYS."""
+
+    stack: Stack
+    way: str
+
+
+class Opened(NamedTuple):
+    """A file in use: the header of its image, and how windows of that are read."""
+
+    header: fits.Header
+    read: Read
+
+
+class Cost(NamedTuple):
+    """What to expect of an order."""
+
+    bytes: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The stacks of the CADC's roster.
+
+    Attributes:
+        survey: CFHT's row.
+        access: How the user wants them.
+        calibrate: The calibration that a header states.
+    """
+
+    survey: Survey
+    access: Access
+    calibrate: Calibrate
+
+    def facts(self) -> dict[str, str]:
+        """What the pixels depend on besides the catalogue and the bands; not the way in which they come."""
+        stacks = f"CFHTTERAPIX T0007 {self.access.settings.cadc_observations}"
+        return {"archive": "CADC", "stacks": stacks, "calibration": name_of(self.calibrate)}
+
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
+        """Which stacks to ask for which objects, by the roster alone, and in which way.
+
+        An object is cut from the pointing that has most of the bands; among equal ones from that on which it lies
+        farthest from the edge.
+
+        Raises:
+            ArchiveError: Where the roster cannot be had, or has no stack of a band.
+            ConnectionError: Where the CADC cannot be reached.
+            ValueError: Where the user's way is none.
+        """
+        roster = read_roster(self.access.settings)
+        listed = f"the list of {self.access.settings.cadc_tap}"
+        require_bands(listed, self.survey, bands, roster.stacks, roster.unreadable)
+        pointings: dict[str, dict[str, Stack]] = {}
+        for stack in roster.stacks:
+            if stack.band in bands:
+                pointings.setdefault(stack.observation, {})[stack.band] = stack
+        images = [{band: stack.on_sky() for band, stack in stacks.items()} for stacks in pointings.values()]
+        chosen = choose(images, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
+        wanted = [
+            (stack, rows)
+            for index, stacks in enumerate(pointings.values())
+            if len(rows := np.flatnonzero(chosen == index))
+            for stack in stacks.values()
+        ]
+        way, note = self._way(wanted)
+        sources = []
+        for stack, rows in wanted:
+            cost = self._cost(stack, len(rows), way)
+            sources.append(Source(stack.name, stack.band, rows, Order(stack, way), cost.bytes, cost.requests))
+        sources.sort(key=lambda source: source.name)
+        return Plan(sources, roster.unreadable, [*roster.notes, note, *_filters(wanted)])
+
+    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
+        """No more stacks: what lies beyond the edge of the one on which an object lies best is left empty."""
+        return []
+
+    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+        """Cutouts of one stack around (ra, dec) (n,) [deg], one after the other.
+
+        Where the stack has a weight map, it gives the noise of each, and pixels without weight become NaN.
+
+        Raises:
+            ArchiveError: Where a file or an answer is missing, short or damaged, or is not the one of the roster.
+            ConnectionError: Where the CADC cannot be reached.
+        """
+        stack, way = source.frame
+        opened = self._whole if way == "tiles" else self._in_windows
+        with opened(stack.image) as image:
+            if stack.weight is None:
+                yield from self._pieces(stack, image, None, ra, dec)
+                return
+            with opened(stack.weight) as weight:
+                yield from self._pieces(stack, image, weight, ra, dec)
+
+    def _pieces(self, stack: Stack, opened: Opened, weight: Opened | None, ra, dec) -> Iterator[Piece]:
+        """The cutouts, however the pixels and the weights are read."""
+        image = self._checked(stack, opened.header)
+        size, grid = self.survey.cutout_size, own_grid(self.survey, image)
+        calibration = self.calibrate(image.name, opened.header)
+        starts = grid.starts(ra, dec, size)
+        if weight is None:
+            for start, counts in zip(starts, opened.read(starts, size), strict=True):
+                yield piece(self.survey, calibration, counts, grid, start)
+            return
+        if shape_of(weight.header) != image.shape:
+            raise ArchiveError(f"{stack.weight.uri} has another shape than {stack.image.uri}, whose weights it is")
+        unit = self._unit(stack, opened.read, weight.read)
+        for start, counts, weights in zip(starts, opened.read(starts, size), weight.read(starts, size), strict=True):
+            yield piece(self.survey, calibration, counts, grid, start, apply_weights(counts, weights, unit))
+
+    def _unit(self, stack: Stack, read: Read, read_weight: Read) -> float:
+        """Noise at weight 1, measured once a stack."""
+        path = self.access.work / "noise" / f"{stack.observation}_{stack.filter}.txt"
+        if not path.exists():
+            unit = noise_of_unit_weight(read, read_weight, stack.shape, self.survey.no_data)
+            with whole_file(path) as temporary:
+                temporary.write_text(repr(unit))
+        return float(path.read_text())
+
+    def _checked(self, stack: Stack, header: fits.Header) -> ImageFile:
+        """The image of a header; ArchiveError unless it is the one that the roster has."""
+        name, found = stack.image.uri, str(header.get("FILTER", "")).strip()
+        if not is_image_of(self.survey, header) or found.split(".")[-1] != stack.filter.split(".")[-1]:
+            raise ArchiveError(f"{name} has FILTER {found!r}, and {stack.filter} in the CADC's list")
+        image = image_file(self.survey, header, name)
+        if image.shape != stack.shape:
+            raise ArchiveError(f"{name} has {image.shape} rows and columns, and {stack.shape} in the CADC's list")
+        middle = image.wcs.wcs_world2pix([stack.centre], 1)[0, ::-1]
+        if not (abs(middle / image.shape - 0.5) < EDGE_TOLERANCE).all():
+            raise ArchiveError(f"{name} lies elsewhere than in the CADC's list, which has its centre at {stack.centre}")
+        return image
+
+    @contextmanager
+    def _whole(self, file: File) -> Iterator[Opened]:
+        """Header of a file that is downloaded whole, and how its pixels are read."""
+        mirror = self._files(file)
+        with (
+            _told(mirror.url(file.name)),
+            mirror.file(file.name, size=file.size, md5=file.md5 or None) as path,
+            open_pixels(path, file.uri) as (header, pixels),
+        ):
+            yield Opened(header, _reader(pixels))
+
+    @contextmanager
+    def _in_windows(self, file: File) -> Iterator[Opened]:
+        """Header of a file at the CADC, and how windows of it are read."""
+        mirror = self._files(file)
+        url = mirror.url(file.name)
+        with _told(url):
+            index, header = beginning_of(mirror, file.name)
+            alone = self.access.work / "one window a request"
+            yield Opened(header, Windows(url, index, header, self.access.settings.cadc_windows, alone).at)
+
+    def _files(self, file: File) -> Mirror:
+        return self.access.files(f"{self.access.settings.cadc_files.rstrip('/')}/cadc:{file.archive}")
+
+    def _way(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[str, str]:
+        """The way to take, and what to tell the user of both."""
+        total = {}
+        for way in WAYS:
+            costs = [self._cost(stack, len(rows), way) for stack, rows in wanted]
+            total[way] = Cost(*(sum(each) for each in zip(*costs, strict=True))) if costs else Cost(0, 0, 0.0)
+        how = self.access.how
+        if how not in ("auto", *WAYS):
+            raise ValueError(f"how is {how!r}; it is auto, {' or '.join(WAYS)}")
+        way = min(WAYS, key=lambda each: total[each].seconds) if how == "auto" else how
+        said = [f"{_amount(total[each].bytes)} in {total[each].requests:,} requests" for each in WAYS]
+        weights = ", weight maps included" if any(stack.weight for stack, _ in wanted) else ""
+        return way, f"{self.survey.title}: {said[0]} as windows, {said[1]} as whole tiles{weights}: {way}"
+
+    def _cost(self, stack: Stack, count: int, way: str) -> Cost:
+        """What to expect of `count` objects on a stack."""
+        files = [stack.image] + [stack.weight] * (stack.weight is not None)
+        if way == "tiles":
+            size, requests, windows = sum(file.size for file in files), len(files), 0
+        else:
+            samples = len(SAMPLES) ** 2 if stack.weight else 0
+            window = 4 * self.survey.cutout_size**2 + HEADER
+            size = len(files) * (HEADERS + count * window + samples * (4 * SAMPLE_SIZE**2 + HEADER))
+            batches = -(-count // max(1, self.access.settings.cadc_windows))
+            requests, windows = len(files) * (1 + batches + (samples > 0)), len(files) * (count + samples)
+        seconds = size / (1e6 * self.access.settings.bandwidth) + requests * REQUEST_SECONDS + windows * WINDOW_SECONDS
+        return Cost(size, requests, seconds)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Errors of a file say where it is."""
+    try:
+        yield
+    except ArchiveError as error:
+        if error.url:
+            raise
+        raise ArchiveError(str(error), url=url) from error
+
+
+def _reader(pixels: Pixels) -> Read:
+    """How windows of an open file are read."""
+    return lambda starts, size: (window(pixels, start, size) for start in starts)
+
+
+def _filters(wanted: list[tuple[Stack, np.ndarray]]) -> list[str]:
+    """What to tell of a band that was observed through one of two filters."""
+    numbers: dict[str, int] = {}
+    for stack, rows in wanted:
+        if stack.band == "i":
+            numbers[stack.filter] = numbers.get(stack.filter, 0) + len(rows)
+    said = ", ".join(f"{count:,} through {name}" for name, count in sorted(numbers.items()))
+    return [f"band i: {said}; the column `source` of the store has the filter of each"] if said else []
+
+
+def _amount(size: float) -> str:
+    """Bytes for reading."""
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"

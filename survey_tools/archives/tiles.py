@@ -1,0 +1,209 @@
+"""Tiles: calibrated stacks of a survey, each band on the same grid of pixels, in FITS files of any names.
+
+A survey needs two things to be cut from such files: its row, `surveys.Survey`, and one function that reads the
+calibration from a header. docs/add_a_survey.md shows both.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from survey_tools.archives.fits_files import ImageFile, open_image, scan
+from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
+from survey_tools.cutout import Cutout
+from survey_tools.errors import ArchiveError
+from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.surveys import Survey
+from survey_tools.tan import icrs_tan, scale_of, tan_terms, tan_wcs
+from survey_tools.tasks import Run
+
+DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
+SCALE_TOLERANCE = 0.02  # by which the pixels of a tile may differ from the survey's row: MegaPipe's do by 0.005
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the header of a tile says of its pixels.
+
+    Attributes:
+        zero_point: AB magnitude of one image unit.
+        saturation: Pixels from this value on are saturated [image unit]; infinite where that is not known.
+        psf_fwhm: Full width at half maximum of the point-spread function [arcsec]; NaN where unknown.
+    """
+
+    zero_point: float
+    saturation: float = np.inf
+    psf_fwhm: float = np.nan
+
+
+Calibrate = Callable[[str, fits.Header], Calibration]  # of a file's name, for errors, and its header
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A folder, or a web server, of tiles: found by their FILTER and WCS, and cut on their own pixels.
+
+    Attributes:
+        survey: Its row.
+        mirror: Where the files are.
+        calibrate: The calibration that a header states; ArchiveError, which fails the objects of the file, where it
+            states none that can be used. A function of a module, so that it can be sent to other processes.
+    """
+
+    survey: Survey
+    mirror: Mirror
+    calibrate: Calibrate
+
+    def facts(self) -> dict[str, str]:
+        """What the pixels depend on besides the catalogue and the bands."""
+        return {"mirror": self.mirror.root, "calibration": name_of(self.calibrate)}
+
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
+        """Which tiles to open for which objects.
+
+        Tiles on the same grid form a pointing. An object is cut from the pointing that has most of the bands; among
+        equal ones from that on which it lies farthest from the edge.
+
+        Raises:
+            ArchiveError: Where no tile can be found at all, or none of a band.
+            ValueError: Where the survey's row asks for resampled cutouts, which tiles do not give.
+        """
+        if self.survey.north_up:
+            raise ValueError(f"tiles are cut on their own pixels: give the row of {self.survey.title} north_up=False")
+        images, unreadable = scan(self.mirror, self.survey, run)
+        require_bands(self.mirror.root, self.survey, bands, images, unreadable)
+        pointings = _pointings([image for image in images if image.band in bands])
+        chosen = choose(pointings, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
+        sources = []
+        for index, pointing in enumerate(pointings):
+            rows = np.flatnonzero(chosen == index)
+            sources += [Source(image.name, band, rows) for band, image in pointing.items() if len(rows)]
+        return Plan(sorted(sources, key=lambda source: source.name), unreadable)
+
+    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
+        """No more tiles: what lies beyond the edge of the one on which an object lies best is left empty."""
+        return []
+
+    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+        """Cutouts of one tile around (ra, dec) (n,) [deg], one after the other.
+
+        Raises:
+            ArchiveError: Where the file is missing or damaged, of another band than it was, or on a grid whose pixels
+                cannot be kept as they are.
+            ConnectionError: Where a web server cannot be reached.
+        """
+        with open_image(self.survey, self.mirror, source.name) as (image, header, pixels):
+            if image.band != source.band:
+                raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band}")
+            grid = own_grid(self.survey, image)
+            calibration = self.calibrate(image.name, header)
+            for start in grid.starts(ra, dec, self.survey.cutout_size):
+                counts = window(pixels, start, self.survey.cutout_size)
+                yield piece(self.survey, calibration, counts, grid, start)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a tile as ICRS TAN terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
+
+    crval: np.ndarray
+    crpix: np.ndarray
+    cd: np.ndarray
+
+    def starts(self, ra: np.ndarray, dec: np.ndarray, size: int) -> np.ndarray:
+        """First (row, col) (n, 2), from 0, of the windows of size × size around (ra, dec) (n,) [deg], to half a pixel.
+
+        ValueError where the tangent plane does not reach a position.
+        """
+        wcs = tan_wcs(self.crval, self.crpix, self.cd)
+        positions = np.stack([np.asarray(ra, float), np.asarray(dec, float)], axis=1)
+        middle = wcs.wcs_world2pix(positions, 0)[:, ::-1]
+        if not np.isfinite(middle).all():
+            lost = positions[~np.isfinite(middle).all(axis=1)][0]
+            raise ValueError(f"({lost[0]}, {lost[1]}) deg is not on the tangent plane of this image")
+        return np.floor(middle - (size - 1) / 2 + 0.5).astype(int)
+
+    def wcs_from(self, start: np.ndarray):
+        """The WCS of a window that begins at (row, col) `start`: CRPIX shifted by whole pixels, hence exact."""
+        return tan_wcs(self.crval, self.crpix - start[::-1], self.cd)
+
+
+def own_grid(survey: Survey, image: ImageFile) -> Grid:
+    """The grid of a tile; ArchiveError where it is no plain TAN, of an old equinox, or of another pixel scale."""
+    try:
+        wcs = icrs_tan(image.wcs)
+    except ValueError as error:
+        raise ArchiveError(f"{image.name} has {error}; resample it onto an ICRS TAN grid first") from error
+    scale = scale_of(image.wcs)
+    if abs(scale / survey.pixel_scale - 1) > SCALE_TOLERANCE:
+        raise ArchiveError(
+            f'{image.name} has pixels of {scale:.4g}", and {survey.title} is said to have {survey.pixel_scale:g}"; '
+            "mend the survey's row, or resample the file"
+        )
+    return Grid(*tan_terms(wcs))
+
+
+def window(pixels, start: np.ndarray, size: int) -> np.ndarray:
+    """The size × size pixels of an image (row, col) from `start` on, float32, a copy; NaN beyond its edges."""
+    row, col = int(start[0]), int(start[1])
+    if 0 <= row <= pixels.shape[0] - size and 0 <= col <= pixels.shape[1] - size:
+        return pixels[row : row + size, col : col + size]
+    counts = np.full((size, size), np.nan, np.float32)
+    low, high = np.clip(start, 0, pixels.shape), np.clip(start + size, 0, pixels.shape)
+    if (high > low).all():
+        inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+        counts[inside] = pixels[low[0] : high[0], low[1] : high[1]]
+    return counts
+
+
+def piece(
+    survey: Survey, calibration: Calibration, counts: np.ndarray, grid: Grid, start: np.ndarray, noise: float = np.nan
+) -> Piece:
+    """A window of a tile in nanomaggies. Its `counts` are changed: those that mark missing data become NaN.
+
+    `noise` is the standard deviation of its blank pixels [image unit], NaN where it is to be measured.
+    """
+    if survey.no_data is not None:
+        counts[counts == survey.no_data] = np.nan
+    flux = counts_to_nanomaggies(counts, calibration.zero_point)
+    cutout = Cutout(flux.astype(np.float32, copy=False), counts >= calibration.saturation, grid.wcs_from(start))
+    sigma = float(counts_to_nanomaggies(noise, calibration.zero_point))
+    return Piece(cutout, calibration.zero_point, calibration.psf_fwhm, sigma)
+
+
+def choose(pointings: list[dict[str, ImageFile]], sky: Sky, count: int) -> np.ndarray:
+    """Index of the pointing to cut each of `count` objects from (object,); -1 where it is on none."""
+    chosen, bands, depth = np.full(count, -1), np.zeros(count, int), np.zeros(count)
+    for index, pointing in enumerate(pointings):
+        rows, inside = sky.on(next(iter(pointing.values())))
+        better = (len(pointing) > bands[rows]) | ((len(pointing) == bands[rows]) & (inside > depth[rows]))
+        rows, inside = rows[better], inside[better]
+        chosen[rows], bands[rows], depth[rows] = index, len(pointing), inside
+    return chosen
+
+
+def _pointings(images: list[ImageFile]) -> list[dict[str, ImageFile]]:
+    """The images, grouped by their grid of pixels: band to image, the first by name where a band is there twice."""
+    grids: dict[tuple, dict[str, ImageFile]] = {}
+    for image in images:
+        terms = np.concatenate([np.ravel(term) for term in tan_terms(image.wcs)])
+        grid = grids.setdefault((*image.wcs.wcs.ctype, *image.shape, *np.round(terms, DIGITS)), {})
+        if image.band in grid:
+            log.warning("%s is left out: %s is of the same band and grid", image.name, grid[image.band].name)
+        grid.setdefault(image.band, image)
+    return list(grids.values())
+
+
+def name_of(function: Callable) -> str:
+    """The name of a function, and the arguments that are already given to it."""
+    if isinstance(function, partial):
+        return f"{name_of(function.func)}({', '.join(map(repr, function.args))})"
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,50 @@
+"""The columns of a store: what it keeps of every object besides its pixels, as rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of a store with a value, or a few, per object."""
+
+    name: str
+    dtype: str
+    dims: tuple[str, ...]
+    unit: str
+    description: str
+
+    @property
+    def fill(self):
+        """What an object without a value has."""
+        return {"T": "", "f": np.nan, "i": 0}[np.dtype(self.dtype).kind]
+
+
+CATALOGUE = (
+    Column("object_id", "T", (), "", "identifier in the catalogue"),
+    Column("ra", "f8", (), "deg", "right ascension, ICRS"),
+    Column("dec", "f8", (), "deg", "declination, ICRS"),
+    Column("redshift", "f8", (), "", "redshift in the catalogue"),
+)
+FRAME = tuple(Column(name, "i4", (), "", f"SDSS {name} of the object") for name in ("run", "rerun", "camcol", "field"))
+MEASURED = (
+    Column("crval", "f8", ("axis",), "deg", "CRVAL of the cutout's TAN WCS, ICRS"),
+    Column("crpix", "f8", ("axis",), "pix", "CRPIX of the cutout's TAN WCS, counted from 1"),
+    Column("cd", "f8", ("axis", "pixel_axis"), "deg / pix", "CD matrix of the cutout's TAN WCS"),
+    Column("coverage", "f4", ("band",), "", "fraction of the cutout's pixels that have data"),
+    Column("saturated", "i4", ("band",), "", "number of saturated pixels"),
+    Column("sky_sigma", "f4", ("band",), "nmgy / pix", "robust standard deviation of a pixel of empty sky"),
+    Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of the point-spread function"),
+    Column("zero_point", "f8", ("band",), "mag(AB)", "AB magnitude of one unit of the source file, as applied"),
+    Column("source", "T", ("band",), "", "file, or files, that the pixels come from"),
+)
+
+
+def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:
+    """The measured columns of `count` objects without a pixel, by name."""
+    lengths = {"band": bands, "axis": 2, "pixel_axis": 2, "object": count}
+    shapes = {column.name: tuple(lengths[dim] for dim in ("object", *column.dims)) for column in MEASURED}
+    dtypes = {column.name: object if column.dtype == "T" else column.dtype for column in MEASURED}
+    fills = {column.name: 0 if column.name == "coverage" else column.fill for column in MEASURED}
+    return {name: np.full(shape, fills[name], dtypes[name]) for name, shape in shapes.items()}

@@ -1,0 +1,264 @@
+"""FITS cutouts that others made: files of several bands, or a file per object and band, grouped into objects."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from survey_tools.band_fits import BandImage, band_headers, read_bands, read_masks
+from survey_tools.errors import ImageError
+from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.surveys import Survey
+from survey_tools.tan import icrs_tan, read_wcs, scale_of
+
+SUFFIXES = (".fits", ".fit", ".fts")
+PACKED = (".gz", ".bz2", ".fz")
+TOGETHER = 1.0  # [arcsec] between the centres of files that show one object
+SAME_PIXEL = 0.01  # [pixel] between the grids of its bands
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file and the bands that are taken from it."""
+
+    path: Path
+    bands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FitsObject:
+    """The files of one object.
+
+    Attributes:
+        object_id: What the file calls it, or the file's name.
+        ra, dec: Its position [deg, ICRS]: the keywords RA and DEC where they lie in the image, else its centre.
+        redshift: NaN where it is not stated.
+        pieces: Its files.
+        why: Why it cannot be used; "" where it may.
+    """
+
+    object_id: str
+    ra: float
+    dec: float
+    redshift: float
+    pieces: tuple[Piece, ...]
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its files, in words."""
+        return ";".join(piece.path.name for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the files of one object have: all bands (band, …) on one grid.
+
+    Attributes:
+        flux: (band, row, col) float64 [nanomaggy/pixel], NaN where there is no data.
+        saturated: Alike, bool.
+        wcs: TAN WCS, ICRS.
+        facts: psf_fwhm [arcsec], sky_sigma [nanomaggy/pixel], zero_point and source of each band, NaN where unknown.
+    """
+
+    flux: np.ndarray
+    saturated: np.ndarray
+    wcs: WCS
+    facts: dict[str, list]
+
+
+def fits_files(path: Path) -> list[Path]:
+    """The FITS files of a folder and below, by name; a file is itself one. ImageError where a folder has none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(found for found in path.rglob("*") if is_fits_file(found))
+    if not files:
+        raise ImageError(f"{path} holds no FITS file ({', '.join(SUFFIXES)}); give a folder of cutouts, or cube files")
+    return files
+
+
+def is_fits_file(path: Path) -> bool:
+    """Whether a file is called like a FITS file, packed or not."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
+    return path.is_file() and bool(suffixes) and suffixes[-1] in SUFFIXES
+
+
+def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> list[FitsObject]:
+    """The objects that files show, in the order of the files; only headers are read.
+
+    A file with all of `bands` is an object. The others are grouped: those whose images have their centres within
+    1 arcsec show one object. A file that cannot be used is an object too, with the reason, so that none is lost.
+    Identifiers are the keyword OBJECT where it is unique, else the names of the files.
+    """
+    scanned = [_scan(path, bands) for path in tqdm(files, desc="headers", unit="file", disable=None)]
+    found = _group(scanned, bands)
+    names = [item.object_id for item in found]
+    if not all(names) or len(set(names)) < len(names):
+        stems = [_stem(item.pieces[0].path) for item in found]
+        unique = len(set(stems)) == len(stems)
+        names = stems if unique else [str(item.pieces[0].path) for item in found]
+    return [replace(item, object_id=name) for item, name in zip(found, names, strict=True)]
+
+
+def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_point: float | None) -> Stamp:
+    """Pixels and facts of one object; `zero_point` is that of counts in files that state none (`read_bands`).
+
+    Raises:
+        ImageError: Where a file cannot be read, lacks its unit, or is on another grid of pixels than the survey's
+            cutouts; and where the bands are not on one grid.
+    """
+    if item.why:
+        raise ImageError(item.why)
+    images: dict[str, BandImage] = {}
+    masks: dict[str, np.ndarray] = {}
+    for piece in item.pieces:
+        images |= dict(zip(piece.bands, read_bands(piece.path, piece.bands, zero_point)[0], strict=True))
+        masks |= read_masks(piece.path, piece.bands)
+    names = {band: piece.path.name for piece in item.pieces for band in piece.bands}
+    grids = {band: _grid(names[band], images[band], band, survey) for band in bands}
+    wcs = grids[bands[0]]
+    for band in bands[1:]:
+        apart = _apart(grids[band], wcs, survey.cutout_size)
+        if not apart < SAME_PIXEL:
+            raise ImageError(
+                f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
+                f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name}`"
+            )
+    flux, saturated = zip(*(_pixels(survey, images[band], masks.get(band)) for band in bands), strict=True)
+    facts = [_facts(images[band], names[band]) for band in bands]
+    return Stamp(np.stack(flux), np.stack(saturated), wcs, {name: [each[name] for each in facts] for name in facts[0]})
+
+
+def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
+    """One file as an object of its own, `pieces` naming the bands that it has."""
+    nothing = FitsObject("", np.nan, np.nan, np.nan, (Piece(path, ()),))
+    try:
+        headers, primary = band_headers(path, bands)
+    except ImageError as error:
+        return replace(nothing, why=str(error))
+    if not headers:
+        return replace(nothing, why=f"{path} has no image of any of the bands {''.join(bands)}, by EXTNAME or FILTER")
+    header = next(iter(headers.values()))
+    wcs = read_wcs(header)
+    if wcs is None:
+        return replace(nothing, why=f"{path} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD)")
+    try:
+        plain, shape = icrs_tan(wcs), (header["NAXIS2"], header["NAXIS1"])
+    except ValueError as error:
+        return replace(nothing, why=f"{path} has {error}; resample it onto an ICRS TAN grid")
+    ra, dec = plain.wcs_pix2world([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]], 0)[0]
+    stated = _stated(primary, header)
+    near = np.isfinite(stated).all() and _separation((ra, dec), stated) < scale_of(plain) * min(shape) / 2
+    position = stated if near else (float(ra), float(dec))
+    redshift = primary.get("REDSHIFT", header.get("REDSHIFT"))
+    name = str(primary.get("OBJECT", header.get("OBJECT", ""))).strip()
+    there = tuple(band for band in bands if band in headers)
+    return FitsObject(
+        name, *position, float(redshift) if isinstance(redshift, int | float) else np.nan, (Piece(path, there),)
+    )
+
+
+def _stated(primary: fits.Header, header: fits.Header) -> tuple[float, float]:
+    """RA and DEC [deg] where they are numbers; NaN where not."""
+    values = [primary.get(key, header.get(key)) for key in ("RA", "DEC")]
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in values]
+    return (float(values[0]), float(values[1])) if all(numbers) else (np.nan, np.nan)
+
+
+def _separation(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """The angle [arcsec] between two positions [deg]."""
+    return (
+        SkyCoord(*a, unit="deg").separation(SkyCoord(*b, unit="deg")).to_value(u.arcsec) if abs(b[1]) <= 90 else np.inf
+    )
+
+
+def _group(scanned: list[FitsObject], bands: tuple[str, ...]) -> list[FitsObject]:
+    """Objects, those of incomplete files put together by position."""
+    parts = [i for i, item in enumerate(scanned) if not item.why and len(item.pieces[0].bands) < len(bands)]
+    group = np.full(len(scanned), -1)
+    if parts:
+        sky = SkyCoord([scanned[i].ra for i in parts], [scanned[i].dec for i in parts], unit="deg")
+        tree = cKDTree(sky.cartesian.xyz.value.T)
+        friends = tree.query_pairs(np.radians(TOGETHER / 3600), output_type="ndarray")
+        links = coo_array((np.ones(len(friends), bool), tuple(friends.T)), shape=(len(parts), len(parts)))
+        group[parts] = connected_components(links, directed=False)[1]
+    members: dict[int, list[FitsObject]] = {}
+    for i, item in enumerate(scanned):
+        members.setdefault(group[i] if group[i] >= 0 else -2 - i, []).append(item)
+    return [
+        _joined(items, bands) if len(items[0].pieces[0].bands) < len(bands) else items[0] for items in members.values()
+    ]
+
+
+def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
+    """One object of the files of a group, with the reason where a band is missing or there twice."""
+    first, pieces = items[0], tuple(item.pieces[0] for item in items)
+    if first.why:
+        return first
+    have = [band for piece in pieces for band in piece.bands]
+    missing = [band for band in bands if band not in have]
+    twice = sorted({band for band in have if have.count(band) > 1})
+    names = ", ".join(piece.path.name for piece in pieces)
+    why = f"{names}: no image of band {', '.join(missing)}; add it, or leave it out of --bands" if missing else ""
+    if twice:
+        why = f"{names}: band {', '.join(twice)} is there more than once within {TOGETHER:g} arcsec; leave one of them"
+    return replace(first, pieces=pieces, why=why)
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    while Path(name).suffix.lower() in (*SUFFIXES, *PACKED):
+        name = Path(name).stem
+    return name
+
+
+def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
+    """The WCS of one band as ICRS TAN; ImageError where the pixels are not those of the survey's cutouts."""
+    try:
+        wcs = icrs_tan(image.wcs)
+    except ValueError as error:
+        raise ImageError(f"{name}: band {band} has {error}; resample it onto an ICRS TAN grid") from error
+    rows, cols = image.image.shape
+    size, scale = survey.cutout_size, scale_of(wcs)
+    if (rows, cols) != (size, size) or abs(scale / survey.pixel_scale - 1) * size > 0.5:
+        raise ImageError(
+            f"{name}: band {band} has {rows} x {cols} pixels of {scale:.4g} arcsec, and cutouts of {survey.title} have "
+            f"{size} x {size} of {survey.pixel_scale:g}; cut bigger images by `galtrans fetch {survey.name} --mirror "
+            "FOLDER`, or ingest such cutouts and change their grid by `galtrans regrid`"
+        )
+    return wcs
+
+
+def _apart(wcs: WCS, other: WCS, size: int) -> float:
+    """The largest distance [pixel] between the corners of two grids of size × size pixels."""
+    corners = np.array([[0, 0], [size - 1, 0], [0, size - 1]])
+    return float(np.abs(other.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0) - corners).max())
+
+
+def _pixels(survey: Survey, image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and saturated pixels (row, col) of one band: by its mask, else by SATURATE. Empty pixels become NaN."""
+    flux, level = image.image, image.header.get("SATURATE")
+    if survey.no_data is not None and "SRCZP" not in image.header:  # files of our own have NaN already
+        flux = np.where(flux == survey.no_data, np.nan, flux)
+    if mask is not None and mask.shape == flux.shape:
+        return flux, mask & np.isfinite(flux)
+    known = isinstance(level, int | float) and level > 0
+    return flux, flux >= (counts_to_nanomaggies(level, image.zero_point) if known else np.inf)
+
+
+def _facts(image: BandImage, name: str) -> dict:
+    """What the header of one band says besides, as galtrans writes it."""
+    numbers = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA"}
+    stated = {column: image.header.get(key) for column, key in numbers.items()}
+    facts = {column: value if isinstance(value, float) else np.nan for column, value in stated.items()}
+    facts["zero_point"] = float(image.header.get("SRCZP", image.zero_point))
+    facts["source"] = name
+    return facts

@@ -1,0 +1,260 @@
+import pickle
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from numpy.testing import assert_allclose, assert_array_equal
+
+from survey_tools import cutout
+from survey_tools.archives import fits_files
+from survey_tools.archives.fits_files import header_number
+from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.plan import Source
+from survey_tools.archives.tiles import Calibration, Tiles
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import CFHT
+from survey_tools.tan import icrs_tan, tan_terms
+from survey_tools.tasks import Engine
+
+HERE = [(150.0, 2.0)]
+RUN = Engine().run
+
+
+def calibrate(name, header):
+    """As a user writes one."""
+    return Calibration(header_number(name, header, "MZP_AB", 30.0), header_number(name, header, "SATURATE", np.inf))
+
+
+@pytest.fixture
+def galaxy(known_sky):
+    return known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    return Tiles(CFHT, Mirror(str(tmp_path), tmp_path / "cache"), calibrate)
+
+
+def cut(tiles, name, *positions, band="r"):
+    ra, dec = np.array(positions, float).T
+    return list(tiles.cut(Source(name, band, np.arange(len(ra))), ra, dec))
+
+
+def cut_one(tiles, name, position, band="r"):
+    return cut(tiles, name, position, band=band)[0]
+
+
+def where(galaxy):
+    return galaxy.ra, galaxy.dec
+
+
+def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_tile(tiles, known_sky, galaxy):
+    known_sky.write_stack(tiles.mirror.root, "r", [galaxy], noise=1e-6)
+    piece = cut_one(tiles, "stack_r.fits", where(galaxy))
+    image, wcs = piece.cutout.image, piece.cutout.wcs
+    assert image.shape == (136, 136)
+    assert image.dtype == np.float32
+    assert_allclose(image.sum(), galaxy.flux, rtol=0.005)
+    row, col = known_sky.centroid(image)
+    assert_allclose(wcs.wcs_world2pix([where(galaxy)], 0)[0], (col, row), atol=0.05)
+    assert_allclose((row, col), (67.5, 67.5), atol=0.55)
+    whole = known_sky.draw(known_sky.stack_wcs(), known_sky.STACK_SHAPE, [known_sky.Galaxy(*where(galaxy), 40e3)])
+    first = 150 - 67, 142 - 68
+    assert_allclose(image, whole[first[0] : first[0] + 136, first[1] : first[1] + 136] / 1000, rtol=1e-5, atol=1e-7)
+    assert piece.zero_point == 30.0
+    assert np.isnan([piece.psf_fwhm, piece.sky_sigma]).all()
+
+
+def test_many_windows_are_those_that_are_cut_one_by_one(tiles, known_sky):
+    known_sky.write_stack(tiles.mirror.root, "r", [])
+    wcs = icrs_tan(fits_files.describe(CFHT, tiles.mirror, "stack_r.fits").wcs)
+    rng = np.random.default_rng(1)
+    places = [known_sky.position(wcs, *place) for place in rng.uniform((-60, -60), (380, 360), (40, 2))]
+    counts = known_sky.draw(wcs, known_sky.STACK_SHAPE, [], 1.0, ord("r"))
+    for place, piece in zip(places, cut(tiles, "stack_r.fits", *places), strict=True):
+        pixels, part = cutout.window(counts, wcs, *place, 136)
+        assert_array_equal(piece.cutout.image, (pixels * 10 ** (0.4 * -7.5)).astype(np.float32))
+        for mine, theirs in zip(tan_terms(piece.cutout.wcs), tan_terms(part), strict=True):
+            assert_array_equal(mine, theirs)
+
+
+def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
+    known_sky.write_stack(tiles.mirror.root, "r", [])
+    read = []
+    inner = fits_files.Pixels.__getitem__
+    monkeypatch.setattr(fits_files.Pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
+    pieces = tiles.cut(Source("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
+    for number in (1, 2, 3):
+        next(pieces)
+        assert [part.shape for part in read] == [(136, 136)] * number
+
+
+@pytest.mark.parametrize("name", ["b.fits.fz", "c.fits.gz", "d.fits.bz2"])
+def test_a_compressed_tile_gives_the_same_as_a_plain_one(tiles, known_sky, galaxy, name):
+    places = [where(galaxy), known_sky.position(known_sky.stack_wcs(), 20.0, 290.0)]
+    for each in ("a.fits", name):
+        known_sky.write_stack(tiles.mirror.root, "r", [galaxy], name=each)
+    for plain, packed in zip(cut(tiles, "a.fits", *places), cut(tiles, name, *places), strict=True):
+        assert_array_equal(plain.cutout.image, packed.cutout.image)
+        assert_array_equal(plain.cutout.wcs.wcs.crpix, packed.cutout.wcs.wcs.crpix)
+
+
+def test_missing_pixels_are_nan_and_saturated_ones_flagged(tiles, known_sky, galaxy):
+    def edit(image):
+        image[100:110, 130:150] = 0.0
+        image[180, 140] = np.nan
+
+    known_sky.write_stack(tiles.mirror.root, "r", [galaxy], edit=edit, header={"SATURATE": 100.0})
+    piece = cut_one(tiles, "stack_r.fits", where(galaxy))
+    assert np.isnan(piece.cutout.image).sum() == 201
+    assert_array_equal(piece.cutout.saturated, np.nan_to_num(piece.cutout.image) >= 0.1)
+    assert piece.cutout.saturated.any()
+    zeros_count = replace(tiles, survey=replace(CFHT, no_data=None))
+    assert np.isnan(cut_one(zeros_count, "stack_r.fits", where(galaxy)).cutout.image).sum() == 1
+
+
+def test_an_object_at_the_edge_has_gaps_there(tiles, known_sky):
+    known_sky.write_stack(tiles.mirror.root, "r", [])
+    image = cut_one(tiles, "stack_r.fits", known_sky.position(known_sky.stack_wcs(), 20.0, 150.0)).cutout.image
+    assert_allclose(np.isnan(image).mean(), 48 / 136, atol=1 / 136)
+    assert np.isnan(image[:47]).all()
+
+
+def test_bands_of_one_grid_form_a_pointing_and_the_farthest_from_the_edge_is_taken(tiles, known_sky):
+    for offset, folder in ((0.0, "west"), (0.008, "east")):
+        for band in "gr":
+            wcs = known_sky.stack_wcs(150.0 + offset, 2.0)
+            known_sky.write_stack(tiles.mirror.root, band, [], name=f"{folder}/{band}.fits", wcs=wcs)
+    positions = [(150.0035, 2.0), (150.0045, 2.0), (149.995, 2.0), (150.013, 2.0), (150.0, 2.5)]
+    plan = tiles.plan(known_sky.catalogue(positions), ("g", "r"), Engine(2).run)
+    assert [(source.name, source.rows.tolist()) for source in plan.sources] == [
+        ("east/g.fits", [1, 3]),
+        ("east/r.fits", [1, 3]),
+        ("west/g.fits", [0, 2]),
+        ("west/r.fits", [0, 2]),
+    ]
+    assert tiles.beside(plan, {}, RUN) == []
+
+
+def test_a_pointing_with_more_of_the_bands_is_preferred(tiles, known_sky):
+    for offset, bands in ((0.0, "gr"), (0.004, "r")):
+        for band in bands:
+            wcs = known_sky.stack_wcs(150.0 + offset, 2.0)
+            known_sky.write_stack(tiles.mirror.root, band, [], name=f"{bands}_{band}.fits", wcs=wcs)
+    catalogue = known_sky.catalogue([(150.004, 2.0), (150.011, 2.0)])
+    rows = {source.name: source.rows.tolist() for source in tiles.plan(catalogue, ("g", "r"), RUN).sources}
+    assert rows == {"gr_g.fits": [0], "gr_r.fits": [0], "r_r.fits": [1]}
+    rows = {source.name: source.rows.tolist() for source in tiles.plan(catalogue, ("r",), RUN).sources}
+    assert rows == {"r_r.fits": [0, 1]}
+
+
+def test_files_are_told_by_filter_and_grid_and_never_by_name(tiles, known_sky, caplog):
+    known_sky.write_stack(tiles.mirror.root, "r", [], name="x_g.fits")
+    known_sky.write_stack(tiles.mirror.root, "i", [], name="y_r.fits.fz", header={"FILTER": "i.MP9702"})
+    known_sky.write_stack(tiles.mirror.root, "r", [], name="x_g_weight.fits")
+    known_sky.write_frame(tiles.mirror.root, "r", [])
+    plan = tiles.plan(known_sky.catalogue(HERE), ("r", "i"), RUN)
+    assert [(source.name, source.band) for source in plan.sources] == [("x_g.fits", "r"), ("y_r.fits.fz", "i")]
+    assert "x_g_weight.fits is left out" in caplog.text
+
+
+def test_a_band_that_no_tile_has_is_refused_with_the_remedy(tiles, known_sky):
+    for band in "gri":
+        known_sky.write_stack(tiles.mirror.root, band, [])
+    with pytest.raises(ArchiveError, match=r"no CFHTLS image of band u, z is in .*; pass --bands gri"):
+        tiles.plan(known_sky.catalogue(HERE), tuple("ugriz"), RUN)
+
+
+def test_a_survey_that_wants_resampled_cutouts_is_refused(tiles, known_sky):
+    with pytest.raises(ValueError, match="north_up=False"):
+        replace(tiles, survey=replace(CFHT, north_up=True)).plan(known_sky.catalogue(HERE), ("r",), RUN)
+
+
+def spoil_tiles(path):
+    content = bytearray(path.read_bytes())
+    content[180_000:180_400] = bytes(400)
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": ("r.fits", lambda path: path.write_bytes(path.read_bytes()[:200_000]), "is truncated: 200000 of"),
+    "truncated fz": ("r.fits.fz", lambda path: path.write_bytes(path.read_bytes()[:90_000]), "is truncated: 90000 of"),
+    "damaged fz": ("r.fits.fz", spoil_tiles, "cannot be read"),
+    "empty": ("r.fits", lambda path: path.write_bytes(b""), "is empty"),
+    "text": (
+        "r.fits",
+        lambda path: path.write_bytes(b"SIMPLE  =" + bytes(9000)),
+        "is truncated: its header has no end",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_tile_is_named(tiles, known_sky, galaxy, damage):
+    name, spoil, message = DAMAGE[damage]
+    spoil(known_sky.write_stack(tiles.mirror.root, "r", [galaxy], name=name))
+    with pytest.raises(ArchiveError, match=rf"{name} {message}"):
+        cut_one(tiles, name, where(galaxy))
+
+
+def test_a_tile_that_is_cut_short_while_it_is_read_is_named(tiles, known_sky, galaxy):
+    path = known_sky.write_stack(tiles.mirror.root, "r", [galaxy])
+    pieces = tiles.cut(Source(path.name, "r", np.arange(2)), *np.array([where(galaxy)] * 2).T)
+    next(pieces)
+    with path.open("r+b") as file:
+        file.truncate(150_000)
+    with pytest.raises(ArchiveError, match=r"stack_r.fits cannot be read: the file ends early"):
+        next(pieces)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"CTYPE1": None, "CTYPE2": None}, "no celestial WCS"),
+        ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "projection RA---SIN, DEC--SIN"),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADECSYS": None}, "projection GLON-TAN"),
+        ({"RADECSYS": "FK4", "EQUINOX": 1950.0}, "coordinates fk4"),
+        ({"CD1_1": -0.25 / 3600, "CD2_2": 0.25 / 3600}, 'pixels of 0.25", and CFHTLS is said to have 0.186"'),
+        ({"MZP_AB": "thirty"}, "MZP_AB = 'thirty'"),
+        ({"FILTER": "g.MP9401"}, "an image of band g"),
+    ],
+)
+def test_a_tile_with_a_wrong_header_is_refused(tiles, known_sky, galaxy, header, message):
+    known_sky.write_stack(tiles.mirror.root, "r", [galaxy], header=header)
+    with pytest.raises(ArchiveError, match=rf"stack_r.fits (has|is) .*{message}|stack_r.fits (has|is) {message}"):
+        cut_one(tiles, "stack_r.fits", where(galaxy))
+
+
+def test_an_fk5_tile_is_put_onto_icrs(tiles, known_sky, galaxy):
+    known_sky.write_stack(tiles.mirror.root, "r", [galaxy], noise=1e-6, header={"RADECSYS": "FK5", "EQUINOX": 2000.0})
+    piece = cut_one(tiles, "stack_r.fits", where(galaxy))
+    row, col = known_sky.centroid(piece.cutout.image)
+    found = piece.cutout.wcs.pixel_to_world(col, row)
+    drawn = SkyCoord(*where(galaxy), unit="deg", frame="fk5")
+    assert found.separation(drawn.icrs).arcsec < 0.002
+    assert found.separation(SkyCoord(*where(galaxy), unit="deg")).arcsec > 0.01
+
+
+def test_a_web_server_gives_the_same(tiles, known_sky, galaxy, tmp_path):
+    for band, name in (("r", "a+1.fits"), ("g", "b.fits.fz")):
+        known_sky.write_stack(tiles.mirror.root, band, [galaxy], name=name)
+    catalogue = known_sky.catalogue([where(galaxy)])
+    with known_sky.served(tiles.mirror.root) as (url, asked):
+        remote = replace(tiles, mirror=Mirror(url, tmp_path / "cache"))
+        plan = remote.plan(catalogue, ("g", "r"), RUN)
+        assert [source.name for source in plan.sources] == ["a+1.fits", "b.fits.fz"]
+        for source in plan.sources:
+            there, here = (next(each.cut(source, catalogue["ra"], catalogue["dec"])) for each in (remote, tiles))
+            assert_array_equal(there.cutout.image, here.cutout.image)
+    assert asked.count("/a%2B1.fits") == 2  # its headers, then the whole
+    assert [path for path in (tmp_path / "cache").rglob("*.fits*") if path.is_file()] == []
+
+
+def test_what_the_pixels_depend_on_is_said_and_travels(tiles):
+    facts = {"mirror": tiles.mirror.root, "calibration": f"{__name__}.calibrate"}
+    assert tiles.facts() == facts
+    assert replace(tiles, calibrate=partial(calibrate, "x")).facts()["calibration"] == f"{__name__}.calibrate('x')"
+    known = replace(tiles, calibrate=header_number)  # of a module that can be imported
+    assert pickle.loads(pickle.dumps(known)) == known
