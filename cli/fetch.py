@@ -1,6 +1,6 @@
-"""`galtrans fetch`, `verify`, `info` and `export`: stores from archives, and what is in them."""
+"""`galtrans fetch`: stores from archives."""
 
-import re
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,9 +8,11 @@ import click
 
 from cli.options import (
     EXISTING_FILE,
-    EXISTING_STORE,
+    NEW_FOLDER,
     NEW_PATH,
+    Size,
     bands_option,
+    check_scheduler,
     overwrite_option,
     verbose_option,
     workers_option,
@@ -18,22 +20,6 @@ from cli.options import (
 
 REASONS = 3  # shown after a fetch
 SHOWN = 20  # lines about files
-A_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kMGT]?B)\s*", re.IGNORECASE)
-UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
-
-
-class Size(click.ParamType):
-    """Bytes, with a unit: 500GB."""
-
-    name = "size"
-
-    def convert(self, value, param, ctx) -> int:
-        """The number of bytes."""
-        match = A_SIZE.fullmatch(str(value))
-        if not match:
-            self.fail(f"{value!r}: give a number and kB, MB, GB or TB, such as 500GB", param, ctx)
-        return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 @click.command()
@@ -73,10 +59,15 @@ class Size(click.ParamType):
     "completes cutouts at the sides of a frame, too (0.5 GB, fetched once); auto: named, if the catalogue does.",
 )
 @click.option("--psf", is_flag=True, help="sdss, live: fetch psField files as well, for the seeing at each object.")
-@click.option("--keep-files", type=NEW_PATH, metavar="DIR", help="Keep downloaded files there, for other stores.")
+@click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
 @click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
 @workers_option
-@click.option("--scheduler", metavar="URL", help="Work on a Dask cluster: tcp://host:port (docs/fetch.md).")
+@click.option(
+    "--scheduler",
+    metavar="URL",
+    callback=check_scheduler,
+    help="Work on a Dask cluster: tcp://host:port (docs/fetch.md).",
+)
 @overwrite_option
 @verbose_option
 def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> None:
@@ -103,6 +94,10 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
     if options["keep_limit"] is not None and options["keep_files"] is None:
         raise click.UsageError("--keep-limit says how large the folder of --keep-files may become: give that, too")
     table = read_catalogue(catalogue)
+    if options["scheduler"]:  # whose workers are at home in other folders
+        out, keep, mirror = (_absolute(each) for each in (out, options["keep_files"], options["mirror"]))
+        options |= {"keep_files": keep and Path(keep), "mirror": mirror}
+        out = Path(out)
     access = Access(
         work=work_folder(out),
         mirror=options["mirror"],
@@ -114,34 +109,68 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
     )
     archive = ARCHIVES[survey](access)
     if options["dry_run"]:
+        if options["retry_failed"] and out.exists():
+            table = _failed_of(out, table)
         _say_what_it_takes(archive, table, bands, access, options["workers"])
     else:
-        _fetch(archive, table, out, bands, options)
+        _fetch(archive, table, out, bands, access, options)
+
+
+def _absolute(place: Path | str | None) -> str | None:
+    """A path from the root on; a URL as it is."""
+    return place if place is None or str(place).startswith(("http://", "https://")) else os.path.abspath(place)
+
+
+def _failed_of(out: Path, table):
+    """The rows of a catalogue that failed in the store made of it."""
+    from survey_tools.errors import StoreError
+    from survey_tools.store import open_store
+
+    failed = open_store(out).manifest()["status"] == "failed"
+    if len(failed) != len(table):
+        raise StoreError(f"{out} has {len(failed)} objects and the catalogue {len(table)}; was it made of another one?")
+    if not failed.any():
+        raise StoreError(f"{out} has no object that failed; there is nothing to try again")
+    return table[failed]
 
 
 def _say_what_it_takes(archive, table, bands: str, access, workers: int) -> None:
     """Print the files that hold the objects of a catalogue, and what fetching them would take."""
-    from survey_tools.estimate import estimate, in_words
+    from survey_tools.estimate import courtesy, in_words
     from survey_tools.tasks import Engine
 
     plan = archive.plan(table, tuple(bands), Engine(workers).run)
-    bandwidth, kept = access.settings.bandwidth, access.keep is not None
-    cost = estimate(plan, archive.survey, tuple(bands), len(table), workers=workers, bandwidth=bandwidth, kept=kept)
+    cost = _cost(plan, archive, table, bands, access, workers)
     for source in plan.sources[:SHOWN]:
         click.echo(f"{source.name}: {len(source.rows)} object{'s' if len(source.rows) > 1 else ''}")
     if len(plan.sources) > SHOWN:
         click.echo(f"and {len(plan.sources) - SHOWN:,} more files")
-    for line in (*plan.notes, *in_words(cost, bandwidth)):
-        click.echo(line)
+    for line in (*plan.notes, *in_words(cost, access.settings.bandwidth), courtesy(cost, archive.survey)):
+        click.echo(line, nl=bool(line))
 
 
-def _fetch(archive, table, out: Path, bands: str, options: dict) -> None:
+def _cost(plan, archive, table, bands: str, access, workers: int):
+    """What fetching the files of a plan will take."""
+    from survey_tools.estimate import estimate
+
+    bandwidth, kept = access.settings.bandwidth, access.keep is not None
+    return estimate(plan, archive.survey, tuple(bands), len(table), workers=workers, bandwidth=bandwidth, kept=kept)
+
+
+def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None:
     """Make the store, and say what became of the catalogue."""
     from survey_tools import build
+    from survey_tools.estimate import courtesy, in_a_word
     from survey_tools.tasks import engine
+
+    def tell(plan) -> None:
+        cost = _cost(plan, archive, table, bands, access, options["workers"])
+        for line in (*plan.notes, in_a_word(cost), courtesy(cost, archive.survey)):
+            click.echo(line, nl=bool(line))
 
     overwrite = options["overwrite"]
     there = out.exists() and not overwrite
+    before = _failures(out) if there and options["retry_failed"] else 0
     if not options["resume"]:
         build.forget(out)
     with engine(options["workers"], options["scheduler"]) as workers:
@@ -155,85 +184,26 @@ def _fetch(archive, table, out: Path, bands: str, options: dict) -> None:
             engine=workers,
             overwrite=overwrite,
             retry_failed=options["retry_failed"],
+            tell=tell,
         )
-    if there:
-        failed = int((store.manifest()["status"] == "failed").sum())
-        more = (
-            f" --retry-failed tries the {failed} that failed again." if failed and not options["retry_failed"] else ""
-        )
-        click.echo(f"{out} is complete already.{more}")
-    _report(store)
+    if before:
+        click.echo(f"Of {before} that had failed, {before - _failures(out)} did not fail again.")
+    elif there:
+        click.echo(f"{out} is complete already.")
+    _report(store, psf=options["psf"])
 
 
-@click.command()
-@click.argument("store", type=EXISTING_STORE)
-@workers_option
-@verbose_option
-def verify(store: Path, workers: int) -> None:
-    """Check STORE: every file against its checksum, every pixel against the columns and the manifest.
-
-    \b
-    Example:
-      galtrans verify sdss.zarr
-    """
-    from survey_tools.errors import StoreError
-    from survey_tools.store import open_store
-    from survey_tools.tasks import Engine
-    from survey_tools.verify import verify as check
-
-    wrong = check(store, Engine(workers))
-    for line in wrong[:SHOWN]:
-        click.echo(line)
-    if len(wrong) > SHOWN:
-        click.echo(f"and {len(wrong) - SHOWN:,} more")
-    if wrong:
-        raise StoreError(f"{store} is damaged in {len(wrong)} places; make it again, or take it from a copy")
-    click.echo(f"{store} is sound: {len(open_store(store)):,} objects.")
-
-
-@click.command()
-@click.argument("store", type=NEW_PATH)
-@verbose_option
-def info(store: Path) -> None:
-    """Say what STORE holds: objects, sky, noise, seeing, size, and what it was made from.
-
-    \b
-    Example:
-      galtrans info sdss.zarr
-    """
-    from survey_tools.store import open_store
-    from survey_tools.summary import summarise
-
-    for label, text in summarise(open_store(store)):
-        click.echo(f"{label:<12}{text}")
-
-
-@click.command()
-@click.argument("store", type=NEW_PATH)
-@click.option("--rows", "wanted", required=True, help="Rows, counted from 0: 0:10, or 3, or 0:10,25,40: and so on.")
-@click.option("--out", type=NEW_PATH, required=True, help="Folder for the files.")
-@overwrite_option
-@verbose_option
-def export(store: Path, wanted: str, out: Path, overwrite: bool) -> None:
-    """Write rows of STORE as FITS files: an image HDU a band in nanomaggies, with WCS, and its mask.
-
-    \b
-    Example:
-      galtrans export sdss.zarr --rows 0:10 --out sdss_fits
-    """
-    from survey_tools.export import export as write
+def _failures(out: Path) -> int:
+    """How many objects of a store failed."""
     from survey_tools.store import open_store
 
-    opened = open_store(store)
-    rows = _parse_rows(wanted, len(opened))
-    paths = write(opened, rows, out, overwrite=overwrite)
-    missing = len(rows) - len(paths)
-    why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
-    click.echo(f"Wrote {len(paths)} of {len(rows)} rows to {out}{why}.")
+    return int((open_store(out).manifest()["status"] == "failed").sum())
 
 
-def _report(store) -> None:
+def _report(store, psf: bool) -> None:
     """Say in a paragraph what became of a catalogue."""
+    import numpy as np
+
     from survey_tools.store import MANIFEST
 
     manifest = store.manifest()
@@ -248,21 +218,9 @@ def _report(store) -> None:
         click.echo(f"  {count} failed: {reason}")
     if len(reasons) > REASONS:
         click.echo(f"  and {len(reasons) - REASONS} other reasons")
-
-
-def _parse_rows(text: str, count: int) -> list[int]:
-    """Rows that a list of numbers and ranges names, each once and in that order; wrong usage where one is not there."""
-    rows: list[int] = []
-    for part in text.split(","):
-        match = A_SLICE.fullmatch(part)
-        if not match or not part.strip():
-            raise click.BadParameter(
-                f"{part!r} is no row; give numbers and ranges such as 0:10,25", param_hint="--rows"
-            )
-        first, colon, last = match.groups()
-        start = int(first or 0)
-        stop = int(last) if last else (count if colon else start + 1)
-        if start >= count or (not colon and stop > count):
-            raise click.BadParameter(f"{part.strip()}: the store has rows 0 to {count - 1}", param_hint="--rows")
-        rows += range(start, min(stop, count))
-    return list(dict.fromkeys(rows))
+    if reasons:
+        click.echo("The same command with --retry-failed tries what failed again.")
+    seeing = np.isfinite(store.column("psf_fwhm")).any(axis=1)
+    if psf and status["done"] and not seeing[manifest["status"] == "done"].all():
+        unknown = int((~seeing[manifest["status"] == "done"]).sum())
+        click.echo(f"Of {unknown} objects no psField gave the seeing.")

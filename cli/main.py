@@ -17,9 +17,9 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "targets": "cli.targets",
     "fetch": "cli.fetch",
     "ingest": "cli.ingest",
-    "verify": "cli.fetch",
-    "info": "cli.fetch",
-    "export": "cli.fetch",
+    "verify": "cli.stores",
+    "info": "cli.stores",
+    "export": "cli.stores",
     "crossmatch": "cli.match",
     "regrid": "cli.match",
     "recipes": "cli.recipes",
@@ -69,6 +69,8 @@ def main() -> None:
         sys.exit(1)
     except GaltransError as error:
         _fail(error)
+    except ConnectionError as error:  # an archive, or a cluster, that may be there later
+        _fail(f"{error} Nothing half-written is left; run the same command again later")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; nothing half-written is left: mend that and run the command again")

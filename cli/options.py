@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import click
@@ -10,7 +11,11 @@ from survey_tools.surveys import SURVEYS
 
 EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
+A_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kMGT]?B)\s*", re.IGNORECASE)
+UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+AN_ADDRESS = re.compile(r"(?:[a-z]+://)?[^\s/:]+:\d+/?|[a-z]+://\S+")
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -31,6 +36,26 @@ def check_recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
     if value not in RECIPES:
         raise click.BadParameter(f"{value!r}: known are {', '.join(RECIPES)}")
+    return value
+
+
+class Size(click.ParamType):
+    """Bytes, with a unit: 500GB."""
+
+    name = "size"
+
+    def convert(self, value, param, ctx) -> int:
+        """The number of bytes."""
+        match = A_SIZE.fullmatch(str(value))
+        if not match:
+            self.fail(f"{value!r}: give a number and kB, MB, GB or TB, such as 500GB", param, ctx)
+        return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def check_scheduler(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Callback of an option that names a Dask scheduler."""
+    if value is not None and not AN_ADDRESS.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no address of a Dask scheduler; give one such as tcp://host:8786")
     return value
 
 

@@ -1,6 +1,8 @@
 """`galtrans targets`: catalogues of galaxies from the archives' own tables."""
 
 import math
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -103,6 +105,7 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
 
     _check_target(out, dry_run, overwrite)
     settings = read_settings()
+    _say_whom_is_asked(settings.skyserver)
     if dry_run:
         rows = skyserver.count(settings, SAMPLES[sample], where)
         _announce(settings.skyserver, rows, limit, settings.skyserver_rows)
@@ -161,6 +164,7 @@ def cfht(
         raise click.BadParameter(f"{rmin:g} is not brighter than --rmax {rmax:g}", param_hint="--rmin")
     settings, patches = read_settings(), [vizier.FIELDS[name] for name in fields]
     selection = vizier.Selection(rmin, rmax, max_class, where)
+    _say_whom_is_asked(settings.vizier_tap)
     if dry_run:
         numbers = {patch.name: vizier.count(settings, patch, selection) for patch in patches}
         click.echo(", ".join(f"{name} {number}" for name, number in numbers.items()))
@@ -175,12 +179,23 @@ def _check_target(out: Path | None, dry_run: bool, overwrite: bool) -> None:
         raise click.UsageError("Missing option '--out'; or pass --dry-run")
     if out is not None and out.exists() and not overwrite and not dry_run:
         raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
+    if out is not None and not dry_run:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):  # it would be a pity to know only when all rows have come
+            raise click.UsageError(f"{out.parent} may not be written to; choose another --out")
+
+
+def _say_whom_is_asked(url: str) -> None:
+    """Tell a user at a terminal what is waited for: to count rows takes an archive minutes, and no bar tells of it."""
+    if sys.stderr.isatty():
+        click.echo(f"Asking {url}; its first answer may take some minutes.", err=True)
 
 
 def _announce(url: str, rows: int, limit: int | None, at_once: int) -> None:
     """What there is to get."""
     wanted = rows if limit is None else min(rows, limit)
-    click.echo(f"{url} has {rows} rows; {wanted} wanted, in {math.ceil(wanted / at_once)} pages or more")
+    pages = math.ceil(wanted / at_once)
+    click.echo(f"{url} has {rows:,} rows; {wanted:,} wanted, in {pages} page{'' if pages == 1 else 's'} at least")
 
 
 def _write(found, out: Path) -> None:

@@ -10,36 +10,38 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 
 from survey_tools import spool
 from survey_tools.archives import http
 from survey_tools.archives.plan import Archive, Plan, Source
-from survey_tools.atomic import whole_file
+from survey_tools.atomic import naming, whole_file
+from survey_tools.checksums import SUMS
 from survey_tools.chunks import finish, make_chunk
 from survey_tools.errors import ArchiveError, GaltransError, StoreError
 from survey_tools.gather import FAILED, Failure, Gathering
-from survey_tools.replacing import alone, copy_store, replacing
+from survey_tools.replacing import alone, copy_store, replacing, tidied
 from survey_tools.store import Store, create, open_store, row_fingerprint
 from survey_tools.tasks import Engine
 
 AT_ONCE = 3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
-
 AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
+MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header
 
 log = logging.getLogger(__name__)
-_unreached: list[str] = []  # files in a row that this process could not reach
+_unreached: list[Path] = []  # the spool of each of the files in a row that this process could not reach
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be made: the archive, the objects and their rows in the store, and the folder of unfinished work."""
+    """What is to be made: archive, objects and their rows in the store, folder of unfinished work, and how."""
 
     archive: Archive
     catalogue: Table
@@ -47,6 +49,7 @@ class Job:
     bands: tuple[str, ...]
     work: Path
     engine: Engine
+    tell: Callable[[Plan], None]
 
     @property
     def spool(self) -> Path:
@@ -56,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file: why it failed, if it did; which cutouts reach beyond it; bytes that were downloaded."""
+    """What came of one file: why it failed, if it did; which cutouts reach beyond it, if any; bytes downloaded."""
 
     failure: Failure | None
     beyond: np.ndarray | None
@@ -87,6 +90,7 @@ def fetch(
     engine: Engine | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
+    tell: Callable[[Plan], None] = lambda plan: None,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
 
@@ -102,6 +106,7 @@ def fetch(
         engine: Where tasks run; one thread of this process by default.
         overwrite: Replace a store that is there, once the new one is finished.
         retry_failed: Cut the failed rows of a store that is there again, and replace it by the mended one.
+        tell: Is given the plan, before anything is fetched by it.
 
     Raises:
         ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
@@ -114,8 +119,8 @@ def fetch(
         "catalogue": _checksum(catalogue),
         **archive.facts(),
     }
-    job = Job(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine)
-    with alone(out):
+    job = Job(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine, tell)
+    with alone(out), naming(out), tidied(work_folder(out)):
         if out.exists() and not overwrite:
             store = _finished(out, archive, bands, catalogue, settings)
             failed = np.flatnonzero(store.manifest()["status"] == FAILED)
@@ -123,7 +128,6 @@ def fetch(
                 _mend(replace(job, catalogue=catalogue[failed], rows=failed), out)
         else:
             _make(job, out, settings, overwrite)
-        shutil.rmtree(work_folder(out), ignore_errors=True)
     return open_store(out)
 
 
@@ -131,6 +135,8 @@ def _make(job: Job, out: Path, settings: dict, overwrite: bool) -> None:
     """Build a store from nothing, or from what a killed run left."""
     with replacing(out) as target:
         part = target.with_name(target.name + ".part")
+        if target != out and (part / SUMS).exists():
+            shutil.rmtree(part)  # a copy of the old store, in which a run began to mend what had failed
         fresh = not part.exists()
         store = _begin(target, job, settings, overwrite)
         try:
@@ -138,6 +144,8 @@ def _make(job: Job, out: Path, settings: dict, overwrite: bool) -> None:
         except (ArchiveError, ConnectionError) as error:
             if fresh and (isinstance(error, ArchiveError) or not any((part / ".work").rglob("*.npy"))):
                 shutil.rmtree(part)  # so that the right mirror may be given instead
+                if isinstance(error, ArchiveError):  # else the next run goes on with half a download
+                    shutil.rmtree(work_folder(out), ignore_errors=True)
             raise
 
 
@@ -204,50 +212,39 @@ def _parked(part: Path) -> Path:
 def _build(job: Job, store: Store) -> None:
     """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
     plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
-    for note in plan.notes:
-        log.info("%s", note)
+    job.tell(plan)
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
     outcomes = _cut_all(job, plan.sources, "cut")
-    beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None and each.beyond.any()}
+    beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}
     beside = job.archive.beside(plan, beyond, job.engine.run)
     outcomes += _cut_all(job, beside, "cut beside")
-    order = sorted(range(len(outcomes)), key=lambda at: (plan.sources + beside)[at].name)
-    plan = Plan([(plan.sources + beside)[at] for at in order], plan.unreadable, plan.notes)
+    sources = plan.sources + beside
+    order = sorted(range(len(sources)), key=lambda at: sources[at].name)
+    plan = Plan([sources[at] for at in order], plan.unreadable, plan.notes)
     failures = {at: outcomes[was].failure for at, was in enumerate(order) if outcomes[was].failure}
-    _forget_chunks_of_other_failures(job.work, {plan.sources[at].name: asdict(why) for at, why in failures.items()})
+    _forget_chunks_of_another_plan(job.work, plan, {at: asdict(why) for at, why in failures.items()})
     gathering = Gathering(job.archive.survey, job.bands, plan, job.spool, failures)
-    chunks = [rows for rows in store.chunks() if len(_places(job, rows))]
-    works = ((rows, job.rows[_places(job, rows)] - rows.start, _work(job, gathering, rows)) for rows in chunks)
+    spans = ((rows, _span(job, rows)) for rows in store.chunks())
+    chunks = [(rows, span) for rows, span in spans if span.start < span.stop]
+    works = ((rows, job.rows[span] - rows.start, gathering.work(span.start, span.stop)) for rows, span in chunks)
     folder = job.work / "chunks"
     job.engine.run(partial(make_chunk, store, folder), works, "gather", "chunk", count=len(chunks))
     finish(store, job.rows, folder, before=partial(os.rename, job.work, _parked(store.path)))
     shutil.rmtree(_parked(store.path))
 
 
-def _places(job: Job, rows: slice) -> np.ndarray:
+def _span(job: Job, rows: slice) -> slice:
     """Places in the job's catalogue of the objects that lie in a chunk of the store."""
-    return np.arange(*np.searchsorted(job.rows, [rows.start, rows.stop]))
-
-
-def _work(job: Job, gathering: Gathering, rows: slice):
-    """What is needed to make the job's objects of one chunk."""
-    return gathering.work(*np.searchsorted(job.rows, [rows.start, rows.stop]))
+    return slice(*np.searchsorted(job.rows, [rows.start, rows.stop]).tolist())
 
 
 def _cut_all(job: Job, sources: list[Source], desc: str) -> list[Outcome]:
     """Put the cutouts of every source on disk."""
-    _unreached.clear()
-    task = partial(_cut, job.archive, job.spool)
     remote = any(source.bytes for source in sources)
-    return job.engine.run(
-        task,
-        _with_positions(job.catalogue, sources),
-        desc,
-        "file",
-        count=len(sources),
-        traffic=(lambda outcome: outcome.bytes) if remote else None,
-        most=AT_ONCE if remote else None,
-    )
+    task, items = partial(_cut, job.archive, job.spool), _with_positions(job.catalogue, sources)
+    traffic, most = ((lambda outcome: outcome.bytes), AT_ONCE) if remote else (None, None)
+    run = job.engine.run
+    return run(task, items, desc, "file", count=len(sources), traffic=traffic, live=http.received, most=most)
 
 
 def _with_positions(catalogue: Table, sources: list[Source]) -> Iterator[tuple[Source, np.ndarray, np.ndarray]]:
@@ -263,29 +260,34 @@ def _cut(archive: Archive, folder: Path, item: tuple[Source, np.ndarray, np.ndar
     `AWAY` of them in a row it is the archive that is away, and ConnectionError ends the run.
     """
     source, ra, dec = item
-    path, before = spool.path_of(folder, source), http.traffic().bytes
-    failure, beyond = None, None
+    path, before, failure, beyond = spool.path_of(folder, source), http.traffic().bytes, None, None
     try:
         if not path.exists():
             spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
-        beyond = spool.beyond(path)
+        found = spool.beyond(path)
+        beyond = found if found.any() else None  # of a million files, few have any
         _unreached.clear()
     except GaltransError as error:
         log.info("%s", error)
         failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
+    except MALFORMED as error:  # one odd header must not end the run: it fails the objects of its file
+        log.info("%s", source.name, exc_info=True)
+        failure = Failure(f"{source.name} cannot be used ({type(error).__name__}: {error}); fetch it anew")
     except ConnectionError as error:
-        _unreached.append(source.name)
+        _unreached[:] = [each for each in _unreached if each == folder] + [folder]  # a worker may outlive a run
         if len(_unreached) >= AWAY:
             raise
         log.info("%s", error)
-        failure = Failure(str(error))
+        failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
     return Outcome(failure, beyond, http.traffic().bytes - before)
 
 
-def _forget_chunks_of_other_failures(work: Path, failures: dict[str, dict]) -> None:
-    """Gather anew where a file that failed in an earlier run has been mended since, or the other way round."""
-    record = work / "failures.json"
-    said = json.dumps(failures, sort_keys=True)
+def _forget_chunks_of_another_plan(work: Path, plan: Plan, failures: dict[int, dict]) -> None:
+    """Gather anew where files came or went since an earlier run, or one that failed has been mended, or has failed."""
+    record, files = work / "plan.json", hashlib.sha256()
+    for source in plan.sources:
+        files.update(f"\0{source.name}\0".encode() + np.asarray(source.rows, "<i8").tobytes())
+    said = json.dumps([files.hexdigest(), list(map(asdict, plan.unreadable)), failures], sort_keys=True)
     if record.exists() and record.read_text() != said:
         shutil.rmtree(work / "chunks", ignore_errors=True)
     with whole_file(record) as temporary:

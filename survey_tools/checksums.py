@@ -34,8 +34,9 @@ def read_sums(folder: Path) -> dict[str, str]:
     path = folder / SUMS
     if not path.exists():
         raise StoreError(f"{folder} has no checksums ({SUMS}): an older galtrans made it; make it again to have them")
-    lines = [line.partition("  ") for line in path.read_text().splitlines()]
-    if any(len(digits) != 64 or not name for digits, _, name in lines):
+    text = path.read_bytes().decode("utf-8", "replace")
+    lines = [line.partition("  ") for line in text.splitlines()]
+    if not lines or any(len(digits) != 64 or not name for digits, _, name in lines):
         raise StoreError(f"{path} is damaged; the store cannot be checked against it")
     return {name: digits for digits, _, name in lines}
 

@@ -1,4 +1,4 @@
-"""Cutouts: the pixels around a position, on the image's own grid or resampled onto another, with an exact WCS."""
+"""Cutouts: the pixels around a position resampled onto another grid, with an exact WCS; the noise of empty sky."""
 
 from dataclasses import dataclass
 
@@ -71,21 +71,6 @@ def resample_flags(flags, wcs: WCS, target: WCS, size: int) -> np.ndarray:
     return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
 
 
-def window(image, wcs: WCS, ra: float, dec: float, size: int) -> tuple[np.ndarray, WCS]:
-    """The size × size pixels of an image's own grid whose centre lies within half a pixel of (ra, dec) [deg, ICRS].
-
-    Returns the pixels (size, size) float32 in the image's unit, NaN where the window leaves the image, and their WCS:
-    the image's with CRPIX shifted by whole pixels, hence exact. ValueError where `wcs` has no pixel for the position.
-    """
-    col, row = wcs.wcs_world2pix([[ra, dec]], 0)[0]
-    if not np.isfinite([row, col]).all():
-        raise ValueError(f"({ra}, {dec}) deg is not on the tangent plane of this image")
-    start = np.floor(np.array([row, col]) - (size - 1) / 2 + 0.5).astype(int)
-    part = wcs.deepcopy()
-    part.wcs.crpix -= start[::-1]
-    return _cut(image, start, (size, size)), part
-
-
 def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
     """Standard deviation of blank sky: of the pixels (row, col) where `mask` is False, sources left out; in their unit.
 
@@ -93,11 +78,11 @@ def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
     median absolute deviation, which what little light remains moves least. NaN where fewer than 20 pixels are left.
     """
     good = ~mask & np.isfinite(image)
-    if good.sum() < 20:
+    if np.count_nonzero(good) < 20:
         return float("nan")
-    source = good & (image > _brightest_noise(np.sort(image[good])))
+    source = good & (image > _brightest_noise(np.sort(image.ravel() if good.all() else image[good])))
     blank = good & ~maximum_filter(_clusters(source), 2 * SOURCE_MARGIN + 1)
-    values = image[blank if blank.sum() >= 20 else good & ~source]
+    values = image[blank if np.count_nonzero(blank) >= 20 else good & ~source]
     return _median_and_sigma(np.sort(values))[1]
 
 
@@ -140,8 +125,11 @@ def _nearest(values: np.ndarray, centre: float, count: int) -> float:
 
 def _clusters(source: np.ndarray) -> np.ndarray:
     """The bright pixels that have bright neighbours: galaxies and stars, and not the tail of the noise."""
-    padded = np.pad(source.astype(int), 1)
-    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    neighbours = np.zeros(source.shape, np.uint8)
+    neighbours[1:] += source[:-1]
+    neighbours[:-1] += source[1:]
+    neighbours[:, 1:] += source[:, :-1]
+    neighbours[:, :-1] += source[:, 1:]
     return source & (neighbours >= 2)
 
 

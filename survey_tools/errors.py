@@ -7,6 +7,8 @@ GaltransError
 ├── StoreError        a store is missing, unfinished, of another schema, or not the one that was meant
 ├── ImageError        a FITS image given by the user lacks what is needed to translate it
 └── RunError          a training run is missing, unfinished or made for other data
+
+AwayError             an archive cannot be reached: a ConnectionError, since a later run may find it
 """
 
 
@@ -31,7 +33,23 @@ class ArchiveError(GaltransError):
         self.url, self.status = url, status
 
     def __reduce__(self):  # an error that comes back from another process keeps its attributes
-        return _archive_error, (type(self), str(self), self.url, self.status)
+        return _asked_error, (type(self), str(self), self.url, self.status)
+
+
+class AwayError(ConnectionError):
+    """An archive cannot be reached, or stays busy.
+
+    Attributes:
+        url: What was asked for.
+        status: HTTP status of the last answer; 0 where there was none.
+    """
+
+    def __init__(self, message: str, *, url: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.url, self.status = url, status
+
+    def __reduce__(self):
+        return _asked_error, (type(self), str(self), self.url, self.status)
 
 
 class NoCoverageError(GaltransError):
@@ -50,5 +68,5 @@ class RunError(GaltransError):
     """A training run is missing, unfinished or was made for other data."""
 
 
-def _archive_error(kind: type, message: str, url: str, status: int) -> ArchiveError:
+def _asked_error(kind: type, message: str, url: str, status: int) -> ArchiveError | AwayError:
     return kind(message, url=url, status=status)

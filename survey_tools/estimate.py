@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from survey_tools.amounts import duration, size
 from survey_tools.archives.plan import Plan
 from survey_tools.surveys import Survey
 
@@ -10,6 +11,7 @@ CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/b
 RECORD = 5  # [byte] of a pixel on its way: float32, and whether it is saturated
 STORED = 4  # [byte] of a pixel in a store: noise does not compress
 MUCH = 1e12  # [byte] from which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk
+AT_ONCE = 3  # downloads side by side
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def estimate(
     store, spool = objects * len(bands) * pixels * (STORED + 1), cutouts * pixels * RECORD
     in_use = download if kept else min(workers, len(remote)) * max((source.bytes for source in remote), default=0)
     work = (len(sources) * FILE_SECONDS + cutouts * CUTOUT_SECONDS) / workers
+    waits = sum(source.wait for source in remote) / min(workers, AT_ONCE)
     return Estimate(
         objects=objects,
         reached=len({row for source in sources for row in source.rows.tolist()}),
@@ -70,7 +73,7 @@ def estimate(
         bytes=download,
         requests=sum(source.requests for source in remote),
         disk=store + spool + in_use,
-        seconds=max(work, download / (bandwidth * 1e6)),
+        seconds=max(work, download / (bandwidth * 1e6) + waits),
     )
 
 
@@ -87,26 +90,22 @@ def in_words(cost: Estimate, bandwidth: float) -> list[str]:
     lines.append(f"disk      {size(cost.disk)}, unfinished work included")
     at = f", if downloads come at {bandwidth:g} MB/s" if cost.downloads else ""
     lines.append(f"time      about {duration(cost.seconds)}{at}")
-    if cost.bytes > MUCH:
-        lines.append(
-            "This is more than 1 TB: SDSS asks to be told before (helpdesk@sdss.org), and has faster ways than HTTP "
-            "(rsync, Globus); bring the files into a folder laid out as the archive and pass it as --mirror."
-        )
     return lines
 
 
-def size(count: float) -> str:
-    """Bytes in words: 12 kB, 3.4 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+def in_a_word(cost: Estimate) -> str:
+    """An estimate as one line; "" where nothing has to be downloaded."""
+    if not cost.downloads:
+        return ""
+    return f"{size(cost.bytes)} to download in {cost.requests:,} requests: about {duration(cost.seconds)}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 3 min, 5 h, 2.5 days."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.2g} {unit}"
-    return f"{max(seconds, 1):.2g} s"
+def courtesy(cost: Estimate, survey: Survey) -> str:
+    """What an archive asks of those who take very much; "" for all others."""
+    if cost.bytes <= MUCH:
+        return ""
+    ask = "SDSS asks to be told before (helpdesk@sdss.org), and has" if survey.name == "sdss" else "ask the archive for"
+    return (
+        f"{size(cost.bytes)} is more than 1 TB: {ask} faster ways than HTTP; bring the files into a folder laid out as "
+        "the archive and pass it as --mirror."
+    )

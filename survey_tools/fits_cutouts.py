@@ -147,7 +147,12 @@ def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
     if not headers:
         return replace(nothing, why=f"{path} has no image of any of the bands {''.join(bands)}, by EXTNAME or FILTER")
     header = next(iter(headers.values()))
-    wcs = read_wcs(header)
+    try:
+        wcs = read_wcs(header)
+        if wcs is not None:
+            wcs.wcs.set()
+    except ValueError as error:
+        return replace(nothing, why=f"{path} has a WCS that cannot be used: {' '.join(str(error).split())}")
     if wcs is None:
         return replace(nothing, why=f"{path} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD)")
     try:

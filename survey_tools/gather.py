@@ -1,7 +1,7 @@
 """From the cutouts of many files to the rows of a store: combined by object and band, measured, and judged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from survey_tools.cutout import sky_sigma
 from survey_tools.surveys import Survey
 
 DONE, OUTSIDE, FAILED = "done", "outside", "failed"
+SAME_PIXEL = 0.01  # [pixel] between the grids of an object's bands
 NAMED = 3  # files that a reason names; of more it gives the number
 
 
@@ -135,11 +136,28 @@ def gather(work: Work) -> Chunk:
         for at, record in zip(share.objects, records, strict=True):
             if np.isfinite(record["image"]).any():
                 pieces.setdefault((at, share.band), []).append((share, record))
-    for (at, band), found in pieces.items():
+    for (at, band), found in list(pieces.items()):
+        other = _on_another_grid(found, next(pieces[at, b] for b in range(len(work.bands)) if (at, b) in pieces))
+        if other:
+            failed.setdefault((at, band), []).append(other)
+            del pieces[at, band]
+            continue
         _combine(chunk, at, band, [share.name for share, _ in found], [record for _, record in found])
     for at in range(work.count):
         _judge(work, chunk, at, [failed.get((at, band), []) for band in range(len(work.bands))])
     return chunk
+
+
+def _on_another_grid(found: list[tuple[Share, np.ndarray]], first: list[tuple[Share, np.ndarray]]) -> Share | None:
+    """The share, as a failed one, whose pixels are not those of the `first` band: a store has one WCS an object."""
+    name, record = first[0][0].name, first[0][1]
+    for share, own in found:
+        turned = abs((own["crval"] - record["crval"] + 180) % 360 - 180).max() / abs(record["cd"]).max()
+        apart = max(turned, abs(own["crpix"] - record["crpix"]).max())
+        wound = abs(own["cd"] - record["cd"]).max() / abs(record["cd"]).max() * len(own["image"])
+        if not max(apart, wound) < SAME_PIXEL:
+            return replace(share, failure=Failure(f"{share.name} has other pixels on the sky than {name}"))
+    return None
 
 
 def _empty_chunk(work: Work, count: int | None = None) -> Chunk:

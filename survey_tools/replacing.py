@@ -1,14 +1,14 @@
 """A store that is built beside the one it will replace, by one process at a time."""
 
-import errno
-import fcntl
 import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from survey_tools.archives.locks import EXCLUSIVE, NO_LOCKS, locked
+from survey_tools.checksums import SUMS, read_sums
 from survey_tools.errors import StoreError
 from survey_tools.store import Store, open_begun
 
@@ -45,27 +45,40 @@ def alone(path: Path) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            os.close(descriptor)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, EXCLUSIVE, create=True, wait=False))
+        except BlockingIOError as error:
             raise StoreError(f"another galtrans is making {path}; wait for it, or choose another name") from error
-        log.info("%s: this file system has no locks, so do not run two of them at once", path)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.info("%s: this file system has no locks, so do not run two of them at once", path)
+        held.callback(lock.unlink, missing_ok=True)  # while it is locked: who opened it meanwhile sees that it is gone
+        yield
+
+
+@contextmanager
+def tidied(folder: Path) -> Iterator[None]:
+    """Drop a folder after the block, or, where that has failed, only if nothing is in it to go on from."""
     try:
         yield
+        shutil.rmtree(folder, ignore_errors=True)
     finally:
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def copy_store(path: Path, part: Path) -> Store:
     """A copy of the store `path` to be changed, as `PART`, or the one that an interrupted run has begun to change.
 
     Files are shared, not copied, where the file system can: Zarr replaces a file that it writes, so the original keeps
-    its own.
+    its own. What else is there as `PART`, such as the beginning of a store that was to replace this one, is dropped.
+    StoreError where the store has no checksums.
     """
+    sums = read_sums(path)
+    if part.exists() and not ((part / SUMS).exists() and read_sums(part) == sums):
+        shutil.rmtree(part)
     if not part.exists():
         copied = part.with_name(part.name + ".copy")
         shutil.rmtree(copied, ignore_errors=True)

@@ -1,5 +1,7 @@
 """One function over many items, in parallel on Dask, with a progress bar: threads of this machine, or a cluster."""
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,12 +13,14 @@ from typing import Any
 import dask
 from dask.callbacks import Callback
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from survey_tools.errors import GaltransError
 from survey_tools.version import VERSION
 
 BATCH = 1024  # tasks that Dask has in hand at once, so that its graphs stay small however many there are
 PATIENCE = "20s"  # to find a scheduler
+TICK = 1.0  # [s] after which a bar is drawn anew though no task has ended: one may take ten minutes
 
 Run = Callable[[Callable, Iterable, str, str], list]  # (function, items, desc, unit) -> results, in their order
 
@@ -43,30 +47,59 @@ class Engine:
         *,
         count: int | None = None,
         traffic: Callable[[Any], int] | None = None,
+        live: Callable[[], int] | None = None,
         most: int | None = None,
     ) -> list:
         """The results of `function` for each item, in their order; what it raises ends the run.
 
-        The bar shows the rate and the time left, and the sum of `traffic(result)` [byte] where that is given; it is
-        silent where there is no terminal. Items are taken as they are needed, so they may be a generator if their
+        The bar shows the rate and the time left, and the sum of `traffic(result)` [byte] where that is given, or what
+        `live()` has grown by, which tells of tasks that have not ended, too; it is silent where there is no terminal,
+        and lines of the log go above it. Items are taken as they are needed, so they may be a generator if their
         `count` is given. A cluster works on `most` of them at once, if that is given.
         """
         items = items if count is not None else list(items)
         results: list = [None] * (len(items) if count is None else count)
-        with tqdm(total=len(results), desc=desc, unit=unit, disable=None) as bar:
-            moved = 0
+        with logging_redirect_tqdm(), tqdm(total=len(results), desc=desc, unit=unit, disable=None) as bar:
+            moved, before, began = 0, live() if live else 0, time.monotonic()
+
+            def show() -> None:
+                if traffic:
+                    came = max(moved, live() - before if live else 0)
+                    rate = came / max(time.monotonic() - began, TICK)
+                    bar.set_postfix_str(f"{tqdm.format_sizeof(came)}B, {tqdm.format_sizeof(rate)}B/s", refresh=False)
 
             def advance(result: Any) -> None:
                 nonlocal moved
-                if traffic:
-                    moved += traffic(result)
-                    bar.set_postfix_str(f"{moved / 1e9:.2f} GB", refresh=False)
+                moved += traffic(result) if traffic else 0
+                show()
                 bar.update()
 
             how = partial(_on_threads, self.workers) if self.client is None else partial(_on_cluster, self.client, most)
-            for index, result in how(function, items, advance):
-                results[index] = result
+            with _ticking(bar, show):
+                for index, result in how(function, items, advance):
+                    results[index] = result
         return results
+
+
+@contextmanager
+def _ticking(bar: tqdm, show: Callable[[], None]) -> Iterator[None]:
+    """Have a bar, whose newest words `show` sets, drawn every TICK; not where it is silent."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(TICK):
+            show()
+            bar.refresh()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    if not bar.disable:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if not bar.disable:
+            thread.join()
 
 
 def run(function: Callable, items: Iterable, workers: int, desc: str, unit: str) -> list:
@@ -127,7 +160,7 @@ def _on_threads(workers: int, function: Callable, items: Iterable, advance: Call
 
 def _on_cluster(client: Any, most: int | None, function: Callable, items: Iterable, advance: Callable) -> Iterator:
     """Index and result of every item; as one is done the next is sent."""
-    from distributed import as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
 
     places = {}
     window = min(most or BATCH, BATCH)
@@ -144,7 +177,10 @@ def _on_cluster(client: Any, most: int | None, function: Callable, items: Iterab
     for _ in range(window):
         send()
     for future in futures:
-        result = future.result()
+        try:
+            result = future.result()
+        except (KilledWorker, CancelledError) as error:
+            raise ConnectionError("the cluster lost its workers, or its scheduler; see their logs") from error
         advance(result)
         yield places.pop(future.key), result
         send()

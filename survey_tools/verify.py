@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from survey_tools.checksums import checksum, missing_or_more, read_sums
+from survey_tools.checksums import SUMS, checksum, missing_or_more, read_sums
 from survey_tools.gather import DONE, FAILED, OUTSIDE
 from survey_tools.store import Store, open_store
 from survey_tools.tasks import Engine
@@ -21,7 +21,9 @@ def verify(path, engine: Engine | None = None) -> list[str]:
         StoreError: Where there is no store, or one without checksums.
     """
     path, engine = Path(path), engine or Engine()
-    sums = read_sums(path) if path.is_dir() else {}
+    if not (path / SUMS).exists():
+        open_store(path)  # which says what it is if it is no store
+    sums = read_sums(path)
     wrong = missing_or_more(path, sums) if sums else []
     there = [(name, digits) for name, digits in sums.items() if (path / name).is_file()]
     wrong += [line for line in engine.run(partial(_compare, path), there, "checksums", "file") if line]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"surveys", "photometry", "errors", "atomic", "tan", "version"}
+GROUND = {"surveys", "photometry", "errors", "atomic", "tan", "version", "amounts"}
 GROUND |= {"catalogue", "crossmatch", "cutout", "regrid", "band_fits"}
 MIDDLE = {"recipes", "losses", "images", "networks", "intensity", "metrics"}
 FLOOR_OF_PACKAGE = {"survey_tools": 1, "translator": 3, "cli": 4}

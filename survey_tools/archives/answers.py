@@ -30,6 +30,12 @@ MOST_HOPS = 10  # redirects of one request
 BUSY = {408, 429, 503}  # the archive says "not now", of itself and not of the file
 PASSING = BUSY | {409}  # and the CADC's 409, which comes and goes (astroquery issue 1886); with all from 500 on
 HEADERS = {"User-Agent": f"galtrans/{VERSION} (astronomical image cutouts)", "Accept-Encoding": "identity"}
+OBSTACLES = (  # kinds of errors in words; the first that fits is told
+    (urllib3.exceptions.NameResolutionError, "the name of the host is unknown"),
+    (urllib3.exceptions.NewConnectionError, "the host takes no connection"),
+    (urllib3.exceptions.ConnectTimeoutError, "the host does not react"),
+    (urllib3.exceptions.SSLError, "the host has no good certificate"),
+)
 
 log = logging.getLogger(__name__)
 logging.getLogger("urllib3").setLevel(logging.INFO)  # what it tells below that has the paths of redirects: tokens
@@ -109,11 +115,17 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_received, _counting = [0], threading.Lock()  # bytes of all threads
 
 
 def traffic() -> Traffic:
     """Requests and bytes of the calling thread since it began."""
     return Traffic(_thread.requests, _thread.bytes)
+
+
+def received() -> int:
+    """Bytes that all threads of this process have received."""
+    return _received[0]
 
 
 @contextmanager
@@ -134,11 +146,19 @@ def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[reques
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError):
         raise ArchiveError(f"{question.url} is no web address, or redirects to none", url=question.url) from None
     except requests.RequestException as error:  # its own text may show a token
-        raise TryAgainError(f"no answer ({type(error).__name__})", busy=True) from None
+        raise TryAgainError(f"no answer ({_obstacle(error)})", busy=True) from None
     except urllib3.exceptions.ReadTimeoutError:
         raise TryAgainError("no answer (ReadTimeout)", busy=True) from None
     except (urllib3.exceptions.HTTPError, OverflowError):
         raise TryAgainError("the answer broke off") from None
+
+
+def _obstacle(error: requests.RequestException) -> str:
+    """What stood in the way of an answer, in words of ours."""
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, urllib3.exceptions.MaxRetryError):
+        cause = cause.reason
+    return next((words for kind, words in OBSTACLES if isinstance(cause, kind)), type(error).__name__)
 
 
 def pieces(answer: requests.Response) -> Iterator[bytes]:
@@ -148,6 +168,8 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
     """
     for piece in answer.raw.stream(PIECE, decode_content=packed(answer)):
         _thread.bytes += len(piece)
+        with _counting:
+            _received[0] += len(piece)
         yield piece
 
 
@@ -248,14 +270,14 @@ def _refuse(url: str, answer: requests.Response, hops: int) -> None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.strip().isdigit() else None
+    return int(text) if text and text.strip().isdecimal() else None
 
 
 def _retry_after(value: str | None) -> float:
     """Seconds to wait by the header Retry-After, which holds seconds or a date; 0 where there is none."""
     if not value:
         return 0.0
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
@@ -265,8 +287,8 @@ def _retry_after(value: str | None) -> float:
 
 def _start_afresh() -> None:
     """Give a forked process its own sessions: two processes must not read from one connection."""
-    global _thread
-    _thread = _Thread()
+    global _thread, _counting
+    _thread, _counting = _Thread(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_start_afresh)

@@ -29,8 +29,9 @@ def calibrate(keyword: str, name: str, header: fits.Header) -> Calibration:
     PHOT_C, which some stacks have, is the camera's zero point and not theirs. ArchiveError, that speaks of the file
     `name`, where a value is no number.
     """
+    saturation = header_number(name, header, "SATURATE", np.inf)
     return Calibration(
         zero_point=header_number(name, header, keyword, CFHT.zero_point),
-        saturation=header_number(name, header, "SATURATE", np.inf),
+        saturation=saturation if saturation > 0 else np.inf,  # 0 is what is written where it is not known
         psf_fwhm=header_number(name, header, "IQIMAGE", np.nan),
     )

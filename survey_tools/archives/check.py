@@ -168,7 +168,8 @@ def _megapipe(settings: Settings) -> Finding:
 def _cadc_rows(settings: Settings) -> Finding:
     wanted = 3000  # more than the roster has, and than the 2000 of which astroquery's documentation speaks
     query = f"SELECT TOP {wanted} a.uri FROM caom2.Artifact AS a WHERE a.uri LIKE 'cadc:CFHTTERAPIX/%'"
-    return _capped(wanted, len(tap.query(settings.cadc_tap, query, columns=["uri"]).table))
+    came = len(tap.query(settings.cadc_tap, query, columns=["uri"]).table)
+    return Finding(f"{came} of {wanted} rows", came == wanted, "it keeps rows back; is it the CADC's own TAP service?")
 
 
 def _columns(settings: Settings) -> Finding:

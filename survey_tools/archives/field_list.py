@@ -77,6 +77,9 @@ def read_fields(path: Path, name: str) -> Fields:
     if len(wanted) == 0:
         raise ArchiveError(f"{name} lists no field of rerun {RERUN}; fetch it anew")
     once = np.sort(np.unique(_number(*columns[:3]), return_index=True)[1])
+    listed = Fields(*(column[once] for column in columns))
+    if not (np.isfinite(listed.ra).all() and np.isfinite(listed.dec).all()):
+        raise ArchiveError(f"{name} has fields without a position; fetch it anew")
     return Fields(*(column[once] for column in columns))
 
 

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, WcsError
+from astropy.wcs import WCS
 
-from survey_tools.archives.http import NotThereError
+from survey_tools.archives.http import BEGINNING, NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import Survey
@@ -33,7 +33,8 @@ WCS_KEYWORDS = re.compile(
     r"WCSAXES|NAXIS[12]?|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|(LON|LAT)POLE|RADESYS|EQUINOX"
     r"|[AB]P?_(ORDER|\d+_\d+)"
 )
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, zlib.error, struct.error)
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
+UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ class _Rows:
     """
 
     def __init__(self, stream: BinaryIO, start: int, shape: tuple[int, int], bitpix: int) -> None:
-        self._stream, self._start, self._shape = stream, start, shape
-        self._dtype = np.dtype(f">f{abs(bitpix) // 8}")
+        self._stream, self._start, self._shape, self._dtype = stream, start, shape, np.dtype(f">f{abs(bitpix) // 8}")
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         rows, cols = (range(*each.indices(length)) for each, length in zip(part, self._shape, strict=True))
@@ -120,6 +120,8 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadabl
     try:
         with mirror.beginning(name) as file, _decompressed(file) as stream:
             header = image_header(stream, name)[1]
+        if header is None or not is_image_of(survey, header):
+            return None
     except NotThereError:
         return None
     except ConnectionError:  # says nothing of the file
@@ -128,8 +130,6 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadabl
         return Unreadable(name, "", str(error))
     except UNREADABLE as error:
         return Unreadable(name, "", str(_damaged(name, error)))
-    if header is None or not is_image_of(survey, header):
-        return None
     try:
         return image_file(survey, header, name)
     except ArchiveError as error:
@@ -138,8 +138,7 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> ImageFile | Unreadabl
 
 def scan(mirror: Mirror, survey: Survey, run: Run) -> tuple[list[ImageFile], list[Unreadable]]:
     """All images of a survey in a mirror, told by their headers, sorted by name; and the files that cannot be used."""
-    look = partial(describe, survey, mirror)
-    found = run(look, mirror.names(SUFFIXES), "look", "file")
+    found = run(partial(describe, survey, mirror), mirror.names(SUFFIXES), "look", "file")
     images = [file for file in found if isinstance(file, ImageFile)]
     return images, [file for file in found if isinstance(file, Unreadable)]
 
@@ -250,8 +249,11 @@ def image_header(stream: BinaryIO, name: str) -> tuple[int, fits.Header | None, 
 def data_size(header: fits.Header) -> int:
     """Bytes of the data that follow a header, without what fills their last block."""
     axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
-    count = int(np.prod(axes)) if axes else 0
-    return abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+    count = int(np.prod(axes, dtype=object)) if axes else 0
+    size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+    if min([size, *axes]) < 0:  # who skips that much goes back, and meets the same header again
+        raise ValueError(f"its data are said to have {axes} pixels")
+    return size
 
 
 def holds_image(header: fits.Header) -> bool:
@@ -262,14 +264,14 @@ def holds_image(header: fits.Header) -> bool:
 
 def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
     """The header that begins here and its length [byte]; 0 where the file has ended, which the first may not."""
-    text = b""
-    while not END_CARD.search(text):
+    text, block = b"", b""
+    while not END_CARD.search(block):
         block = stream.read(BLOCK)
         if not text and not block and not first:
             return fits.Header(), 0
         if not text and first and not block.startswith(b"SIMPLE  ="):
             raise ArchiveError(f"{name} is not FITS: it starts with {block[:9]!r}" if block else f"{name} is empty")
-        if len(block) < BLOCK:
+        if len(block) < BLOCK or len(text) > BEGINNING:
             raise ArchiveError(f"{name} is truncated: its header has no end; fetch it anew")
         text += block
     return fits.Header.fromstring(text), len(text)
@@ -277,14 +279,15 @@ def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, 
 
 def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
     """Parse the header of an image; ArchiveError where it states no celestial WCS."""
-    terms = fits.Header([card for card in header.cards if WCS_KEYWORDS.fullmatch(card.keyword)])
-    if "RADESYS" not in terms and "RADECSYS" in header:  # as it was spelt before the WCS standard of 2002
-        terms["RADESYS"] = header["RADECSYS"]
     try:
+        cards = [card for card in header.cards if WCS_KEYWORDS.fullmatch(card.keyword)]
+        terms = fits.Header([card for card in cards if card.value is not None])  # one that cannot be read raises here
+        if "RADESYS" not in terms and "RADECSYS" in header:  # as it was spelt before the WCS standard of 2002
+            terms["RADESYS"] = header["RADECSYS"]
         wcs = read_wcs(terms)
         if wcs is not None:
             wcs.wcs.set()
-    except (WcsError, ValueError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
     if wcs is None:
         raise ArchiveError(f"{name} has no celestial WCS")

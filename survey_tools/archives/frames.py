@@ -95,7 +95,9 @@ def frame_of(header: fits.Header) -> tuple[int, int, int]:
 
 def _told(header: fits.Header, band: str) -> Frame | None:
     """The frame that a header says it is of; None where it does not say."""
-    if not all(isinstance(header.get(name), int) for name in ("RUN", "CAMCOL", "FRAME")):
+    if not all(isinstance(header.get(name, 1), int) for name in ("RUN", "CAMCOL", "FRAME", "CAMROW")):
+        return None
+    if not all(name in header for name in ("RUN", "CAMCOL", "FRAME")):
         return None
     run, camcol, field = frame_of(header)
     return Frame(run, str(header.get("RERUN", RERUN)).strip(), camcol, field, band)

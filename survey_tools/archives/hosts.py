@@ -14,6 +14,8 @@ from urllib.parse import urljoin, urlsplit
 from survey_tools.errors import ArchiveError
 
 MORE_HOSTS = "GALTRANS_HOSTS"  # environment: further domains, with commas between, that a redirect may lead to
+LONG_WAIT = 8.0  # [s] of which a user is told who did not ask for details
+QUIET = 600.0  # [s] after that, in which no such wait for the same host is told of
 TOO_MANY = 10  # files in a row that were no good, each after all patience: then it is not the files
 
 
@@ -53,7 +55,7 @@ class Host:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.limits, self.down, self.bad = limits, False, 0
+        self.limits, self.down, self.bad, self._told = limits, False, 0, -QUIET
         self._slots, self._lock, self._next = threading.Semaphore(limits.connections), threading.Lock(), 0.0
 
     @contextmanager
@@ -67,6 +69,14 @@ class Host:
             if start > now:
                 time.sleep(start - now)
             yield
+
+    def shall_tell(self, pause: float) -> bool:
+        """Whether to tell the user of a wait [s]: of a long one, if there was none to tell of in the last minutes."""
+        with self._lock:
+            now = time.monotonic()
+            told = pause >= LONG_WAIT and now - self._told >= QUIET
+            self._told = now if told else self._told
+        return told
 
     def answered(self) -> None:
         """Note that the archive is up."""

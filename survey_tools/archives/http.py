@@ -28,13 +28,26 @@ from survey_tools.archives.answers import (
     excerpt,
     facts,
     pieces,
+    received,
     traffic,
 )
 from survey_tools.archives.hosts import TOO_MANY, host_of
 from survey_tools.archives.transfer import MAGIC, Wanted, is_page, not_the_file, unfinished
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 
-__all__ = ["Facts", "NotThereError", "Traffic", "beginning", "download", "head", "join", "links", "read", "traffic"]
+__all__ = [
+    "Facts",
+    "NotThereError",
+    "Traffic",
+    "beginning",
+    "download",
+    "head",
+    "join",
+    "links",
+    "read",
+    "received",
+    "traffic",
+]
 
 ATTEMPTS = 6
 ATTEMPTS_WHEN_DOWN = 2  # where the request before found the archive down
@@ -189,7 +202,11 @@ def _patiently(url: str, attempt: Callable, progress: Callable[[], bool] = lambd
             if failures >= (ATTEMPTS_WHEN_DOWN if error.busy and host.down else patience):
                 raise _given_up(url, error, failures) from None
             pause = min(max(wait, error.wait), LONGEST_WAIT)
-            log.info("%s: %s; again in %g s", url, error, pause)
+            if host.shall_tell(pause):
+                message = "%s: %s; waiting %g s before it is asked again (-v tells of every wait)"
+                log.warning(message, urlsplit(url).hostname, error, pause)
+            else:
+                log.info("%s: %s; again in %g s", url, error, pause)
         time.sleep(pause)
         wait *= 2
 
@@ -200,9 +217,10 @@ def _given_up(url: str, error: TryAgainError, failures: int) -> Exception:
     host.bad += 1
     if error.busy:
         host.down = True
-        return ConnectionError(f"{url}: {error}{often}; is the archive up?")
+        return AwayError(f"{url}: {error}{often}; is the archive up?", url=url, status=error.status)
     if host.bad >= TOO_MANY:
-        return ConnectionError(f"{url}: {error}{often}, as {host.bad - 1} files before it; is the archive in order?")
+        message = f"{url}: {error}{often}, as {host.bad - 1} files before it; is the archive in order?"
+        return AwayError(message, url=url, status=error.status)
     return ArchiveError(f"{url}: {error}{often}", url=url, status=error.status)
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 from survey_tools.archives import http
 from survey_tools.archives.http import BEGINNING, NotThereError
-from survey_tools.archives.kept import drop_unused, flat_name, make_room, tree_name
+from survey_tools.archives.kept import LEDGER, drop_unused, flat_name, make_room, tree_name
 from survey_tools.archives.locks import SHARED, locked
 from survey_tools.errors import ArchiveError
 
@@ -41,9 +41,18 @@ class Mirror:
         """Whether files have to be downloaded."""
         return self.root.startswith(("http://", "https://"))
 
+    @property
+    def place(self) -> str:
+        """The URL of the root, or its path from that of the file system on: the same from whatever folder it is used."""
+        return self.root if self.remote else os.path.abspath(self.root)
+
     def url(self, name: str) -> str:
         """Where the file `name` is: its URL, or its path."""
         return http.join(self.root, name) if self.remote else str(Path(self.root) / name)
+
+    def has(self, name: str) -> bool:
+        """Whether the file `name` is on this machine already."""
+        return (self._place(name) if self.remote else Path(self.root) / name).exists()
 
     def beginning(self, name: str, length: int = BEGINNING) -> BinaryIO:
         """The file `name`, opened to read its headers: of a remote one the first `length` bytes alone are fetched.
@@ -168,6 +177,8 @@ class Mirror:
     def _make_room(self, added: int = 0, coming: int = 0) -> None:
         if self.keep is not None and self.limit is not None:
             make_room(self.keep, self.limit, added, coming)
+        elif self.keep is not None and added:
+            (self.keep / LEDGER).unlink(missing_ok=True)  # it does not count this file: the next who limits counts anew
 
     def _path(self, name: str) -> Path:
         path = Path(self.root) / name

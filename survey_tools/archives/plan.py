@@ -27,6 +27,7 @@ class Source:
         frame: The SDSS frame that the file must hold; None where it was found by its header.
         bytes: To expect of its download; 0 where it lies on this machine.
         requests: To expect likewise.
+        wait: Seconds to expect besides the transfer, where the archive has to work for it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     frame: tuple | None = None
     bytes: int = 0
     requests: int = 0
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ BANDS = "ugriz"  # HDUs 1 to 5
 POSITION_UNIT = 0.001  # rows and columns of the field are multiplied by it in the polynomials
 RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
 
+LOUD = 10  # files that are warned of; of more only `-v` tells
+
 log = logging.getLogger(__name__)
 _said: set[str] = set()
 _saying = threading.Lock()
@@ -139,4 +141,4 @@ def _say(name: str, what: str) -> None:
     with _saying:
         if name not in _said:
             _said.add(name)
-            log.warning("%s", what)
+            log.log(logging.WARNING if len(_said) <= LOUD else logging.INFO, "%s", what)

@@ -47,7 +47,8 @@ class Frames:
     def facts(self) -> dict[str, str]:
         """Which files are used: whence, by which way, and whether those of the PSF are among them."""
         used = "where it is there" if not self.mirror.remote else "yes" if self.access.psf else "no"
-        facts = {"mirror": self.access.mirror or "the live archive", "frames": self.access.frames, "psf": used}
+        place = self.mirror.place if self.access.mirror else "the live archive"
+        facts = {"mirror": place, "frames": self.access.frames, "psf": used}
         by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
         return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
 
@@ -115,7 +116,8 @@ class Frames:
         if self.access.frames == "named" and not (names and as_sas):
             why = f"the folder {self.mirror.root} has no sas/ in it" if names else "it names none"
             raise ArchiveError(
-                f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be found"
+                f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be "
+                "found: leave out --frames named"
             )
         if names and as_sas:
             return "named"
@@ -148,6 +150,8 @@ class Frames:
         settings, mirror = self.access.settings, self.mirror
         if mirror.remote:
             mirror = replace(self.access, keep=settings.cache_folder, limit=None).files(mirror.root)
+        if not mirror.has(settings.field_list) and mirror.remote:  # minutes, of which no bar tells
+            log.warning("the list of all SDSS fields, 0.5 GB, is downloaded once, into %s", settings.cache_folder)
         try:
             with mirror.file(settings.field_list) as path:
                 return field_list.read_fields(path, settings.field_list)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from survey_tools.archives import http
 from survey_tools.archives.samples import KINDS, UNITS, Sample, column_name
 from survey_tools.archives.settings import Settings
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.targets import Found
 
 FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
@@ -55,7 +55,7 @@ def count(settings: Settings, sample: Sample, where: str = "") -> int:
     except ArchiveError as error:
         hint = f"; is --where right? {where}" if where else ""
         raise ArchiveError(f"{error}{hint}", url=error.url, status=error.status) from error
-    if len(rows) != 1 or not rows[0][0].isdigit():
+    if len(rows) != 1 or not rows[0][0].isdecimal():
         raise ArchiveError(f"{settings.skyserver}: the number of rows is {rows!r}; ask again", url=settings.skyserver)
     return int(rows[0][0])
 
@@ -138,8 +138,9 @@ def _text(settings: Settings, sql: str) -> str:
     except ArchiveError as error:  # the URL is long, and says less than the service's name
         message = str(error).replace(url, settings.skyserver)
         raise ArchiveError(message, url=settings.skyserver, status=error.status) from error
-    except ConnectionError as error:
-        raise ConnectionError(str(error).replace(url, settings.skyserver)) from error
+    except AwayError as error:
+        message = str(error).replace(url, settings.skyserver)
+        raise AwayError(message, url=settings.skyserver, status=error.status) from error
 
 
 def _rows(settings: Settings, text: str, names: list[str]) -> list[list[str]]:
@@ -150,7 +151,12 @@ def _rows(settings: Settings, text: str, names: list[str]) -> list[list[str]]:
             f"{settings.skyserver}: the answer begins with {lines[0][:80]!r} and not with #Table; ask again later",
             url=settings.skyserver,
         )
-    rows = list(csv.reader(line for line in lines[1:] if line.strip()))
+    try:
+        rows = list(csv.reader(line for line in lines[1:] if line.strip()))
+    except csv.Error as error:  # a quote that is never closed
+        raise ArchiveError(
+            f"{settings.skyserver}: the answer is no table ({error}); ask again later", url=settings.skyserver
+        ) from error
     due = [name.lower() for name in [*names, column_name(WHOLE)]]
     if not rows or [name.lower() for name in rows[0]] != due:
         found = ", ".join(rows[0]) if rows else "none"
@@ -175,7 +181,7 @@ def _check_page(settings: Settings, got: list[list[str]], after: int, top: int, 
             url=settings.skyserver,
         )
     for row in got:
-        if not row[0].isdigit():
+        if not row[0].isdecimal():
             raise ArchiveError(f"{settings.skyserver}: specObjID is {row[0]!r}, no number", url=settings.skyserver)
     keys = [after, *(int(row[0]) for row in got)]
     if any(later <= earlier for earlier, later in itertools.pairwise(keys)):

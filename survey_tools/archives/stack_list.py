@@ -147,7 +147,7 @@ def _stack(row, file: File) -> Stack:
     pixels = 4 * shape[0] * shape[1]
     if file.name.endswith(".fits") and not pixels <= file.size <= pixels + HEADERS:
         raise ArchiveError(f"its contentLength is {file.size}, and its pixels have {pixels} bytes")
-    corners = _corners(str(row["position_bounds"]))
+    corners = np.unique(_corners(str(row["position_bounds"])), axis=0)  # each once: the last may be the first again
     ra, dec = np.radians(corners.T)
     x, y, z = np.mean([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
     centre = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from survey_tools.amounts import size
 from survey_tools.archives.access import Access
 from survey_tools.archives.fits_files import ImageFile, Pixels, image_file, is_image_of, open_pixels, shape_of
 from survey_tools.archives.mirror import Mirror
@@ -47,11 +48,11 @@ class Opened(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What to expect of an order."""
+    """What to expect of an order: bytes, requests, and seconds that the archive works for it."""
 
     bytes: int
     requests: int
-    seconds: float
+    wait: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Stacks:
     def facts(self) -> dict[str, str]:
         """What the pixels depend on besides the catalogue and the bands; not the way in which they come."""
         stacks = f"CFHTTERAPIX T0007 {self.access.settings.cadc_observations}"
-        return {"archive": "CADC", "stacks": stacks, "calibration": name_of(self.calibrate)}
+        weights = "where the CADC has them" if self.access.settings.cadc_weights else "no"
+        return {"archive": "CADC", "stacks": stacks, "calibration": name_of(self.calibrate), "weights": weights}
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
         """Which stacks to ask for which objects, by the roster alone, and in which way.
@@ -90,7 +92,8 @@ class Stacks:
         pointings: dict[str, dict[str, Stack]] = {}
         for stack in roster.stacks:
             if stack.band in bands:
-                pointings.setdefault(stack.observation, {})[stack.band] = stack
+                used = stack if self.access.settings.cadc_weights else stack._replace(weight=None)
+                pointings.setdefault(stack.observation, {})[stack.band] = used
         images = [{band: stack.on_sky() for band, stack in stacks.items()} for stacks in pointings.values()]
         chosen = choose(images, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
         wanted = [
@@ -99,11 +102,11 @@ class Stacks:
             if len(rows := np.flatnonzero(chosen == index))
             for stack in stacks.values()
         ]
-        way, note = self._way(wanted)
+        ways, note = self._ways(wanted)
         sources = []
-        for stack, rows in wanted:
+        for (stack, rows), way in zip(wanted, ways, strict=True):
             cost = self._cost(stack, len(rows), way)
-            sources.append(Source(stack.name, stack.band, rows, Order(stack, way), cost.bytes, cost.requests))
+            sources.append(Source(stack.name, stack.band, rows, Order(stack, way), *cost))
         sources.sort(key=lambda source: source.name)
         return Plan(sources, roster.unreadable, [*roster.notes, note, *_filters(wanted)])
 
@@ -140,7 +143,10 @@ class Stacks:
                 yield piece(self.survey, calibration, counts, grid, start)
             return
         if shape_of(weight.header) != image.shape:
-            raise ArchiveError(f"{stack.weight.uri} has another shape than {stack.image.uri}, whose weights it is")
+            raise ArchiveError(
+                f"{stack.weight.uri} has another shape than {stack.image.uri}, whose weights it is; without weights "
+                "(GALTRANS_CADC_WEIGHTS=0) noise is measured"
+            )
         unit = self._unit(stack, opened.read, weight.read)
         for start, counts, weights in zip(starts, opened.read(starts, size), weight.read(starts, size), strict=True):
             yield piece(self.survey, calibration, counts, grid, start, apply_weights(counts, weights, unit))
@@ -191,33 +197,43 @@ class Stacks:
     def _files(self, file: File) -> Mirror:
         return self.access.files(f"{self.access.settings.cadc_files.rstrip('/')}/cadc:{file.archive}")
 
-    def _way(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[str, str]:
-        """The way to take, and what to tell the user of both."""
-        total = {}
-        for way in WAYS:
-            costs = [self._cost(stack, len(rows), way) for stack, rows in wanted]
-            total[way] = Cost(*(sum(each) for each in zip(*costs, strict=True))) if costs else Cost(0, 0, 0.0)
+    def _ways(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[list[str], str]:
+        """The way to take for each stack, and what to tell the user of both."""
         how = self.access.how
         if how not in ("auto", *WAYS):
             raise ValueError(f"how is {how!r}; it is auto, {' or '.join(WAYS)}")
-        way = min(WAYS, key=lambda each: total[each].seconds) if how == "auto" else how
-        said = [f"{_amount(total[each].bytes)} in {total[each].requests:,} requests" for each in WAYS]
+        costs = {way: [self._cost(stack, len(rows), way) for stack, rows in wanted] for way in WAYS}
+        ways = (
+            [how] * len(wanted)
+            if how != "auto"
+            else [self._sooner(*each) for each in zip(*costs.values(), strict=True)]
+        )
+        chosen = [costs[way][at] for at, way in enumerate(ways)]
+        said = [
+            f"{size(sum(each.bytes for each in some))} in {sum(each.requests for each in some):,} requests"
+            for some in (*costs.values(), chosen)
+        ]
         weights = ", weight maps included" if any(stack.weight for stack, _ in wanted) else ""
-        return way, f"{self.survey.title}: {said[0]} as windows, {said[1]} as whole tiles{weights}: {way}"
+        taken = ways[0] if len(set(ways)) == 1 else f"{ways.count('tiles'):,} whole, the others as windows: {said[2]}"
+        return ways, f"{self.survey.title}: {said[0]} as windows, {said[1]} as whole tiles{weights}: {taken}"
+
+    def _sooner(self, *costs: Cost) -> str:
+        """That one of WAYS, whose costs these are, which is sooner done."""
+        speed = 1e6 * self.access.settings.bandwidth
+        return WAYS[int(np.argmin([cost.bytes / speed + cost.wait for cost in costs]))]
 
     def _cost(self, stack: Stack, count: int, way: str) -> Cost:
         """What to expect of `count` objects on a stack."""
         files = [stack.image] + [stack.weight] * (stack.weight is not None)
         if way == "tiles":
-            size, requests, windows = sum(file.size for file in files), len(files), 0
+            total, requests, windows = sum(file.size for file in files), len(files), 0
         else:
             samples = len(SAMPLES) ** 2 if stack.weight else 0
             window = 4 * self.survey.cutout_size**2 + HEADER
-            size = len(files) * (HEADERS + count * window + samples * (4 * SAMPLE_SIZE**2 + HEADER))
+            total = len(files) * (HEADERS + count * window + samples * (4 * SAMPLE_SIZE**2 + HEADER))
             batches = -(-count // max(1, self.access.settings.cadc_windows))
             requests, windows = len(files) * (1 + batches + (samples > 0)), len(files) * (count + samples)
-        seconds = size / (1e6 * self.access.settings.bandwidth) + requests * REQUEST_SECONDS + windows * WINDOW_SECONDS
-        return Cost(size, requests, seconds)
+        return Cost(total, requests, requests * REQUEST_SECONDS + windows * WINDOW_SECONDS)
 
 
 @contextmanager
@@ -244,12 +260,3 @@ def _filters(wanted: list[tuple[Stack, np.ndarray]]) -> list[str]:
             numbers[stack.filter] = numbers.get(stack.filter, 0) + len(rows)
     said = ", ".join(f"{count:,} through {name}" for name, count in sorted(numbers.items()))
     return [f"band i: {said}; the column `source` of the store has the filter of each"] if said else []
-
-
-def _amount(size: float) -> str:
-    """Bytes for reading."""
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-    return f"{size / 1000:.3g} TB"

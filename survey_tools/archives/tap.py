@@ -8,6 +8,7 @@ can still be used on the same services. VOTables are parsed by astropy.
 import io
 import logging
 import re
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 from astropy.io.votable import parse
+from astropy.io.votable.exceptions import VOWarning
 from astropy.io.votable.tree import Resource, VOTableFile
 from astropy.table import MaskedColumn, Table
 
@@ -22,7 +24,8 @@ from survey_tools.archives import http
 from survey_tools.errors import ArchiveError
 
 PAUSES = (3.0, 15.0)  # [s] before a refused query is asked again: a node of VizieR refuses good ones now and then
-UNREADABLE = (ExpatError, ValueError, TypeError, KeyError, IndexError, OSError, UnicodeError)
+UNREADABLE = (ExpatError, ValueError, TypeError, LookupError, EOFError, OSError, ArithmeticError, struct.error)
+UNREADABLE += (VOWarning,)  # of what astropy raises in parsing, some is no ValueError
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ class Tiles:
 
     def facts(self) -> dict[str, str]:
         """What the pixels depend on besides the catalogue and the bands."""
-        return {"mirror": self.mirror.root, "calibration": name_of(self.calibrate)}
+        return {"mirror": self.mirror.place, "calibration": name_of(self.calibrate)}
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
         """Which tiles to open for which objects.

@@ -85,7 +85,11 @@ class Selection:
 
 def count(settings: Settings, patch: Field, selection: Selection) -> int:
     """How many rows VizieR has of a selection in one field; raises what `find` does."""
-    return _count(settings, patch, selection, *_ends(patch))
+    try:
+        return _count(settings, patch, selection, *_ends(patch))
+    except ArchiveError as error:
+        hint = f"; is --where right? {selection.where}" if selection.where else ""
+        raise ArchiveError(f"{error}{hint}", url=error.url, status=error.status) from error
 
 
 def find(settings: Settings, patches: list[Field], selection: Selection, limit: int | None = None) -> Found:

@@ -26,7 +26,7 @@ from survey_tools.archives.fits_files import (
 )
 from survey_tools.archives.http import BEGINNING
 from survey_tools.archives.mirror import Mirror
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 
 LONGEST_URL = 8000  # [byte] that web servers take
 LONGEST_SUB = len("&SUB=%5B0%5D%5B99999:99999,99999:99999%5D")  # of one window
@@ -115,8 +115,8 @@ class Windows:
             found = _images(http.read(url, kind="fits"), asked)
             parts = dict(self._part(boxes, header, pixels, asked) for header, pixels in found)
         except UNREADABLE as error:
-            if isinstance(error, ConnectionError):
-                raise ConnectionError(str(error).replace(url, asked)) from error
+            if isinstance(error, AwayError):
+                raise AwayError(str(error).replace(url, asked), url=self.url, status=error.status) from error
             raise ArchiveError(f"{asked}: the answer cannot be read: {error}", url=self.url) from error
         except ArchiveError as error:
             raise ArchiveError(str(error).replace(url, asked), url=self.url, status=error.status) from error

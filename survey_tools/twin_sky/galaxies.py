@@ -13,9 +13,10 @@ from astropy.table import Table
 from scipy.special import gammainc, gammaincinv
 
 from survey_tools.photometry import magnitude_to_nanomaggies
-from survey_tools.surveys import SURVEYS, Survey
+from survey_tools.surveys import CFHT, SDSS, Survey
 from survey_tools.twin_sky.filters import synthetic_flux
 
+SEEN_BY = (SDSS, CFHT)  # the surveys that are simulated
 COMPONENTS = ("bulge", "disk", "arms")
 TEMPLATES = ("E", "Sbc", "Scd", "Im")  # Coleman, Wu & Weedman (1980, ApJS 43, 393), extended, as GalSim ships them
 REDSHIFTS = np.arange(0, 1.31, 0.01)
@@ -111,8 +112,9 @@ def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
         "pitch": of_type["pitch"] * rng.uniform(0.7, 1.3, count) * rng.choice([-1, 1], count),
         "pattern": rng.integers(2**31, size=count),
     }
-    flux = {survey: _component_fluxes(survey, magnitude, redshift, shares, templates) for survey in SURVEYS}
-    return Table(columns | {f"flux_{survey}": values for survey, values in flux.items()})
+    names = [survey.name for survey in SEEN_BY]
+    flux = {f"flux_{name}": _component_fluxes(name, magnitude, redshift, shares, templates) for name in names}
+    return Table(columns | flux)
 
 
 def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
@@ -125,11 +127,11 @@ def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
     columns["pattern"] = np.zeros(count, dtype=int)
     temperatures, colours = _star_colours()
     at = np.interp(rng.beta(1.2, 2.0, count), [0, 1], STAR_TEMPERATURE)
-    for survey in SURVEYS:
-        flux = np.zeros((count, len(COMPONENTS), len(SURVEYS[survey].bands)))
+    for survey in SEEN_BY:
+        flux = np.zeros((count, len(COMPONENTS), len(survey.bands)))
         for index in range(flux.shape[2]):
-            flux[:, 0, index] = np.interp(at, temperatures, colours[survey][:, index])
-        columns[f"flux_{survey}"] = flux * magnitude_to_nanomaggies(magnitude)[:, None, None]
+            flux[:, 0, index] = np.interp(at, temperatures, colours[survey.name][:, index])
+        columns[f"flux_{survey.name}"] = flux * magnitude_to_nanomaggies(magnitude)[:, None, None]
     return Table(columns)
 
 
@@ -222,8 +224,8 @@ def _template_fluxes() -> dict[str, np.ndarray]:
 
     reference = np.array([[synthetic_flux(at(s, z), "sdss", "r") for z in REDSHIFTS] for s in spectra])[..., None]
     return {
-        name: np.array([[_band_fluxes(at(s, z), survey) for z in REDSHIFTS] for s in spectra]) / reference
-        for name, survey in SURVEYS.items()
+        survey.name: np.array([[_band_fluxes(at(s, z), survey) for z in REDSHIFTS] for s in spectra]) / reference
+        for survey in SEEN_BY
     }
 
 
@@ -237,8 +239,7 @@ def _star_colours() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
     reference = np.array([synthetic_flux(planck(t), "sdss", "r") for t in temperatures])[:, None]
     colours = {
-        name: np.array([_band_fluxes(planck(t), survey) for t in temperatures]) / reference
-        for name, survey in SURVEYS.items()
+        survey.name: np.array([_band_fluxes(planck(t), survey) for t in temperatures]) / reference for survey in SEEN_BY
     }
     return temperatures, colours
 

@@ -1,25 +1,6 @@
 import pytest
 
-from cli.main import main
-from survey_tools.archives import http, tap
 from survey_tools.archives.settings import Settings, variable
-
-
-@pytest.fixture
-def galtrans(monkeypatch, capsys):
-    """Run a command as the shell does: exit code, standard output, standard error."""
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["galtrans", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -5,14 +5,9 @@ import sys
 import textwrap
 import time
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from cli.fetch import _parse_rows
-from cli.main import galtrans, main
 from survey_tools import tasks
-from survey_tools.archives import http
 
 
 @pytest.fixture
@@ -27,42 +22,33 @@ def mirror(tmp_path, known_sky, monkeypatch):
     return tmp_path
 
 
-def call(capfd, *arguments):
-    """Exit code, output and errors of the command line."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["galtrans", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-    return caught.value.code or 0, *capfd.readouterr()
-
-
 FETCH = "fetch", "sdss", "--catalogue", "mine.csv", "--mirror", "mirror", "--bands", "gr", "--workers", 2
 
 
-def test_fetch_info_and_export_of_one_store(mirror, capfd):
-    code, out, err = call(capfd, *FETCH, "--out", "x.zarr")
+def test_fetch_info_and_export_of_one_store(mirror, galtrans):
+    code, out, err = galtrans(*FETCH, "--out", "x.zarr")
     assert (code, err) == (0, "")
     assert "3 objects: 2 done (1 of them with gaps), 1 outside, 0 failed" in out
     assert "x.zarr/manifest.ecsv" in out
-    code, out, _ = call(capfd, *FETCH, "--out", "x.zarr")
+    code, out, _ = galtrans(*FETCH, "--out", "x.zarr")
     assert code == 0
     assert "complete already" in out
-    code, out, _ = call(capfd, "info", "x.zarr")
+    code, out, _ = galtrans("info", "x.zarr")
     assert code == 0
     assert "64 x 64 pixels of 0.396 arcsec" in out
-    code, out, _ = call(capfd, "export", "x.zarr", "--rows", "0:10", "--out", "fits")
+    code, out, _ = galtrans("export", "x.zarr", "--rows", "0:10", "--out", "fits")
     assert code == 0
     assert "Wrote 2 of 3 rows to fits; 1 have no image, x.zarr/manifest.ecsv says why" in out
     assert len(list((mirror / "fits").iterdir())) == 2
-    code, _, err = call(capfd, "export", "x.zarr", "--rows", "1", "--out", "fits")
+    code, _, err = galtrans("export", "x.zarr", "--rows", "1", "--out", "fits")
     assert code == 1
     assert "exists already" in err
 
 
-def test_reasons_of_failures_are_shown(mirror, capfd):
+def test_reasons_of_failures_are_shown(mirror, galtrans):
     path = next(mirror.rglob("frame-r-*"))
     path.write_bytes(path.read_bytes()[:9000])
-    code, out, _ = call(capfd, *FETCH, "--out", "x.zarr")
+    code, out, _ = galtrans(*FETCH, "--out", "x.zarr")
     assert code == 0
     assert "0 done (0 of them with gaps), 0 outside, 3 failed" in out
     assert "  2 failed: r: " in out
@@ -79,13 +65,16 @@ def test_reasons_of_failures_are_shown(mirror, capfd):
         (("--mirror", "http://127.0.0.1:9/"), 1, "no answer"),
         (("--keep-limit", "5GB"), 2, "--keep-files"),
         (("--keep-files", "k", "--keep-limit", "5"), 2, "such as 500GB"),
+        (("--keep-files", "mine.csv"), 2, "'--keep-files'"),
         (("--scheduler", "tcp://127.0.0.1:9"), 1, "no Dask scheduler answers"),
+        (("--scheduler", "foo"), 2, "give one such as tcp://host:8786"),
+        (("--retry-failed", "--dry-run", "--out", "sky.zarr"), 1, "sky.zarr is not a Zarr store"),
     ],
 )
-def test_what_goes_wrong_is_one_line(mirror, capfd, monkeypatch, change, code, message):
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.01)
+def test_what_goes_wrong_is_one_line(mirror, galtrans, monkeypatch, change, code, message):
     monkeypatch.setattr(tasks, "PATIENCE", "0.3s")
-    got, out, err = call(capfd, *FETCH, "--out", "x.zarr", *change)
+    (mirror / "sky.zarr").mkdir()
+    got, out, err = galtrans(*FETCH, "--out", "x.zarr", *change)
     assert got == code
     assert message in err
     assert out == ""
@@ -94,48 +83,8 @@ def test_what_goes_wrong_is_one_line(mirror, capfd, monkeypatch, change, code, m
     assert not (mirror / "x.zarr.part").exists()
 
 
-def test_an_unfinished_or_missing_store_is_said_to_be_so(mirror, capfd):
-    (mirror / "x.zarr.part").mkdir()
-    assert call(capfd, "info", "x.zarr")[2].startswith("Error: x.zarr is not finished; run the command")
-    assert call(capfd, "info", "y.zarr")[::2] == (1, "Error: y.zarr does not exist\n")
-    (mirror / "z.zarr").mkdir()
-    assert call(capfd, "export", "z.zarr", "--rows", "0", "--out", "f")[::2] == (
-        1,
-        "Error: z.zarr is not a Zarr store\n",
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [
-        ("0:3", [0, 1, 2]),
-        (":2", [0, 1]),
-        ("8:", [8, 9]),
-        ("8:40", [8, 9]),
-        (":", list(range(10))),
-        ("3", [3]),
-        ("5,1, 1,3:5", [5, 1, 3, 4]),
-    ],
-)
-def test_rows_are_numbers_and_ranges(text, rows):
-    assert _parse_rows(text, 10) == rows
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "1:2:3", "10", "0,,1", "12:14", "1.5"])
-def test_other_rows_are_wrong_usage(text):
-    with pytest.raises(click.BadParameter):
-        _parse_rows(text, 10)
-
-
-@pytest.mark.parametrize("command", ["fetch", "verify", "info", "export"])
-def test_help_ends_with_an_example(command):
-    result = CliRunner().invoke(galtrans, [command, "--help"])
-    assert result.exit_code == 0
-    assert f"galtrans {command}" in result.output.split("Example")[1]
-
-
-def test_a_dry_run_says_what_it_takes_and_makes_nothing(mirror, capfd):
-    code, out, err = call(capfd, *FETCH, "--out", "x.zarr", "--dry-run")
+def test_a_dry_run_says_what_it_takes_and_makes_nothing(mirror, galtrans):
+    code, out, err = galtrans(*FETCH, "--out", "x.zarr", "--dry-run")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].endswith("frame-g-000094-3-0100.fits.bz2: 2 objects")
@@ -144,33 +93,32 @@ def test_a_dry_run_says_what_it_takes_and_makes_nothing(mirror, capfd):
     assert sorted(path.name for path in mirror.iterdir()) == ["mine.csv", "mirror"]
 
 
-def test_a_store_is_verified_and_what_is_wrong_said(mirror, capfd):
-    call(capfd, *FETCH, "--out", "x.zarr")
-    assert call(capfd, "verify", "x.zarr") == (0, "x.zarr is sound: 3 objects.\n", "")
-    (mirror / "x.zarr" / "mask" / "c" / "0" / "0" / "0" / "0").unlink()
-    code, out, err = call(capfd, "verify", "x.zarr")
-    assert (code, out) == (1, "mask/c/0/0/0/0 is missing\n")
-    assert err.startswith("Error: x.zarr is damaged in 1 places")
-
-
-def test_what_failed_is_tried_again_when_asked_for(mirror, capfd):
+def test_what_failed_is_tried_again_when_asked_for(mirror, galtrans):
     path = next(mirror.rglob("frame-r-*"))
     whole = path.read_bytes()
     path.write_bytes(b"")
-    call(capfd, *FETCH, "--out", "x.zarr")
+    out = galtrans(*FETCH, "--out", "x.zarr")[1]
+    assert out.endswith("The same command with --retry-failed tries what failed again.\n")
+    assert "complete already" not in out
     path.write_bytes(whole)
-    assert "--retry-failed tries the 3 that failed again" in call(capfd, *FETCH, "--out", "x.zarr")[1]
-    assert (
-        "2 done (1 of them with gaps), 1 outside, 0 failed"
-        in call(capfd, *FETCH, "--out", "x.zarr", "--retry-failed")[1]
-    )
+    assert "x.zarr is complete already.\n3 objects: 0 done" in galtrans(*FETCH, "--out", "x.zarr")[1]
+    assert "objects   3" in galtrans(*FETCH, "--out", "x.zarr", "--retry-failed", "--dry-run")[1]
+    out = galtrans(*FETCH, "--out", "x.zarr", "--retry-failed")[1]
+    assert out.startswith("Of 3 that had failed, 3 did not fail again.\n3 objects: 2 done (1 of them with gaps), 1 out")
+    assert "--retry-failed" not in out
+    code, _, err = galtrans(*FETCH, "--out", "x.zarr", "--retry-failed", "--dry-run")
+    assert (code, err) == (1, "Error: x.zarr has no object that failed; there is nothing to try again\n")
 
 
-def test_a_run_may_be_begun_anew(mirror, capfd):
+def test_the_seeing_that_was_asked_for_and_is_not_there_is_said(mirror, galtrans):
+    assert "Of 2 objects no psField gave the seeing." in galtrans(*FETCH, "--out", "x.zarr", "--psf")[1]
+
+
+def test_a_run_may_be_begun_anew(mirror, galtrans):
     (mirror / "x.zarr.part").mkdir()
     (mirror / "x.zarr.part" / "zarr.json").write_text("nonsense")
-    assert call(capfd, *FETCH, "--out", "x.zarr", "--no-resume")[0] == 0
-    assert call(capfd, "verify", "x.zarr")[0] == 0
+    assert galtrans(*FETCH, "--out", "x.zarr", "--no-resume")[0] == 0
+    assert galtrans("verify", "x.zarr")[0] == 0
 
 
 SLOW = """
@@ -191,7 +139,7 @@ SLOW = """
 """
 
 
-def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, capfd):
+def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, galtrans):
     command = [sys.executable, "-c", textwrap.dedent(SLOW), *map(str, FETCH), "--out", "x.zarr"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "cutting\n"
@@ -201,7 +149,7 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, capfd):
     assert child.returncode == 1
     assert err.strip() == "Error: interrupted; nothing half-written is left, so run the same command again"
     assert not (mirror / "x.zarr").exists()
-    assert call(capfd, *FETCH, "--out", "x.zarr")[0] == 0
+    assert galtrans(*FETCH, "--out", "x.zarr")[0] == 0
 
 
 @pytest.fixture
@@ -216,8 +164,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_one_line(mirror, small_disk, capfd):
-    code, _, err = call(capfd, *FETCH, "--out", small_disk / "x.zarr")
+def test_a_full_disk_is_one_line(mirror, small_disk, galtrans):
+    code, _, err = galtrans(*FETCH, "--out", small_disk / "x.zarr")
     assert code == 1
     assert len(err.splitlines()) == 1
     assert "No space left on device" in err

@@ -2,26 +2,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cli.main import main
 from survey_tools.store import open_store
 from translator.intensity import stretch
 
 FLUX = np.random.default_rng(0).normal(0, 0.02, (4, 64, 64, 5)).astype(np.float32)
 FLUX[:, 30:34, 30:34] += 1
-
-
-@pytest.fixture
-def galtrans(monkeypatch, capsys):
-    """Run a command as the shell does: exit code, standard output, standard error."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["galtrans", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from cli.main import main
 from survey_tools.pairs import read_pairs
 from survey_tools.store import open_store
 
@@ -20,20 +19,6 @@ def stores(tmp_path_factory, make_store):
     make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr")
     make_store(folder / "y.zarr", "cfht", RA[2:], DEC[2:] + 0.4 / 3600, drawn=(RA[2:], DEC[2:]), bands="gr")
     return folder / "x.zarr", folder / "y.zarr"
-
-
-@pytest.fixture
-def galtrans(monkeypatch, capsys):
-    """Run a command as the shell does: exit code, standard output, standard error."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["galtrans", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 def test_crossmatch_writes_the_table_and_says_what_was_found(galtrans, stores, tmp_path):

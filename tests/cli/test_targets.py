@@ -2,26 +2,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from cli.main import main
-from survey_tools.archives import http, tap
 from survey_tools.catalogue import read_catalogue
-
-
-@pytest.fixture
-def galtrans(monkeypatch, capsys):
-    """Run a command as the shell does: exit code, standard output, standard error."""
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["galtrans", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture
@@ -71,11 +52,11 @@ def test_cfht_targets_become_a_catalogue(galtrans, server, tmp_path):
 def test_a_dry_run_counts_and_writes_nothing(galtrans, server, tmp_path):
     code, said, _ = galtrans("targets", "sdss", "--dry-run", "--limit", 15)
     assert code == 0
-    assert said.endswith("15 wanted, in 2 pages or more\n")
+    assert said.endswith("15 wanted, in 2 pages at least\n")
     code, said, _ = galtrans("targets", "cfht", "--dry-run", "--rmax", 20)
     assert code == 0
     assert said.startswith("W1 0, W2 0, W3 7, W4 0\n")
-    assert "has 7 rows; 7 wanted, in 1 pages or more" in said
+    assert "has 7 rows; 7 wanted, in 1 page at least" in said
     assert not list(tmp_path.glob("*.ecsv"))
     assert {request.route for request in server.log} == {"skyserver", "vizier"}
     assert all("COUNT" in request.path or b"COUNT" in request.body for request in server.log)
@@ -111,6 +92,20 @@ def test_wrong_usage_is_told_before_any_archive_is_asked(galtrans, server, words
     assert code == 2
     assert complaint in " ".join(said.split())
     assert not server.log
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_any_archive_is_asked(galtrans, server, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    code, _, complaint = galtrans("targets", "sdss", "--out", "a.ecsv")
+    assert code == 2
+    assert ". may not be written to; choose another --out" in complaint
+    assert not server.log
+
+
+def test_a_condition_that_an_archive_refuses_is_named(galtrans, server, tmp_path):
+    code, _, complaint = galtrans("targets", "cfht", "--where", "nosuch > 3", "--out", tmp_path / "a.ecsv")
+    assert code == 1
+    assert complaint.endswith("; is --where right? nosuch > 3\n")
 
 
 def test_what_is_there_is_not_replaced_unasked(galtrans, server, tmp_path):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from survey_tools.atomic import whole_file
+from survey_tools.atomic import naming, whole_file
 
 
 def test_the_file_is_there_when_the_block_has_ended_well(tmp_path):
@@ -37,6 +37,16 @@ def test_an_old_file_is_replaced(tmp_path):
     with whole_file(str(tmp_path / "a.txt")) as temporary:
         temporary.write_text("new")
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_an_error_that_does_not_say_where_gets_the_name_of_the_file(tmp_path):
+    for error in (OSError(28, "No space left on device"), ValueError("no"), ConnectionResetError(104, "reset")):
+        with pytest.raises(type(error)) as caught, naming(tmp_path / "a.txt"):
+            raise error
+        assert error is caught.value or (caught.value.errno, caught.value.filename) == (28, str(tmp_path / "a.txt"))
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path / "a.txt"):
+        (tmp_path / "b.txt").read_text()
+    assert caught.value.filename == str(tmp_path / "b.txt")
 
 
 def test_a_block_that_wrote_nothing_fails(tmp_path):

@@ -1,3 +1,4 @@
+import bz2
 import errno
 import os
 import shutil
@@ -5,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from survey_tools.archives import fits_files, http
 from survey_tools.archives.access import Access
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.build import fetch, work_folder
-from survey_tools.errors import ArchiveError, StoreError
+from survey_tools.errors import ArchiveError, AwayError, StoreError
 from survey_tools.replacing import alone
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import engine
@@ -126,6 +128,18 @@ def test_the_mean_is_taken_where_frames_overlap(tmp_path, known_sky):
     assert_allclose(store.images[0], 2.5, rtol=1e-3)
 
 
+def garble(path):
+    content = bz2.decompress(path.read_bytes())
+    path.write_bytes(
+        bz2.compress(content.replace(b"CAMROW  =                    1", b"CAMROW  =                  1.5", 1))
+    )
+
+
+def unreadable_unit(path):
+    content = bz2.decompress(path.read_bytes())
+    path.write_bytes(bz2.compress(content.replace(b"BUNIT   = 'nanomaggy'", b"BUNIT   = 'nanomaggy ", 1)))
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:20_000])
 
@@ -136,6 +150,8 @@ def truncate(path):
         (truncate, "frame-r-000094-3-0100.fits.bz2 cannot be read"),
         (lambda path: path.write_bytes(b""), "frame-r-000094-3-0100.fits.bz2 is empty"),
         (lambda path: path.unlink(), "frame-r-000094-3-0100.fits.bz2 is not in the mirror"),
+        (garble, "frame-r-000094-3-0100.fits.bz2 does not say of which RUN, CAMCOL and FRAME it is"),
+        (unreadable_unit, "frame-r-000094-3-0100.fits.bz2 cannot be used (VerifyError: Unparsable card (BUNIT)"),
     ],
 )
 def test_an_object_of_a_bad_file_fails_and_keeps_its_other_bands(sky, tmp_path, known_sky, spoil, reason):
@@ -203,6 +219,17 @@ def test_a_wrong_mirror_leaves_nothing_behind(sky, tmp_path, known_sky):
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["empty", "mirror"]
 
 
+def test_an_archive_that_has_none_of_the_files_leaves_nothing_behind(sky, tmp_path, known_sky):
+    mirror, catalogue = sky
+    catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=500)
+    with (
+        known_sky.served(mirror) as (url, _),
+        pytest.raises(ArchiveError, match=r"none of the 1 objects .* is not there"),
+    ):
+        known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+    assert [path.name for path in tmp_path.iterdir()] == ["mirror"]
+
+
 def test_two_processes_do_not_build_one_store(sky, tmp_path, known_sky):
     mirror, catalogue = sky
     with alone(tmp_path / "x.zarr"), pytest.raises(StoreError, match=r"another galtrans is making .*x\.zarr"):
@@ -251,7 +278,7 @@ def test_a_few_files_that_cannot_be_reached_do_not_stop_the_others(sky, tmp_path
 
     def away(url, path, **options):
         if "frame-r" in url:
-            raise ConnectionError(f"{url}: no answer; is the archive up?")
+            raise AwayError(f"{url}: no answer; is the archive up?", url=url, status=503)
         real(url, path, **options)
 
     monkeypatch.setattr(http, "download", away)
@@ -259,6 +286,8 @@ def test_a_few_files_that_cannot_be_reached_do_not_stop_the_others(sky, tmp_path
         store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
         assert manifest(store)[0][0] == "failed"
         assert "no answer" in manifest(store)[0][1]
+        assert "frame-r" in store.manifest()["url"][0]
+        assert store.manifest()["http"][0] == 503
         monkeypatch.setattr(http, "download", real)
         store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS, retry_failed=True)
     assert manifest(store)[0][0] == "done"
@@ -357,6 +386,72 @@ def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, 
     store = known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS, workers=2)
     assert contents(store.path) == expected
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+@pytest.fixture
+def half_broken(tmp_path, known_sky, monkeypatch):
+    """A store in which the objects of one of two frames have failed; what mends it; the store without a fault."""
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
+    places, rng = [], np.random.default_rng(4)
+    for field in (100, 200):
+        wcs = known_sky.frame_wcs(field=field)
+        places += [known_sky.position(wcs, *place) for place in rng.uniform(60, 150, (5, 2))]
+        for band in BANDS:
+            known_sky.write_frame(tmp_path / "mirror", band, [], field=field, name=f"{band}{field}.fits")
+    catalogue = known_sky.catalogue(places)
+    expected = contents(known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", tmp_path / "y.zarr", bands=BANDS).path)
+    red = tmp_path / "mirror" / "r200.fits"
+    whole = red.read_bytes()
+    red.write_bytes(whole[: 3 * len(whole) // 4])  # its header can be read
+    out = tmp_path / "x.zarr"
+    store = known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS)
+    assert store.manifest()["status"].tolist() == ["done"] * 5 + ["failed"] * 5
+    red.write_bytes(whole)
+    return partial(known_sky.fetch, SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS), expected
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("first", ["retry_failed", "overwrite"])
+@pytest.mark.parametrize("then", ["retry_failed", "overwrite"])
+@pytest.mark.parametrize("where", ["write", "write_columns"])
+def test_a_killed_mend_and_a_killed_replacement_are_not_taken_for_each_other(
+    half_broken, monkeypatch, tmp_path, first, then, where
+):
+    again, expected = half_broken
+    with monkeypatch.context() as patch:
+        inner, calls = getattr(store_module.Store, where), []
+
+        def die(*arguments, **options):
+            calls.append(1)
+            if len(calls) == (2 if where == "write" else 1):
+                raise KilledError
+            return inner(*arguments, **options)
+
+        patch.setattr(store_module.Store, where, die)
+        with pytest.raises(KilledError):
+            again(**{first: True})
+    store = again(**{then: True})
+    assert contents(store.path) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr", "y.zarr"]
+
+
+def test_chunks_of_a_killed_run_are_made_anew_where_files_came_since(killable, tmp_path, known_sky, monkeypatch):
+    mirror, catalogue, _ = killable
+    later = shutil.copytree(mirror, tmp_path / "mirror")
+    red = next(later.rglob("frame-r-*"))
+    shutil.move(red, tmp_path / "r.bz2")
+    known_sky.write_frame(later, "r", [], field=200, name="elsewhere.fits")
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.Store, "write_columns", lambda *_: (_ for _ in ()).throw(KilledError))
+        with pytest.raises(KilledError):
+            known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS)
+    shutil.move(tmp_path / "r.bz2", red)
+    store = known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS)
+    assert set(store.manifest()["status"][:9]) == {"done"}
 
 
 def test_a_run_begun_with_other_settings_is_refused_unless_it_may_be_overwritten(killable, tmp_path, known_sky):

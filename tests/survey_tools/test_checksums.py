@@ -45,3 +45,10 @@ def test_no_list_or_a_damaged_one(folder):
     (folder / SUMS).write_text("nonsense\n")
     with pytest.raises(StoreError, match="is damaged"):
         read_sums(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe" * 40])
+def test_a_list_that_was_emptied_or_overwritten_is_damaged(folder, content):
+    (folder / SUMS).write_bytes(content)
+    with pytest.raises(StoreError, match=r"sha256sums.txt is damaged"):
+        read_sums(folder)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from reproject import reproject_interp
 
-from survey_tools.cutout import resample, resample_flags, sky_sigma, window
+from survey_tools.cutout import resample, resample_flags, sky_sigma
 from survey_tools.tan import north_up_wcs, scale_of
 
 SIZE = 64
@@ -78,33 +78,6 @@ def test_flags_follow_the_pixels(frame, known_sky):
     assert flags[stamp > 0.5 * stamp.max()].all()
     assert not flags[stamp < 0.1 * stamp.max()].any()
     assert_allclose(known_sky.centroid(flags), ((SIZE - 1) / 2,) * 2, atol=0.5)
-
-
-@pytest.mark.parametrize("size", [135, 136])
-def test_a_window_keeps_the_pixels_and_the_sky(frame, size):
-    image, wcs, galaxy = frame
-    pixels, part = window(image, wcs, galaxy.ra, galaxy.dec, size)
-    col, row = part.wcs_world2pix([[galaxy.ra, galaxy.dec]], 0)[0]
-    assert abs(row - (size - 1) / 2) <= 0.5
-    assert abs(col - (size - 1) / 2) <= 0.5
-    shift = np.round(wcs.wcs.crpix - part.wcs.crpix).astype(int)
-    assert_array_equal(pixels, image[shift[1] : shift[1] + size, shift[0] : shift[0] + size])
-    assert_allclose(part.wcs_pix2world([[0, 0]], 0), wcs.wcs_pix2world([shift], 0), rtol=0, atol=1e-12)
-
-
-def test_a_window_over_the_edge_has_gaps_there(frame, known_sky):
-    _, wcs, _ = frame
-    image = np.random.default_rng(1).normal(size=known_sky.FRAME_SHAPE).astype(np.float32)
-    pixels, part = window(image, wcs, *known_sky.position(wcs, 10.2, 130.2), 40)
-    assert np.isnan(pixels[:9]).all()
-    assert_array_equal(pixels[9:], image[:31, 111:151])
-    assert_allclose(part.wcs.crpix, wcs.wcs.crpix - (111, -9))
-
-
-def test_a_window_on_the_far_side_of_the_sky_is_refused(frame):
-    image, wcs, _ = frame
-    with pytest.raises(ValueError, match="tangent plane"):
-        window(image, wcs, 330.0, -2.0, 136)
 
 
 @pytest.mark.parametrize("size", [64, 136])

@@ -2,15 +2,17 @@ import gzip
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.nddata import Cutout2D
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.band_fits import band_hdus
 from survey_tools.collection import Form
-from survey_tools.cutout import window
 from survey_tools.errors import CatalogueError, ImageError
 from survey_tools.export import export
+from survey_tools.fits_cutouts import find_objects
 from survey_tools.ingest import ingest
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tan import read_wcs, tan_wcs
@@ -69,7 +71,8 @@ def test_real_stacks_cut_into_a_file_per_band_are_put_together(real_data, tmp_pa
     place, flux = (215.539, 52.781), {}
     for band in "gri":
         with fits.open(real_data / "cfht" / f"CFHTLS-test_{band}.fits") as hdus:
-            pixels, wcs = window(hdus[0].data, read_wcs(hdus[0].header), *place, 136)
+            part = Cutout2D(hdus[0].data, SkyCoord(*place, unit="deg"), 136, read_wcs(hdus[0].header), copy=True)
+            pixels, wcs = part.data, part.wcs
             header = hdus[0].header.copy()
         header["CRPIX1"], header["CRPIX2"] = wcs.wcs.crpix
         flux[band] = np.where(pixels == 0, np.nan, pixels)
@@ -199,3 +202,14 @@ def test_files_and_cubes_are_not_mixed_and_a_folder_without_files_says_so(export
         ingest([tmp_path], CFHT, tmp_path / "y.zarr", GR)
     with pytest.raises(ImageError, match="leave out --stretched"):
         ingest([exported[1]], CFHT, tmp_path / "y.zarr", Form(("g", "r"), unstretch=abs))
+
+
+@pytest.mark.parametrize("terms", [{"CTYPE1": "RA---XXX"}, {"CTYPE2": "RA---TAN"}, {"CRVAL2": 95.0}, {"CUNIT1": "foo"}])
+def test_a_wcs_that_cannot_be_fails_its_object_and_no_other(tmp_path, terms):
+    for name, dec in (("a", 1.0), ("b", 2.0)):
+        header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": dec, "FILTER": "r"}
+        header |= {"CD1_1": -1.1e-4, "CD2_2": 1.1e-4} | (terms if name == "b" else {})
+        fits.PrimaryHDU(np.ones((64, 64), np.float32), fits.Header(header)).writeto(tmp_path / f"{name}.fits")
+    good, bad = find_objects(sorted(tmp_path.glob("*.fits")), SDSS, ("r",))
+    assert good.why == ""
+    assert "b.fits has a WCS that cannot be used" in bad.why

@@ -1,10 +1,12 @@
 import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from survey_tools import replacing as module
+from survey_tools.archives import locks
 from survey_tools.errors import StoreError
 from survey_tools.replacing import alone, replacing
 
@@ -77,7 +79,24 @@ def test_a_file_system_without_locks_is_trusted(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     with alone(tmp_path / "x"):
         make(tmp_path / "x", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_one_that_waited_at_a_lock_that_is_gone_does_not_enter_beside_a_third(tmp_path, monkeypatch):
+    """The lock file of the first is unlinked between the second's opening and locking it."""
+    real, entered = os.open, []
+
+    def slow(path, *options):
+        descriptor = real(path, *options)
+        if not entered:
+            entered.append(path)
+            Path(path).unlink()  # as the first does at its end
+        return descriptor
+
+    monkeypatch.setattr(locks.os, "open", slow)
+    with alone(tmp_path / "x"), pytest.raises(StoreError, match="another galtrans"), alone(tmp_path / "x"):
+        pass
+    assert entered

@@ -1,3 +1,6 @@
+import io
+import itertools
+import sys
 import threading
 import time
 
@@ -50,6 +53,22 @@ def test_more_tasks_than_a_batch_and_their_traffic(monkeypatch):
     assert sorted(moved) == list(range(1, 12))
 
 
+def test_a_bar_moves_while_a_task_is_at_work(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    came = itertools.count(0, 250_000)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(tasks, "TICK", 0.02)
+    Engine().run(time.sleep, [0.15], "sleep", "task", traffic=lambda _: 10, live=lambda: next(came))
+    bars = sys.stderr.getvalue().split("\r")
+    moved = [bar for bar in bars if "| 0/1 [" in bar and "kB, " in bar and "B/s" in bar]
+    assert any("250kB" in bar for bar in moved)
+    assert any("500kB" in bar for bar in moved)
+    assert "| 1/1 [" in bars[-1]
+
+
 def test_a_cluster_gives_the_same_with_few_at_once(scheduler):
     with engine(1, scheduler) as cluster:
         assert cluster.workers == 2
@@ -57,6 +76,19 @@ def test_a_cluster_gives_the_same_with_few_at_once(scheduler):
         assert cluster.run(abs, [], "abs", "n") == []
         with pytest.raises(ValueError, match="invalid literal"):
             cluster.run(int, ["1", "one"], "int", "n")
+
+
+def test_workers_that_are_lost_end_the_run_so_that_it_can_be_gone_on_with(scheduler, monkeypatch):
+    from distributed import Future, KilledWorker
+
+    def lost(self):
+        raise KilledWorker("abs", None, 3)
+
+    with engine(1, scheduler) as cluster:
+        monkeypatch.setattr(Future, "result", lost)
+        with pytest.raises(ConnectionError, match="lost its workers"):
+            cluster.run(abs, [1], "abs", "n")
+        monkeypatch.undo()
 
 
 def test_no_scheduler_and_other_versions_are_said(scheduler, monkeypatch):

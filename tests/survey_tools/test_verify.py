@@ -96,6 +96,9 @@ def test_pixels_columns_and_manifest_must_agree(store, change, said):
 def test_what_is_no_store_or_has_no_checksums_is_refused(store, tmp_path):
     with pytest.raises(StoreError, match="does not exist"):
         verify(tmp_path / "nothing.zarr")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match="folder is not a Zarr store"):
+        verify(tmp_path / "folder")
     (store / SUMS).unlink()
     with pytest.raises(StoreError, match="has no checksums"):
         verify(store)

@@ -106,6 +106,11 @@ def cut_one(archive, name, position, band="r"):
     return next(archive.cut(Source(name, band, np.array([0])), *[[value] for value in position]))
 
 
+def test_a_saturation_of_zero_is_not_known(mirror, known_sky, tmp_path):
+    known_sky.write_stack(tmp_path, "r", [], header={"SATURATE": 0.0})
+    assert not cut_one(mirror, "stack_r.fits", (150.0, 2.0)).cutout.saturated.any()
+
+
 @pytest.mark.parametrize(("header", "factor"), [({"MZP_AB": 29.0}, 10**0.4), ({"MZP_AB": None}, 1.0)])
 def test_the_zero_point_is_mzp_ab_else_the_surveys_and_never_phot_c(mirror, known_sky, tmp_path, header, factor):
     galaxy = known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
@@ -194,6 +199,21 @@ def test_weights_give_the_noise_of_each_cutout_and_no_pixel_where_they_are_zero(
         middle = found[band, 0][1].cutout.image
         assert np.isnan(middle[66:72, 64:72]).sum() == 9
     assert np.isnan(found["g", 2][1].cutout.image[:, :2]).all()  # these are 8 and 9 of the stack, and weigh nothing
+
+
+def test_noise_is_measured_and_no_weight_map_asked_for_where_the_user_wants_it(archive_server, draw, live, catalogue):
+    with archive_server.serve(draw(True)) as server:
+        archive = live(server, "windows", cadc_weights=0)
+        plan = archive.plan(catalogue, BANDS, RUN)
+        both = live(server, "windows").plan(catalogue, BANDS, RUN)
+        before = len(server.log)
+        found = cut(archive, catalogue)
+        assert not any("_weight" in request.path for request in server.log[before:])
+    assert all(np.isnan(piece.sky_sigma) for _, piece in found.values())
+    assert np.isfinite(found["i", 0][1].cutout.image).all()
+    assert sum(source.bytes for source in plan.sources) < sum(source.bytes for source in both.sources) / 2
+    assert not any("weight" in note for note in plan.notes)
+    assert archive.facts()["weights"] == "no"
 
 
 def test_the_noise_does_not_depend_on_what_else_is_cut(archive_server, draw, live, catalogue):
@@ -337,6 +357,7 @@ def test_the_way_is_no_fact_of_the_pixels(tmp_path):
         "archive": "CADC",
         "stacks": "CFHTTERAPIX T0007 CFHTLS_W_%",
         "calibration": "survey_tools.archives.cfht.calibrate('MZP_AB')",
+        "weights": "where the CADC has them",
     }  # fmt: skip
     archive = cfht.open_archive(Access(tmp_path, settings=Settings()))
     assert isinstance(pickle.loads(pickle.dumps(archive)), Stacks)

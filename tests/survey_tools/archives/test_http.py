@@ -1,4 +1,6 @@
 import gzip
+import logging
+import pickle
 import threading
 import time
 from email.utils import formatdate
@@ -6,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from survey_tools.archives import answers, hosts, http
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 
 FITS = b"SIMPLE  =                    T" + bytes(3_000_000)
 PAGE = b"<html><body><h1>503 Service Unavailable</h1></body></html>"
@@ -111,6 +113,35 @@ def test_an_archive_that_stays_busy_or_is_away_ends_the_run(web, tmp_path, monke
     with pytest.raises(ConnectionError, match=r"no answer \(ReadTimeout\)"):
         http.download(f"{web.root}/slow.fits", tmp_path / "a.fits")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_keeps_an_answer_away_is_said_in_words_and_kept_with_url_and_status(web, monkeypatch):
+    web.answers["/a.fits"] = [(503, {}, b"")]
+    for url, status, words in (
+        (f"{web.root}/a.fits", 503, "HTTP 503"),
+        ("http://127.0.0.1:9/a.fits", 0, "the host takes no connection"),
+        ("http://no.such.invalid/a.fits", 0, "the name of the host is unknown"),
+    ):
+        with pytest.raises(AwayError, match=words) as failure:
+            http.head(url)
+        again = pickle.loads(pickle.dumps(failure.value))  # as it comes back from a worker
+        assert (str(again), again.url, again.status) == (str(failure.value), url, status)
+
+
+def test_of_a_long_wait_the_user_is_told_once_in_a_while(web, monkeypatch, caplog):
+    def warnings():
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+    monkeypatch.setattr(hosts, "LONG_WAIT", 0.02)
+    monkeypatch.setattr(http, "LONGEST_WAIT", 0.02)
+    web.answers |= {f"/{name}.fits": [(503, {"Retry-After": "5"}, b""), (200, {}, FITS)] for name in "abc"}
+    http.head(f"{web.root}/a.fits")
+    http.head(f"{web.root}/b.fits")
+    said = "127.0.0.1: HTTP 503; waiting 0.02 s before it is asked again (-v tells of every wait)"
+    assert warnings() == [said]
+    monkeypatch.setattr(hosts, "QUIET", 0.0)
+    http.head(f"{web.root}/c.fits")
+    assert warnings() == [said] * 2
 
 
 def test_once_an_archive_is_down_less_patience_tells_so_until_it_answers(web, tmp_path):

@@ -251,6 +251,16 @@ def test_the_files_not_used_for_longest_are_dropped_beyond_the_limit_but_none_in
     assert len(web.requests) == 4
 
 
+def test_files_that_were_kept_without_a_limit_count_where_there_is_one_later(web, remote, tmp_path):
+    limits = {"a.fits": 2.5, "b.fits": None, "c.fits": 2.5}  # in files
+    for age, (name, limit) in enumerate(limits.items()):
+        keeping = Mirror(web.root, tmp_path / "cache", tmp_path / "keep", limit and int(limit * len(FITS)))
+        with keeping.file(name) as path:
+            pass
+        os.utime(path, (age, age))
+    assert len(files(tmp_path / "keep")) == 2
+
+
 def test_a_file_larger_than_the_limit_is_dropped_after_its_use(web, remote, tmp_path):
     keeping = Mirror(web.root, tmp_path / "cache", tmp_path / "keep", 100)
     with keeping.file("a.fits", size=len(FITS)) as path:

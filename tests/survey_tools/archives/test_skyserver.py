@@ -213,6 +213,7 @@ def test_objects_without_a_position_are_dropped_aloud_and_unmeasured_values_are_
         ([COUNTED.format(2), page(5), page(5)], "not in the order of specObjID"),
         ([COUNTED.format(2), page(5), page(6, 7)], "a page of 1 came with 2"),
         ([COUNTED.format(2), page(5, 6).replace("\n5,", "\nx,")], "specObjID is 'x'"),
+        ([COUNTED.format(2), page(5, 6).replace("\n5,", '\n"5,') + "x" * 140_000], "no table .field larger"),
         ([COUNTED.format(1), page(5).replace(",1,1\n", ",abc,1\n")], "extinction_z holds .*'abc'"),
     ],
 )

@@ -113,6 +113,10 @@ def test_an_error_within_an_answer_is_an_error(answered):
     [
         (ERROR.encode()[:-20], "no whole VOTable"),
         (b'<?xml version="1.0"?><a/>', "no whole VOTable|without results"),
+        (
+            ERROR.replace("</RESOURCE>", "<TABLE><FIELD datatype='int'/></TABLE></RESOURCE>").encode(),
+            "no whole VOTable",
+        ),
         (ERROR.replace("results", "meta").encode(), "VOTable without results"),
         (ERROR.replace("ERROR", "OK").encode(), "holds no table"),
     ],

@@ -7,7 +7,6 @@ import pytest
 from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools import cutout
 from survey_tools.archives import fits_files
 from survey_tools.archives.fits_files import header_number
 from survey_tools.archives.mirror import Mirror
@@ -15,7 +14,7 @@ from survey_tools.archives.plan import Source
 from survey_tools.archives.tiles import Calibration, Tiles
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import CFHT
-from survey_tools.tan import icrs_tan, tan_terms
+from survey_tools.tan import icrs_tan
 from survey_tools.tasks import Engine
 
 HERE = [(150.0, 2.0)]
@@ -67,17 +66,28 @@ def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_tile(tiles, k
     assert np.isnan([piece.psf_fwhm, piece.sky_sigma]).all()
 
 
-def test_many_windows_are_those_that_are_cut_one_by_one(tiles, known_sky):
+@pytest.mark.parametrize("size", [135, 136])
+def test_windows_keep_pixels_and_sky_and_have_gaps_beyond_the_edge(tiles, known_sky, size):
+    tiles = replace(tiles, survey=replace(CFHT, cutout_size=size))
     known_sky.write_stack(tiles.mirror.root, "r", [])
     wcs = icrs_tan(fits_files.describe(CFHT, tiles.mirror, "stack_r.fits").wcs)
     rng = np.random.default_rng(1)
-    places = [known_sky.position(wcs, *place) for place in rng.uniform((-60, -60), (380, 360), (40, 2))]
-    counts = known_sky.draw(wcs, known_sky.STACK_SHAPE, [], 1.0, ord("r"))
+    places = [known_sky.position(wcs, *place) for place in rng.uniform((-90, -90), (410, 390), (40, 2))]
+    counts = known_sky.draw(wcs, known_sky.STACK_SHAPE, [], 1.0, ord("r")) * 10 ** (0.4 * -7.5)
+    around = np.pad(counts, 200, constant_values=np.nan)
     for place, piece in zip(places, cut(tiles, "stack_r.fits", *places), strict=True):
-        pixels, part = cutout.window(counts, wcs, *place, 136)
-        assert_array_equal(piece.cutout.image, (pixels * 10 ** (0.4 * -7.5)).astype(np.float32))
-        for mine, theirs in zip(tan_terms(piece.cutout.wcs), tan_terms(part), strict=True):
-            assert_array_equal(mine, theirs)
+        part = piece.cutout.wcs
+        assert (abs(part.wcs_world2pix([place], 0) - (size - 1) / 2) <= 0.5 + 1e-9).all()
+        col, row = shift = np.round(wcs.wcs.crpix - part.wcs.crpix).astype(int)
+        here = np.s_[row + 200 : row + 200 + size, col + 200 : col + 200 + size]
+        assert_array_equal(piece.cutout.image, around[here].astype(np.float32))
+        assert_allclose(part.wcs_pix2world([[0, 0]], 0), wcs.wcs_pix2world([shift], 0), rtol=0, atol=1e-12)
+
+
+def test_a_window_on_the_far_side_of_the_sky_is_refused(tiles, known_sky):
+    known_sky.write_stack(tiles.mirror.root, "r", [])
+    with pytest.raises(ValueError, match="tangent plane"):
+        cut_one(tiles, "stack_r.fits", (330.0, -2.0))
 
 
 def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
@@ -183,6 +193,16 @@ DAMAGE = {
     "truncated fz": ("r.fits.fz", lambda path: path.write_bytes(path.read_bytes()[:90_000]), "is truncated: 90000 of"),
     "damaged fz": ("r.fits.fz", spoil_tiles, "cannot be read"),
     "empty": ("r.fits", lambda path: path.write_bytes(b""), "is empty"),
+    "endless": (
+        "r.fits",
+        lambda path: path.write_bytes(path.read_bytes().replace(b"END     ", b"ENX     ") + bytes(2_000_000)),
+        "is truncated: its header has no end",
+    ),
+    "negative": (
+        "r.fits",
+        lambda path: path.write_bytes(path.read_bytes().replace(b"NAXIS2  =           ", b"NAXIS2  =          -", 1)),
+        "cannot be read: its data are said to have",
+    ),
     "text": (
         "r.fits",
         lambda path: path.write_bytes(b"SIMPLE  =" + bytes(9000)),
@@ -197,6 +217,17 @@ def test_a_damaged_tile_is_named(tiles, known_sky, galaxy, damage):
     spoil(known_sky.write_stack(tiles.mirror.root, "r", [galaxy], name=name))
     with pytest.raises(ArchiveError, match=rf"{name} {message}"):
         cut_one(tiles, name, where(galaxy))
+
+
+@pytest.mark.parametrize("card", [b"FILTER  = 'r.MP9601", b"CRPIX1  = ", b"NAXIS1  = "])
+def test_a_card_that_cannot_be_read_makes_the_file_unreadable_and_ends_no_scan(tiles, known_sky, card):
+    path = known_sky.write_stack(tiles.mirror.root, "r", [])
+    content = path.read_bytes()
+    at = content.index(card) + len(card)
+    path.write_bytes(content[:at] + b"0 x." + content[at + 4 :])
+    found = fits_files.describe(CFHT, tiles.mirror, path.name)
+    assert isinstance(found, fits_files.Unreadable)
+    assert "Unparsable card" in found.reason
 
 
 def test_a_tile_that_is_cut_short_while_it_is_read_is_named(tiles, known_sky, galaxy):

@@ -1,0 +1,96 @@
+"""`galtrans verify`, `info` and `export`: what is in a store, whether it is sound, and FITS files out of it."""
+
+import re
+from pathlib import Path
+
+import click
+
+from cli.options import EXISTING_STORE, NEW_PATH, overwrite_option, verbose_option, workers_option
+
+SHOWN = 20  # lines about what is wrong
+A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
+
+
+@click.command()
+@click.argument("store", type=EXISTING_STORE)
+@workers_option
+@verbose_option
+def verify(store: Path, workers: int) -> None:
+    """Check STORE: every file against its checksum, every pixel against the columns and the manifest.
+
+    \b
+    Example:
+      galtrans verify sdss.zarr
+    """
+    from survey_tools.errors import StoreError
+    from survey_tools.store import open_store
+    from survey_tools.tasks import Engine
+    from survey_tools.verify import verify as check
+
+    wrong = check(store, Engine(workers))
+    for line in wrong[:SHOWN]:
+        click.echo(line)
+    if len(wrong) > SHOWN:
+        click.echo(f"and {len(wrong) - SHOWN:,} more")
+    if wrong:
+        raise StoreError(f"{store} is damaged in {len(wrong)} places; make it again, or take it from a copy")
+    click.echo(f"{store} is sound: {len(open_store(store)):,} objects.")
+
+
+@click.command()
+@click.argument("store", type=NEW_PATH)
+@verbose_option
+def info(store: Path) -> None:
+    """Say what STORE holds: objects, sky, noise, seeing, size, and what it was made from.
+
+    \b
+    Example:
+      galtrans info sdss.zarr
+    """
+    from survey_tools.store import open_store
+    from survey_tools.summary import summarise
+
+    for label, text in summarise(open_store(store)):
+        click.echo(f"{label:<12}{text}")
+
+
+@click.command()
+@click.argument("store", type=NEW_PATH)
+@click.option("--rows", "wanted", required=True, help="Rows, counted from 0: 0:10, or 3, or 0:10,25,40: and so on.")
+@click.option("--out", type=NEW_PATH, required=True, help="Folder for the files.")
+@overwrite_option
+@verbose_option
+def export(store: Path, wanted: str, out: Path, overwrite: bool) -> None:
+    """Write rows of STORE as FITS files: an image HDU a band in nanomaggies, with WCS, and its mask.
+
+    \b
+    Example:
+      galtrans export sdss.zarr --rows 0:10 --out sdss_fits
+    """
+    from survey_tools.export import export as write
+    from survey_tools.store import open_store
+
+    opened = open_store(store)
+    rows = _parse_rows(wanted, len(opened))
+    paths = write(opened, rows, out, overwrite=overwrite)
+    missing = len(rows) - len(paths)
+    why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
+    click.echo(f"Wrote {len(paths)} of {len(rows)} rows to {out}{why}.")
+
+
+def _parse_rows(text: str, count: int) -> list[int]:
+    """Rows that a list of numbers and ranges names, each once and in that order; wrong usage where one is not there."""
+    rows: list[int] = []
+    for part in text.split(","):
+        match = A_SLICE.fullmatch(part)
+        if not match or not part.strip():
+            raise click.BadParameter(
+                f"{part!r} is no row; give numbers and ranges such as 0:10,25", param_hint="--rows"
+            )
+        first, colon, last = match.groups()
+        start = int(first or 0)
+        stop = int(last) if last else (count if colon else start + 1)
+        if start >= count or (not colon and stop > count):
+            raise click.BadParameter(f"{part.strip()}: the store has rows 0 to {count - 1}", param_hint="--rows")
+        rows += range(start, min(stop, count))
+    return list(dict.fromkeys(rows))
