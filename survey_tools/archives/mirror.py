@@ -43,7 +43,7 @@ class Mirror:
 
     @property
     def place(self) -> str:
-        """The URL of the root, or its path from that of the file system on: the same from whatever folder it is used."""
+        """The URL of the root, or its whole path: the same from whatever folder it is used."""
         return self.root if self.remote else os.path.abspath(self.root)
 
     def url(self, name: str) -> str:
