@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import pytest
 
@@ -141,7 +142,10 @@ SLOW = """
 
 def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(mirror, galtrans):
     command = [sys.executable, "-c", textwrap.dedent(SLOW), *map(str, FETCH), "--out", "x.zarr"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background may be deaf to it
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as child:
         assert child.stdout.readline() == "cutting\n"
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
