@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,24 +148,28 @@ def _resolve(path: str):
     raise ImportError(path)
 
 
-def check_no_loss(live, way: str, faults: list, kill: tuple | None, folder: Path) -> None:
-    """Run until there is a store, then mend what failed: nothing is lost or wrong at any time."""
-    out, cache = folder / "x.zarr", f"cache-{folder.name}"
-    live.server.faults = live.module.FaultPlan(faults)
+def until_done(live, run, kill: tuple | None) -> Path:
+    """Run until there is a store: one kill, and as many failures as there are faults, may come between."""
     with pytest.MonkeyPatch.context() as patch:
         if kill:
             dying(patch, *kill)
-        path = None
-        while path is None:
+        while True:
             left = live.server.faults.left()
             try:
-                path = live.fetch(way, out, cache=cache)
+                return run()
             except KilledError:
                 assert kill, "killed twice"
                 kill = None
                 patch.undo()
             except (ArchiveError, ConnectionError):
                 assert live.server.faults.left() != left, "it fails although nothing is wrong any more"
+
+
+def check_no_loss(live, way: str, faults: list, kills: tuple, folder: Path) -> None:
+    """Fetch, then mend what failed, both with a kill on the way: nothing is lost or wrong at any time."""
+    fetch_it = partial(live.fetch, way, folder / "x.zarr", cache=f"cache-{folder.name}")
+    live.server.faults = live.module.FaultPlan(faults)
+    path = until_done(live, fetch_it, kills[0])
     live.server.faults = live.module.FaultPlan(())
     assert verify(path) == []
     manifest, whole = open_store(path).manifest(), open_store(live.folder / f"{list(WAYS).index(way)}.zarr")
@@ -172,17 +177,19 @@ def check_no_loss(live, way: str, faults: list, kill: tuple | None, folder: Path
     failed = manifest["status"] == "failed"
     assert (manifest["reason"][failed] != "").all()
     assert_array_equal(open_store(path).images[:][~failed], whole.images[:][~failed])
-    live.fetch(way, out, cache=cache, retry_failed=True)
+    until_done(live, partial(fetch_it, retry_failed=True), kills[1])
     assert contents(path) == live.whole[way]
     assert [each.name for each in folder.iterdir()] == ["x.zarr"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_fault_and_no_kill_loses_an_object_or_spoils_a_pixel(live, way, tmp_path_factory, examples):
+    kill = st.none() | st.tuples(st.sampled_from(KILLS), st.integers(1, 8))
+
     @examples
-    @given(faults_of(live.module, way), st.none() | st.tuples(st.sampled_from(KILLS), st.integers(1, 8)))
-    def prove(faults, kill):
-        check_no_loss(live, way, faults, kill, tmp_path_factory.mktemp("any"))
+    @given(faults_of(live.module, way), st.tuples(kill, kill))
+    def prove(faults, kills):
+        check_no_loss(live, way, faults, kills, tmp_path_factory.mktemp("any"))
 
     prove()
 
