@@ -4,9 +4,12 @@ import shlex
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from cli.options import bands_option, overwrite_option, seed_option, verbose_option, workers_option
 from survey_tools.errors import GaltransError
+
+DEFAULT = ParameterSource.DEFAULT
 
 
 @click.command()
@@ -21,13 +24,27 @@ from survey_tools.errors import GaltransError
     type=click.FloatRange(0, 1),
     help="With --galaxies: share of each survey's objects that the other one sees too.  [default: 0.5]",
 )
+@click.option(
+    "--benchmark",
+    type=click.Choice(["twin-v1", "twin-v1-small"]),
+    help="Write a fixed set of stores, pairs and truth to measure recipes on; the small one is a tenth.",
+)
 @bands_option
 @workers_option
 @seed_option
 @overwrite_option
 @verbose_option
+@click.pass_context
 def simulate(
-    out: Path, galaxies: int | None, overlap: float | None, bands: str, workers: int, seed: int, overwrite: bool
+    ctx: click.Context,
+    out: Path,
+    galaxies: int | None,
+    overlap: float | None,
+    benchmark: str | None,
+    bands: str,
+    workers: int,
+    seed: int,
+    overwrite: bool,
 ) -> None:
     """Make one sky and show it to both surveys: the same galaxies and stars, each survey's own seeing and noise.
 
@@ -35,14 +52,20 @@ def simulate(
     survey, for `galtrans fetch`. With --galaxies N objects are rendered straight into stores. Either way the same
     images without noise go to OUT/truth. The same seed gives the same sky, however many workers draw it.
 
+    With --benchmark the stores are a set that is the same for everyone: unpaired objects of both surveys, pairs to
+    train and to test, and the test pairs without noise. An interrupted run goes on where it stopped.
+
     \b
     Example:
       galtrans simulate --out sky
       galtrans simulate --galaxies 2000 --out twins --seed 1
+      galtrans simulate --benchmark twin-v1-small --out bench
     """
+    _check_fixed(ctx, benchmark)
     if overlap is not None and galaxies is None:
         raise click.UsageError("--overlap goes with --galaxies; the archive files have their own")
     try:
+        from survey_tools.twin_sky.benchmark import simulate_benchmark
         from survey_tools.twin_sky.simulate import simulate_archive, simulate_stores
     except ModuleNotFoundError as error:
         if error.name != "galsim":
@@ -50,11 +73,20 @@ def simulate(
         raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
 
     settings = {"bands": bands, "seed": seed, "workers": workers, "overwrite": overwrite}
-    if galaxies is None:
+    if benchmark:
+        _say(simulate_benchmark(out, benchmark, workers=workers, overwrite=overwrite), _after_benchmark(out))
+    elif galaxies is None:
         _say(simulate_archive(out, **settings), _after_archive(out, bands))
     else:
         settings["overlap"] = 0.5 if overlap is None else overlap
         _say(simulate_stores(out, galaxies, **settings), _after_stores(out))
+
+
+def _check_fixed(ctx: click.Context, benchmark: str | None) -> None:
+    """Refuse options that say what is in a sky, where a benchmark does."""
+    given = [name for name in ("galaxies", "overlap", "bands", "seed") if ctx.get_parameter_source(name) != DEFAULT]
+    if benchmark and given:
+        raise click.UsageError(f"--{given[0]} does not go with --benchmark, which is the same for everyone")
 
 
 def _say(written: list[Path], next_commands: list[str]) -> None:
@@ -82,6 +114,16 @@ def _after_stores(out: Path) -> list[str]:
     return [
         f"crossmatch {stores} --out {pairs}",
         f"train {stores} {pairs} --recipe two_step --run {_quoted(out / 'run')}",
+    ]
+
+
+def _after_benchmark(out: Path) -> list[str]:
+    """What to run on a benchmark sky."""
+    stores, pairs = f"{_quoted(out / 'sdss.zarr')} {_quoted(out / 'cfht.zarr')}", _quoted(out / "pairs.ecsv")
+    run, truth = _quoted(out / "run"), _quoted(out / "truth")
+    return [
+        f"train {stores} {pairs} --recipe two_step --run {run}",
+        f"evaluate {run} {stores} {pairs} --truth {truth} --out {_quoted(out / 'report')}",
     ]
 
 

@@ -14,7 +14,8 @@ HOLDERS = {  # package: the files that may import it
     "zarr": {"survey_tools.store"},
     "click": {"cli"},
     "torch": {"translator"},
-    "galsim": {"survey_tools.twin_sky.draw", "survey_tools.twin_sky.galaxies"},
+    "galsim": {"survey_tools.twin_sky.draw", "survey_tools.twin_sky.galaxies", "translator.metrics.shapes"},
+    "statmorph": {"translator.metrics.shapes"},
 }
 
 

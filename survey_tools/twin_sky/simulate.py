@@ -7,6 +7,8 @@ Galaxies and stars are drawn in `galaxies.py`, put onto pixels in `draw.py` and 
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from survey_tools.errors import GaltransError
@@ -20,6 +22,7 @@ MARKER = "simulation.json"  # says what in its folder is simulated, and may thus
 CATALOGUES = ("truth", "catalogue.ecsv", "catalogue_cfht.ecsv")
 ARCHIVE = ("sas", "cfht", *CATALOGUES)
 STORES = ("sdss.zarr", "cfht.zarr", *CATALOGUES)
+BENCHMARK = ("pairs.ecsv", "benchmark.json", *STORES)
 ALL_BANDS = "".join(SDSS.bands)
 
 
@@ -54,8 +57,9 @@ def simulate_archive(
     Raises:
         GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
     """
-    patch = Patch(galaxies, bands, tile_size, seed)
-    return _in_place(Path(out), ARCHIVE, overwrite, seed, make_archive, patch, workers)
+    with filling(Path(out), ARCHIVE, seed, overwrite=overwrite) as folder:
+        make_archive(folder, Patch(galaxies, bands, tile_size, seed), workers)
+    return [Path(out) / name for name in ARCHIVE]
 
 
 def simulate_stores(
@@ -85,19 +89,30 @@ def simulate_stores(
     Raises:
         GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
     """
-    sample = Sample(galaxies, bands, overlap, seed)
-    return _in_place(Path(out), STORES, overwrite, seed, make_stores, sample, workers)
+    with filling(Path(out), STORES, seed, overwrite=overwrite) as folder:
+        make_stores(folder, Sample(galaxies, bands, overlap, seed), workers)
+    return [Path(out) / name for name in STORES]
 
 
-def _in_place(out: Path, names: tuple[str, ...], overwrite: bool, seed: int, make, *arguments) -> list[Path]:
-    """Let `make(folder, *arguments)` fill a folder inside `out`, and move what it made to `out` when all is whole."""
+@contextmanager
+def filling(out: Path, names: tuple[str, ...], seed: int, *, overwrite: bool, keep: str = "") -> Iterator[Path]:
+    """A folder inside `out` to make all `names` in, which move to `out` at the end of the block, when all is whole.
+
+    What an interrupted block has made goes, unless it is to `keep`: then it lies in a hidden folder of that name, in
+    which the next block goes on.
+
+    Raises:
+        GaltransError: If `out` holds a simulation already, or anything else by these names, or is being
+            filled by another process.
+    """
     with alone(out / "simulation"):
         old = _replaceable(out, names, overwrite)
-        part = out / ".simulate.part"
-        shutil.rmtree(part, ignore_errors=True)
+        part = out / f".{keep or 'simulate'}.part"
+        if not keep:
+            shutil.rmtree(part, ignore_errors=True)
         try:
-            (part / "truth").mkdir(parents=True)
-            make(part, *arguments)
+            (part / "truth").mkdir(parents=True, exist_ok=True)
+            yield part
             marker = {"made_by": f"galtrans {VERSION} simulate", "seed": seed, "files": sorted({*names, *old})}
             (part / MARKER).write_text(json.dumps(marker, indent=1))
             os.replace(part / MARKER, out / MARKER)
@@ -105,9 +120,10 @@ def _in_place(out: Path, names: tuple[str, ...], overwrite: bool, seed: int, mak
                 shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
             for name in names:
                 os.replace(part / name, out / name)
+            shutil.rmtree(part)
         finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return [out / name for name in names]
+            if not keep:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _replaceable(out: Path, names: tuple[str, ...], overwrite: bool) -> list[str]:
@@ -116,7 +132,7 @@ def _replaceable(out: Path, names: tuple[str, ...], overwrite: bool) -> list[str
     there = [name for name in dict.fromkeys((*names, *marked)) if (out / name).exists()]
     if there and not overwrite:
         raise GaltransError(f"{out / there[0]} exists already; choose another folder or pass --overwrite")
-    strange = [name for name in there if name not in marked or name not in {*ARCHIVE, *STORES}]
+    strange = [name for name in there if name not in marked or name not in {*ARCHIVE, *BENCHMARK}]
     if strange:
         raise GaltransError(f"{out / strange[0]} was not made by `galtrans simulate` and stays; choose another folder")
     return there

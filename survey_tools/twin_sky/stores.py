@@ -7,9 +7,11 @@ import numpy as np
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
+from survey_tools.atomic import whole_file
+from survey_tools.columns import empty_columns
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.photometry import nanomaggies_per_count
-from survey_tools.store import Store, create
+from survey_tools.store import Store, create, open_store
 from survey_tools.surveys import CFHT, SDSS, SURVEYS, Survey
 from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
 from survey_tools.twin_sky.draw import render
@@ -39,32 +41,67 @@ class Sample:
     seed: int
 
 
+@dataclass(frozen=True)
+class View:
+    """One object as a survey sees it: images with and without noise and mask (band, row, col), WCS, `psf_fwhm`."""
+
+    images: np.ndarray
+    truth: np.ndarray
+    mask: np.ndarray
+    wcs: WCS
+    psf_fwhm: list[float]
+
+
 def make_stores(out: Path, sample: Sample, workers: int) -> None:
     """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in an empty folder.
 
     See `simulate.simulate_stores` for what is in them.
     """
-    targets, seed = draw_targets(sample), sample.seed
+    build_stores(out, draw_targets(sample), asdict(sample), workers)
+
+
+def build_stores(out: Path, targets: Table, settings: dict, workers: int) -> None:
+    """Render targets into stores, or go on where an interrupted build of the same in `out` has stopped.
+
+    Args:
+        out: Folder of both stores and catalogues, with a folder `truth`.
+        targets: As `draw_targets` gives them; those whose column `truth` is False have no image in the noise-free
+            stores, whose rows are those of the others all the same.
+        settings: What the targets are drawn from, which the stores will state; `bands` and `seed` among it.
+        workers: Processes.
+    """
+    seed = settings["seed"]
     for survey in (SDSS, CFHT):
         mine = targets[targets[survey.name]]
         mine = mine[np.random.default_rng([seed, SURVEY_CODE[survey.name]]).permutation(len(mine))]
         catalogue = catalogue_of(survey.name, mine, seed)
-        catalogue.write(out / {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}[survey.name])
-        settings = {"made_by": "galtrans simulate"} | asdict(sample)
+        catalogue.write(out / {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}[survey.name], overwrite=True)
+        if (out / f"{survey.name}.zarr").exists():
+            continue  # finished before an interruption, and its twin before it
+        words = {"made_by": "galtrans simulate"} | settings
         pair = [
-            create(out / place / f"{survey.name}.zarr", survey, sample.bands, catalogue, settings | {"noise": noise})
+            _begin(out / place / f"{survey.name}.zarr", survey, catalogue, words | {"noise": noise})
             for place, noise in (("", True), ("truth", False))
         ]
-        tasks = [(*pair, mine[rows], catalogue[rows], rows, seed) for rows in pair[0].chunks()]
+        work = out / f".{survey.name}.work"
+        tasks = [(*pair, mine[rows], catalogue[rows], rows, work) for rows in pair[0].chunks()]
         columns = run_tasks(_write_chunk, tasks, workers, f"render {survey.title}")
-        _finish(*pair, columns, catalogue)
+        _finish(*pair, columns, catalogue, np.asarray(mine["truth"]))
 
 
 def draw_targets(sample: Sample) -> Table:
-    """The objects themselves with their positions, and columns `sdss` and `cfht` that say which survey has them."""
-    rng, galaxies = np.random.default_rng([sample.seed, 0]), sample.galaxies
-    both = round(sample.overlap * galaxies)
-    count = 2 * galaxies - both
+    """The objects of a sample, as `draw_objects` gives them."""
+    both = round(sample.overlap * sample.galaxies)
+    return draw_objects(sample.galaxies, sample.galaxies, both, sample.seed)
+
+
+def draw_objects(sdss: int, cfht: int, both: int, seed: int) -> Table:
+    """Objects with their positions: so many in the stores of SDSS and CFHT, `both` of them in either.
+
+    Columns `sdss` and `cfht` say which survey has an object, and `truth`, True for all, whether it is to be shown
+    without noise, too. They are numbered: first those of SDSS alone, then those of both, then those of CFHT alone.
+    """
+    rng, count = np.random.default_rng([seed, 0]), sdss + cfht - both
     faint = rng.random(count) > MAIN_SAMPLE
     magnitude = np.where(faint, draw_magnitudes(count, 17.8, 20, 0.4, rng), draw_magnitudes(count, 14, 17.8, 0.35, rng))
     targets = draw_galaxies(magnitude, rng)
@@ -74,8 +111,9 @@ def draw_targets(sample: Sample) -> Table:
     jitter = rng.uniform(-0.25, 0.25, (2, count))
     targets["dec"] = CENTRE[1] + (row - side / 2 + jitter[0]) * SPACING
     targets["ra"] = (CENTRE[0] + (col - side / 2 + jitter[1]) * SPACING / np.cos(np.radians(targets["dec"]))) % 360
-    targets["sdss"] = targets["number"] < galaxies
-    targets["cfht"] = targets["number"] >= galaxies - both
+    targets["sdss"] = targets["number"] < sdss
+    targets["cfht"] = targets["number"] >= sdss - both
+    targets["truth"] = np.ones(count, bool)
     return targets
 
 
@@ -109,25 +147,56 @@ def surroundings(target: Table, rng: np.random.Generator) -> Table:
     return vstack([target, around], join_type="inner")
 
 
-def _write_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice, seed: int) -> dict:
-    """Render and write one chunk of a store and of its noise-free twin; returns the measured columns of both."""
-    survey = seen.survey["name"]
-    shape = (len(targets), len(seen.bands), seen.size, seen.size)
-    images, truths, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, bool)
+def see(survey: Survey, target: Table, position: tuple[float, float], bands, seed: int) -> View:
+    """One target (a table of one row) and what is around it, cut out at `position` (ra, dec) [deg].
+
+    Nothing but these arguments matters: a target alone looks as it does among all others.
+    """
+    number = target["number"][0]
+    scene = surroundings(target, np.random.default_rng([seed, 4, number]))
+    rng = np.random.default_rng([seed, 4 + SURVEY_CODE[survey.name], number])
+    shape = (len(bands), survey.cutout_size, survey.cutout_size)
+    images, truth, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, bool)
+    fill = {"sdss": _view_sdss, "cfht": _view_cfht}[survey.name]
+    exposures, wcs = fill(scene, position, bands, rng, truth, images, mask)
+    return View(images, truth, mask, wcs, [exposure.psf.fwhm for exposure in exposures])
+
+
+def _begin(path: Path, survey: Survey, catalogue: Table, settings: dict) -> Store:
+    """A store to be built, gone on with, or, where an interruption came after its end, as it is."""
+    return open_store(path) if path.exists() else create(path, survey, settings["bands"], catalogue, settings)
+
+
+def _write_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice, work: Path) -> dict:
+    """Render and write one chunk of a store and of its noise-free twin, unless that is done; the measured columns."""
+    path = work / f"{rows.start:09d}.npz"
+    if not path.exists():
+        columns = _render_chunk(seen, truth, targets, catalogue, rows)
+        with whole_file(path) as temporary:
+            np.savez(temporary, **columns)
+    with np.load(path) as columns:
+        return dict(columns)
+
+
+def _render_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice) -> dict:
+    """Render and write one chunk of both stores; returns the measured columns."""
+    survey, shape = SURVEYS[seen.survey["name"]], (len(targets), len(seen.bands), seen.size, seen.size)
+    images, truths, mask = np.empty(shape, np.float32), np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
     measured: dict[str, list] = {name: [] for name in ("crval", "crpix", "cd", "saturated", "sky_sigma", "psf_fwhm")}
-    view = {"sdss": _view_sdss, "cfht": _view_cfht}[survey]
-    for index, number in enumerate(targets["number"]):
-        scene = surroundings(targets[index : index + 1], np.random.default_rng([seed, 4, number]))
+    for index in range(len(targets)):
         position = float(catalogue["ra"][index]), float(catalogue["dec"][index])
-        rng = np.random.default_rng([seed, 4 + SURVEY_CODE[survey], number])
-        exposures, wcs = view(scene, position, seen.bands, rng, truths[index], images[index], mask[index])
-        for name, value in zip(("crval", "crpix", "cd"), tan_terms(wcs), strict=True):
+        view = see(survey, targets[index : index + 1], position, seen.bands, seen.settings["seed"])
+        images[index], mask[index] = view.images, view.mask
+        if targets["truth"][index]:
+            truths[index] = view.truth
+        for name, value in zip(("crval", "crpix", "cd"), tan_terms(view.wcs), strict=True):
             measured[name].append(value)
-        measured["saturated"].append(mask[index].sum(axis=(1, 2)))
-        measured["sky_sigma"].append([sky_sigma(*each) for each in zip(images[index], mask[index], strict=True)])
-        measured["psf_fwhm"].append([exposure.psf.fwhm for exposure in exposures])
+        measured["saturated"].append(view.mask.sum(axis=(1, 2)))
+        measured["sky_sigma"].append([sky_sigma(*each) for each in zip(view.images, view.mask, strict=True)])
+        measured["psf_fwhm"].append(view.psf_fwhm)
     seen.write(rows, images, mask)
-    truth.write(rows, truths, mask)
+    if np.any(targets["truth"]):
+        truth.write(rows, truths, mask | np.isnan(truths))
     return {name: np.array(values) for name, values in measured.items()}
 
 
@@ -170,15 +239,30 @@ def _streams(survey: Survey, bands, rng: np.random.Generator) -> list[tuple[str,
     return [(band, own) for band, own in zip(survey.bands, rng.spawn(len(survey.bands)), strict=True) if band in bands]
 
 
-def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table) -> None:
-    """Write the measured columns and the manifest of a store and its noise-free twin, and give both their names."""
+def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table, known: np.ndarray) -> None:
+    """Write the measured columns and the manifest of a store and its noise-free twin, and give both their names.
+
+    The twin has images of the rows that are `known` (object,). It is finished first: a store with a name is done.
+    """
     shape = (len(catalogue), len(seen.bands))
     columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     columns["coverage"] = np.ones(shape)
     columns["zero_point"] = np.full(shape, seen.survey["zero_point"])
     columns["source"] = np.full(shape, "galtrans twin sky")
-    words = {"status": "done", "reason": "", "file": "galtrans twin sky"}
-    manifest = Table({"object_id": catalogue["object_id"]} | {name: np.full(shape[0], w) for name, w in words.items()})
-    for store, changed in ((seen, {}), (truth, {"sky_sigma": np.zeros_like(columns["sky_sigma"])})):
-        store.write_columns(columns | changed)
-        store.finish(manifest)
+    without = empty_columns(*shape)
+    noiseless = columns | {"sky_sigma": np.zeros_like(columns["sky_sigma"])}
+    for name in noiseless:
+        noiseless[name] = noiseless[name].copy()
+        noiseless[name][~known] = without[name][~known]
+    for store, values, there in ((truth, noiseless, known), (seen, columns, np.ones_like(known))):
+        if store.path.suffix == ".part":
+            store.write_columns(values)
+            store.finish(_manifest(catalogue, there))
+
+
+def _manifest(catalogue: Table, there: np.ndarray) -> Table:
+    """The manifest of a store that has images of the rows `there` (object,)."""
+    words = {"status": ("done", "outside"), "reason": ("", "only the truth of the test pairs is given")}
+    words["file"] = ("galtrans twin sky", "")
+    columns = {name: np.where(there, present, absent) for name, (present, absent) in words.items()}
+    return Table({"object_id": catalogue["object_id"]} | columns)

@@ -36,9 +36,31 @@ def test_archive_files_are_the_default(tmp_path, monkeypatch):
     assert "cfht.zarr --bands ri" in result.output
 
 
+def test_a_benchmark_is_made_and_what_comes_next_is_said(tmp_path, monkeypatch):
+    calls = []
+    module = importlib.import_module("survey_tools.twin_sky.benchmark")
+    monkeypatch.setattr(
+        module, "simulate_benchmark", lambda out, name, **settings: calls.append((name, settings)) or [out]
+    )
+    result = run("--benchmark", "twin-v1-small", "--out", tmp_path, "--workers", 3)
+    assert result.exit_code == 0, result.output
+    assert calls == [("twin-v1-small", {"workers": 3, "overwrite": False})]
+    assert f"  galtrans evaluate {tmp_path}/run {tmp_path}/sdss.zarr {tmp_path}/cfht.zarr" in result.output
+
+
+def test_the_names_of_benchmarks_are_those_of_the_table():
+    known = importlib.import_module("survey_tools.twin_sky.benchmark").BENCHMARKS
+    choices = next(option for option in simulate.params if option.name == "benchmark").type.choices
+    assert list(choices) == list(known)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("--benchmark", "twin-v0", "--out", "x"),
+        ("--benchmark", "twin-v1", "--seed", 0, "--out", "x"),
+        ("--benchmark", "twin-v1", "--bands", "gri", "--out", "x"),
+        ("--benchmark", "twin-v1", "--galaxies", 5, "--out", "x"),
         ("--galaxies", 2),
         ("--galaxies", 0, "--out", "x"),
         ("--overlap", 0.5, "--out", "x"),

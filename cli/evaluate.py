@@ -1,0 +1,80 @@
+"""`galtrans evaluate`: how good translations are, as a page, a JSON file and a table."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import (
+    EXISTING_FILE,
+    EXISTING_STORE,
+    NEW_FOLDER,
+    device_option,
+    seed_option,
+    verbose_option,
+    workers_option,
+)
+from survey_tools.errors import GaltransError
+
+FILES = ("report.html", "report.json", "galaxies.ecsv")
+
+
+@click.command()
+@click.argument(
+    "runs", metavar="RUN…", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True
+)
+@click.argument("x", metavar="X.zarr", type=EXISTING_STORE)
+@click.argument("y", metavar="Y.zarr", type=EXISTING_STORE)
+@click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING_FILE)
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of the report.")
+@click.option(
+    "--truth",
+    type=EXISTING_STORE,
+    help="Folder with sdss.zarr and cfht.zarr without noise, as `galtrans simulate` writes.",
+)
+@click.option("--require", type=EXISTING_FILE, help="TOML file of requirements; exit 1 where one fails.")
+@click.option("--galaxies", type=click.IntRange(min=1), help="Test galaxies at most, drawn at random.  [default: all]")
+@click.option(
+    "--draws", type=click.IntRange(min=0), default=8, show_default=True, help="Noise realisations of some galaxies."
+)
+@workers_option
+@device_option
+@seed_option
+@click.option("--overwrite", is_flag=True, help="Replace the report where there is one.")
+@verbose_option
+def evaluate(runs, x, y, pairs, out, truth, require, galaxies, draws, workers, device, seed, overwrite) -> None:
+    """Say how good the translations of trained runs are, on galaxies that training never saw.
+
+    The test rows of PAIRS.ecsv are translated both ways by each run, and measured against the other survey's
+    images, and without noise against the truth where it is given. OUT/report.html shows every number with its
+    interval, beside its floor (real against real), a perfect translator and plain interpolation; report.json and
+    galaxies.ecsv have the same for programs. A file of requirements has lines such as
+
+    \b
+      [sdss_to_cfht]
+      flux_bias.r = { max = 0.02 }
+
+    \b
+    Example:
+      galtrans evaluate runs/demo sdss.zarr cfht.zarr pairs.ecsv --truth truth --out report
+    """
+    from translator.evaluate import Inputs, Settings, summarise
+    from translator.evaluate import evaluate as make_report
+    from translator.requirements import RequirementError, describe_failure
+
+    existing = [out / name for name in FILES if (out / name).exists()]
+    if existing and not overwrite:
+        raise click.UsageError(f"{existing[0]} exists already; choose another --out or pass --overwrite")
+    try:
+        report = make_report(
+            Inputs(runs, x, y, pairs, truth), Settings(galaxies, draws, device, seed, workers), out, require
+        )
+    except RequirementError as error:
+        raise click.BadParameter(str(error), param_hint="--require") from error
+    for line in summarise(report):
+        click.echo(line)
+    click.echo(f"Wrote {', '.join(str(out / name) for name in FILES)}")
+    failed = [each for each in report["requirements"] if not each["holds"]]
+    for each in failed:
+        click.echo(describe_failure(each), err=True)
+    if failed:
+        raise GaltransError(f"{len(failed)} of {len(report['requirements'])} requirements fail; see {out / FILES[0]}")

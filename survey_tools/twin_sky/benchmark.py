@@ -1,0 +1,251 @@
+"""Benchmark skies: fixed sets of simulated stores, pairs and truth, on which recipes are measured against each other.
+
+What is in a set follows from its row in `BENCHMARKS` alone. With the same versions of the libraries it is the same to
+the bit however many workers make it; on another processor, or under another version of NumPy or GalSim, the last digit
+of a pixel may differ. A few objects, recorded in `RECORDS`, are therefore drawn before a set is made, and compared.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from survey_tools.checksums import SUMS, checksum
+from survey_tools.errors import GaltransError
+from survey_tools.pairs import make_pairs
+from survey_tools.store import Store, open_store
+from survey_tools.surveys import CFHT, SDSS
+from survey_tools.twin_sky.simulate import BENCHMARK, filling
+from survey_tools.twin_sky.stores import build_stores, catalogue_of, draw_objects, see
+from survey_tools.version import VERSION
+
+BANDS = "".join(SDSS.bands)
+TOLERANCE = 1e-4  # of sums over a probed image; another draw of the noise changes them by 1e-2
+LIBRARIES = ("numpy", "scipy", "astropy", "galsim", "zarr", "numcodecs")  # that decide on the bytes
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A set: unpaired objects of SDSS and of CFHT, pairs to train and to test, and the seed of everything random."""
+
+    sdss: int
+    cfht: int
+    train: int
+    test: int
+    seed: int
+
+    @property
+    def pairs(self) -> int:
+        """Objects in both surveys."""
+        return self.train + self.test
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a set was when it was fixed.
+
+    Attributes:
+        catalogues: SHA-256 of what `fingerprint` takes of its objects.
+        probe: By survey, `probe` of it.
+    """
+
+    catalogues: str
+    probe: dict[str, tuple[float, ...]]
+
+
+BENCHMARKS = {
+    "twin-v1": Benchmark(sdss=20_000, cfht=10_000, train=2_557, test=1_000, seed=20251),  # the numbers of the paper
+    "twin-v1-small": Benchmark(sdss=2_000, cfht=1_000, train=255, test=100, seed=20252),
+}
+RECORDS = {
+    "twin-v1": Record(
+        "f36fd31ca6948bdff8d49410e1fcd9cbd04aadab106c4315a242832051640b9e",
+        {
+            "sdss": (9.59784, 1.11863, 2.41149, 4.39565, 84.8397, 1.96, 18.6688, 60.1869, 104.558, 181.366),
+            "cfht": (0.0165987, 0.0074117, 0.0261674, 0.071975, 0.258494, 0.903065, 5.33487, 16.3979, 45.3102, 61.8706),
+        },
+    ),
+    "twin-v1-small": Record(
+        "c3e6b6ec21e5a8a5776eb5cf8efdbcb8d7428311ffb848bbda3b4b0714e9f641",
+        {
+            "sdss": (8.04554, 0.939303, 1.63894, 4.45905, 82.6136, 0.00646977, 0.11203, 2.04897, 5.77014, 12.1433),
+            "cfht": (
+                0.0153923,
+                0.00601957,
+                0.0356024,
+                0.0848749,
+                0.308809,
+                0.00376649,
+                0.0627666,
+                1.04457,
+                3.1346,
+                4.24789,
+            ),
+        },
+    ),
+}
+POPULATION = {  # medians, then robust standard deviations, of the objects of twin-v1-small, by band
+    "sdss": {
+        "sky_sigma": ((0.04537, 0.01633, 0.02522, 0.03825, 0.1345), (0.00331, 0.00206, 0.00314, 0.00473, 0.0138)),
+        "psf_fwhm": ((1.443, 1.374, 1.299, 1.24, 1.257), (0.152, 0.146, 0.139, 0.135, 0.134)),
+    },
+    "cfht": {
+        "sky_sigma": (
+            (0.0009477, 0.0007121, 0.001586, 0.00216, 0.004195),
+            (0.00014, 0.000167, 0.000317, 0.000454, 0.000737),
+        ),
+        "psf_fwhm": ((0.8509, 0.7825, 0.7125, 0.6416, 0.6755), (0.087, 0.084, 0.0728, 0.0706, 0.0732)),
+    },
+}
+
+
+def simulate_benchmark(out, name: str, *, workers: int = 1, overwrite: bool = False) -> list[Path]:
+    """Make a benchmark sky, or go on where an interrupted run in the same folder has stopped.
+
+    Args:
+        out: Folder for `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth`, whose only images are those of test
+            pairs, the catalogues, `pairs.ecsv`, and `benchmark.json`: the library versions, statistics of the
+            stores, and checksums of all, by which two copies can be compared.
+        name: A row of `BENCHMARKS`.
+        workers: Processes; they change nothing in the result.
+        overwrite: Whether to replace what an earlier simulation left in `out`.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        GaltransError: If this computer draws other objects than those recorded; or `out` holds a simulation already,
+            or anything else by the names of its files.
+    """
+    out, benchmark = Path(out), BENCHMARKS[name]
+    with filling(out, BENCHMARK, benchmark.seed, overwrite=overwrite, keep=name) as folder:
+        targets = draw_targets(benchmark)
+        check(name, targets)
+        build_stores(folder, targets, {"benchmark": name, "bands": BANDS, "seed": benchmark.seed}, workers)
+        pairs = pair_table(folder, name)
+        pairs.write(folder / "pairs.ecsv", overwrite=True)
+        (folder / "benchmark.json").write_text(json.dumps(describe(folder, name, pairs), indent=1))
+    return [out / each for each in BENCHMARK]
+
+
+def draw_targets(benchmark: Benchmark) -> Table:
+    """The objects of a set, as `stores.draw_objects` gives them, the test pairs in a region of their own.
+
+    That region is the north of the sky, to its whole width: all test pairs and no other object lie there.
+    """
+    sdss, cfht = benchmark.sdss + benchmark.pairs, benchmark.cfht + benchmark.pairs
+    targets = draw_objects(sdss, cfht, benchmark.pairs, benchmark.seed)
+    test = (targets["number"] >= sdss - benchmark.test) & (targets["number"] < sdss)
+    northern = np.zeros(len(targets), bool)
+    northern[np.argsort(-targets["dec"], kind="stable")[: benchmark.test]] = True
+    places = np.stack([targets["ra"], targets["dec"]], axis=1)
+    for name, values in zip(("ra", "dec"), places.T, strict=True):
+        swapped = np.empty(len(targets))
+        swapped[test], swapped[~test] = values[northern], values[~northern]
+        targets[name] = swapped
+    targets["truth"] = test
+    return targets
+
+
+def pair_table(folder: Path, name: str) -> Table:
+    """The pairs of the stores in a folder, as `make_pairs` finds them, but all of them, wherever the images peak.
+
+    Which objects are one is known here. Test pairs are those whose truth is given.
+    """
+    stores = folder / "sdss.zarr", folder / "cfht.zarr"
+    table = make_pairs(*stores, radius=1.0, max_peak_offset=np.inf)
+    known = open_store(folder / "truth" / "sdss.zarr").usable[table["x_row"]]
+    table["split"] = np.where(known, "test", "train")
+    benchmark = BENCHMARKS[name]
+    if (int(known.sum()), len(table)) != (benchmark.test, benchmark.pairs):
+        raise GaltransError(
+            f"{len(table)} pairs, {known.sum()} of them to test, came out of {name}; please report this"
+        )
+    table.meta |= {"x": stores[0].name, "y": stores[1].name, "seed": benchmark.seed, "benchmark": name}
+    table.meta["test_region"] = f"dec > {_edge(*stores, table[known]):.6f} deg"
+    return table
+
+
+def _edge(x_path: Path, y_path: Path, test: Table) -> float:
+    """The declination [deg] between the test pairs and all other objects, which lie to their south."""
+    x, y = (open_store(path).column("dec") for path in (x_path, y_path))
+    others = np.concatenate([np.delete(x, test["x_row"]), np.delete(y, test["y_row"])])
+    return float(x[test["x_row"]].min() + others.max()) / 2
+
+
+def check(name: str, targets: Table) -> None:
+    """Compare objects, and the images of a few, with the record; GaltransError where they are others."""
+    record, benchmark = RECORDS[name], BENCHMARKS[name]
+    versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES[:4])
+    if fingerprint(targets, benchmark.seed) != record.catalogues:
+        raise GaltransError(f"{versions} draw other objects than those of {name}: their random numbers have changed")
+    for survey, recorded in record.probe.items():
+        drawn = probe(survey, targets, benchmark.seed)
+        if not np.allclose(drawn, recorded, rtol=TOLERANCE, atol=0):
+            worst = np.abs(np.array(drawn) / recorded - 1).max()
+            raise GaltransError(f"{versions} draw other images than those of {name}: {survey} differs by {worst:.2g}")
+
+
+def fingerprint(targets: Table, seed: int) -> str:
+    """SHA-256 of who the objects are, in the catalogues' order: names, what each survey has, and rounded values.
+
+    Positions are rounded to 1e-5 deg, redshifts to 1e-5 and r to 1e-3, so that the last digit of a number, which may
+    differ between processors, does not matter.
+    """
+    digest = hashlib.sha256()
+    for survey in (SDSS, CFHT):
+        catalogue = catalogue_of(survey.name, targets[targets[survey.name]], seed)
+        digest.update("\0".join(catalogue["object_id"]).encode())
+        for column, step in (("ra", 1e-5), ("dec", 1e-5), ("redshift", 1e-5), ("true_r", 1e-3)):
+            digest.update(np.rint(np.asarray(catalogue[column]) / step).astype("<i8").tobytes())
+    digest.update(np.asarray(targets["truth"], bool).tobytes())
+    return digest.hexdigest()
+
+
+def probe(survey: str, targets: Table, seed: int) -> tuple[float, ...]:
+    """Sums of squared pixels [nanomaggy^2] of the first test object: of each band's noise, then of each without."""
+    survey = {"sdss": SDSS, "cfht": CFHT}[survey]
+    first = int(np.argmax(targets["truth"]))
+    target = targets[first : first + 1]
+    catalogue = catalogue_of(survey.name, target, seed)
+    view = see(survey, target, (float(catalogue["ra"][0]), float(catalogue["dec"][0])), BANDS, seed)
+    images = np.concatenate([view.images - view.truth, view.truth]).astype(float)
+    return tuple((images**2).sum(axis=(1, 2)).tolist())
+
+
+def describe(folder: Path, name: str, pairs: Table) -> dict:
+    """What a set in a folder is: versions, statistics of stores and pairs, checksums of what they are made of."""
+    stores = {survey.name: open_store(folder / f"{survey.name}.zarr") for survey in (SDSS, CFHT)}
+    offsets = np.asarray(pairs["peak_offset"])
+    return {
+        "benchmark": name,
+        "galtrans": VERSION,
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "statistics": {survey: statistics(store) for survey, store in stores.items()},
+        "pairs": {split: int((pairs["split"] == split).sum()) for split in ("train", "test")}
+        | {
+            "median_separation": float(np.median(pairs["separation"])),
+            "median_peak_offset": float(np.nanmedian(offsets)),
+            "peaks_over_1_arcsec_apart": int((~(offsets <= 1)).sum()),
+            "test_region": pairs.meta["test_region"],
+        },
+        "sha256": {
+            each: checksum(folder / each / SUMS if each.endswith(".zarr") else folder / each)
+            for each in ("sdss.zarr", "cfht.zarr", "truth/sdss.zarr", "truth/cfht.zarr", "pairs.ecsv")
+        },
+    }
+
+
+def statistics(store: Store) -> dict:
+    """Of a store: objects; those with saturated pixels; by band medians and robust deviations of noise and seeing."""
+    found = {"objects": len(store), "saturated": int(store.column("saturated").any(axis=1).sum())}
+    for column in ("sky_sigma", "psf_fwhm"):
+        values = store.column(column).astype(float)
+        median = np.median(values, axis=0)
+        found[f"median_{column}"] = median.tolist()
+        found[f"robust_sigma_{column}"] = (1.4826 * np.median(np.abs(values - median), axis=0)).tolist()
+    return found

@@ -1,0 +1,23 @@
+import gc
+from dataclasses import replace
+
+import numpy as np
+
+from translator.metrics import pieces
+
+
+def test_pieces_together_are_the_sample(oracle, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE", 7)
+    assert [len(piece) for piece in pieces.pieces(oracle)] == [7, 7, 7, 3]
+    whole = pieces.in_pieces(lambda sample: {"sum": sample.output.sum(axis=(2, 3))})(oracle)
+    np.testing.assert_array_equal(whole["sum"], oracle.output.sum(axis=(2, 3)))
+
+
+def test_what_is_remembered_is_measured_once_and_forgotten_with_its_sample(oracle):
+    asked = []
+    count = pieces.remembered(lambda sample: asked.append(1) or len(asked))
+    first, second = replace(oracle), replace(oracle)
+    assert [count(first), count(first), count(second), count(first)] == [1, 1, 2, 1]
+    del first
+    gc.collect()
+    assert count(replace(oracle)) == 3

@@ -1,0 +1,81 @@
+import pytest
+
+from translator.requirements import Requirement, RequirementError, describe_failure, judge, read_requirements
+
+KNOWN = (["sdss_to_cfht", "cfht_to_sdss"], ["flux_bias", "noise_ks"], "gr")
+REPORT = {
+    "runs": [{"name": "good"}, {"name": "bad"}],
+    "directions": {
+        "sdss_to_cfht": {
+            "bands": ["g", "r"],
+            "left_out": {"noise_ks": "it needs the truth"},
+            "values": {
+                "flux_bias": {
+                    "good": {"value": [0.5, 0.02]},
+                    "bad": {"value": [None, 0.021]},
+                    "floor": {"value": [9.0, 9.0]},
+                }
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "limits.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_limit_is_of_one_band_or_of_all(written):
+    one = read_requirements(written("[sdss_to_cfht]\nflux_bias.r = { max = 0.02 }"), *KNOWN)
+    assert one == [Requirement("sdss_to_cfht", "flux_bias", "r", "max", 0.02)]
+    every = read_requirements(written("[cfht_to_sdss]\nnoise_ks = { min = -1, max = 2 }"), *KNOWN)
+    assert [(each.band, each.kind, each.limit) for each in every] == [
+        ("g", "min", -1.0), ("g", "max", 2.0), ("r", "min", -1.0), ("r", "max", 2.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("flux_bias.r = {", "cannot be read as TOML"),
+        ("", "write lines such as"),
+        ("[sdss_to_hst]\nflux_bias.r = { max = 1 }", "no direction is called 'sdss_to_hst'; known are sdss_to_cfht"),
+        ("[sdss_to_cfht]\nflux_bais.r = { max = 1 }", "no measure of sdss_to_cfht is called 'flux_bais'"),
+        (
+            "[sdss_to_cfht]\nflux_bias.y = { max = 1 }",
+            "no band of sdss_to_cfht.flux_bias is called 'y'; known are g, r",
+        ),
+        ("[sdss_to_cfht]\nflux_bias.r = { most = 1 }", "no limit of sdss_to_cfht.flux_bias.r is called 'most'"),
+        ("[sdss_to_cfht]\nflux_bias.r = { max = '1' }", "must be a number"),
+        ("[sdss_to_cfht]\nflux_bias.r = { max = nan }", "must be a number"),
+        ("[sdss_to_cfht]\nflux_bias.r = 1", "no table of limits"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(written, text, said):
+    with pytest.raises(RequirementError, match=said.replace(".", r"\.")):
+        read_requirements(written(text), *KNOWN)
+
+
+def test_every_run_is_judged_and_the_limit_itself_holds():
+    wanted = [Requirement("sdss_to_cfht", "flux_bias", "r", "max", 0.02)]
+    good, bad = judge(wanted, REPORT)
+    assert (good["run"], good["holds"], good["value"]) == ("good", True, 0.02)
+    assert (bad["run"], bad["holds"]) == ("bad", False)
+    assert describe_failure(bad) == "bad: sdss_to_cfht flux_bias.r <= 0.02 fails: it is 0.021"
+
+
+def test_what_was_not_measured_fails_and_says_why():
+    wanted = [Requirement("sdss_to_cfht", name, "g", "min", -9.0) for name in ("noise_ks", "flux_bias")]
+    judged = judge(wanted, REPORT)
+    assert [each["holds"] for each in judged] == [False, False, True, False]
+    assert (
+        describe_failure(judged[0])
+        == "good: sdss_to_cfht noise_ks.g >= -9 fails: it was not measured: it needs the truth"
+    )
+    assert "it has no value here" in describe_failure(judged[3])

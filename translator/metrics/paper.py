@@ -1,0 +1,228 @@
+"""The paper's own figures: summed error against summed light, and the stacked Fourier amplitudes of the fine detail."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.fft
+from scipy.ndimage import correlate
+
+from translator.metrics.average import mean, median
+from translator.metrics.curve import Curve
+from translator.metrics.measure import Measure, Statistics
+from translator.metrics.sample import Sample
+
+SOURCE = "Lin, Fouchez & Pasquet (2021), arXiv:2101.07389"
+HIGH_PASS = np.array(  # of the paper's discriminators; its rows and columns sum to nothing
+    [[-1, 3, -4, 3, -1], [3, -8, 10, -8, 3], [-4, 10, -12, 10, -4], [3, -8, 10, -8, 3], [-1, 3, -4, 3, -1]],
+    dtype=np.float32,
+)
+BINS = 10  # of Figure 5
+CELLS = (12, 6)  # rows and columns of the half plane of frequencies in which Figure 6 is compared
+HIGHEST = 0.48  # cycles/pixel along either axis, from which on a frequency counts as the highest
+AT_ONCE = 64  # galaxies in memory in Fourier space
+LEAST_RATIO = 1e-6  # of amplitudes, so that an empty image has a logarithm
+
+
+def summed_errors(sample: Sample) -> Statistics:
+    """What Figure 5 shows of a galaxy in a band, over the pixels that both images have [nanomaggy].
+
+    Returns:
+        summed_error Σ|output − target|, summed_light Σ|target|, and summed_noise Σ|noise|, for which Gaussian noise has
+        count × sigma × √(2/π); each (galaxy, band), NaN where the images share no pixel.
+    """
+    both = np.isfinite(sample.output) & np.isfinite(sample.target)
+    count = both.sum(axis=(-2, -1))
+    error = np.abs(sample.output - sample.target).sum(axis=(-2, -1), where=both, dtype=float)
+    light = np.abs(sample.target).sum(axis=(-2, -1), where=both, dtype=float)
+    sums = {"summed_error": error, "summed_light": light, "summed_noise": count * sample.sigma * np.sqrt(2 / np.pi)}
+    return {name: np.where(count > 0, value, np.nan) for name, value in sums.items()}
+
+
+def binned_errors(statistics: Statistics) -> np.ndarray:
+    """Median summed error over the line √2 σ in bins of equal numbers of galaxies, faint to bright: (bin, band)."""
+    line = np.sqrt(2) * median(statistics["summed_noise"])
+    columns = []
+    for light, error in zip(statistics["summed_light"].T, statistics["summed_error"].T, strict=True):
+        there = np.isfinite(light) & np.isfinite(error)
+        in_order = error[there][np.argsort(light[there])]
+        parts = np.array_split(in_order, min(BINS, max(1, len(in_order))))
+        medians = [np.median(part) if len(part) else np.nan for part in parts]
+        columns.append(medians + [np.nan] * (BINS - len(medians)))
+    return np.array(columns).T / line
+
+
+def error_ratio(statistics: Statistics) -> np.ndarray:
+    """(band,) mean over the bins of median error over √2 σ."""
+    return mean(binned_errors(statistics))
+
+
+def error_rise(statistics: Statistics) -> np.ndarray:
+    """(band,) median error of the brightest bin over that of the faintest."""
+    bins = binned_errors(statistics)
+    last = np.isfinite(bins).sum(axis=0) - 1
+    return bins[np.maximum(last, 0), np.arange(bins.shape[1])] / bins[0]
+
+
+def high_pass(images: np.ndarray) -> np.ndarray:
+    """The paper's 5 × 5 filter on (…, row, col), without the two pixels at each edge that it cannot fill."""
+    kernel = HIGH_PASS.reshape((1,) * (images.ndim - 2) + HIGH_PASS.shape)
+    return correlate(images, kernel.astype(images.dtype))[..., 2:-2, 2:-2]
+
+
+def amplitudes(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Fourier amplitudes of the fine detail (some galaxies, band, row, half of the columns); NaN where pixels miss."""
+    for first in range(0, len(images), AT_ONCE):
+        yield np.abs(scipy.fft.rfft2(high_pass(images[first : first + AT_ONCE])))
+
+
+def frequencies(size: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Along the rows (size, 1) and along the columns (1, columns // 2 + 1), of `amplitudes` [cycles/pixel]."""
+    return scipy.fft.fftfreq(size)[:, None], scipy.fft.rfftfreq(columns)[None]
+
+
+def detail_amplitudes(sample: Sample) -> Statistics:
+    """What Figure 6 shows of a galaxy, for output and target: mean amplitudes [nanomaggy/pixel].
+
+    Returns:
+        output_detail and target_detail (galaxy, band, cell): means in `CELLS` of equal size of the half plane of
+        frequencies; output_highest and target_highest (galaxy, band): of frequencies above `HIGHEST` along an axis. NaN
+        for images with missing pixels.
+    """
+    rows, cols = (side - 4 for side in sample.target.shape[-2:])
+    along_rows, along_cols = frequencies(rows, cols)
+    highest = np.maximum(np.abs(along_rows), along_cols) >= HIGHEST
+    edges = [_edges(length, cells) for length, cells in zip(highest.shape, CELLS, strict=True)]
+    found = {}
+    for name in ("output", "target"):
+        cells, corner = [], []
+        for part in amplitudes(getattr(sample, name)):
+            means = np.add.reduceat(np.add.reduceat(part, edges[0], axis=-2), edges[1], axis=-1)
+            cells.append((means / _areas(edges, highest.shape)).reshape(*part.shape[:2], -1))
+            corner.append(part[..., highest].mean(axis=-1))
+        found |= {f"{name}_detail": np.concatenate(cells), f"{name}_highest": np.concatenate(corner)}
+    return found
+
+
+def _edges(length: int, cells: int) -> np.ndarray:
+    return np.linspace(0, length, min(cells, length) + 1).astype(int)[:-1]
+
+
+def _areas(edges: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    rows, cols = (np.diff(np.append(edge, length)) for edge, length in zip(edges, shape, strict=True))
+    return (rows[:, None] * cols).astype(np.float32)
+
+
+def log_ratio(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """log10(output / target); an output of nothing counts as `LEAST_RATIO`."""
+    ratio = np.divide(output, target, out=np.full(np.shape(output), np.nan, float), where=np.asarray(target) > 0)
+    return np.log10(np.maximum(ratio, LEAST_RATIO))
+
+
+def detail_difference(statistics: Statistics) -> np.ndarray:
+    """(band,) mean over the cells of |log10| of the ratio of the stacked amplitudes."""
+    ratios = log_ratio(mean(statistics["output_detail"]), mean(statistics["target_detail"]))
+    return mean(np.abs(ratios).T)
+
+
+def highest_difference(statistics: Statistics) -> np.ndarray:
+    """(band,) log10 of the ratio of the stacked amplitudes at the highest frequencies."""
+    return log_ratio(mean(statistics["output_highest"]), mean(statistics["target_highest"]))
+
+
+def curve_figure5(sample: Sample) -> Curve:
+    """Figure 5: median summed error in bins of summed light that all bands share, and the lines σ and √2 σ."""
+    statistics = summed_errors(sample)
+    light, error = statistics["summed_light"], statistics["summed_error"]
+    there = light[np.isfinite(light) & (light > 0)]
+    edges = np.geomspace(there.min(), there.max() * 1.0001, BINS + 1)
+    number = np.digitize(light, edges) - 1
+    bins = [median(np.where(number == bin_, error, np.nan)) for bin_ in range(BINS)]
+    sigma = np.repeat(median(statistics["summed_noise"])[:, None], BINS, axis=1)
+    y = {"median": np.array(bins).T, "σ": sigma, "√2 σ": np.sqrt(2) * sigma}
+    x_label, y_label = "Σ|target| [nanomaggy]", "Σ|output − target| [nanomaggy]"
+    return Curve("Summed error", x_label, y_label, np.sqrt(edges[1:] * edges[:-1]), y, log_x=True, log_y=True)
+
+
+def curve_figure6(sample: Sample) -> Curve:
+    """Figure 6: stacked amplitudes of the fine detail as maps, zero frequency in the middle, and their ring means."""
+    maps = {name: _stack(getattr(sample, name)) for name in ("target", "output")}
+    rows, cols = sample.target.shape[-2] - 4, sample.target.shape[-1] - 4
+    radius = np.hypot(scipy.fft.fftfreq(rows)[:, None], scipy.fft.fftfreq(cols)[None])
+    size = min(rows, cols)
+    ring = np.rint(scipy.fft.fftshift(radius) * size).astype(int)
+    rings = np.arange(1, size // 2 + 1)
+    y = {name: np.array([image[:, ring == one].mean(axis=-1) for one in rings]).T for name, image in maps.items()}
+    maps["log10(output / target)"] = log_ratio(maps["output"], maps["target"])
+    x_label, y_label = "frequency [cycles/pixel]", "Fourier amplitude [nanomaggy/pixel]"
+    return Curve("Fine detail in Fourier space", x_label, y_label, rings / size, y, log_y=True, maps=maps)
+
+
+def _stack(images: np.ndarray) -> np.ndarray:
+    """Mean amplitude (band, row, col) over the galaxies that have all pixels, zero frequency in the middle."""
+    total, count = 0.0, 0
+    for part in amplitudes(images):
+        there = np.isfinite(part)
+        total = total + part.sum(axis=0, where=there, dtype=float)
+        count = count + there.sum(axis=0)
+    half = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    cols = images.shape[-1] - 4
+    # a real image has the same amplitude at opposite frequencies
+    rest = np.roll(half[:, ::-1], 1, axis=1)[..., (cols - 1) // 2 : 0 : -1]
+    return scipy.fft.fftshift(np.concatenate([half, rest], axis=-1), axes=(-2, -1))
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        name="figure5_ratio",
+        title="Summed error (Figure 5)",
+        unit="",
+        meaning="How far the translations are from the real images, in units of how far two real images are apart.",
+        formula="Galaxies of a band go by Σ|target| into ten bins of equal number; mean over the bins of median "
+        "Σ|output − target| over √2 σ, σ the median over the galaxies of Σ|noise| = pixels × sigma × √(2/π). "
+        "An output without noise may come down to 1/√2: this measure alone rewards too little noise.",
+        source=f"{SOURCE}, Figure 5",
+        perfect=1.0,
+        needs=(),
+        each=summed_errors,
+        summary=error_ratio,
+    ),
+    Measure(
+        name="figure5_rise",
+        title="Rise of the error with flux (Figure 5)",
+        unit="",
+        meaning="How much worse bright galaxies are translated than faint ones; 1 is a flat Figure 5.",
+        formula="Median Σ|output − target| of the brightest tenth of the galaxies by Σ|target| over the faintest's.",
+        source=f"{SOURCE}, Figure 5",
+        perfect=1.0,
+        needs=(),
+        each=summed_errors,
+        summary=error_rise,
+    ),
+    Measure(
+        name="figure6_log_ratio",
+        title="Fourier amplitudes of fine detail (Figure 6)",
+        unit="dex",
+        meaning="How far noise and fine detail of the translations are from the real ones, frequency by frequency.",
+        formula="Mean |log10 ratio| of the Fourier amplitudes of output and target, high-passed by the paper's 5 × 5 "
+        "filter, stacked over the galaxies, and averaged in 12 × 6 equal cells of the half plane, so that the "
+        "scatter of the stack itself does not count.",
+        source=f"{SOURCE}, Figure 6",
+        perfect=0.0,
+        needs=(),
+        each=detail_amplitudes,
+        summary=detail_difference,
+    ),
+    Measure(
+        name="figure6_highest",
+        title="Amplitude at the highest frequencies (Figure 6)",
+        unit="dex",
+        meaning="Too much (above 0) or too little (below 0) structure from pixel to pixel, as upsampling leaves it.",
+        formula=f"log10 ratio of the stacked amplitudes of Figure 6 above {HIGHEST} cycles/pixel along either axis.",
+        source=f"{SOURCE}, Figure 6",
+        perfect=0.0,
+        needs=(),
+        each=detail_amplitudes,
+        summary=highest_difference,
+    ),
+)
+CURVES = (curve_figure5, curve_figure6)

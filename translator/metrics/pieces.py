@@ -1,0 +1,49 @@
+"""Measure many galaxies a few at a time, so that what is made on the way fits into memory, and each only once."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import wraps
+from typing import TypeVar
+
+import numpy as np
+
+from translator.metrics.measure import Statistics
+from translator.metrics.sample import Sample
+
+Found = TypeVar("Found")
+
+PIECE = 32  # galaxies
+
+
+def pieces(sample: Sample) -> Iterator[Sample]:
+    """`PIECE` galaxies of the sample after another, without `again`, draws and source."""
+    lean = replace(sample, again=None, draws=None, source=None)
+    for start in range(0, len(sample), PIECE):
+        yield lean.take(np.arange(start, min(start + PIECE, len(sample))))
+
+
+def in_pieces(each: Callable[[Sample], Statistics]) -> Callable[[Sample], Statistics]:
+    """The same statistics of every galaxy, measured a piece at a time."""
+
+    @wraps(each)
+    def of_all(sample: Sample) -> Statistics:
+        some = [each(piece) for piece in pieces(sample)]
+        return {name: np.concatenate([piece[name] for piece in some]) for name in some[0]}
+
+    return of_all
+
+
+def remembered(measured: Callable[[Sample], Found]) -> Callable[[Sample], Found]:
+    """The same, kept for as long as the sample is: several measures and curves ask for it. Nobody may write into it."""
+    kept: dict[int, Found] = {}
+
+    @wraps(measured)
+    def of_sample(sample: Sample) -> Found:
+        key = id(sample)
+        if key not in kept:
+            kept[key] = measured(sample)
+            weakref.finalize(sample, kept.pop, key, None)
+        return kept[key]
+
+    return of_sample

@@ -1,0 +1,48 @@
+"""What a measure looks at: the same galaxies as they were translated, and as the target survey sees them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of the same galaxies, (galaxy, band, row, col) in nanomaggy/pixel on the target survey's pixels.
+
+    Attributes:
+        bands: In the order of the band axis.
+        pixel_scale: Of all images but `source` [arcsec/pixel].
+        output: Translations as they are handed to users, noise included.
+        signal: Translations without noise; the same as `output` where the model has no noise of its own.
+        target: The target survey's real images.
+        sigma: (galaxy, band) standard deviation of a blank pixel of `target` [nanomaggy/pixel].
+        truth: The target survey's images without noise; None where the sky is real.
+        again: Other real images of the same galaxies, with other noise; None where there are none.
+        draws: (draw, galaxy, band, row, col) several translations with different noise; None where they were not made.
+        source: The images that were translated, on their own pixels; None where they do not matter.
+        source_scale: Of `source` [arcsec/pixel].
+        redshift: (galaxy,) NaN where unknown.
+    """
+
+    bands: tuple[str, ...]
+    pixel_scale: float
+    output: np.ndarray
+    signal: np.ndarray
+    target: np.ndarray
+    sigma: np.ndarray
+    truth: np.ndarray | None = None
+    again: np.ndarray | None = None
+    draws: np.ndarray | None = None
+    source: np.ndarray | None = None
+    source_scale: float = np.nan
+    redshift: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def take(self, galaxies: np.ndarray) -> "Sample":
+        """Some of the galaxies (index or bool), in that order."""
+        images = {name: getattr(self, name) for name in ("output", "signal", "target", "sigma", "truth", "again")}
+        images |= {"source": self.source, "redshift": self.redshift}
+        some = {name: None if value is None else value[galaxies] for name, value in images.items()}
+        return replace(self, **some, draws=None if self.draws is None else self.draws[:, galaxies])

@@ -1,0 +1,284 @@
+"""Signal apart from noise: how far the light of the translations is right, and down to which scale.
+
+Where there is truth, the translation's signal s is held against it. Elsewhere against the real image y = t + n, less
+what its noise n contributes to every sum: E Σ(s − y)² = Σ(s − t)² + N σ², and E |Y|² = |T|² + P in Fourier space, while
+E Re(S Y*) = Re(S T*). That assumes that n knows nothing of s (they come from different exposures), and that every pixel
+has the noise of the blank sky: photon noise of the galaxies, which the formula leaves out, counts as residual.
+"""
+
+from functools import partial
+
+import numpy as np
+import scipy.fft
+from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.signal.windows import tukey
+
+from translator.metrics.average import median
+from translator.metrics.curve import Curve
+from translator.metrics.measure import Measure, Statistics
+from translator.metrics.sample import Sample
+
+FRC = "Fourier ring correlation: van Heel & Schatz (2005), J. Struct. Biol. 151, 250"
+THRESHOLD = 0.5  # of the ring correlation
+TAPER = 0.2  # share of the image's side over which its light fades to the edges before the transform
+LAGS = 6  # to which the noise is correlated [pixel]
+REACH = {"truth": 1e-2, "real": 0.1}  # of the noise's power: rings where the galaxies have less show nothing
+CERTAIN = 5.0  # standard errors by which a galaxy's summed square must stand out of the noise
+AT_ONCE = 64  # galaxies in memory in Fourier space
+ENOUGH = 64  # galaxies from whose sky the correlation of the noise is measured
+
+
+def residual_from_truth(sample: Sample) -> Statistics:
+    """Residual and light of each galaxy and band: Σ(s − t)² and Σt² [nanomaggy²/pixel²] over the pixels of both."""
+    both = np.isfinite(sample.signal) & np.isfinite(sample.truth)
+    return _powers(sample.signal, sample.truth, both, np.zeros(sample.sigma.shape))
+
+
+def residual_from_real(sample: Sample) -> Statistics:
+    """The same against the real image: Σ(s − y)² − N σ² and Σy² − N σ²; NaN for galaxies that the noise hides.
+
+    Hidden is a galaxy whose light stands out by less than `CERTAIN` times 2 σ² √(2N), the standard error of N σ² for
+    noise as correlated as that of resampled images.
+    """
+    both = np.isfinite(sample.signal) & np.isfinite(sample.target)
+    found = _powers(sample.signal, sample.target, both, sample.sigma**2)
+    least = CERTAIN * 2 * sample.sigma**2 * np.sqrt(2 * both.sum(axis=(-2, -1)))
+    return {name: np.where(found["light_power"] > least, value, np.nan) for name, value in found.items()}
+
+
+def _powers(signal: np.ndarray, light: np.ndarray, both: np.ndarray, variance: np.ndarray) -> Statistics:
+    noise = both.sum(axis=(-2, -1)) * variance
+    residual = ((signal - light) ** 2).sum(axis=(-2, -1), where=both, dtype=float) - noise
+    power = (light**2).sum(axis=(-2, -1), where=both, dtype=float) - noise
+    return {"residual_power": residual, "light_power": power}
+
+
+def relative_residual(statistics: Statistics) -> np.ndarray:
+    """(band,) √ of the median over the galaxies of residual over light; 0 where noise makes that median negative."""
+    light = statistics["light_power"]
+    share = np.divide(statistics["residual_power"], light, out=np.full(light.shape, np.nan), where=light > 0)
+    return np.sqrt(np.maximum(median(share), 0.0))
+
+
+def blank_pixels(image: np.ndarray) -> np.ndarray:
+    """Pixels (row, col) of a real image, in units of its noise, that no source reaches and that are there.
+
+    Sources are what stands out by more than 3.5 robust standard deviations under a Gaussian of 2 pixels, and 4 pixels
+    around it.
+    """
+    smooth = gaussian_filter(np.nan_to_num(image), 2.0)
+    middle = np.median(smooth)
+    width = 1.4826 * np.median(middle - smooth[smooth <= middle])  # of the lower half, where no source is
+    return np.isfinite(image) & ~binary_dilation(smooth - middle > 3.5 * width, iterations=4)
+
+
+def noise_correlation(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Correlation of blank pixels (band, 2 `LAGS` + 1, 2 `LAGS` + 1) by row and column lag, 1 in the middle.
+
+    Args:
+        images: (galaxy, band, row, col); all galaxies, or `ENOUGH` evenly from first to last, make one correlation.
+        sigma: (galaxy, band) of a blank pixel.
+    """
+    shape = tuple(scipy.fft.next_fast_len(side + LAGS, real=True) for side in images.shape[-2:])
+    some = np.unique(np.linspace(0, len(images) - 1, min(len(images), ENOUGH)).astype(int))
+    found = np.zeros((images.shape[1], 2 * LAGS + 1, 2 * LAGS + 1))
+    for band, correlation in enumerate(found):
+        product, pairs = np.zeros(shape), np.zeros(shape)
+        for image, noise in zip(images[some, band], sigma[some, band], strict=True):
+            if not (np.isfinite(noise) and noise > 0):
+                continue
+            blank = blank_pixels(image / noise)
+            if blank.any():
+                deviation = np.where(blank, image - image[blank].mean(), 0.0) / noise
+                product += _autocorrelation(deviation, shape)
+                pairs += _autocorrelation(blank.astype(float), shape)
+        lags = np.ix_(np.arange(-LAGS, LAGS + 1), np.arange(-LAGS, LAGS + 1))
+        if product[0, 0] > 0:
+            correlation[:] = product[lags] / np.maximum(pairs[lags], 1.0) * (pairs[0, 0] / product[0, 0])
+        else:
+            correlation[LAGS, LAGS] = 1.0  # no blank sky: as if uncorrelated
+    return found
+
+
+def _autocorrelation(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return scipy.fft.irfft2(np.abs(scipy.fft.rfft2(image, shape)) ** 2, shape)
+
+
+def rings_with_truth(sample: Sample) -> Statistics:
+    """`rings` of signal and truth; the noise that limits them is as if uncorrelated."""
+    white = np.zeros((len(sample.bands), 2 * LAGS + 1, 2 * LAGS + 1))
+    white[:, LAGS, LAGS] = 1.0
+    return rings(sample, sample.truth, white)
+
+
+def rings_with_real(sample: Sample) -> Statistics:
+    """`rings` of signal and real image, with the power of the real image's noise taken off its own."""
+    found = rings(sample, sample.target, noise_correlation(sample.target, sample.sigma))
+    return found | {"light_rings": found["light_rings"] - found["noise_rings"]}
+
+
+def rings(sample: Sample, light: np.ndarray, correlation: np.ndarray) -> Statistics:
+    """Sums over rings in Fourier space, one frequency step wide, over the tapered images' Σy².
+
+    Args:
+        sample: Its `signal` is compared.
+        light: With this, (galaxy, band, row, col).
+        correlation: Of the real images' noise, as of `noise_correlation`.
+
+    Returns:
+        cross_rings Re(S L*), signal_rings |S|², light_rings |L|² and noise_rings, the power of the real images' noise,
+        each (galaxy, band, ring), ring i at i steps, NaN where pixels miss; side (galaxy,): the images' side [arcsec].
+    """
+    rows, cols = light.shape[-2:]
+    window = (tukey(rows, TAPER)[:, None] * tukey(cols, TAPER)).astype(np.float32)
+    member = _members(rows, cols)
+    noise = _noise_power(correlation, rows, cols).reshape(len(correlation), -1) @ member * float((window**2).sum())
+    parts: dict[str, list[np.ndarray]] = {f"{name}_rings": [] for name in ("cross", "signal", "light", "noise")}
+    for first in range(0, len(light), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        ours, theirs = (scipy.fft.rfft2(images[some] * window) for images in (sample.signal, light))
+        total = ((sample.target[some] * window) ** 2).sum(axis=(-2, -1))[..., None]
+        powers = {"cross": (ours * theirs.conj()).real, "signal": np.abs(ours) ** 2, "light": np.abs(theirs) ** 2}
+        sums = {name: power.reshape(*power.shape[:2], -1) @ member for name, power in powers.items()}
+        sums["noise"] = sample.sigma[some][..., None] ** 2 * noise
+        for name, value in sums.items():
+            there = np.isfinite(sums["cross"]) & np.isfinite(total) & (total > 0)
+            ratio = np.divide(value, total, out=np.full(value.shape, np.nan, np.float32), where=there)
+            parts[f"{name}_rings"].append(ratio)
+    side = np.full(len(light), sample.pixel_scale * min(rows, cols))
+    return {name: np.concatenate(part) for name, part in parts.items()} | {"side": side}
+
+
+def _members(rows: int, cols: int) -> np.ndarray:
+    """(frequency of the half plane, ring) how many frequencies of the full plane each stands for in the ring."""
+    side = min(rows, cols)
+    radius = np.hypot(scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(cols)) * side
+    weight = np.full(radius.shape, 2.0, np.float32)
+    weight[:, 0] = 1.0
+    if cols % 2 == 0:
+        weight[:, -1] = 1.0
+    ring = np.rint(radius).astype(int).ravel()
+    return (ring[:, None] == np.arange(side // 2 + 1)) * weight.reshape(-1, 1)
+
+
+def _noise_power(correlation: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """Power (band, half plane) of noise of unit variance per pixel, from its correlation."""
+    lag = np.arange(-LAGS, LAGS + 1)
+    along = np.exp(-2j * np.pi * scipy.fft.fftfreq(rows)[:, None] * lag)
+    across = np.exp(-2j * np.pi * scipy.fft.rfftfreq(cols)[:, None] * lag)
+    return np.maximum((along @ correlation @ across.T).real, 0.0)
+
+
+def ring_correlation(statistics: Statistics, reach: float) -> np.ndarray:
+    """(band, ring) Re ΣS L* / √(Σ|S|² Σ|L|²) over all galaxies; NaN from the first ring that the noise hides.
+
+    Args:
+        statistics: Of `rings`.
+        reach: The least power of the galaxies in a ring, in units of the noise's, that shows something.
+    """
+    cross, signal, light, noise = (
+        np.nansum(statistics[f"{name}_rings"], axis=0, dtype=float) for name in ("cross", "signal", "light", "noise")
+    )
+    seen = np.logical_and.accumulate((light > reach * noise) & (light > 0), axis=-1)
+    together = np.sqrt(np.maximum(signal * light, 0.0))
+    return np.where(seen, np.divide(cross, together, out=np.zeros(cross.shape), where=together > 0), np.nan)
+
+
+def agreement_scale(statistics: Statistics, reach: float) -> np.ndarray:
+    """(band,) the scale [arcsec], one over the frequency, where the ring correlation first falls to `THRESHOLD`.
+
+    Where it does not fall as far as the noise lets us see, the scale of the last ring that is seen; NaN for none.
+    """
+    side = statistics["side"][0]
+    scales = []
+    for curve in ring_correlation(statistics, reach):
+        seen = int(np.isfinite(curve).sum())
+        low = np.flatnonzero(curve[1:seen] < THRESHOLD)
+        if seen < 2:
+            scales.append(np.nan)
+        elif len(low) == 0:
+            scales.append(side / (seen - 1))
+        else:
+            after = int(low[0]) + 1
+            high = max(curve[after - 1], THRESHOLD)
+            step = (high - THRESHOLD) / (high - curve[after])
+            scales.append(side / max(after - 1 + step, 1.0))
+    return np.array(scales)
+
+
+def curve_ring_correlation(sample: Sample) -> Curve:
+    """Ring correlation of signal and truth, or real image where there is no truth, and their amplitudes' ratio."""
+    kind = "real" if sample.truth is None else "truth"
+    statistics = rings_with_real(sample) if sample.truth is None else rings_with_truth(sample)
+    correlation = ring_correlation(statistics, REACH[kind])
+    signal, light = (np.nansum(statistics[f"{name}_rings"], axis=0) for name in ("signal", "light"))
+    seen = np.isfinite(correlation)
+    ratio = np.sqrt(np.divide(signal, light, out=np.full(seen.shape, np.nan), where=seen & (light > 0)))
+    against = "the real images, less their noise" if sample.truth is None else "the truth"
+    y = {"correlation": correlation, "amplitude / its amplitude": ratio, "threshold": np.full(seen.shape, THRESHOLD)}
+    x = np.arange(seen.shape[-1]) / statistics["side"][0]
+    return Curve(f"Signal and {against} in Fourier rings", "frequency [1/arcsec]", "", x, y)
+
+
+RESIDUAL = "How much of the light the translations get wrong, apart from any noise."
+SCALE = "The finest detail that is really there: smaller structure in the translations is not that of the galaxy."
+RINGS = (
+    "Images fade to their edges (Tukey window) and are weighted by 1/Σ target². Correlation Re ΣS L* / √(Σ|S|² Σ|L|²) "
+    "over the galaxies and rings in Fourier space; one over the frequency where it first falls to 0.5, or else where "
+)
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        name="signal_residual",
+        title="Relative residual of the signal",
+        unit="",
+        meaning=RESIDUAL,
+        formula="√ of the median over the galaxies of Σ(signal − truth)² / Σ truth².",
+        source="Relative L2 norm",
+        perfect=0.0,
+        needs=("truth",),
+        each=residual_from_truth,
+        summary=relative_residual,
+    ),
+    Measure(
+        name="signal_residual_real",
+        title="Relative residual of the signal, from real images",
+        unit="",
+        meaning=RESIDUAL,
+        formula="√ of the median over the galaxies of (Σ(signal − target)² − N σ²) / (Σ target² − N σ²): the target's "
+        "noise adds N σ² to both sums if it is independent of the signal and that of blank sky everywhere. Galaxies "
+        "within five standard errors of the noise are left out; 0 where the median is below 0.",
+        source="Relative L2 norm, noise subtracted",
+        perfect=0.0,
+        needs=(),
+        each=residual_from_real,
+        summary=relative_residual,
+    ),
+    Measure(
+        name="signal_scale",
+        title="Scale down to which the signal is right",
+        unit="arcsec",
+        meaning=SCALE,
+        formula=f"{RINGS}the truth has less than 1/100 of the noise's power. L is the truth's, S the signal's.",
+        source=FRC,
+        perfect=0.0,
+        needs=("truth",),
+        each=rings_with_truth,
+        summary=partial(agreement_scale, reach=REACH["truth"]),
+    ),
+    Measure(
+        name="signal_scale_real",
+        title="Scale down to which the signal is right, from real images",
+        unit="arcsec",
+        meaning=SCALE,
+        formula=f"{RINGS}the galaxies have less than a tenth of the noise's power. Σ|L|² is the target's less its "
+        "noise's: sigma² times the transform of the blank pixels' correlation to 6 pixels; the noise is taken as "
+        "independent of "
+        "the signal and the same in every pixel.",
+        source=FRC,
+        perfect=0.0,
+        needs=(),
+        each=rings_with_real,
+        summary=partial(agreement_scale, reach=REACH["real"]),
+    ),
+)
+CURVES = (curve_ring_correlation,)

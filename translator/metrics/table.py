@@ -1,0 +1,17 @@
+"""Every measure, in the order of the report."""
+
+from translator.metrics import paper, photometry, redshift, shapes, signal, sky, sources, spread
+from translator.metrics.measure import Measure
+
+GROUPS = {  # heading of the report: the file that holds its measures
+    "The paper's figures": paper,
+    "Signal apart from noise": signal,
+    "Photometry": photometry,
+    "Shape": shapes,
+    "Noise": sky,
+    "Redshift": redshift,
+    "Invention and loss": sources,
+    "Spread": spread,
+}
+MEASURES: dict[str, Measure] = {each.name: each for file in GROUPS.values() for each in file.MEASURES}
+POPULATIONS = {each.name for each in sky.MEASURES} | {"figure6_log_ratio", "figure6_highest"}  # same galaxies or not

@@ -1,0 +1,98 @@
+"""The samples of a report: each run's translations of the held-out galaxies, and what they are held against."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from translator.checkpoint import Run
+from translator.held_out import HeldOut, SampleFiles, drawn_galaxies, other_noise, reference, resampled
+from translator.images import imitate, is_random
+from translator.intensity import stretch, unstretch
+
+BATCH = 16  # images translated at once; part of what a seed means
+FLOOR, ORACLE, BILINEAR = "floor", "oracle", "bilinear"
+Rows = dict[str, tuple[SampleFiles, SampleFiles | None]]  # row of the report to all galaxies, and the few drawn often
+
+
+def make_samples(held_out: HeldOut, runs: dict[str, Run], domain: str, folder: Path, draws: int, seed: int) -> Rows:
+    """The samples of a direction by row of the report: runs, floor, oracle, bilinear.
+
+    Args:
+        held_out: The galaxies.
+        runs: By name.
+        domain: "x" or "y", where translations land.
+        folder: For the arrays.
+        draws: How often some galaxies are translated, with other noise each time.
+        seed: Of the noise.
+    """
+    common = reference(held_out, domain, folder / "common")
+    some = drawn_galaxies(len(held_out))
+    few = common.take(folder / "few", some)
+    sample, rows = common.open(), {}
+    for name, run in runs.items():
+        images = translate_many(run, sample.source, domain, seed)
+        several = None
+        if draws > 1 and is_random(run.networks, domain):
+            several = np.stack([_translate(run, sample.source[some], domain, seed + 1 + k) for k in range(draws)])
+        rows[name] = _row(common, few, folder / f"run{len(rows)}", images, several, some)
+    rows |= _real(common, few, folder, draws, some, seed)
+    there = held_out.stores[domain]
+    plain = resampled(sample.source, common.source_scale, there.pixel_scale, there.size)
+    rows[BILINEAR] = _row(common, few, folder / BILINEAR, {"output": plain, "signal": plain}, None, some)
+    return rows
+
+
+def translate_many(run: Run, images: np.ndarray, domain: str, seed: int) -> dict[str, np.ndarray]:
+    """Translations of (galaxy, band, row, col) [nanomaggy/pixel], with noise ("output") and without ("signal")."""
+    output = _translate(run, images, domain, seed, bar=True)
+    if not is_random(run.networks, domain):
+        return {"output": output, "signal": output}
+    return {"output": output, "signal": _translate(run, images, domain, seed, noise=False, bar=True)}
+
+
+def _translate(run: Run, images: np.ndarray, domain: str, seed: int, *, noise: bool = True, bar: bool = False):
+    """Translations of many images, float32, `BATCH` at a time: what `translate.translate` does for one."""
+    random, parts = torch.Generator(run.device).manual_seed(seed), []
+    what = f"{run.path.name} to {run.domains[domain].survey}{'' if noise else ', no noise'}"
+    for start in tqdm(range(0, len(images), BATCH), desc=what, unit="batch", disable=None if bar else True):
+        stretched = stretch(images[start : start + BATCH].astype(float))
+        tensor = torch.as_tensor(stretched, dtype=torch.float32, device=run.device)
+        with torch.no_grad():
+            made = imitate(run.networks, tensor, domain, random, noise=noise)
+        parts.append(unstretch(made.double().cpu().numpy()).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:
+    """Real against real: with the truth the floor and the oracle, with real sky one half against the other."""
+    sample = common.open()
+    if sample.again is None:
+        return {FLOOR: (_halves(common, folder / FLOOR, seed), None)} if len(sample) > 3 else {}
+    seen = sample.target, sample.truth, sample.sigma
+    count = min(draws, len(sample) - 1)
+    rows = {}
+    for number, (name, output) in enumerate({FLOOR: sample.again, ORACLE: other_noise(*seen, 1)}.items()):
+        several = [other_noise(*seen, 3 + k + number * count)[some] for k in range(count)] if count > 1 else None
+        images = {"output": output, "signal": sample.truth}
+        rows[name] = _row(common, few, folder / name, images, several and np.stack(several), some)
+    return rows
+
+
+def _row(common: SampleFiles, few: SampleFiles, folder: Path, images: dict, draws, some: np.ndarray) -> tuple:
+    """A sample of all galaxies, and one of those that were drawn several times."""
+    if draws is None:
+        return common.add(folder, **images), None
+    less = {name: image[some] for name, image in images.items()}
+    return common.add(folder, **images), few.add(folder / "few", **less, draws=draws)
+
+
+def _halves(common: SampleFiles, folder: Path, seed: int) -> SampleFiles:
+    """One half of the real images as if it were a translation of the other half, for measures of populations."""
+    sample = common.open()
+    order = np.random.default_rng(seed).permutation(len(sample))
+    half = len(order) // 2
+    ours, theirs = order[:half], order[half : 2 * half]
+    images = sample.target[ours]
+    return common.take(folder, theirs).add(folder, output=images, signal=images)
