@@ -30,7 +30,9 @@ def test_there_is_something_to_test():
 def test_commands_are_such_that_the_command_line_understands(page):
     for line in commands(page):
         command, words = find(line.split("#")[0].split())
-        given, _, _ = command.make_parser(click.Context(command)).parse_args([*words])  # fails where one is unknown
+        # the group's settings: a command remembers those with which it was first asked for its --help
+        context = click.Context(command, **galtrans.context_settings)
+        given, _, _ = command.make_parser(context).parse_args([*words])  # fails where one is unknown
         for parameter in command.params:
             value = given.get(parameter.name)
             assert value is not None or not parameter.required, f"{line}: {parameter.name} is missing"
