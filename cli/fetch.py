@@ -1,6 +1,5 @@
 """`galtrans fetch`: stores from archives."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -88,20 +87,21 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
     """
     from survey_tools.archives.access import Access
     from survey_tools.archives.known import ARCHIVES
+    from survey_tools.archives.mirror import Mirror
     from survey_tools.build import work_folder
     from survey_tools.catalogue import read_catalogue
 
     if options["keep_limit"] is not None and options["keep_files"] is None:
         raise click.UsageError("--keep-limit says how large the folder of --keep-files may become: give that, too")
     table = read_catalogue(catalogue)
+    mirror, keep = options["mirror"], options["keep_files"]
     if options["scheduler"]:  # whose workers are at home in other folders
-        out, keep, mirror = (_absolute(each) for each in (out, options["keep_files"], options["mirror"]))
-        options |= {"keep_files": keep and Path(keep), "mirror": mirror}
-        out = Path(out)
+        out, keep = out.absolute(), keep and keep.absolute()
+        mirror = mirror and Mirror(mirror, work_folder(out)).place
     access = Access(
         work=work_folder(out),
-        mirror=options["mirror"],
-        keep=options["keep_files"],
+        mirror=mirror,
+        keep=keep,
         limit=options["keep_limit"],
         psf=options["psf"],
         how=options["how"],
@@ -114,11 +114,6 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
         _say_what_it_takes(archive, table, bands, access, options["workers"])
     else:
         _fetch(archive, table, out, bands, access, options)
-
-
-def _absolute(place: Path | str | None) -> str | None:
-    """A path from the root on; a URL as it is."""
-    return place if place is None or str(place).startswith(("http://", "https://")) else os.path.abspath(place)
 
 
 def _failed_of(out: Path, table):
@@ -161,6 +156,7 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
     """Make the store, and say what became of the catalogue."""
     from survey_tools import build
     from survey_tools.estimate import courtesy, in_a_word
+    from survey_tools.store import open_store
     from survey_tools.tasks import engine
 
     def tell(plan) -> None:
@@ -170,7 +166,7 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
 
     overwrite = options["overwrite"]
     there = out.exists() and not overwrite
-    before = _failures(out) if there and options["retry_failed"] else 0
+    before = _failures(open_store(out).manifest()) if there and options["retry_failed"] else 0
     if not options["resume"]:
         build.forget(out)
     with engine(options["workers"], options["scheduler"]) as workers:
@@ -186,27 +182,25 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
             retry_failed=options["retry_failed"],
             tell=tell,
         )
+    manifest = store.manifest()
     if before:
-        click.echo(f"Of {before} that had failed, {before - _failures(out)} did not fail again.")
+        click.echo(f"Of {before} that had failed, {before - _failures(manifest)} did not fail again.")
     elif there:
         click.echo(f"{out} is complete already.")
-    _report(store, psf=options["psf"])
+    _report(store, manifest, psf=options["psf"])
 
 
-def _failures(out: Path) -> int:
-    """How many objects of a store failed."""
-    from survey_tools.store import open_store
-
-    return int((open_store(out).manifest()["status"] == "failed").sum())
+def _failures(manifest) -> int:
+    """How many objects failed."""
+    return int((manifest["status"] == "failed").sum())
 
 
-def _report(store, psf: bool) -> None:
+def _report(store, manifest, psf: bool) -> None:
     """Say in a paragraph what became of a catalogue."""
     import numpy as np
 
     from survey_tools.store import MANIFEST
 
-    manifest = store.manifest()
     status = Counter(manifest["status"])
     partial = int(((manifest["status"] == "done") & (manifest["reason"] != "")).sum())
     click.echo(

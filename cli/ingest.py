@@ -1,11 +1,10 @@
 """`galtrans ingest`: a store from images that people already have."""
 
-import math
 from pathlib import Path
 
 import click
 
-from cli.options import EXISTING_FILE, NEW_PATH, overwrite_option, verbose_option
+from cli.options import EXISTING_FILE, NEW_PATH, finite, overwrite_option, verbose_option
 from survey_tools.surveys import SURVEYS
 
 REASONS = 3  # shown at the end
@@ -15,12 +14,6 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
     known = SURVEYS["sdss"].bands
     if not value or len(set(value)) != len(value) or not set(value) <= set(known):
         raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, in the order of the cubes")
-    return value
-
-
-def _check_finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no magnitude; give one such as 30.0")
     return value
 
 
@@ -43,7 +36,7 @@ def _check_finite(ctx: click.Context, param: click.Parameter, value: float | Non
     help="Of cubes, and of FITS files that state none by BUNIT.",
 )  # fmt: skip
 @click.option(
-    "--zero-point", type=float, callback=_check_finite,
+    "--zero-point", type=float, callback=finite("magnitude; give one such as 30.0"),
     help="AB magnitude of one count, where a file does not state it by MZP_AB.  [default: the survey's, such as 30 "
     "for cfht]",
 )  # fmt: skip

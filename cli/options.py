@@ -1,6 +1,7 @@
 """Options that several commands share, so that they are spelt and behave alike everywhere."""
 
 import logging
+import math
 import os
 import re
 from pathlib import Path
@@ -28,6 +29,17 @@ def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not value or len(set(value)) != len(value) or not set(value) <= set(known):
         raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, such as gri")
     return "".join(band for band in known if band in value)
+
+
+def finite(what: str):
+    """Callback of an option that takes a number: one that is not finite is no `what`."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise click.BadParameter(f"{value} is no {what}")
+        return value
+
+    return check
 
 
 def check_recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from cli.options import overwrite_option, verbose_option
+from cli.options import finite, overwrite_option, verbose_option
 
 SUFFIXES = (".ecsv", ".fits", ".csv")
+
+a_number = finite("number to compare with")
 
 
 def _check_out(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -44,12 +46,6 @@ def _check_fields(ctx: click.Context, param: click.Parameter, value: str) -> tup
     if len(set(names)) != len(names) or not set(names) <= set(FIELDS):
         raise click.BadParameter(f"{value!r}: give each field once, out of {','.join(FIELDS)}, with commas between")
     return names
-
-
-def _check_finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no number to compare with")
-    return value
 
 
 out_option = click.option(
@@ -118,15 +114,15 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
     "--fields", default="W1,W2,W3,W4", show_default=True, callback=_check_fields, help="Fields of CFHTLS Wide.",
 )  # fmt: skip
 @click.option(
-    "--rmin", type=float, default=10.0, show_default=True, callback=_check_finite,
+    "--rmin", type=float, default=10.0, show_default=True, callback=a_number,
     help="Brightest Kron-like magnitude in r [AB].",
 )  # fmt: skip
 @click.option(
-    "--rmax", type=float, default=19.7, show_default=True, callback=_check_finite,
+    "--rmax", type=float, default=19.7, show_default=True, callback=a_number,
     help="Faintest. The default is our estimate of what gives as many as the paper has, 130,093: see --dry-run.",
 )  # fmt: skip
 @click.option(
-    "--max-class", type=float, callback=_check_finite,
+    "--max-class", type=float, callback=a_number,
     help="Largest star/galaxy class in r (rcl; SExtractor: 0 galaxy, 1 star). Stars are left out without it too.",
 )  # fmt: skip
 @click.option("--where", callback=_check_where, help='A further condition in ADQL, such as "imagA < 19 AND Sfl = 0".')

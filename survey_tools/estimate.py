@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from survey_tools.amounts import duration, size
 from survey_tools.archives.plan import Plan
 from survey_tools.surveys import Survey
@@ -66,7 +68,7 @@ def estimate(
     waits = sum(source.wait for source in remote) / min(workers, AT_ONCE)
     return Estimate(
         objects=objects,
-        reached=len({row for source in sources for row in source.rows.tolist()}),
+        reached=len(np.unique(np.concatenate([source.rows for source in sources]))) if sources else 0,
         cutouts=cutouts,
         files=len(sources),
         downloads=len(remote),

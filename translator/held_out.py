@@ -12,6 +12,7 @@ from survey_tools.pairs import read_pairs
 from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
 from survey_tools.tan import north_up_wcs
+from translator.batches import read_rows
 from translator.images import OTHER
 from translator.metrics.sample import Sample
 
@@ -129,16 +130,6 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
         again=again,
         redshift=_redshift(held_out),
     )
-
-
-def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Images (galaxy, band, row, col) float32 [nanomaggy/pixel] of some rows; each chunk is read once."""
-    images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
-    for chunk in store.chunks():
-        wanted = np.flatnonzero((rows >= chunk.start) & (rows < chunk.stop))
-        if len(wanted):
-            images[wanted] = store.images[chunk][rows[wanted] - chunk.start]
-    return images
 
 
 def truth_rows(held_out: HeldOut, domain: str) -> np.ndarray:

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from translator.checkpoint import Run
 from translator.held_out import HeldOut, SampleFiles, drawn_galaxies, other_noise, reference, resampled
-from translator.images import imitate, is_random
-from translator.intensity import stretch, unstretch
+from translator.images import is_random
+from translator.translate import translate_batch
 
 BATCH = 16  # images translated at once; part of what a seed means
 FLOOR, ORACLE, BILINEAR = "floor", "oracle", "bilinear"
@@ -53,15 +53,12 @@ def translate_many(run: Run, images: np.ndarray, domain: str, seed: int) -> dict
 
 
 def _translate(run: Run, images: np.ndarray, domain: str, seed: int, *, noise: bool = True, bar: bool = False):
-    """Translations of many images, float32, `BATCH` at a time: what `translate.translate` does for one."""
+    """Translations of many images, float32, `BATCH` at a time."""
     random, parts = torch.Generator(run.device).manual_seed(seed), []
     what = f"{run.path.name} to {run.domains[domain].survey}{'' if noise else ', no noise'}"
     for start in tqdm(range(0, len(images), BATCH), desc=what, unit="batch", disable=None if bar else True):
-        stretched = stretch(images[start : start + BATCH].astype(float))
-        tensor = torch.as_tensor(stretched, dtype=torch.float32, device=run.device)
-        with torch.no_grad():
-            made = imitate(run.networks, tensor, domain, random, noise=noise)
-        parts.append(unstretch(made.double().cpu().numpy()).astype(np.float32))
+        some = images[start : start + BATCH].astype(float)
+        parts.append(translate_batch(run, some, domain, random, noise=noise).astype(np.float32))
     return np.concatenate(parts)
 
 

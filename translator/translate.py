@@ -59,11 +59,15 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
 
 def translate(run: Run, images: np.ndarray, domain: str, *, noise: bool, seed: int) -> np.ndarray:
     """Images of the other domain, (band, row, col) [nanomaggy/pixel], as they would look in `domain`; same unit."""
-    stretched = torch.as_tensor(stretch(images), dtype=torch.float32, device=run.device)[None]
-    random = torch.Generator(run.device).manual_seed(seed)
+    return translate_batch(run, images[None], domain, torch.Generator(run.device).manual_seed(seed), noise=noise)[0]
+
+
+def translate_batch(run: Run, images: np.ndarray, domain: str, random: torch.Generator, *, noise: bool) -> np.ndarray:
+    """Images (galaxy, band, row, col) [nanomaggy/pixel] as they would look in `domain`, noise drawn from `random`."""
+    stretched = torch.as_tensor(stretch(images), dtype=torch.float32, device=run.device)
     with torch.no_grad():
         translated = imitate(run.networks, stretched, domain, random, noise=noise)
-    return unstretch(translated[0].double().cpu().numpy())
+    return unstretch(translated.double().cpu().numpy())
 
 
 def noise_seed(seed: int, checksum: str) -> int:

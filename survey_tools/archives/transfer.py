@@ -18,6 +18,7 @@ import requests
 
 from survey_tools.archives.answers import Facts, Question, TryAgainError, ask, excerpt, facts, packed, pieces
 from survey_tools.archives.locks import EXCLUSIVE, locked
+from survey_tools.atomic import naming
 
 PART = ".part"
 NOTES = ".part.json"  # what is known of the whole file of which a part is here
@@ -203,15 +204,6 @@ def not_the_file(answer: requests.Response, start: bytes) -> TryAgainError:
     kind = answer.headers.get("Content-Type", "unknown")
     said = f": {excerpt(start)}" if is_page(start) else ""
     return TryAgainError(f"the answer is not FITS (Content-Type {kind}{said})", status=answer.status_code)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the path into an OSError of the block, which says why but not where: no space left, a quota."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _range_of(start: int, known: Facts | None) -> dict[str, str]:

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from survey_tools.archives import hosts
+from survey_tools.archives import hosts, http, tap
+from survey_tools.archives.mirror import Mirror
 
 
 class Web:
@@ -119,6 +120,26 @@ def web():
     served.server.shutdown()
     served.server.server_close()
     hosts.forget()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Archives are asked again at once."""
+    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def galaxy(known_sky):
+    """A galaxy in the middle of a known frame."""
+    return known_sky.Galaxy(*known_sky.position(known_sky.frame_wcs(), 108.2, 131.4), flux=300.0)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A local mirror."""
+    return Mirror(str(tmp_path / "mirror"), tmp_path / "work")
 
 
 @pytest.fixture

@@ -3,16 +3,11 @@ import re
 import pytest
 from astropy.table import Table
 
-from survey_tools.archives import check, http, tap, vizier
+from survey_tools.archives import check, vizier
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 FRAME = check.FRAME
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,6 @@ from survey_tools.surveys import SDSS
 FRAME = Frame(94, 301, 3, 100, "r")
 
 
-@pytest.fixture
-def galaxy(known_sky):
-    return known_sky.Galaxy(*known_sky.position(known_sky.frame_wcs(), 108.2, 131.4), flux=300.0)
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    return Mirror(str(tmp_path / "mirror"), tmp_path / "work")
-
-
 def unknown(frame, row, col):
     return np.nan
 

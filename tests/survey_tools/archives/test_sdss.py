@@ -29,16 +29,6 @@ def fresh():
 
 
 @pytest.fixture
-def galaxy(known_sky):
-    return known_sky.Galaxy(*known_sky.position(known_sky.frame_wcs(), 108.2, 131.4), flux=300.0)
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    return Mirror(str(tmp_path / "mirror"), tmp_path / "work")
-
-
-@pytest.fixture
 def archive(mirror, tmp_path):
     return open_archive(Access(tmp_path / "work", mirror.root))
 

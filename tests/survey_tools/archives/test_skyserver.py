@@ -14,6 +14,8 @@ from survey_tools.archives.samples import COLUMNS, SAMPLES
 from survey_tools.archives.settings import Settings
 from survey_tools.errors import ArchiveError
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 MAIN = SAMPLES["main-galaxies"]
 COUNT = 200
 
@@ -30,12 +32,6 @@ def served(archive_server, tables, tmp_path_factory):
     return lambda faults=(), **options: archive_server.serve(
         archive, faults=faults, options=archive_server.Options(**options)
     )
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
 
 
 def selected(tables) -> Table:

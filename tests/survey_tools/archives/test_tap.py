@@ -5,18 +5,13 @@ from astropy.table import Table
 from survey_tools.archives import http, tap
 from survey_tools.errors import ArchiveError
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 NUMBERS = Table({"name": ["one", "two", "three"], "value": [1, 2, 3], "size": [0.5, np.nan, 2.5]})
 ERROR = """<?xml version="1.0"?>
 <VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE type="results">
 <INFO name="QUERY_STATUS" value="ERROR">no such
 table: nothing</INFO></RESOURCE></VOTABLE>"""
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.archives import http, tap, vizier
+from survey_tools.archives import tap, vizier
 from survey_tools.archives.vizier import FIELDS, Selection
 from survey_tools.errors import ArchiveError
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 COUNT = 150
 BRIGHT = Selection(10.0, 19.0)
@@ -39,13 +41,6 @@ def served(archive_server, catalogue, tmp_path_factory):
     return lambda *faults, **options: archive_server.serve(
         archive, faults=faults, options=archive_server.Options(**options)
     )
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(http, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT", 0.0)
-    monkeypatch.setattr(tap, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")
