@@ -23,6 +23,9 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--batch-size", type=POSITIVE, show_default="the recipe's, 24 for two_step", help="Images of x, of y, and pairs."
 )
+@click.option(
+    "--width", type=POSITIVE, show_default="the recipe's, 64 for two_step", help="Of the networks: narrower is faster."
+)
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option(
     "--checkpoint-every", type=POSITIVE, default=500, show_default=True, help="Iterations between checkpoints."
@@ -30,7 +33,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--resume", is_flag=True, help="Go on with the run, from its newest checkpoint.")
 @seed_option
 @verbose_option
-def train(x, y, pairs, recipe, path, iterations, batch_size, device, checkpoint_every, resume, seed) -> None:
+def train(x, y, pairs, recipe, path, iterations, batch_size, width, device, checkpoint_every, resume, seed) -> None:
     """Train a model to translate between the surveys of two stores.
 
     X.zarr is the survey of the larger pixels (SDSS), Y.zarr the other (CFHTLS); pairs.ecsv comes from `galtrans
@@ -55,7 +58,7 @@ def train(x, y, pairs, recipe, path, iterations, batch_size, device, checkpoint_
             f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "
             f"train a recipe that reads none ({unpaired})"
         )
-    settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every)
+    settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every, width)
     session = open_session(Inputs(x, y, pairs), path, settings, resume=resume)
     names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
     for name, counts in session.counts.items():

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -132,7 +132,7 @@ def build_networks(facts: Facts, recipe: Recipe) -> nn.ModuleDict:
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(facts.seed)
     try:
-        networks = recipe.build(grids)
+        networks = replace(recipe, width=facts.width or recipe.width).build(grids)
     except ValueError as error:
         raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}") from error
     finally:

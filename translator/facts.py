@@ -23,6 +23,7 @@ DIFFERENCES = {  # what must be the same for a run to go on, and the words for i
     "pairs": "pair table",
     "seed": "--seed",
     "batch_size": "--batch-size",
+    "width": "--width",
     "iterations": "number of --iterations",
 }
 
@@ -66,6 +67,7 @@ class Facts:
         pairs: Checksum of the pair table; empty where there is none.
         galtrans_version: That began it.
         imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
+        width: Of the networks; 0 for the recipe's own.
     """
 
     recipe: str
@@ -76,6 +78,7 @@ class Facts:
     pairs: str
     galtrans_version: str = VERSION
     imported: dict[str, str] = field(default_factory=dict)
+    width: int = 0
 
 
 def describe_domain(store: Store) -> Domain:
@@ -161,7 +164,7 @@ def _check_types(facts: Facts) -> None:
     kinds = {
         str: [facts.recipe, facts.pairs, facts.galtrans_version, *facts.imported.keys(), *facts.imported.values()]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
-        int: [*facts.iterations, facts.batch_size, facts.seed, *(domain.size for domain in domains)],
+        int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
         (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky)],
     }
     for kind, values in kinds.items():

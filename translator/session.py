@@ -49,6 +49,7 @@ class Settings:
         seed: Of everything random.
         device: "auto", "cpu", "cuda" or "cuda:1".
         checkpoint_every: Iterations between checkpoints.
+        width: Of the networks; alike.
     """
 
     recipe: str = "two_step"
@@ -57,6 +58,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     checkpoint_every: int = 500
+    width: int | None = None
 
 
 @dataclass
@@ -116,6 +118,7 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
         seed=settings.seed,
         domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
         pairs=fingerprint_of_pairs(pairs) if pairs else "",
+        width=settings.width or (begun.width if begun else 0),
     )
     if begun:
         check_same(path, begun, facts)
@@ -157,11 +160,17 @@ def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
 
 
 def _with_iterations(recipe: Recipe, iterations: int | None, begun: Facts | None) -> Recipe:
-    """The recipe with other iterations in each step: those wanted, else those of the run that is resumed."""
+    """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
+
+    Learning rates are divided at the same parts of a step, however long it is.
+    """
     counts = [iterations] * len(recipe.steps) if iterations else begun.iterations if begun else None
     if counts is None or len(counts) != len(recipe.steps):
         return recipe
-    steps = tuple(replace(step, iterations=n) for step, n in zip(recipe.steps, counts, strict=True))
+    steps = tuple(
+        replace(step, iterations=n, decay_every=max(1, round(step.decay_every * n / step.iterations)))
+        for step, n in zip(recipe.steps, counts, strict=True)
+    )
     return replace(recipe, steps=steps)
 
 

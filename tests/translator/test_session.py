@@ -7,7 +7,7 @@ import torch
 
 from survey_tools.errors import RunError, StoreError
 from survey_tools.surveys import CFHT
-from translator.checkpoint import Checkpoint, save_checkpoint
+from translator.checkpoint import Checkpoint, load_run, save_checkpoint
 from translator.session import Inputs, Settings, open_session
 
 
@@ -121,3 +121,24 @@ def test_a_checkpoint_without_the_state_of_a_training_is_refused(tiny, tmp_path)
     save_checkpoint(tmp_path / "run", Checkpoint(1, 0, begun.networks.state_dict(), {"random": torch.zeros(3)}))
     with pytest.raises(RunError, match="has no state of this training to go on from; begin anew in another --run"):
         begin(tiny, tmp_path / "run", resume=True)
+
+
+def test_a_run_remembers_its_width(tiny, tmp_path):
+    path = tmp_path / "run"
+    wide = begin(tiny, tmp_path / "wide").networks
+    session = begin(tiny, path, width=4)
+    assert count(session.networks["generator_y"]) < count(wide["generator_y"])
+    save_checkpoint(path, Checkpoint(2, 1, session.networks.state_dict(), {}))
+    assert count(load_run(path, "cpu").networks["generator_y"]) == count(session.networks["generator_y"])
+    assert begin(tiny, tmp_path / "none", width=4).facts.width == 4
+    with pytest.raises(RunError, match=r"begun with another --width \(4, not 8\); give the same"):
+        begin(tiny, path, resume=True, width=8)
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_shorter_training_divides_its_learning_rates_at_the_same_parts(tiny, tmp_path):
+    steps = begin(tiny, tmp_path / "run", recipe="two_step", width=4, iterations=3_000).recipe.steps
+    assert [(step.iterations, step.decay_every) for step in steps] == [(3_000, 1_000)] * 2
