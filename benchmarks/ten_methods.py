@@ -60,9 +60,15 @@ class TimeIsUpError(Exception):
 @click.option("--galaxies", type=int, help="Test galaxies of the report; all by default.")
 @click.option("--draws", type=int, default=8, show_default=True)
 @click.option("--workers", type=int, default=os.cpu_count(), show_default="all cores")
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A run trained otherwise, to be reported too.",
+)
 @click.option("--only", type=click.Choice(["train", "report"]), help="Half of the work, the other on another machine.")
 def main(
-    sky, out, names, width, batch_size, iterations, faster, device, minutes, galaxies, draws, workers, only
+    sky, out, names, width, batch_size, iterations, faster, device, minutes, galaxies, draws, workers, also, only
 ) -> None:
     end = time.monotonic() + 60 * minutes
     names = names or METHODS
@@ -76,7 +82,8 @@ def main(
             settings = Settings(name, iterations, batch_size, SEED, device, checkpoint_every=500, width=width)
             train(inputs_of(sky, name), out / "runs" / name, settings, end)
         for same_grid, folder in ((False, "report"), (True, "report_regridded")) if only != "train" else ():
-            runs = [out / "runs" / name for name in names if RECIPES[name].same_grid == same_grid]
+            runs = [*(out / "runs" / name for name in names), *also]
+            runs = [run for run in runs if RECIPES[read_facts(run).recipe].same_grid == same_grid]
             if runs and not (out / folder / "report.json").exists():
                 check_time(end)
                 report(

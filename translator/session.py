@@ -122,14 +122,13 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
     )
     if begun:
         check_same(path, begun, facts)
-    networks = build_networks(facts, recipe).to(device)
     session = Session(
         path=path,
         facts=facts,
         command=_command(inputs, path, facts, settings),
         counts=selection.counts,
         recipe=recipe,
-        networks=networks,
+        networks=build_networks(facts, recipe).to(device),
         batches=Batches(stores, selection, facts.batch_size, facts.seed, device),
         random=torch.Generator(device).manual_seed(facts.seed),
         checkpoint_every=settings.checkpoint_every,
