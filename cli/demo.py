@@ -1,5 +1,6 @@
 """`galtrans demo`: the whole way on a small simulated sky, by the very commands that a user would type."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -9,7 +10,11 @@ import click
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
 
 HELD_OUT = 40  # pairs kept from training, to be translated
-SHOWN = 4, 3  # galaxies on the page, SDSS to CFHT and back
+JUDGED = 20, 4  # of which are in the report, and how often those are translated with other noise: the rest is patience
+RATIOS = {  # at the end: measure of the report, and what makes a ratio of it
+    "flux ": ("aperture_offset", lambda magnitudes: 10 ** (-0.4 * magnitudes)),
+    "noise": ("noise_amplitude", lambda dex: 10**dex),
+}
 
 
 @click.command()
@@ -26,7 +31,7 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
 
     A small sky is written as both archives' own files; from there on everything is what you would do with real
     ones: fetch both surveys, cross-match, regrid, train (the narrow and short recipe `demo`), translate galaxies
-    that training never saw, both ways, and look at them: OUT/demo.png.
+    that training never saw, both ways, and say how good they are: OUT/report/report.html.
 
     \b
     Example:
@@ -43,9 +48,10 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
     out.mkdir(parents=True)
     _prepare(out, workers, seed)
     _train(out, seed)
-    held_out = _translate(out, seed)
-    _fetch_truth(out, held_out, workers)
-    _show(out, held_out)
+    rows = _translate(out, seed)
+    _fetch_truth(out, rows, workers)
+    _report(out, seed, workers)
+    _show(out)
 
 
 def _prepare(out: Path, workers: int, seed: int) -> None:
@@ -68,55 +74,77 @@ def _train(out: Path, seed: int) -> None:
     _run("train", *stores, "--recipe", "demo", "--run", out / "run", "--seed", seed)
 
 
-def _translate(out: Path, seed: int):
-    """Write the held-out galaxies as FITS and translate them both ways; returns their rows of the pair table."""
-    from translator.demo_page import held_out_pairs
+def _translate(out: Path, seed: int) -> dict:
+    """Write the held-out galaxies as FITS and translate them both ways; returns their rows in both stores."""
+    from translator.held_out import open_held_out
 
-    held_out = held_out_pairs(out)
-    for survey, rows, target in (("sdss", "x_row", "cfht"), ("cfht", "y_row", "sdss")):
-        wanted = ",".join(str(row) for row in held_out[rows])
+    stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
+    held_out = open_held_out(*stores, None, galaxies=None, seed=seed)
+    rows = dict(zip(("sdss", "cfht"), (held_out.rows[domain] for domain in "xy"), strict=True))
+    for survey, target in (("sdss", "cfht"), ("cfht", "sdss")):
+        wanted = ",".join(str(row) for row in rows[survey])
         _run("export", out / f"{survey}.zarr", "--rows", wanted, "--out", out / "fits" / survey)
         files = sorted((out / "fits" / survey).glob("*.fits"))
         _run("translate", out / "run", *files, "--to", target, "--out", out / "translated" / target, "--seed", seed)
-    return held_out
+    return rows
 
 
-def _fetch_truth(out: Path, held_out, workers: int) -> None:
+def _fetch_truth(out: Path, rows: dict, workers: int) -> None:
     """Fetch the held-out galaxies from the noise-free sky, which is laid out as the archives are."""
     from survey_tools.catalogue import read_catalogue
 
-    for survey, rows, name in (("sdss", "x_row", "catalogue"), ("cfht", "y_row", "catalogue_cfht")):
-        listed = read_catalogue(out / "sky" / f"{name}.ecsv")[held_out[rows]]
-        listed.write(out / f"held_out_{survey}.ecsv")
-        mirror = out / "sky" / "truth" / ("" if survey == "sdss" else "cfht")
-        catalogue = "--catalogue", out / f"held_out_{survey}.ecsv"
-        _run(
-            "fetch", survey, *catalogue, "--mirror", mirror, "--out", out / f"truth_{survey}.zarr", "--workers", workers
-        )
+    truth = out / "truth"
+    truth.mkdir()
+    for survey, name, folder in (("sdss", "catalogue", ""), ("cfht", "catalogue_cfht", "cfht")):
+        listed = truth / f"held_out_{survey}.ecsv"
+        read_catalogue(out / "sky" / f"{name}.ecsv")[rows[survey]].write(listed)
+        mirror = out / "sky" / "truth" / folder
+        parallel = "--workers", workers
+        _run("fetch", survey, "--catalogue", listed, "--mirror", mirror, "--out", truth / f"{survey}.zarr", *parallel)
 
 
-def _show(out: Path, held_out) -> None:
-    """Draw the page and say what lies where."""
-    from translator.demo_page import draw_demo_page
+def _report(out: Path, seed: int, workers: int) -> None:
+    """Hold translations of held-out galaxies against the other survey's images and the truth."""
+    inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "truth"
+    galaxies, draws = JUDGED
+    how = "--galaxies", galaxies, "--draws", draws, "--seed", seed, "--workers", workers
+    _run("evaluate", *inputs, "--out", out / "report", *how)
 
-    figures = draw_demo_page(out, held_out, SHOWN)
-    click.echo("\nHeld-out galaxies, median of translated / target:")
-    for line in figures:
+
+def _show(out: Path) -> None:
+    """Say how bright and how noisy translations are, and what lies where."""
+    click.echo("\nHeld-out galaxies, median of translated / truth (flux) and translated / real image (noise):")
+    for line in _ratios(json.loads((out / "report" / "report.json").read_text())):
         click.echo(f"  {line}")
     click.echo(f"""
+Open {out}/report/report.html first: pictures of galaxies, and every measure of how good they are.
 Everything lies in {out}:
-  demo.png              original, translated, target and noise-free truth; look at this first
+  report/               the report card: report.html, and the same for programs
   sky/                  the simulated archives: SDSS frames, CFHTLS stacks, catalogues; sky/truth without noise
   sdss.zarr cfht.zarr   the cutouts; try: galtrans info {out}/sdss.zarr
   cfht64.zarr           the CFHTLS cutouts regridded to SDSS pixels
   pairs.ecsv            the cross-match, with its training and test split
   run/                  the trained model; try: tensorboard --logdir {out}/run
   translated/           FITS files to open in DS9 or with astropy
+  truth/                the held-out galaxies without noise
 
 Try next: train the paper's model itself on more galaxies (a GPU helps):
   galtrans simulate --galaxies 2000 --out sky
   galtrans crossmatch sky/sdss.zarr sky/cfht.zarr --out sky/pairs.ecsv --test-size 100
   galtrans train sky/sdss.zarr sky/cfht.zarr sky/pairs.ecsv --recipe two_step --run runs/two_step""")
+
+
+def _ratios(report: dict) -> list[str]:
+    """A line a direction and ratio, band by band; a dash where the report has no value."""
+    lines = []
+    for each in report["directions"].values():
+        heading = f"{each['from']} to {each['to']}"
+        for word, (measure, ratio) in RATIOS.items():
+            values = each["values"][measure]["run"]["value"]
+            shown = ["   –" if value is None else f"{ratio(value):4.2f}" for value in values]
+            cells = [f"{band} {value}" for band, value in zip(each["bands"], shown, strict=True)]
+            lines.append(f"{heading:15} {word}  {'  '.join(cells)}")
+    return lines
 
 
 def _run(*arguments: object) -> None:

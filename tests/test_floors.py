@@ -15,7 +15,7 @@ HOLDERS = {  # package: the files that may import it
     "click": {"cli"},
     "torch": {"translator"},
     "galsim": {"survey_tools.twin_sky.draw", "survey_tools.twin_sky.galaxies", "translator.metrics.shapes"},
-    "statmorph": {"translator.metrics.shapes"},
+    "statmorph": {"translator.metrics.morphology"},
 }
 
 

@@ -1,5 +1,6 @@
 """The main job, end to end: the demo as a user runs it, and its model on real pixels."""
 
+import json
 import subprocess
 import sys
 
@@ -9,13 +10,12 @@ import xarray
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
-from matplotlib.image import imread
 
 from survey_tools.crossmatch import peak_offset
 from survey_tools.cutout import sky_sigma
 from survey_tools.export import file_name
 from survey_tools.store import open_store
-from translator.demo_page import held_out_pairs
+from translator.held_out import open_held_out
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BRIGHT = """object_id,ra,dec
@@ -42,7 +42,9 @@ def demo(tmp_path_factory):
     """What `galtrans demo` leaves behind."""
     folder = tmp_path_factory.mktemp("demo")
     said = galtrans("demo", "--out", "demo", cwd=folder)
-    assert "demo/demo.png" in said or "demo.png" in said
+    assert "Open demo/report/report.html first" in said
+    assert "run, sdss_to_cfht: " in said  # the report's own summary
+    assert "SDSS to CFHTLS  flux   u " in said
     return folder / "demo"
 
 
@@ -65,16 +67,18 @@ def test_stores_open_in_xarray_as_they_are(demo):
 
 def translations(demo, source, target):
     """For each held-out pair: image HDUs of the input, of its translation, and the target's pixels (band, row, col)."""
+    held_out = open_held_out(
+        demo / "sdss.zarr", demo / "cfht.zarr", demo / "pairs.ecsv", demo / "truth", galaxies=None, seed=0
+    )
     stores = {name: open_store(demo / f"{name}.zarr") for name in (source, target)}
-    rows = {"sdss": "x_row", "cfht": "y_row"}
-    for pair in held_out_pairs(demo):
-        row = int(pair[rows[source]])
+    rows = {"sdss": held_out.rows["x"], "cfht": held_out.rows["y"]}
+    for row, wanted in zip(rows[source], rows[target], strict=True):
         name = file_name(row, stores[source].column("object_id")[row])
         with (
             fits.open(demo / "fits" / source / name) as given,
             fits.open(demo / "translated" / target / name.replace(".fits", f"_{target}.fits"), checksum=True) as made,
         ):
-            yield given, made, stores[target].images[int(pair[rows[target]])]
+            yield given, made, stores[target].images[int(wanted)]
 
 
 @pytest.mark.parametrize(("source", "target"), [("sdss", "cfht"), ("cfht", "sdss")])
@@ -100,10 +104,16 @@ def test_translated_galaxies_look_like_their_targets(demo, source, target):
     assert (ratio < 2.5).all(), ratio
 
 
-def test_the_page_shows_colours(demo):
-    page = imread(demo / "demo.png")
-    assert page.shape[0] > 800
-    assert (np.ptp(page[..., :3], axis=2) > 0.2).mean() > 0.005
+def test_the_demo_ends_with_a_report_on_galaxies_that_it_never_saw(demo):
+    report = json.loads((demo / "report" / "report.json").read_text())
+    assert [run["test_galaxies_unseen"] for run in report["runs"]] == [True]
+    assert report["pairs"]["counts"]["used"] == 20
+    for direction in report["directions"].values():
+        assert direction["left_out"] == {}
+        found = {name: np.array(rows["run"]["value"], float) for name, rows in direction["values"].items()}
+        np.testing.assert_allclose(found["aperture_offset"][1:4], 0, atol=0.3)  # g, r, i
+        assert (np.abs(found["noise_amplitude"]) < 0.4).all()
+    assert "data:image/png" in (demo / "report" / "report.html").read_text()
 
 
 def test_the_demo_s_model_translates_real_galaxies(demo, real_data, tmp_path):

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,8 @@ from translator.metrics.shapes import missing
 from translator.metrics.table import GROUPS, MEASURES
 from translator.report_page import STEPS, middle, write_page
 from translator.requirements import judge, read_requirements
-from translator.samples import BILINEAR, FLOOR, ORACLE, Rows, make_samples
+from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, work_folder
+from translator.samples import make_samples
 
 SCHEMA, SCHEMA_VERSION = "galtrans-report", 1
 REFERENCES = {
@@ -33,7 +33,10 @@ REFERENCES = {
     ORACLE: "what a perfect translator would give: the truth plus noise of the right kind",
     BILINEAR: "the input interpolated onto the target's pixels: what there is without a network",
 }
-HALVES = "real against real: one half of the real images against the other; only for measures of populations"
+HALVES = (
+    "real against real: one half of the real images against the other, for measures of populations only; those that "
+    "compare galaxy by galaxy have no floor here: it takes a second real image of each galaxy, and there is none"
+)
 log = logging.getLogger(__name__)
 
 
@@ -77,10 +80,9 @@ def evaluate(inputs: Inputs, settings: Settings, out: Path, requirements: Path |
     runs = {name: load_run(path, settings.device) for name, path in name_runs(inputs.runs).items()}
     for run in runs.values():
         check_run(run, held_out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".samples-") as work:
+    with work_folder(out) as work:
         samples = {
-            name: make_samples(held_out, runs, domain, Path(work) / name, settings.draws, settings.seed)
+            name: make_samples(held_out, runs, domain, work / name, settings.draws, settings.seed)
             for name, domain in domains.items()
         }
         measured = measure_all(samples, runs, settings.seed, settings.workers)
@@ -198,7 +200,7 @@ def distance(value, low, high, floor: dict, perfect: float) -> np.ndarray:
 
 
 def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: dict[str, Run], report: dict) -> Table:
-    """One row a galaxy, run and direction, with each statistic that galaxies have in each band."""
+    """One row a galaxy, run and direction, with each statistic that galaxies have, in each band or of all together."""
     tables, some = [], drawn_galaxies(len(held_out))
     names = {domain: held_out.stores[domain].column("object_id")[held_out.rows[domain]] for domain in "xy"}
     for direction, domain in domains.items():
@@ -210,10 +212,11 @@ def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: d
                 table[f"{each}_row"], table[f"{each}_object"] = held_out.rows[each], names[each]
             for statistic, values in measured[direction][run].columns.items():
                 if len(values) != count:  # measured of those that were drawn several times
-                    values, few = np.full((count, len(bands)), np.nan), values
+                    values, few = np.full((count, *values.shape[1:]), np.nan), values
                     values[some] = few
-                for band, column in zip(bands, values.T, strict=True):
-                    table[f"{statistic}_{band}"] = column.astype(np.float32)
+                each = [statistic] if values.ndim == 1 else [f"{statistic}_{band}" for band in bands]
+                for name, column in zip(each, np.atleast_2d(values.T), strict=True):
+                    table[name] = column.astype(np.float32)
             tables.append(table)
     table = vstack(tables, metadata_conflicts="silent")
     for name in table.colnames:

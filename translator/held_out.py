@@ -1,7 +1,7 @@
 """The galaxies that no training saw, as both surveys see them: what translations are held against."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,13 @@ from survey_tools.store import Store, open_store
 from survey_tools.tan import north_up_wcs
 from translator.batches import read_rows
 from translator.images import OTHER
+from translator.metrics.blank import sky_of
+from translator.metrics.redshift import aperture_fluxes
 from translator.metrics.sample import Sample
+from translator.sample_files import SampleFiles
 
+TAUGHT = 3000  # training galaxies at most that teach redshifts
+AT_ONCE = 256  # galaxies in memory
 DRAWN = 32  # galaxies at most that are translated several times
 ROW = {"x": "x_row", "y": "y_row"}
 log = logging.getLogger(__name__)
@@ -45,37 +50,6 @@ class HeldOut:
     def direction(self, domain: str) -> str:
         """Its name where translations land in `domain`: "sdss_to_cfht"."""
         return "_to_".join(self.stores[each].survey["name"] for each in (OTHER[domain], domain))
-
-
-@dataclass(frozen=True)
-class SampleFiles:
-    """A `Sample` whose arrays lie in files, so that other processes open it and its size is not that of the memory."""
-
-    bands: tuple[str, ...]
-    pixel_scale: float
-    source_scale: float
-    files: dict[str, str]
-
-    def open(self) -> Sample:
-        """The sample, its arrays read when looked at; targets stand for translations until these are there."""
-        arrays = {name: np.asarray(np.load(path, mmap_mode="c")) for name, path in self.files.items()}
-        images = dict.fromkeys(("output", "signal"), arrays["target"]) | arrays
-        return Sample(self.bands, self.pixel_scale, source_scale=self.source_scale, **images)
-
-    def add(self, folder: Path, **arrays: np.ndarray | None) -> "SampleFiles":
-        """The same with more arrays, or others in their place, kept in `folder`; None is no array."""
-        folder.mkdir(parents=True, exist_ok=True)
-        files = dict(self.files)
-        for name, array in arrays.items():
-            if array is not None:
-                files[name] = str(folder / f"{name}.npy")
-                np.save(files[name], array)
-        return replace(self, files=files)
-
-    def take(self, folder: Path, galaxies: np.ndarray) -> "SampleFiles":
-        """Some of the galaxies, in files of their own; without draws."""
-        some = {name: np.load(path, mmap_mode="r")[galaxies] for name, path in self.files.items() if name != "draws"}
-        return replace(self, files={}).add(folder, **some)
 
 
 def open_held_out(x_path, y_path, pairs_path, truth_path, *, galaxies: int | None, seed: int) -> HeldOut:
@@ -115,12 +89,14 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
     """All of a direction's sample but the translations: targets, sources, truth, and other noise on the truth."""
     there, here = held_out.stores[domain], held_out.stores[OTHER[domain]]
     target = read_rows(there, held_out.rows[domain])
-    sigma = there.column("sky_sigma")[held_out.rows[domain]]
+    bands, scale = there.bands, there.pixel_scale
+    sigma = blank_sigma(target, there.column("sky_sigma")[held_out.rows[domain]], bands, scale)
     truth = again = None
     if held_out.truth is not None:
         truth = read_rows(held_out.truth[domain], truth_rows(held_out, domain))
         again = other_noise(target, truth, sigma, 2) if len(held_out) > 1 else None
-    files = SampleFiles(there.bands, there.pixel_scale, here.pixel_scale, {})
+    redshift = _redshift(held_out, held_out.rows)
+    files = SampleFiles(bands, scale, here.pixel_scale, {})
     return files.add(
         folder,
         target=target,
@@ -128,8 +104,22 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
         sigma=sigma,
         truth=truth,
         again=again,
-        redshift=_redshift(held_out),
+        redshift=redshift if np.isfinite(redshift).any() else None,
+        **_taught(held_out, domain),
     )
+
+
+def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> np.ndarray:
+    """Noise (galaxy, band) of a blank pixel of images, measured where no source reaches; as stated where none is blank.
+
+    What a store states is measured galaxy included, some percent too large where galaxies fill their images.
+    """
+    found = []
+    for start in range(0, len(images), AT_ONCE):
+        some, sigma = images[start : start + AT_ONCE], stated[start : start + AT_ONCE]
+        found.append(sky_of(Sample(bands, pixel_scale, some, some, some, sigma)).sigma[0])
+    measured = np.concatenate(found)
+    return np.where(measured > 0, measured, stated).astype(np.float32)
 
 
 def truth_rows(held_out: HeldOut, domain: str) -> np.ndarray:
@@ -142,7 +132,9 @@ def truth_rows(held_out: HeldOut, domain: str) -> np.ndarray:
     return np.array([place[name] for name in names])
 
 
-def other_noise(target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: int) -> np.ndarray:
+def other_noise(
+    target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: int, some: np.ndarray | None = None
+) -> np.ndarray:
     """The truth with other noise: that of another real image, the galaxy's neighbour in brightness.
 
     It is the other's target - truth, so that it has the survey's amplitudes and correlations; that of a galaxy as
@@ -153,6 +145,7 @@ def other_noise(target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: 
         truth: Alike.
         sigma: (galaxy, band).
         turn: How many places away in brightness the other galaxy is; different turns are different noise.
+        some: Indices of the galaxies that are wanted; None for all.
     """
     count = len(truth)
     order = np.argsort(truth.sum(axis=(1, 2, 3)))
@@ -160,7 +153,12 @@ def other_noise(target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: 
     other[order] = np.roll(order, (turn - 1) % (count - 1) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(sigma / sigma[other], nan=1.0, posinf=1.0)
-    return truth + (target[other] - truth[other]) * ratio[..., None, None].astype(np.float32)
+    some = np.arange(count) if some is None else some
+    made = np.empty((len(some), *truth.shape[1:]), np.result_type(truth, target, np.float32))
+    for place, galaxy in enumerate(some):  # one after the other: thousands are as large as the memory
+        its = other[galaxy]
+        made[place] = truth[galaxy] + (target[its] - truth[its]) * ratio[galaxy, :, None, None].astype(np.float32)
+    return made
 
 
 def resampled(source: np.ndarray, source_scale: float, pixel_scale: float, size: int) -> np.ndarray:
@@ -196,8 +194,22 @@ def _open_truth(path, stores: dict[str, Store]) -> dict[str, Store] | None:
     return truth
 
 
-def _redshift(held_out: HeldOut) -> np.ndarray | None:
-    """The galaxies' redshifts (galaxy,) from either catalogue; None where neither has any."""
-    known = [held_out.stores[domain].column("redshift")[held_out.rows[domain]] for domain in "xy"]
-    redshift = np.where(np.isfinite(known[0]), known[0], known[1])
-    return redshift if np.isfinite(redshift).any() else None
+def _redshift(held_out: HeldOut, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Redshifts (galaxy,) of rows of both stores, from either catalogue; NaN where neither has one."""
+    known = [held_out.stores[domain].column("redshift")[rows[domain]] for domain in "xy"]
+    return np.where(np.isfinite(known[0]), known[0], known[1])
+
+
+def _taught(held_out: HeldOut, domain: str) -> dict[str, np.ndarray]:
+    """What real images of training pairs with a redshift teach of it, `TAUGHT` pairs at most: fields of a `Sample`."""
+    pairs, store = held_out.pairs, held_out.stores[domain]
+    train = pairs[np.asarray(pairs["split"]) == "train"]
+    rows = {each: np.asarray(train[ROW[each]], int) for each in "xy"}
+    redshift = _redshift(held_out, rows)
+    known = np.flatnonzero(np.isfinite(redshift) & store.usable[rows[domain]])
+    known = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), TAUGHT)).astype(int))]
+    if not len(known):
+        return {}
+    parts = np.array_split(rows[domain][known], -(-len(known) // AT_ONCE))
+    fluxes = [aperture_fluxes(read_rows(store, part), store.pixel_scale) for part in parts]
+    return {"taught": np.concatenate(fluxes), "taught_redshift": redshift[known]}

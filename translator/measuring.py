@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from survey_tools.twin_sky.tasks import run_tasks
-from translator.held_out import SampleFiles
+from survey_tools.twin_sky.tasks import one_thread_each, run_tasks
 from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics, interval
+from translator.metrics.measure import Measure, Statistics, interval, of_selections
 from translator.metrics.sample import Sample
-from translator.metrics.table import GROUPS, POPULATIONS
-from translator.samples import FLOOR, Rows
+from translator.metrics.table import CURVES_OF_POPULATIONS, GROUPS, POPULATIONS
+from translator.sample_files import FLOOR, Rows, SampleFiles
 
 WORDS = {  # field of a sample: why it may be missing
     "truth": "it needs the noise-free truth (--truth DIR)",
@@ -21,6 +20,7 @@ WORDS = {  # field of a sample: why it may be missing
     "draws": "it needs several draws of a model that is random (--draws K)",
     "redshift": "it needs redshifts, which neither catalogue has",
 }
+COSTS = {"Invention and loss": 3, "Shape": 3, "Noise": 2}  # of a heading, about; unnamed ones cost less
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Measured:
 
     Attributes:
         values: Measure to "value", "low" and "high", each (band,).
-        columns: Name of a statistic to (galaxy, band), where it was wanted of each galaxy.
-        misses: Measure to how far each galaxy alone is from perfect (galaxy,), the median of its bands; alike.
+        columns: Name of a statistic to (galaxy, band), or (galaxy,) of all bands together, where it was wanted of each
+            galaxy.
+        misses: Measure to how far each galaxy alone is from perfect (galaxy,), the median of its bands; alike, of those
+            measures that say something of a galaxy alone.
         curves: By name.
     """
 
@@ -43,23 +45,50 @@ class Measured:
 def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, workers: int) -> dict:
     """Every measure and curve of every sample: direction to row to `Measured`; each galaxy's share of the runs only.
 
-    A task is the measures of one heading on one row, which share what they find in the images.
+    A task is what one row has of some headings, which share what they find in the images. Tasks follow each other so
+    that a process meets the same targets again, and so that the long ones come first.
     """
+    places = [
+        (direction, row, headings)
+        for headings in sharing()
+        for direction, rows in samples.items()
+        for row in rows
+    ]  # fmt: skip
     tasks = [
-        (heading, *each, row == FLOOR, row in runs, seed)
-        for rows in samples.values()
-        for row, each in rows.items()
-        for heading in GROUPS
+        (headings, *samples[direction][row], row == FLOOR, row in runs, seed) for direction, row, headings in places
     ]
-    places = [(direction, row) for direction, rows in samples.items() for row in rows for _ in GROUPS]
-    found = {direction: {row: Measured({}, {}, {}, {}) for row in rows} for direction, rows in samples.items()}
-    for (direction, row), one in zip(places, run_tasks(_measure_group, tasks, workers, "measure"), strict=True):
-        whole = found[direction][row]
+    with one_thread_each():
+        done = run_tasks(_measure_some, tasks, workers, "measure")
+    parts = {}
+    for (direction, row, _), each in zip(places, done, strict=True):
+        parts |= {(direction, row, heading): one for heading, one in each.items()}
+    return {
+        direction: {row: _together([parts[direction, row, heading] for heading in GROUPS]) for row in rows}
+        for direction, rows in samples.items()
+    }
+
+
+def sharing() -> list[tuple[str, ...]]:
+    """Headings, those together whose measures are made from the same statistics; the costliest first."""
+    groups: list[tuple[str, ...]] = []
+    for heading, file in GROUPS.items():
+        made = {measure.each for measure in file.MEASURES}
+        like = [
+            each for each in groups if any(measure.each in made for name in each for measure in GROUPS[name].MEASURES)
+        ]
+        groups = [each for each in groups if each not in like] + [(*(name for each in like for name in each), heading)]
+    return sorted(groups, key=lambda each: -max(COSTS.get(name, 0) for name in each))
+
+
+def _together(parts: list[Measured]) -> Measured:
+    """What came of one sample under all headings."""
+    whole = Measured({}, {}, {}, {})
+    for one in parts:
         for mine, more in ((whole.values, one.values), (whole.misses, one.misses), (whole.curves, one.curves)):
             mine.update(more)
         for name, values in one.columns.items():
             whole.columns[name if name not in whole.columns else f"{name}_of_{next(iter(one.values))}"] = values
-    return found
+    return whole
 
 
 def families(measures: Iterable[Measure]) -> list[list[Measure]]:
@@ -76,23 +105,33 @@ def lacking(measure: Measure, sample: Sample) -> str:
     return "; ".join(WORDS.get(name, f"it needs {name}") for name in missing)
 
 
-def _measure_group(
-    heading: str, files: SampleFiles, drawn: SampleFiles | None, floor: bool, per_galaxy: bool, seed: int
-) -> Measured:
-    """One task: the measures and curves of one heading that apply to one row, `per_galaxy` with each galaxy's share."""
-    found, several = Measured({}, {}, {}, {}), drawn and drawn.open()
-    sample, halves = files.open(), floor and "again" not in files.files  # halves: other galaxies than the target's
+def _measure_some(
+    headings: tuple[str, ...], files: SampleFiles, drawn: SampleFiles | None, floor: bool, per_galaxy: bool, seed: int
+) -> dict[str, Measured]:
+    """One task: by heading, the measures and curves that apply to one row, `per_galaxy` with each galaxy's share."""
+    sample, several = files.open(), drawn and drawn.open()
+    halves = floor and "again" not in files.files  # of other galaxies than the target's
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of nothing but NaN: a band in which no galaxy could be measured
-        used = None
-        for family in families(GROUPS[heading].MEASURES):
-            some = several if "draws" in family[0].needs else sample
-            if some is None or lacking(family[0], some) or (halves and family[0].name not in POPULATIONS):
-                continue
-            used = some
-            _measure_family(found, family, some, seed, per_galaxy)
-        for function in GROUPS[heading].CURVES if used is not None else ():
-            found.curves[function.__name__] = function(used)
+        return {heading: _measure_group(heading, sample, several, halves, per_galaxy, seed) for heading in headings}
+
+
+def _measure_group(
+    heading: str, sample: Sample, several: Sample | None, halves: bool, per_galaxy: bool, seed: int
+) -> Measured:
+    """The measures and curves of one heading that apply to one row."""
+    found, used = Measured({}, {}, {}, {}), None
+    for family in families(GROUPS[heading].MEASURES):
+        some = several if "draws" in family[0].needs else sample
+        if some is None or lacking(family[0], some) or (halves and family[0].name not in POPULATIONS):
+            continue
+        used = some
+        _measure_family(found, family, some, seed, per_galaxy)
+    for function in GROUPS[heading].CURVES if used is not None else ():
+        if not halves or function.__name__ in CURVES_OF_POPULATIONS:
+            curve = function(used)
+            if curve.maps or any(np.isfinite(y).any() for y in curve.y.values()):
+                found.curves[function.__name__] = curve
     return found
 
 
@@ -105,14 +144,15 @@ def _measure_family(found: Measured, family: list[Measure], sample: Sample, seed
         low, high = interval(row, statistics, random)
         value = np.asarray(row.summary(statistics), float)
         found.values[row.name] = {"value": value, "low": np.asarray(low), "high": np.asarray(high)}
-        if per_galaxy:
+        if per_galaxy and row.alone:
             found.misses[row.name] = _misses(row, statistics)
     shape = len(sample), len(sample.bands)
-    found.columns.update({name: each for name, each in statistics.items() if per_galaxy and each.shape == shape})
+    columns = {name: each for name, each in statistics.items() if per_galaxy and each.shape == shape}
+    found.columns.update(columns if family[0].per_band else {name: each[:, 0] for name, each in columns.items()})
 
 
 def _misses(row: Measure, statistics: Statistics) -> np.ndarray:
     """How far the measure of each galaxy alone is from perfect (galaxy,), the median over bands; NaN where unknown."""
     count = len(next(iter(statistics.values())))
-    alone = [row.summary({name: value[[i]] for name, value in statistics.items()}) for i in range(count)]
-    return np.nanmedian(np.abs(np.asarray(alone, float) - row.perfect), axis=1)
+    alone = of_selections(row, statistics, np.arange(count)[:, None])
+    return np.nanmedian(np.abs(alone - row.perfect), axis=1)

@@ -7,13 +7,13 @@ import torch
 from tqdm import tqdm
 
 from translator.checkpoint import Run
-from translator.held_out import HeldOut, SampleFiles, drawn_galaxies, other_noise, reference, resampled
+from translator.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
 from translator.images import is_random
+from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, SampleFiles
 from translator.translate import translate_batch
 
 BATCH = 16  # images translated at once; part of what a seed means
-FLOOR, ORACLE, BILINEAR = "floor", "oracle", "bilinear"
-Rows = dict[str, tuple[SampleFiles, SampleFiles | None]]  # row of the report to all galaxies, and the few drawn often
+AT_ONCE = 256  # images interpolated at once
 
 
 def make_samples(held_out: HeldOut, runs: dict[str, Run], domain: str, folder: Path, draws: int, seed: int) -> Rows:
@@ -39,8 +39,9 @@ def make_samples(held_out: HeldOut, runs: dict[str, Run], domain: str, folder: P
         rows[name] = _row(common, few, folder / f"run{len(rows)}", images, several, some)
     rows |= _real(common, few, folder, draws, some, seed)
     there = held_out.stores[domain]
-    plain = resampled(sample.source, common.source_scale, there.pixel_scale, there.size)
-    rows[BILINEAR] = _row(common, few, folder / BILINEAR, {"output": plain, "signal": plain}, None, some)
+    parts = np.array_split(np.arange(len(sample)), -(-len(sample) // AT_ONCE))
+    plain = [resampled(sample.source[part], common.source_scale, there.pixel_scale, there.size) for part in parts]
+    rows[BILINEAR] = common.add(folder / BILINEAR, output=np.concatenate(plain)).also(signal="output"), None
     return rows
 
 
@@ -68,12 +69,18 @@ def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some:
     if sample.again is None:
         return {FLOOR: (_halves(common, folder / FLOOR, seed), None)} if len(sample) > 3 else {}
     seen = sample.target, sample.truth, sample.sigma
-    count = min(draws, len(sample) - 1)
-    rows = {}
-    for number, (name, output) in enumerate({FLOOR: sample.again, ORACLE: other_noise(*seen, 1)}.items()):
-        several = [other_noise(*seen, 3 + k + number * count)[some] for k in range(count)] if count > 1 else None
-        images = {"output": output, "signal": sample.truth}
-        rows[name] = _row(common, few, folder / name, images, several and np.stack(several), some)
+    count, rows = min(draws, len(sample) - 1), {}
+    for number, name in enumerate((FLOOR, ORACLE)):
+        if name == FLOOR:
+            whole, less = common.also(output="again"), few.also(output="again")
+        else:
+            output = other_noise(*seen, 1)
+            whole, less = common.add(folder / name, output=output), few.add(folder / name / "few", output=output[some])
+        several = None
+        if count > 1:
+            drawn = np.stack([other_noise(*seen, 3 + k + number * count, some) for k in range(count)])
+            several = less.also(signal="truth").add(folder / name / "few", draws=drawn)
+        rows[name] = whole.also(signal="truth"), several
     return rows
 
 

@@ -60,6 +60,15 @@ def tf_bundle():
     return module
 
 
+@pytest.fixture(scope="session")
+def report_page(tmp_path_factory):
+    """The page of `synthetic_report.py` beside this file."""
+    spec = importlib.util.spec_from_file_location("synthetic_report", Path(__file__).with_name("synthetic_report.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_report(tmp_path_factory.mktemp("synthetic_report"))
+
+
 class Trap:
     """Unpickled, it makes the folder `path`."""
 

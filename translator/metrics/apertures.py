@@ -41,8 +41,8 @@ def apertures(sample: Sample) -> Statistics:
     """Of every galaxy and band: magnitude of the reference, and what the translation is fainter or redder by [mag].
 
     `aperture_magnitude` and `aperture_error` within `APERTURE` around the reference's centre, `total_magnitude` and
-    `total_error` within its Kron ellipse, and `colour_error` of each band minus the next, within `APERTURE`: NaN for
-    the last band, and where the reference's flux is not `SIGNIFICANT`.
+    `total_error` within its Kron ellipse, and `colour_error` and `total_colour_error` of each band minus the next: NaN
+    for the last band, and where the reference's flux is not `SIGNIFICANT`.
     """
     fluxes = np.array([fluxes_of(sample, galaxy, image) for galaxy, image in enumerate(detection(sample))])
     (near, near_made, near_pixels), (whole, whole_made, whole_pixels) = np.moveaxis(fluxes, 0, -2)
@@ -55,6 +55,7 @@ def apertures(sample: Sample) -> Statistics:
         "total_magnitude": magnitude(whole),
         "total_error": whole_error,
         "colour_error": minus_next(near_error),
+        "total_colour_error": minus_next(whole_error),
     }
 
 

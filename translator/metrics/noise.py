@@ -136,9 +136,13 @@ def tails(sky: Sky) -> np.ndarray:
 
 
 def band_correlations(sky: Sky) -> np.ndarray:
-    """(galaxy, band, 2, band) correlation coefficients of the sky's bands; NaN where a sky does not vary."""
+    """(galaxy, band, 2, band) correlation coefficients of the sky's bands with the others; NaN of each with itself.
+
+    NaN too where a sky does not vary.
+    """
     flat = sky.images.reshape(*sky.images.shape[:3], -1)
     covariance = flat @ flat.swapaxes(-1, -2)
     sigma = np.sqrt(np.einsum("kgbb->kgb", covariance))
     sigma = np.where(sigma > 0, sigma, np.nan)
+    covariance[..., np.eye(covariance.shape[-1], dtype=bool)] = np.nan
     return np.moveaxis(covariance / (sigma[..., None] * sigma[..., None, :]), 0, 2)

@@ -9,6 +9,7 @@ from scipy.ndimage import correlate
 from translator.metrics.average import mean, median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
+from translator.metrics.pieces import in_pieces, remembered
 from translator.metrics.sample import Sample
 
 SOURCE = "Lin, Fouchez & Pasquet (2021), arXiv:2101.07389"
@@ -23,6 +24,8 @@ AT_ONCE = 64  # galaxies in memory in Fourier space
 LEAST_RATIO = 1e-6  # of amplitudes, so that an empty image has a logarithm
 
 
+@remembered
+@in_pieces
 def summed_errors(sample: Sample) -> Statistics:
     """What Figure 5 shows of a galaxy in a band, over the pixels that both images have [nanomaggy].
 
@@ -41,14 +44,16 @@ def summed_errors(sample: Sample) -> Statistics:
 def binned_errors(statistics: Statistics) -> np.ndarray:
     """Median summed error over the line √2 σ in bins of equal numbers of galaxies, faint to bright: (bin, band)."""
     line = np.sqrt(2) * median(statistics["summed_noise"])
-    columns = []
-    for light, error in zip(statistics["summed_light"].T, statistics["summed_error"].T, strict=True):
-        there = np.isfinite(light) & np.isfinite(error)
-        in_order = error[there][np.argsort(light[there])]
-        parts = np.array_split(in_order, min(BINS, max(1, len(in_order))))
-        medians = [np.median(part) if len(part) else np.nan for part in parts]
-        columns.append(medians + [np.nan] * (BINS - len(medians)))
-    return np.array(columns).T / line
+    light, error = statistics["summed_light"], statistics["summed_error"]
+    there = np.isfinite(light) & np.isfinite(error)
+    order = np.argsort(np.where(there, light, np.inf), axis=0)  # what is not there comes last
+    in_order, counts = np.take_along_axis(error, order, axis=0), there.sum(axis=0)
+    found = np.full((BINS, light.shape[1]), np.nan)
+    for count in np.unique(counts[counts > 0]):
+        some = counts == count
+        for number, part in enumerate(np.array_split(in_order[:count, some], min(BINS, count))):
+            found[number, some] = np.median(part, axis=0)
+    return found / line
 
 
 def error_ratio(statistics: Statistics) -> np.ndarray:
@@ -143,6 +148,13 @@ def curve_figure5(sample: Sample) -> Curve:
     return Curve("Summed error", x_label, y_label, np.sqrt(edges[1:] * edges[:-1]), y, log_x=True, log_y=True)
 
 
+def curve_figure5_ratio(sample: Sample) -> Curve:
+    """The medians of Figure 5 over the optimal line √2 σ."""
+    figure = curve_figure5(sample)
+    y = {"median": figure.y["median"] / figure.y["√2 σ"], "optimal": np.ones_like(figure.y["median"])}
+    return Curve("Summed error over the optimal line", figure.x_label, "median error / √2 σ", figure.x, y, log_x=True)
+
+
 def curve_figure6(sample: Sample) -> Curve:
     """Figure 6: stacked amplitudes of the fine detail as maps, zero frequency in the middle, and their ring means."""
     maps = {name: _stack(getattr(sample, name)) for name in ("target", "output")}
@@ -197,6 +209,7 @@ MEASURES: tuple[Measure, ...] = (
         needs=(),
         each=summed_errors,
         summary=error_rise,
+        alone=False,
     ),
     Measure(
         name="figure6_log_ratio",
@@ -211,6 +224,8 @@ MEASURES: tuple[Measure, ...] = (
         needs=(),
         each=detail_amplitudes,
         summary=detail_difference,
+        of_means=True,
+        population=True,
     ),
     Measure(
         name="figure6_highest",
@@ -223,6 +238,8 @@ MEASURES: tuple[Measure, ...] = (
         needs=(),
         each=detail_amplitudes,
         summary=highest_difference,
+        of_means=True,
+        population=True,
     ),
 )
-CURVES = (curve_figure5, curve_figure6)
+CURVES = (curve_figure5, curve_figure5_ratio, curve_figure6)

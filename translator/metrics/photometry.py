@@ -9,7 +9,16 @@ from functools import partial
 
 import numpy as np
 
-from translator.metrics.apertures import APERTURE, KRON, SIGNIFICANT, ZERO_POINT, apertures, fainter, minus_next
+from translator.metrics.apertures import (
+    APERTURE,
+    KRON,
+    LEAST_SHARE,
+    SIGNIFICANT,
+    ZERO_POINT,
+    apertures,
+    fainter,
+    minus_next,
+)
 from translator.metrics.average import median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
@@ -61,10 +70,17 @@ def curve_total(sample: Sample) -> Curve:
 
 
 def curve_colour(sample: Sample) -> Curve:
-    """Error of colours against magnitude."""
+    """Error of colours within the fixed aperture against magnitude."""
     measured = apertures(sample)
     title, label = f'Colours within {APERTURE:g}"', "error of the band minus the next [mag]"
     return binned(title, label, measured["aperture_magnitude"], measured["colour_error"])
+
+
+def curve_total_colour(sample: Sample) -> Curve:
+    """Error of total colours against magnitude."""
+    measured = apertures(sample)
+    label = "error of the band minus the next [mag]"
+    return binned("Total colours (Kron)", label, measured["total_magnitude"], measured["total_colour_error"])
 
 
 def median_of(name: str, values: Statistics) -> np.ndarray:
@@ -73,14 +89,20 @@ def median_of(name: str, values: Statistics) -> np.ndarray:
 
 
 def scatter_of(name: str, values: Statistics) -> np.ndarray:
-    """(band,) scatter of one statistic."""
-    return spread(values[name])
+    """(band,) scatter of one statistic; NaN where most galaxies are lost, for then it says how alike they were cut."""
+    return np.where(lost(values[name]), np.nan, spread(values[name]))
+
+
+def lost(errors: np.ndarray) -> np.ndarray:
+    """(band,) whether most errors are the largest that there can be, `LEAST_SHARE` of the flux."""
+    return median(errors) > -2.5 * np.log10(LEAST_SHARE) - 1e-6
 
 
 def slope_of(magnitudes: str, name: str, values: Statistics) -> np.ndarray:
-    """(band,) slope of an error with the reference's magnitudes, outliers clipped."""
+    """(band,) slope of an error with the reference's magnitudes, outliers clipped; NaN as `scatter_of`."""
     reference = values[magnitudes]
-    return slope(reference + values[name], reference) - 1
+    trend = slope(reference + values[name], reference) - 1
+    return np.where(lost(values[name]), np.nan, trend)
 
 
 @dataclass(frozen=True)
@@ -111,24 +133,15 @@ class Quantity:
 
     def measures(self) -> list[Measure]:
         """Offset, scatter and, where there are magnitudes, slope."""
-        summaries = {
-            "offset": (self.unit, self.meaning, "median", partial(median_of, self.errors)),
-            "scatter": (
-                self.unit,
-                f"How it differs between galaxies: {self.meaning}",
-                "1.4826 MAD",
-                partial(scatter_of, self.errors),
-            ),
-        }
+        rows = [
+            ("offset", self.unit, self.meaning, "median", partial(median_of, self.errors)),
+            ("scatter", self.unit, f"How it differs between galaxies: {self.meaning}", "1.4826 MAD",
+             partial(scatter_of, self.errors)),
+        ]  # fmt: skip
         if self.magnitudes:
-            trend = partial(slope_of, self.magnitudes, self.errors)
             how = "slope with magnitude (least squares, outliers clipped)"
-            summaries["slope"] = (
-                f"{self.unit}/mag",
-                f"How it grows towards faint galaxies: {self.meaning}",
-                how,
-                trend,
-            )
+            meaning = f"How it grows towards faint galaxies: {self.meaning}"
+            rows.append(("slope", f"{self.unit}/mag", meaning, how, partial(slope_of, self.magnitudes, self.errors)))
         return [
             Measure(
                 name=f"{self.name}_{kind}",
@@ -141,8 +154,9 @@ class Quantity:
                 needs=(),
                 each=self.each,
                 summary=summary,
+                alone=kind == "offset",
             )
-            for kind, (unit, meaning, how, summary) in summaries.items()
+            for kind, unit, meaning, how, summary in rows
         ]
 
 
@@ -173,14 +187,26 @@ QUANTITIES = (
     ),
     Quantity(
         "colour",
-        "Colour",
+        f"Colour within {APERTURE:g}″",
         "colour_error",
         "aperture_magnitude",
         f"(magnitude - that of the next band) of the translation - that of the reference, {IN_APERTURE}",
         SEP,
         apertures,
         "mag",
-        "what translations are too red by, this band minus the next.",
+        "what translations are too red by near the centre, this band minus the next.",
+    ),
+    Quantity(
+        "total_colour",
+        "Total colour",
+        "total_colour_error",
+        "total_magnitude",
+        "(magnitude - that of the next band) of the translation - that of the reference, both within the reference's "
+        f"{KRON:g} Kron radii",
+        f"Kron (1980, ApJS 43, 305); {SEP}",
+        apertures,
+        "mag",
+        "what translations are too red by in all, this band minus the next.",
     ),
     Quantity(
         "peak",
@@ -219,4 +245,4 @@ QUANTITIES = (
 
 MEASURES: tuple[Measure, ...] = tuple(measure for quantity in QUANTITIES for measure in quantity.measures())
 
-CURVES: tuple[Callable[[Sample], Curve], ...] = (curve_aperture, curve_total, curve_colour)
+CURVES: tuple[Callable[[Sample], Curve], ...] = (curve_aperture, curve_total, curve_colour, curve_total_colour)

@@ -1,7 +1,8 @@
 """How much of the redshift is left: a photometric redshift learnt from real images and asked of translations.
 
 An indicator, no survey's photo-z: colours and concentrations in fixed apertures, a local linear fit, as many galaxies
-as the sample has, and the PSF left as it is. What counts is the difference to the same estimator on real images.
+as the pair table has, and the PSF left as it is. What counts is the difference to the same estimator on real images; of
+what is learnt from translations, which training galaxies have none of, that to the floor.
 """
 
 from collections.abc import Callable
@@ -24,62 +25,71 @@ FOLDS = 5  # of the cross-validation
 FEWEST = 20  # galaxies to learn from
 OUTLIER = 0.05  # of |dz| / (1 + z)
 TESTS = {  # statistic: how it is called
-    "output": "learnt from real images, asked of translations",
-    "reverse": "learnt from translations, asked of real images",
-    "target": "learnt from real images, asked of real images",
+    "output": "real images teach, translations are asked",
+    "reverse": "translations teach, real images are asked",
+    "target": "real images teach and are asked",
 }
+TITLES = {"output": "of translations", "reverse": "taught by translations", "target": "of real images"}
 
 
-def redshifts(sample: Sample, training: Sample | None = None) -> Statistics:
+def redshifts(sample: Sample) -> Statistics:
     """Photometric redshifts of each galaxy, the same in every band: they come from all (galaxy, band).
 
-    `photoz_output`, `photoz_reverse`, `photoz_target` as `TESTS` says, and `photoz_true`. Without `training`, other
-    galaxies than these, they are cross-validated: galaxy i belongs to fold i % 5, and learnt is from the other folds.
-    NaN where the true redshift is unknown, an image is empty, or fewer than `FEWEST` galaxies are there to learn from.
+    `photoz_output`, `photoz_reverse`, `photoz_target` as `TESTS` says, and `photoz_true`. They are cross-validated:
+    galaxy i belongs to fold i % 5, and learnt is from the other folds; from real images also of `sample.taught`. NaN
+    where the true redshift is unknown, an image is empty, or fewer than `FEWEST` galaxies are there to learn from.
     """
-    taught = sample if training is None else training
-    blank = np.maximum(np.nanmedian(taught.sigma, axis=0), 1e-12)
-    real, made = (features(images, sample, blank) for images in (sample.target, sample.output))
-    real_taught, made_taught = real, made
-    if training is not None:
-        real_taught, made_taught = (features(images, taught, blank) for images in (taught.target, taught.output))
-    shape = len(sample), len(sample.bands)
-    found = {name: np.full(shape[0], np.nan) for name in TESTS}
+    blank = np.maximum(np.nanmedian(sample.sigma, axis=0), 1e-12)
+    seen = [aperture_fluxes(images, sample.pixel_scale) for images in (sample.target, sample.output)]
+    real, made = (features(fluxes, sample, blank) for fluxes in seen)
+    true = np.asarray(sample.redshift, float)
+    others, others_true = real[:0], true[:0]
+    if sample.taught is not None:
+        others, others_true = features(sample.taught, sample, blank), sample.taught_redshift
+    found = {name: np.full(len(sample), np.nan) for name in TESTS}
     for fold in range(FOLDS):
         asked = np.arange(len(sample)) % FOLDS == fold
-        learnt = ~asked if training is None else np.ones(len(taught), bool)
-        of_real = real_taught[learnt], taught.redshift[learnt]
-        of_made = made_taught[learnt], taught.redshift[learnt]
+        of_real = np.concatenate([others, real[~asked]]), np.concatenate([others_true, true[~asked]])
         found["output"][asked] = estimate(*of_real, made[asked])
         found["target"][asked] = estimate(*of_real, real[asked])
-        found["reverse"][asked] = estimate(*of_made, real[asked])
-    found["true"] = np.asarray(sample.redshift, float)
-    return {f"photoz_{name}": np.repeat(values[:, None], shape[1], axis=1) for name, values in found.items()}
+        found["reverse"][asked] = estimate(made[~asked], true[~asked], real[asked])
+    found["true"] = true
+    bands = len(sample.bands)
+    return {f"photoz_{name}": np.repeat(values[:, None], bands, axis=1) for name, values in found.items()}
 
 
-def features(images: np.ndarray, sample: Sample, blank: np.ndarray) -> np.ndarray:
-    """What an estimator sees of each galaxy (galaxy, feature) [mag]; NaN where a band has no pixels.
+def aperture_fluxes(images: np.ndarray, pixel_scale: float) -> np.ndarray:
+    """Light (galaxy, band, aperture) within each of `RADII` around the centre, above the frame's median [nanomaggy].
+
+    Pixels without a value count as the mean of the others in the aperture; NaN where half of one has none.
+    """
+    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[2:])
+    distance = np.hypot(rows[:, None], cols)
+    weights = np.stack([np.clip(radius / pixel_scale - distance + 0.5, 0, 1) for radius in RADII])
+    weights = weights.reshape(len(RADII), -1)
+    area = weights.sum(axis=1)
+    fluxes = np.full((*images.shape[:2], len(RADII)), np.nan)
+    for place in np.ndindex(images.shape[:2]):
+        image = np.asarray(images[place], float)
+        good = np.isfinite(image)
+        inside = weights @ good.ravel()
+        if (inside > 0.5 * area).all():
+            fluxes[place] = weights @ np.where(good, image - sky_level(image), 0).ravel() * area / inside
+    return fluxes
+
+
+def features(fluxes: np.ndarray, sample: Sample, blank: np.ndarray) -> np.ndarray:
+    """What an estimator sees of each galaxy (galaxy, feature) [mag]; NaN where a band has no flux.
 
     Colours of neighbouring bands in each aperture, the magnitude in r (or the last band) in the largest, and in each
     band the difference between the smallest and the largest. asinh magnitudes (Lupton et al. 1999) are softened by
     `blank`, a blank pixel's noise (band,) [nanomaggy/pixel], so that faint fluxes and negative ones have a value too.
     """
-    rows, cols = np.indices(images.shape[2:]) - (images.shape[-1] - 1) / 2
-    distance = np.hypot(rows, cols)
-    weights = np.stack([np.clip(radius / sample.pixel_scale - distance + 0.5, 0, 1) for radius in RADII])
-    area = weights.sum(axis=(1, 2))
-    fluxes = np.full((*images.shape[:2], len(RADII)), np.nan)
-    for place in np.ndindex(images.shape[:2]):
-        image = np.asarray(images[place], float)
-        good = np.isfinite(image)
-        inside = weights.reshape(len(RADII), -1) @ good.ravel()
-        if (inside > 0.5 * area).all():
-            light = np.where(good, image - sky_level(image), 0).ravel()
-            fluxes[place] = weights.reshape(len(RADII), -1) @ light * area / inside
-    softening = blank[:, None] * np.sqrt(area)
+    pixels = np.pi * (np.array(RADII) / sample.pixel_scale) ** 2
+    softening = blank[:, None] * np.sqrt(pixels)
     magnitudes = -2.5 / np.log(10) * (np.arcsinh(fluxes / (2 * softening)) + np.log(softening))
     red = sample.bands.index("r") if "r" in sample.bands else len(sample.bands) - 1
-    colours = np.diff(magnitudes, axis=1).reshape(len(images), -1)
+    colours = np.diff(magnitudes, axis=1).reshape(len(fluxes), -1)
     return np.hstack([colours, magnitudes[:, red, -1:], magnitudes[:, :, 0] - magnitudes[:, :, -1]])
 
 
@@ -137,10 +147,11 @@ def curve_redshift(sample: Sample) -> Curve:
     return Curve("Photometric redshift", "Redshift", "Median (photometric - true) / (1 + true)", x, y)
 
 
-def _rows(each: Callable[[Sample], Statistics], test: str, how: str) -> tuple[Measure, ...]:
+def _rows(test: str, how: str) -> tuple[Measure, ...]:
     """The three numbers of one test."""
     name = "photoz" if test == "output" else f"photoz_{test}"
-    called = f"Redshift ({how})"
+    called = f"Redshift {TITLES[test]}"
+    method = METHOD if test == "reverse" else METHOD + MORE
     numbers = (
         ("sigma_mad", "scatter", sigma_mad, "How uncertain", "1.4826 MAD of dz = (z_phot - z) / (1 + z)"),
         ("bias", "bias", bias, "How far off on average", "mean of dz = (z_phot - z) / (1 + z)"),
@@ -148,21 +159,19 @@ def _rows(each: Callable[[Sample], Statistics], test: str, how: str) -> tuple[Me
     )
     meaning = f"a redshift from all bands is, {how}; compare with real on real."
     return tuple(
-        Measure(f"{name}_{number}", f"{called}: {title}", "", f"{means} {meaning}", f"{formula}; {METHOD}", SOURCE, 0.0,
-                ("redshift",), each, partial(summary, test=test))
+        Measure(f"{name}_{number}", f"{called}: {title}", "", f"{means} {meaning}", f"{formula}; {method}", SOURCE, 0.0,
+                ("redshift",), redshifts, partial(summary, test=test), alone=number == "bias", per_band=False)
         for number, title, summary, means, formula in numbers
     )  # fmt: skip
 
 
-def trained_on(training: Sample) -> tuple[Measure, ...]:
-    """The same measures, learnt from other galaxies than the sample's; `training` needs redshifts."""
-    each = partial(redshifts, training=training)
-    return tuple(row for test, how in TESTS.items() for row in _rows(each, test, how))
-
-
-METHOD = f"local linear fit to the {NEIGHBOURS} other galaxies nearest in colours and concentrations"
+METHOD = (
+    f"local linear fit to the {NEIGHBOURS} galaxies nearest in colours and concentrations, of the other four fifths of "
+    "the test galaxies"
+)
+MORE = " and of training galaxies, where the pair table has any"
 SOURCE = (
     "Beck et al. (2016, MNRAS 460, 1371); numbers as Pasquet et al. (2019, A&A 621, A26); idea: A&A 701, A82 (2025)"
 )
-MEASURES: tuple[Measure, ...] = tuple(row for test, how in TESTS.items() for row in _rows(redshifts, test, how))
+MEASURES: tuple[Measure, ...] = tuple(row for test, how in TESTS.items() for row in _rows(test, how))
 CURVES: tuple[Callable[[Sample], Curve], ...] = (curve_redshift,)

@@ -22,6 +22,9 @@ class Sample:
         source: The images that were translated, on their own pixels; None where they do not matter.
         source_scale: Of `source` [arcsec/pixel].
         redshift: (galaxy,) NaN where unknown.
+        taught: (other galaxy, band, aperture) light in real target images of other galaxies, as
+            `redshift.aperture_fluxes` measures it: what a redshift estimator learns from; None where there are none.
+        taught_redshift: (other galaxy,) their redshifts; alike.
     """
 
     bands: tuple[str, ...]
@@ -36,6 +39,8 @@ class Sample:
     source: np.ndarray | None = None
     source_scale: float = np.nan
     redshift: np.ndarray | None = None
+    taught: np.ndarray | None = None
+    taught_redshift: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)

@@ -3,46 +3,30 @@
 GalSim and statmorph are extras: what needs the one that is not installed is not in `MEASURES`, and `missing` says so.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
 from importlib.util import find_spec
 
 import numpy as np
-from scipy import ndimage
 
 from translator.metrics.average import mean, median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
+from translator.metrics.morphology import CENTRE, STRUCTURE, measure_structure, near_middle
 from translator.metrics.robust import in_bins, sky_level, slope, spread
 from translator.metrics.sample import Sample
 
-CENTRE = 2.0  # [arcsec] within which the galaxy of an image lies
 ONE_IN, FEWEST, MOST = 10, 8, 40  # galaxies whose structure is measured: half a second an image, so not all
 OF_CURVE = 500  # galaxies behind a curve at most, spread evenly
-SMOOTHING = 2.0  # [pixel] of the Gaussian under which a galaxy's outline is drawn
-OUTLINE = 1.5  # standard deviations of a blank pixel at which it is drawn
 SUSPECT = 1  # the worst flag of statmorph with which a value counts
-NO_GALAXY = 4  # its flag where nothing could be measured
-NO_VALUE = -99.0  # what it writes then
 
 REMEMBERED = 8  # sets of images whose moments are; those asked for longest ago go first
 _moments: dict[bytes, np.ndarray] = {}  # digest of images to their moments
 
 PACKAGES = {"galsim": "hsm_*", "statmorph": "morph_*"}
 MOMENTS = {"e1": "Ellipticity along the axes", "e2": "Ellipticity along the diagonals", "size": "Size"}
-STRUCTURE = {  # name: title, attribute of statmorph, whether it is a length
-    "half_light_radius": ("Half-light radius", "rhalf_ellip", True),
-    "petrosian_radius": ("Petrosian radius", "rpetro_ellip", True),
-    "ellipticity": ("Ellipticity", "ellipticity_asymmetry", False),
-    "concentration": ("Concentration C", "concentration", False),
-    "asymmetry": ("Asymmetry A", "asymmetry", False),
-    "smoothness": ("Smoothness S", "smoothness", False),
-    "gini": ("Gini coefficient", "gini", False),
-    "m20": ("M20", "m20", False),
-}
 
 
 def missing() -> str:
@@ -112,12 +96,6 @@ def adaptive_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
     return values
 
 
-def near_middle(size: int, pixel_scale: float) -> np.ndarray:
-    """Whether each pixel (size, size) lies within `CENTRE` of an image's middle."""
-    rows, cols = np.indices((size, size)) - (size - 1) / 2
-    return np.hypot(rows, cols) * pixel_scale <= CENTRE
-
-
 def structure(sample: Sample) -> Statistics:
     """Non-parametric structure (galaxy, band) of output and target, of some galaxies in one band; NaN elsewhere.
 
@@ -136,7 +114,7 @@ def structure(sample: Sample) -> Statistics:
         for galaxy in chosen:
             image = np.ascontiguousarray(images[galaxy, band], np.float32)
             sigma = float(sample.sigma[galaxy, band])
-            found[name][:, galaxy, band] = _structure(image.tobytes(), len(image), sigma, sample.pixel_scale)
+            found[name][:, galaxy, band] = measure_structure(image.tobytes(), len(image), sigma, sample.pixel_scale)
     unsure = (found["output"][-1] > SUSPECT) | (found["target"][-1] > SUSPECT)
     statistics: Statistics = {}
     for name, values in found.items():
@@ -144,51 +122,6 @@ def structure(sample: Sample) -> Statistics:
             statistics[f"morph_{quantity}_{name}"] = np.where(unsure, np.nan, values[number])
         statistics[f"morph_flag_{name}"] = values[-1]
     return statistics
-
-
-@lru_cache(maxsize=512)  # the targets are measured once, whatever is held against them
-def _structure(pixels: bytes, size: int, sigma: float, pixel_scale: float) -> tuple[float, ...]:
-    """The values of `STRUCTURE` [arcsec where a length] and the flag of one image (size, size) float32."""
-    import statmorph
-
-    nothing = (np.nan,) * len(STRUCTURE) + (NO_GALAXY,)
-    image = np.frombuffer(pixels, np.float32).reshape(-1, size)
-    bad = ~np.isfinite(image)
-    image = np.where(bad, 0, image - sky_level(image)).astype(float)
-    segments = outlines(image, sigma, pixel_scale)
-    if not (segments == 1).any() or not sigma > 0:
-        return nothing
-    mask, weights = bad | (segments > 1), np.full(image.shape, sigma)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # statmorph warns of what its flag says too
-        try:
-            found = statmorph.SourceMorphology(
-                image,
-                (segments == 1).astype(int),
-                1,
-                mask=mask,
-                weightmap=weights,
-                niter_bh_mid=0,  # this and the Sérsic fit are not asked for here: quickly done with
-                sersic_fitting_args={"maxiter": 1},
-            )
-        except (ValueError, IndexError, AssertionError, ArithmeticError, RuntimeError):
-            return nothing  # it gives up on a few odd images, not always with a flag
-    values = np.array([getattr(found, attribute) for _, attribute, _ in STRUCTURE.values()], float)
-    if found.flag >= NO_GALAXY or not np.isfinite(values).all() or (values == NO_VALUE).any():
-        return nothing
-    lengths = [length for _, _, length in STRUCTURE.values()]
-    return (*np.where(lengths, pixel_scale * values, values), found.flag)
-
-
-def outlines(image: np.ndarray, sigma: float, pixel_scale: float) -> np.ndarray:
-    """Labels (row, col) of what is brighter than `OUTLINE` * sigma once smoothed: 1 the galaxy, 2 … others, 0 sky.
-
-    The galaxy is that to which the brightest smoothed pixel within `CENTRE` belongs. Touching sources are one.
-    """
-    smooth = ndimage.gaussian_filter(image, SMOOTHING)
-    labels, _ = ndimage.label(smooth > OUTLINE * sigma)
-    galaxy = labels.flat[np.argmax(np.where(near_middle(len(image), pixel_scale), smooth, -np.inf))]
-    return np.where(labels == 0, 0, np.where(labels == galaxy, 1, labels + 1)) if galaxy else labels + (labels > 0)
 
 
 def difference(statistics: Statistics, name: str, reference: str, relative: bool) -> np.ndarray:
@@ -266,7 +199,7 @@ def _pair(name: str, title: str, relative: bool) -> tuple[Measure, Measure]:
         Measure(f"{name}_bias", f"{title}: bias", "", meaning, f"median of {how} over galaxies", source,
                 0.0, (), each, partial(bias, **values)),
         Measure(f"{name}_scatter", f"{title}: scatter", "", wide, f"1.4826 MAD of {how} over galaxies", source,
-                0.0, (), each, partial(scatter, **values)),
+                0.0, (), each, partial(scatter, **values), alone=False),
     )  # fmt: skip
 
 
@@ -276,7 +209,7 @@ def _slope(moment: str, title: str) -> Measure:
     formula = "m of output = m reference + c, least squares without 5-sigma outliers; without a truth, noise lowers it"
     name = f"hsm_{moment}"
     return Measure(f"{name}_slope", f"{title}: slope", "", meaning, formula, HSM, 1.0, (), moments,
-                   partial(slope_of, name=name))  # fmt: skip
+                   partial(slope_of, name=name), alone=False)  # fmt: skip
 
 
 HSM = "Adaptive moments, Hirata & Seljak (2003), Mandelbaum et al. (2005), by galsim.hsm; m as in shear calibration"
@@ -284,14 +217,14 @@ STATMORPH = "Rodriguez-Gomez et al. (2019), Lotz et al. (2004), Conselice (2003)
 OF_MOMENTS = (
     *(row for moment, title in MOMENTS.items() for row in _pair(f"hsm_{moment}", title, moment == "size")),
     *(_slope(moment, title) for moment, title in MOMENTS.items()),
-    Measure("hsm_failures", "Failed shapes", "", "More galaxies without a measurable shape than in real images.",
-            "share of outputs whose adaptive moments fail, less that of targets", HSM, 0.0, (), moments, failures),
+    Measure("hsm_failures", "Failed shapes", "", "More galaxies without measurable shape than in real images.",
+            "share of outputs without adaptive moments, less that of targets", HSM, 0.0, (), moments, failures, False),
 )  # fmt: skip
 OF_STRUCTURE = (
     *(row for name, (title, _, length) in STRUCTURE.items() for row in _pair(f"morph_{name}", title, length)),
     Measure("morph_flagged", "Flagged structure", "", "More (or fewer) galaxies that statmorph cannot make out.",
             f"share of outputs with a flag above {SUSPECT}, less that of targets", STATMORPH, 0.0, (), structure,
-            flagged),
+            flagged, alone=False),
 )  # fmt: skip
 MEASURES: tuple[Measure, ...] = (
     *(OF_MOMENTS if find_spec("galsim") else ()),

@@ -16,6 +16,7 @@ from scipy.signal.windows import tukey
 from translator.metrics.average import median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
+from translator.metrics.pieces import in_pieces, remembered
 from translator.metrics.sample import Sample
 
 FRC = "Fourier ring correlation: van Heel & Schatz (2005), J. Struct. Biol. 151, 250"
@@ -28,12 +29,14 @@ AT_ONCE = 64  # galaxies in memory in Fourier space
 ENOUGH = 64  # galaxies from whose sky the correlation of the noise is measured
 
 
+@in_pieces
 def residual_from_truth(sample: Sample) -> Statistics:
     """Residual and light of each galaxy and band: Σ(s − t)² and Σt² [nanomaggy²/pixel²] over the pixels of both."""
     both = np.isfinite(sample.signal) & np.isfinite(sample.truth)
     return _powers(sample.signal, sample.truth, both, np.zeros(sample.sigma.shape))
 
 
+@in_pieces
 def residual_from_real(sample: Sample) -> Statistics:
     """The same against the real image: Σ(s − y)² − N σ² and Σy² − N σ²; NaN for galaxies that the noise hides.
 
@@ -104,6 +107,7 @@ def _autocorrelation(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return scipy.fft.irfft2(np.abs(scipy.fft.rfft2(image, shape)) ** 2, shape)
 
 
+@remembered
 def rings_with_truth(sample: Sample) -> Statistics:
     """`rings` of signal and truth; the noise that limits them is as if uncorrelated."""
     white = np.zeros((len(sample.bands), 2 * LAGS + 1, 2 * LAGS + 1))
@@ -111,6 +115,7 @@ def rings_with_truth(sample: Sample) -> Statistics:
     return rings(sample, sample.truth, white)
 
 
+@remembered
 def rings_with_real(sample: Sample) -> Statistics:
     """`rings` of signal and real image, with the power of the real image's noise taken off its own."""
     found = rings(sample, sample.target, noise_correlation(sample.target, sample.sigma))
@@ -141,8 +146,8 @@ def rings(sample: Sample, light: np.ndarray, correlation: np.ndarray) -> Statist
         powers = {"cross": (ours * theirs.conj()).real, "signal": np.abs(ours) ** 2, "light": np.abs(theirs) ** 2}
         sums = {name: power.reshape(*power.shape[:2], -1) @ member for name, power in powers.items()}
         sums["noise"] = sample.sigma[some][..., None] ** 2 * noise
+        there = np.isfinite(sums["cross"] + sums["noise"] + total) & (total > 0)
         for name, value in sums.items():
-            there = np.isfinite(sums["cross"]) & np.isfinite(total) & (total > 0)
             ratio = np.divide(value, total, out=np.full(value.shape, np.nan, np.float32), where=there)
             parts[f"{name}_rings"].append(ratio)
     side = np.full(len(light), sample.pixel_scale * min(rows, cols))
@@ -264,6 +269,7 @@ MEASURES: tuple[Measure, ...] = (
         needs=("truth",),
         each=rings_with_truth,
         summary=partial(agreement_scale, reach=REACH["truth"]),
+        of_means=True,
     ),
     Measure(
         name="signal_scale_real",
@@ -279,6 +285,7 @@ MEASURES: tuple[Measure, ...] = (
         needs=(),
         each=rings_with_real,
         summary=partial(agreement_scale, reach=REACH["real"]),
+        of_means=True,
     ),
 )
 CURVES = (curve_ring_correlation,)

@@ -63,8 +63,7 @@ def band_distance(values: Statistics) -> np.ndarray:
     """(band,) largest difference of the mean correlation with another band; NaN where there is no other."""
     target, made = np.moveaxis(mean(values["band_correlation"]), 1, 0)
     distance = np.abs(made - target)
-    others = ~np.eye(len(distance), dtype=bool)
-    known = ~np.isnan(np.where(others, distance, np.nan))
+    known = ~np.isnan(distance)
     largest = np.where(known, distance, 0.0).max(axis=1)
     return np.where(known.any(axis=1), largest, np.nan)
 
@@ -125,16 +124,21 @@ def curve_noise_histogram(sample: Sample) -> Curve:
 def curve_noise_bands(sample: Sample) -> Curve:
     """Correlation of the sky of each band with that of every other at the same pixel."""
     found = mean(noise(sample).each["band_correlation"])
-    found[np.arange(len(found)), :, np.arange(len(found))] = np.nan
     label = f"the other band: 1 to {len(found)} are {', '.join(sample.bands)}"
     y = {"target": found[:, 0], "translation": found[:, 1]}
     return Curve("Correlation between bands", label, "correlation", np.arange(1.0, len(found) + 1), y)
 
 
-def row(name: str, title: str, unit: str, meaning: str, formula: str, summary: Callable) -> Measure:
+def row(
+    name: str, title: str, unit: str, meaning: str, formula: str, summary: Callable, alone: bool = True,
+    of_means: bool = False,
+) -> Measure:  # fmt: skip
     """A measure of the sky's noise: it needs nothing besides the images."""
     source = "Compared on source-masked sky as in the sky noise of Bertin & Arnouts (1996, A&AS 117, 393)"
-    return Measure(name, title, unit, meaning, formula, source, 0.0, (), statistics, summary)
+    return Measure(
+        name, title, unit, meaning, formula, source, 0.0, (), statistics, summary, alone=alone, population=True,
+        of_means=of_means,
+    )  # fmt: skip
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -153,6 +157,7 @@ MEASURES: tuple[Measure, ...] = (
         "Whether shallow and deep images are as frequent as among the real ones; 1: no overlap.",
         "Kolmogorov-Smirnov distance between the sigmas of the sky of translations and of targets, over galaxies",
         ks_of_ranks,
+        alone=False,
     ),
     row(
         "noise_correlation",
@@ -161,6 +166,7 @@ MEASURES: tuple[Measure, ...] = (
         "Whether neighbouring pixels share as much noise as in real images.",
         f"largest |difference| of the mean autocorrelation at 1 to {LAGS} pixels along rows and columns",
         correlation_distance,
+        of_means=True,
     ),
     row(
         "noise_power",
@@ -169,6 +175,7 @@ MEASURES: tuple[Measure, ...] = (
         "By what factor the noise is wrong on a typical scale.",
         f"mean |log10(power / power of the target's sky)| over {RINGS} rings of frequency in halves, at most {WORST:g}",
         power_distance,
+        of_means=True,
     ),
     row(
         "noise_histogram",
@@ -177,6 +184,7 @@ MEASURES: tuple[Measure, ...] = (
         "Whether pixels are as often as bright as in real sky.",
         "largest distance of the cumulative histograms of sky pixels in units of the target's sigma, bins of 0.5",
         histogram_distance,
+        of_means=True,
     ),
     row(
         "noise_tails",
@@ -193,6 +201,7 @@ MEASURES: tuple[Measure, ...] = (
         "Whether bands share as much noise as in real images.",
         "largest |difference| of the mean correlation coefficient of the sky of this band with that of another",
         band_distance,
+        of_means=True,
     ),
 )
 

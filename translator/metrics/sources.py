@@ -8,6 +8,7 @@ is no truth, the target's image says what should be, down to its own detection l
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 
 import numpy as np
 import sep
@@ -22,7 +23,7 @@ from translator.metrics.sample import Sample
 
 MATCH = 1.0  # within which two sources are the same, and least distance from the edge of one that counts [arcsec]
 RADIUS = 3.0  # of the circle on which residuals are compared with themselves [arcsec]
-TITLE, X_LABEL, Y_LABEL = "Sources lost and invented, against the truth", "magnitude [mag]", "share of sources"
+X_LABEL, Y_LABEL = "magnitude [mag]", "share of sources"
 MAGNITUDES = np.arange(12.0, 31.0)  # edges of the bins of the curves
 
 
@@ -44,6 +45,9 @@ class Depth:
 SURE = Depth(threshold=3.0, contrast=0.02, levels=32)
 FAINT = Depth(threshold=1.5, contrast=0.001, levels=64)
 
+REMEMBERED = 40_000  # images whose sources are kept, those found first go first
+_sources: dict[bytes, np.ndarray] = {}  # digest of image, sigma and depth to its sources
+
 
 def sources_in(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
     """Sources of an image (row, col) as sep finds them; fluxes in units of sigma."""
@@ -58,6 +62,19 @@ def sources_in(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
         deblend_nthresh=depth.levels,
         clean=depth is SURE,
     )
+
+
+def remembered_sources(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
+    """The same of an image against which many are held: measured once, and kept for the next."""
+    pixels = np.ascontiguousarray(image)
+    key = blake2b(
+        pixels, person=f"{depth.threshold:g} {pixels.dtype}".encode(), salt=np.float64(sigma).tobytes()
+    ).digest()
+    if key not in _sources:
+        _sources[key] = sources_in(image, sigma, depth)[["x", "y", "xcpeak", "ycpeak", "flux"]].copy()
+    while len(_sources) > REMEMBERED:
+        del _sources[next(iter(_sources))]
+    return _sources[key]
 
 
 def unmatched(sources: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
@@ -76,25 +93,34 @@ def numbers_of(should: np.ndarray, made: np.ndarray, sigma: float, scale: float)
     Magnitudes are isophotal.
     """
     found = []
-    sure = [sources_in(image, sigma, SURE) for image in (should, made)]
+    sure = [remembered_sources(should, sigma, SURE)] * 2
+    if not np.array_equal(should, made):
+        sure[1] = sources_in(made, sigma, SURE)
     reach, (rows, cols) = MATCH / scale, should.shape
-    for mine, theirs, other in ((*sure, made), (*sure[::-1], should)):
+    for mine, theirs, other, find in (
+        (*sure, made, sources_in),
+        (*sure[::-1], should, remembered_sources),
+    ):
         inside = (mine["y"] >= reach) & (mine["x"] >= reach) & (mine["y"] < rows - reach) & (mine["x"] < cols - reach)
         mine = mine[inside]
         magnitudes = np.clip(magnitude(mine["flux"] * sigma), MAGNITUDES[0], MAGNITUDES[-1])
         alone = unmatched(mine, theirs, reach)
         if alone.any():
-            alone &= unmatched(mine, sources_in(other, sigma, FAINT), reach)
+            alone &= unmatched(mine, find(other, sigma, FAINT), reach)
         found += [np.histogram(some, MAGNITUDES)[0] for some in (magnitudes, magnitudes[alone])]
     return np.array(found, float)
 
 
 @remembered
 def counted(sample: Sample) -> np.ndarray:
-    """(galaxy, band, 4, bin) `numbers_of` of `signal` against the truth; NaN where sigma is unknown."""
+    """(galaxy, band, 4, bin) `numbers_of` of `signal` against the truth; NaN where sigma is unknown.
+
+    Of `output` against the target where there is no truth.
+    """
     found = np.full((*sample.sigma.shape, 4, len(MAGNITUDES) - 1), np.nan)
+    pair = (sample.target, sample.output) if sample.truth is None else (sample.truth, sample.signal)
     for at in map(tuple, np.argwhere(sample.sigma > 0)):
-        found[at] = numbers_of(sample.truth[at], sample.signal[at], sample.sigma[at], sample.pixel_scale)
+        found[at] = numbers_of(*(images[at] for images in pair), sample.sigma[at], sample.pixel_scale)
     return found
 
 
@@ -169,16 +195,14 @@ def median_asymmetry(values: Statistics) -> np.ndarray:
 
 
 def curve_sources(sample: Sample) -> Curve:
-    """Shares of sources lost and invented, against magnitude; nothing where there is no truth."""
-    if sample.truth is None:
-        nothing = np.full((len(sample.bands), 1), np.nan)
-        return Curve(TITLE, X_LABEL, Y_LABEL, np.full(1, np.nan), {"lost": nothing, "invented": nothing})
+    """Shares of sources lost and invented in each band, against magnitude: against the truth, else the target."""
     numbers = np.nansum(counted(sample), axis=0)
     numbers = np.where(numbers[:, (0, 0, 2, 2)] > 0, numbers, np.nan)
     y = {"lost": numbers[:, 1] / numbers[:, 0], "invented": numbers[:, 3] / numbers[:, 2]}
     middles = (MAGNITUDES[1:] + MAGNITUDES[:-1]) / 2
     seen = ~np.isnan(numbers).all(axis=(0, 1))
-    return Curve(TITLE, X_LABEL, Y_LABEL, middles[seen], {n: v[:, seen] for n, v in y.items()})
+    title = f"Sources lost and invented, against the {'target' if sample.truth is None else 'truth'}"
+    return Curve(title, X_LABEL, Y_LABEL, middles[seen], {n: v[:, seen] for n, v in y.items()})
 
 
 def counts(against: str, needs: tuple[str, ...], prefix: str, each: Callable[[Sample], Statistics]) -> list[Measure]:
@@ -200,6 +224,7 @@ def counts(against: str, needs: tuple[str, ...], prefix: str, each: Callable[[Sa
             needs=needs,
             each=each,
             summary=partial(share, f"{prefix}sources_{kind}", f"{prefix}sources_{whole}"),
+            per_band=needs != (),  # the target's are looked for in all bands together
         )
         for kind, (meaning, whole) in formulas.items()
     ]

@@ -16,6 +16,7 @@ from scipy.stats import t as student
 from translator.metrics.average import mean
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
+from translator.metrics.pieces import remembered
 from translator.metrics.sample import Sample
 
 SOURCE = "Gneiting, Balabdaoui & Raftery (2007), J. R. Statist. Soc. B 69, 243"
@@ -41,6 +42,7 @@ def _held(name: str, value: np.ndarray, draws: np.ndarray) -> Statistics:
     return {f"{name}_in_{100 * level:.0f}": held(value, draws, level) for level in LEVELS}
 
 
+@remembered
 def pixel_ranks(sample: Sample) -> Statistics:
     """Where each pixel of the target stands among the draws' same pixel.
 
@@ -74,6 +76,7 @@ def aperture_flux(images: np.ndarray, pixel_scale: float) -> np.ndarray:
     return images[..., inside].sum(axis=-1, dtype=float)
 
 
+@remembered
 def flux_ranks(sample: Sample) -> Statistics:
     """Where the target's flux in the aperture stands among the draws'.
 
@@ -140,6 +143,7 @@ def _coverage(kind: str, level: float, what: str, meaning: str, each, needs: tup
         needs=needs,
         each=each,
         summary=partial(coverage, name=f"{kind}_in_{percent}"),
+        alone=kind == "pixels",  # an aperture is in the interval or not
     )
 
 
@@ -155,6 +159,7 @@ def _flatness(kind: str, what: str, each, ranks: str) -> Measure:
         needs=("draws",),
         each=each,
         summary=partial(unflatness, name=ranks),
+        alone=kind == "pixels",
     )
 
 

@@ -14,4 +14,5 @@ GROUPS = {  # heading of the report: the file that holds its measures
     "Spread": spread,
 }
 MEASURES: dict[str, Measure] = {each.name: each for file in GROUPS.values() for each in file.MEASURES}
-POPULATIONS = {each.name for each in sky.MEASURES} | {"figure6_log_ratio", "figure6_highest"}  # same galaxies or not
+POPULATIONS = {each.name for each in MEASURES.values() if each.population}  # have a floor without a truth
+CURVES_OF_POPULATIONS = {each.__name__ for each in (*sky.CURVES, paper.curve_figure6)}  # alike

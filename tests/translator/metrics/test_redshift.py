@@ -83,14 +83,41 @@ def test_no_galaxy_is_learnt_from_before_it_is_asked(coloured):
         assert before[f"photoz_{test}"][7] == pytest.approx(after[f"photoz_{test}"][7])
 
 
-def test_a_training_set_of_its_own(coloured):
-    half = np.arange(COUNT) % 2 == 0
-    rows = {row.name: row for row in redshift.trained_on(coloured.take(half))}
-    assert rows.keys() == BY_NAME.keys()
-    asked = coloured.take(~half)
-    statistics = rows["photoz_sigma_mad"].each(asked)
-    assert np.isfinite(statistics["photoz_output"]).all()
-    assert (rows["photoz_sigma_mad"].summary(statistics) < 0.025).all()
+def taught_by(sample: Sample, others: Sample) -> Sample:
+    taught = redshift.aperture_fluxes(others.target, others.pixel_scale)
+    return replace(sample, taught=taught, taught_redshift=others.redshift)
+
+
+def test_a_training_set_of_its_own_makes_what_is_learnt_from_real_images_better(coloured):
+    few = np.arange(COUNT) % 6 == 0
+    asked, others = coloured.take(few), coloured.take(~few)
+    alone, taught = redshift.redshifts(asked), redshift.redshifts(taught_by(asked, others))
+    for test in ("output", "target"):
+        measure = BY_NAME["photoz_sigma_mad" if test == "output" else f"photoz_{test}_sigma_mad"]
+        assert (measure.summary(taught) < 0.8 * measure.summary(alone)).all()
+        assert (measure.summary(taught) < 0.025).all()
+    np.testing.assert_array_equal(taught["photoz_reverse"], alone["photoz_reverse"])  # there are no translations
+
+
+def test_a_training_set_is_enough_for_few_galaxies_and_may_have_gaps(coloured):
+    few, others = coloured.take(np.arange(3)), coloured.take(np.arange(3, COUNT))
+    others.redshift[:10], others.target[10:20, 0] = np.nan, np.nan
+    found = redshift.redshifts(taught_by(few, others))
+    assert np.abs(redshift.error(found, "output")).max() < 0.06
+    assert np.isnan(found["photoz_reverse"]).all()
+
+
+def test_noise_of_translations_is_in_their_redshifts_as_it_is_in_their_colours(coloured):
+    """What noise does to a redshift grows with its amplitude, and is not in that of real images."""
+    random = np.random.default_rng(7)
+    noise = 10 * SIGMA * random.normal(size=coloured.truth.shape)
+    once, twice = (replace(coloured, output=coloured.truth + factor * noise) for factor in (1, 2))
+    ratio = value("photoz_sigma_mad", twice) / value("photoz_sigma_mad", once)
+    assert ratio == pytest.approx([2, 2], rel=0.4)
+    assert (value("photoz_sigma_mad", once) > 1.5 * value("photoz_target_sigma_mad", once)).all()
+    for number in ("sigma_mad", "bias", "outliers"):
+        same = [value(f"photoz_target_{number}", sample)[0] for sample in (once, twice)]
+        assert same[0] == same[1]
 
 
 def test_unknown_redshifts_and_empty_images_are_no_values(coloured):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from translator.metrics import shapes
-from translator.metrics.measure import interval
 from translator.metrics.sample import Sample
 
-FEW = np.array([14, 17, 20, 23])  # bright ones
+FEW = np.array([18, 23])  # bright ones, as in test_spoiled: images are measured once
 BY_NAME = {measure.name: measure for measure in shapes.MEASURES}
 
 
@@ -74,25 +73,6 @@ def test_blur_makes_galaxies_rounder_and_larger_as_theory_says(known, alone):
     assert value("hsm_size_bias", sample) == pytest.approx([growth, growth], abs=3e-3)
 
 
-def test_the_oracle_is_at_its_floor(oracle):
-    floor = replace(oracle, output=oracle.again)
-    statistics, random = shapes.moments(oracle), np.random.default_rng(0)
-    for name in ("hsm_e1_bias", "hsm_e2_bias", "hsm_size_bias"):
-        low, high = interval(BY_NAME[name], statistics, random)
-        wide = high - low
-        assert (low - wide <= 0).all()
-        assert (high + wide >= 0).all()
-    for name in ("hsm_e1_scatter", "hsm_e2_scatter", "hsm_size_scatter"):
-        assert value(name, oracle) == pytest.approx(value(name, floor), rel=0.6)
-
-
-def test_twice_the_noise_is_twice_the_scatter_and_no_noise_none(oracle, noise_doubled, noiseless):
-    for name in ("hsm_e1_scatter", "hsm_size_scatter"):
-        ratio = value(name, noise_doubled) / value(name, oracle)
-        assert ratio == pytest.approx([2, 2], abs=0.8)
-        assert value(name, noiseless) == pytest.approx([0, 0], abs=1e-4)
-
-
 def test_without_a_truth_the_target_is_the_reference(oracle):
     real = replace(oracle, truth=None, output=oracle.target)
     statistics = shapes.moments(real)
@@ -134,6 +114,25 @@ def test_curves_show_what_blur_does(known, alone):
     assert (size.y["output"] > 0.05).all()
 
 
+def test_blur_makes_galaxies_along_the_diagonals_rounder_too(known):
+    """(a² − b²)/(a² + b²) of turned Gaussians; what counts in a blurred one is its greater area."""
+    rows, cols = np.indices((48, 48)) - 23.5
+    along, across = (cols + rows) / np.sqrt(2), (cols - rows) / np.sqrt(2)
+    a, b = np.array([5.0, 4.5, 4.0, 3.0, 3.0, 3.0]), np.array([3.0, 3.0, 3.0, 3.5, 4.0, 5.0])
+
+    def drawn(blur: float) -> np.ndarray:
+        wide = [np.hypot(axis, blur)[:, None, None] for axis in (a, b)]
+        image = np.exp(-0.5 * ((along / wide[0]) ** 2 + (across / wide[1]) ** 2)) / (wide[0] * wide[1])
+        return image[:, None].astype(np.float32)
+
+    before, after = ((a**2 - b**2) / (a**2 + b**2 + 2 * blur**2) for blur in (0, known.blur))
+    images = {"output": drawn(known.blur), "signal": drawn(known.blur), "target": drawn(0), "truth": drawn(0)}
+    turned = Sample(("r",), known.scale, sigma=np.ones((6, 1)), **images)
+    assert value("hsm_e2_slope", turned) == pytest.approx([np.polyfit(before, after, 1)[0]], abs=5e-3)
+    assert value("hsm_e2_bias", turned) == pytest.approx([np.median(after - before)], abs=3e-3)
+    assert value("hsm_e1_scatter", turned) == pytest.approx([0], abs=1e-3)
+
+
 @pytest.fixture(scope="module")
 def few(known, oracle):
     """A function that gives a sample of the galaxies `FEW`: statmorph takes a fifth of a second an image."""
@@ -157,24 +156,22 @@ def test_structure_of_a_gaussian_is_known(known, oracle, few):
     assert (found["morph_flag_output"][:, 1] <= shapes.SUSPECT).all()
 
 
-def test_structure_sees_blur_and_a_lost_galaxy_but_no_companion(known, oracle, few):
+def test_structure_sees_blur_and_a_lost_galaxy(known, oracle, few):
     blurred = few(oracle.target - oracle.truth + known.galaxies.draw(blur=3.0) + known.companions.draw())
     growth = value("morph_half_light_radius_bias", blurred)[1]
     light = known.galaxies
     long = np.maximum(light.along, light.across)[FEW]
     assert growth == pytest.approx(np.median(np.hypot(long, 3.0) / long) - 1, abs=0.08)
     assert value("morph_ellipticity_bias", blurred)[1] < -0.03
-    dropped = few(oracle.target - known.companions.draw())
-    assert value("morph_half_light_radius_bias", dropped)[1] == pytest.approx(0, abs=0.03)
     lost = few(oracle.target)
-    lost.output[:2] = 0.0
+    lost.output[:1] = 0.0
     assert value("morph_flagged", lost)[1] == pytest.approx(0.5)
     assert value("morph_gini_bias", lost)[1] == 0
 
 
 def test_structure_takes_a_sample_spread_over_all_galaxies(oracle, monkeypatch):
     monkeypatch.setattr(shapes, "FEWEST", 3)
-    monkeypatch.setattr(shapes, "_structure", lambda *_: (1.0,) * len(shapes.STRUCTURE) + (0,))
+    monkeypatch.setattr(shapes, "measure_structure", lambda *_: (1.0,) * len(shapes.STRUCTURE) + (0,))
     found = shapes.structure(oracle)["morph_gini_target"][:, 1]
     assert np.flatnonzero(np.isfinite(found)).tolist() == [0, 12, 23]
 

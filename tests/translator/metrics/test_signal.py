@@ -15,13 +15,6 @@ def value(name, sample):
     return measure.summary(measure.each(sample))
 
 
-@pytest.mark.parametrize("name", ["oracle", "noiseless", "noise_doubled", "white_noise"])
-def test_noise_is_no_residual(name, request):
-    sample = request.getfixturevalue(name)
-    np.testing.assert_array_equal(value("signal_residual", sample), 0.0)
-    assert (value("signal_residual_real", sample) < 0.1).all()
-
-
 def test_a_wrong_scale_is_the_residual(rescaled):
     np.testing.assert_allclose(value("signal_residual", rescaled), 0.1, rtol=1e-4)
     np.testing.assert_allclose(value("signal_residual_real", rescaled.take(np.arange(12, 24))), 0.1, atol=0.02)

@@ -1,26 +1,16 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from translator.metrics import sources
 from translator.metrics.apertures import magnitude
 
 MEASURES = {measure.name: measure for measure in sources.MEASURES}
-COUNTED = [name for name in MEASURES if "sources" in name]
 
 
 def value(name, sample):
     measure = MEASURES[name]
     return measure.summary(measure.each(sample))
-
-
-@pytest.mark.parametrize("name", ["oracle", "shifted", "blurred", "rescaled", "noiseless", "white_noise"])
-def test_who_has_all_sources_loses_and_invents_none(name, request):
-    sample = request.getfixturevalue(name)
-    found = {each: each(sample) for each in (sources.against_truth, sources.against_target)}
-    for measure in COUNTED:
-        np.testing.assert_array_equal(MEASURES[measure].summary(found[MEASURES[measure].each]), 0, err_msg=measure)
 
 
 def test_dropped_sources_are_lost_one_a_galaxy(source_dropped):
@@ -42,10 +32,6 @@ def test_added_sources_are_invented_one_a_galaxy(source_added):
     np.testing.assert_allclose(value("target_sources_invented", source_added), 1 / 3, atol=0.05)
 
 
-def test_doubled_noise_invents_nothing_in_the_signal(noise_doubled):
-    assert (value("sources_invented", noise_doubled) == 0).all()
-
-
 def test_sources_that_are_lost_have_their_magnitude(source_dropped, known):
     curve = sources.curve_sources(source_dropped)
     for band in range(2):
@@ -61,7 +47,16 @@ def test_without_truth_only_the_targets_own_sources_count(oracle):
         "target_sources_lost",
         "target_sources_invented",
     }
-    assert np.isnan(sources.curve_sources(real).y["lost"]).all()
+
+
+def test_without_truth_sources_are_held_against_the_real_image_of_each_band(source_dropped, known):
+    curve = sources.curve_sources(replace(source_dropped, truth=None))
+    assert curve.title.endswith("the target")
+    for band in range(2):
+        near = np.abs(curve.x - magnitude(known.companions.flux[0, band])) < 1.0
+        assert np.nanmax(curve.y["lost"][band, near]) > 0.6
+        assert (np.nan_to_num(curve.y["lost"][band, curve.x < curve.x[near].min()]) < 0.1).all()
+        assert (np.nan_to_num(curve.y["invented"][band, near]) < 0.1).all()
 
 
 def test_a_shift_leaves_the_residual_of_a_gaussians_slope(shifted, known):
@@ -70,11 +65,6 @@ def test_a_shift_leaves_the_residual_of_a_gaussians_slope(shifted, known):
     bright = ~np.isnan(found)
     assert bright.sum() > 30
     np.testing.assert_allclose(found[bright], np.broadcast_to(expected[:, None], found.shape)[bright], rtol=0.06)
-
-
-@pytest.mark.parametrize("name", ["oracle", "blurred", "rescaled", "noiseless", "noise_doubled", "white_noise"])
-def test_what_is_wrong_all_round_is_not_uneven(name, request):
-    assert (np.abs(value("residual_asymmetry", request.getfixturevalue(name))) < 0.03).all()
 
 
 def test_noise_of_both_sides_is_taken_from_the_asymmetry(oracle):
