@@ -92,7 +92,8 @@ def test_every_number_of_a_run_is_one(report):
     """But for colours of the last band, and shapes, which too few of these galaxies have."""
     for name, direction in report["directions"].items():
         for key, rows in direction["values"].items():
-            if not key.startswith(("hsm", "morph")):
+            # an untrained network loses most galaxies: then errors have no scatter and no slope
+            if not key.startswith(("hsm", "morph")) and not key.endswith(("_scatter", "_slope")):
                 values = rows["run"]["value"][: 2 if "colour" in key else 3]
                 assert all(value is not None and abs(value) < 1e3 for value in values), (name, key, values)
 
