@@ -7,9 +7,11 @@ to colour-blind readers.
 import io
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
 
 from translator.metrics.curve import Curve
@@ -30,6 +32,7 @@ TONES += [
 REAL, NEARLY = "target", 0.05  # labels of real images; what part of the largest value they may differ by
 NARROWEST = 7.2  # [inch]: room for the legend
 MARKS = 12  # on a line, about
+TICKS = 5  # of a logarithmic axis
 
 
 def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> bytes:
@@ -53,11 +56,12 @@ def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> byte
         for x, y, look in lines:
             axis.add_line(_line(x, y[number], look))
         axis.autoscale()
-        axis.set_title(bands[number], fontsize=9)
+        axis.set_title(bands[number], fontsize=9, y=1.0)
         bright = any((y[number] > 0).any() for _, y, _ in lines)  # else matplotlib has no logarithmic axis to draw
         axis.set(xscale="log" if first.log_x else "linear", yscale="log" if first.log_y and bright else "linear")
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25)
+        _hasten(axis)
     figure.suptitle(f"{first.title}: {heading}", fontsize=9, y=1 - 0.08 / height, va="top")
     for axis in axes[: len(bands)][-columns:]:  # not of the figure, where the legend would cover it
         axis.set_xlabel(first.x_label, fontsize=8)
@@ -65,6 +69,27 @@ def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> byte
     handles = [_line([], [], look) for _, look in keys]
     figure.legend(handles, [label for label, _ in keys], loc="lower center", ncols=beside, fontsize=7, frameon=False)
     return _png(figure)
+
+
+def _hasten(axis: Axes) -> None:
+    """Few ticks in plain words on logarithmic axes, and labels at stated places: finding these takes most of a plot."""
+    for one, place in ((axis.xaxis, (0.5, -0.16)), (axis.yaxis, (-0.2, 0.5))):
+        one.set_label_coords(*place)
+        if one.get_scale() == "log":
+            one.set_major_locator(FixedLocator(log_ticks(*one.get_view_interval())))
+            one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            one.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> np.ndarray:
+    """At most `TICKS` round numbers between two positive ones: as many in each decade as there is room for, or none."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        some = np.outer(decades, steps).ravel()
+        inside = some[(some >= low) & (some <= high)]
+        if len(inside) <= TICKS:
+            return inside
+    return inside[:: -(-len(inside) // TICKS)]
 
 
 def style(name: str, runs: list[str]) -> tuple:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from survey_tools.twin_sky.tasks import run_tasks
 from translator.measuring import Measured
 from translator.metrics.table import MEASURES
 from translator.report_panels import Panel, colour_panel, data_uri, grey_panel, rgb_bands
@@ -30,12 +29,12 @@ class Shown:
         return Panel(self.title, getattr(sample, self.field)[galaxy], sample.bands, scale)
 
 
-def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, Measured], workers: int) -> dict:
-    """Pictures of the best, the median and the worst galaxy by every measure that galaxies have, over all runs.
+def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, Measured]) -> dict:
+    """The best, the median and the worst galaxy by every measure that galaxies have, over all runs.
 
     Returns:
-        "cards": each with its place in the test set ("galaxy"), its pictures ("lines"), why it is here ("reasons"), and
-        its rank by every measure and by how much it is off ("ranks", JSON).
+        "cards": each with its place in the test set ("galaxy"), why it is here ("reasons"), the arguments of `pictures`
+            ("asks"), and its rank by every measure and by how much it is off ("ranks", JSON).
         "measures": those that galaxies can be sorted by, to the number of galaxies that have a rank.
         "titles": of the columns of pictures. "rgb": bands of the colour pictures.
     """
@@ -44,17 +43,16 @@ def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, M
     reasons = chosen(ranks, {name: report["measures"][name]["title"] for name in ranks}) or {0: ["the first"]}
     columns = _columns(report, direction, rows)
     bands = tuple(report["directions"][direction]["bands"])
-    tasks = [(columns, galaxy, bands if k < BANDED else ()) for k, galaxy in enumerate(reasons)]
     cards = [
         {
             "galaxy": galaxy,
             "reasons": why,
-            "lines": lines,
+            "asks": (columns, galaxy, bands if place < BANDED else ()),
             "ranks": json.dumps(
                 {k: [int(v[galaxy]), float(f"{misses[k][galaxy]:.3g}")] for k, v in ranks.items() if v[galaxy]}
             ),
         }
-        for (galaxy, why), lines in zip(reasons.items(), run_tasks(_pictures, tasks, workers, "pictures"), strict=True)
+        for place, (galaxy, why) in enumerate(reasons.items())
     ]
     measures = {name: int(values.max()) for name, values in ranks.items()}
     return {
@@ -120,7 +118,7 @@ def _columns(report: dict, direction: str, rows: Rows) -> list[Shown]:
     return columns
 
 
-def _pictures(columns: list[Shown], galaxy: int, bands: tuple[str, ...]) -> list[dict]:
+def pictures(columns: list[Shown], galaxy: int, bands: tuple[str, ...]) -> list[dict]:
     """Lines of pictures, each with its "name" and the address of a picture a column: colour, then each of the bands."""
     panels = [each.panel(galaxy) for each in columns]
     lines = [{"name": "colour", "cells": [data_uri(colour_panel(panel)) for panel in panels]}]

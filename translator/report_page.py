@@ -16,7 +16,7 @@ from translator.measuring import Measured
 from translator.metrics.curve import Curve
 from translator.metrics.table import GROUPS
 from translator.report_figures import COLOURS, draw_curve
-from translator.report_gallery import make_gallery
+from translator.report_gallery import make_gallery, pictures
 from translator.report_maps import map_table
 from translator.report_panels import data_uri
 from translator.report_plots import ONE, as_shown, draw_measure
@@ -51,9 +51,9 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
         for name in group["measures"]
     ]
     columns = [head["name"] for head in heads]
-    galleries = {
-        name: make_gallery(report, name, samples[name], measured[name], workers) for name in report["directions"]
-    }
+    galleries = {name: make_gallery(report, name, samples[name], measured[name]) for name in report["directions"]}
+    figures = _figures(report, measured)
+    _draw_all(galleries, figures, workers)
     text = pages.get_template("report.html").render(
         report=report,
         groups=groups,
@@ -61,7 +61,7 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
         draw=lambda *arguments: Markup(draw_measure(*arguments, runs)),
         heads=heads,
         tables={name: table_rows(report, name, columns) for name in report["directions"]},
-        figures=_figures(report, measured, workers),
+        figures=figures,
         galleries=galleries,
         sortable={name for gallery in galleries.values() for name in gallery["measures"]},
         steps=STEPS,
@@ -144,26 +144,36 @@ def _groups(report: dict) -> list[dict]:
     return [group for group in groups if group["measures"] or group["curves"]]
 
 
-def _figures(report: dict, measured: dict[str, dict[str, Measured]], workers: int) -> dict[str, list[dict]]:
-    """Name of a curve to its figures: "plot" (HTML) or "maps", each the other None, and "title"."""
-    tasks, places, figures = [], [], {}
+def _figures(report: dict, measured: dict[str, dict[str, Measured]]) -> dict[str, list[dict]]:
+    """Name of a curve to its figures: "title", and the arguments of `draw_curve` ("asks") or "maps"."""
+    figures: dict[str, list[dict]] = {}
     for direction, rows in measured.items():
         facts = report["directions"][direction]
         heading = f"{facts['from']} to {facts['to']}"
         for name in dict.fromkeys(name for each in rows.values() for name in each.curves):
             curves = {row: each.curves[name] for row, each in rows.items() if name in each.curves}
             first = next(iter(curves.values()))
-            place = {"title": f"{first.title}, {heading}", "plot": None, "maps": None}
+            place = {"title": f"{first.title}, {heading}", "asks": None, "maps": None}
             if first.y:
-                tasks.append((draw_curve, (heading, *_once(facts["bands"], curves))))
-                places.append(place)
-                figures.setdefault(name, []).append(place)
+                figures.setdefault(name, []).append(place | {"asks": (heading, *_once(facts["bands"], curves))})
             if first.maps:
                 figures.setdefault(name, []).append(place | {"maps": map_table(facts["bands"], curves)})
-    for place, drawn in zip(places, run_tasks(_draw, tasks, workers, "draw"), strict=True):
-        uri = data_uri(drawn, "png")
-        place["plot"] = Markup('<img decoding="async" src="{}" alt="{}">').format(uri, place["title"])
     return figures
+
+
+def _draw_all(galleries: dict[str, dict], figures: dict[str, list[dict]], workers: int) -> None:
+    """Give galaxies their pictures ("lines") and figures their plot ("plot", HTML; None where they have maps)."""
+    plots = [figure for some in figures.values() for figure in some if figure["asks"]]
+    cards = [card for gallery in galleries.values() for card in gallery["cards"]]
+    tasks = [(draw_curve, plot["asks"]) for plot in plots] + [(pictures, card["asks"]) for card in cards]
+    drawn = iter(run_tasks(_draw, tasks, workers, "draw"))
+    for figure in (figure for some in figures.values() for figure in some):
+        figure["plot"] = None
+    for plot in plots:
+        uri = data_uri(next(drawn), "png")
+        plot["plot"] = Markup('<img decoding="async" src="{}" alt="{}">').format(uri, plot["title"])
+    for card in cards:
+        card["lines"] = next(drawn)
 
 
 def _once(bands: list[str], curves: dict[str, Curve]) -> tuple[list[str], dict[str, Curve]]:
@@ -175,7 +185,7 @@ def _once(bands: list[str], curves: dict[str, Curve]) -> tuple[list[str], dict[s
     return [ONE], first
 
 
-def _draw(function: Callable, arguments: tuple) -> bytes:
+def _draw(function: Callable, arguments: tuple) -> bytes | list:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of a band without a value, or none to show on a logarithmic axis
         return function(*arguments)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from translator.measuring import Measured
 from translator.metrics.curve import Curve
-from translator.report_figures import GREYS, draw_curve, style
+from translator.report_figures import GREYS, draw_curve, log_ticks, style
 from translator.report_gallery import chosen, mean_misses, rank
 from translator.report_maps import map_table
 from translator.report_panels import BRIGHTEST, FAINTEST, KNEE, Panel, colour_panel, grey_panel, rgb_bands
@@ -169,3 +169,16 @@ def test_a_logarithmic_plot_of_what_is_zero_or_missing_is_empty():
     y = {"a": np.array([[0.0, 0.0], [np.nan, np.nan], [1.0, 10.0]])}
     curves = {"run": Curve("t", "x", "y", np.array([1.0, 2.0]), y, log_x=True, log_y=True)}
     assert draw_curve("SDSS to CFHT", ["g", "r", "i"], curves).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("ends", "ticks"),
+    [
+        ((55, 1500), [100, 200, 500, 1000]),
+        ((120, 290), [150, 200, 250]),
+        ((0.003, 40), [0.01, 0.1, 1, 10]),
+        ((1e-9, 1e3), [1e-9, 1e-6, 1e-3, 1, 1e3]),
+    ],
+)
+def test_logarithmic_axes_have_a_few_round_ticks(ends, ticks):
+    np.testing.assert_allclose(log_ticks(*ends), ticks)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import fft
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from translator.metrics.average import mean, median
 from translator.metrics.curve import Curve
@@ -113,7 +113,7 @@ def curve_noise_power(sample: Sample) -> Curve:
 def curve_noise_histogram(sample: Sample) -> Curve:
     """Histogram of the sky's pixels to 5 sigma, next to a normal distribution."""
     target, made = np.moveaxis(mean(noise(sample).each["histogram"]), 1, 0)[..., 1:-1]
-    normal = np.broadcast_to(np.diff(norm.cdf(HISTOGRAM)), target.shape)
+    normal = np.broadcast_to(np.diff(ndtr(HISTOGRAM)), target.shape)
     y = {"target": target, "translation": made, "normal": normal}
     y = {name: np.where(share > 0, share, np.nan) for name, share in y.items()}
     middles = (HISTOGRAM[1:] + HISTOGRAM[:-1]) / 2

@@ -11,7 +11,7 @@ target among the draws, any of 0 … K with equal chance, needs no Gaussian nois
 from functools import partial
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from translator.metrics.average import mean
 from translator.metrics.curve import Curve
@@ -33,7 +33,7 @@ def held(value: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
     count = len(draws)
     if count < 2:
         return np.full(value.shape, np.nan)
-    reach = student.ppf((1 + level) / 2, count - 1) * np.sqrt(1 + 1 / count)
+    reach = stdtrit(count - 1, (1 + level) / 2) * np.sqrt(1 + 1 / count)
     off = np.abs(value - draws.mean(axis=0))
     return np.where(np.isfinite(off), off <= reach * draws.std(axis=0, ddof=1), np.nan)
 
