@@ -21,6 +21,7 @@ WORDS = {  # field of a sample: why it may be missing
     "redshift": "it needs redshifts, which neither catalogue has",
 }
 COSTS = {"Invention and loss": 3, "Shape": 3, "Noise": 2}  # of a heading, about; unnamed ones cost less
+FEW = 4  # processes, to which tasks of whole headings are shared out evenly enough
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,22 @@ class Measured:
 def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, workers: int) -> dict:
     """Every measure and curve of every sample: direction to row to `Measured`; each galaxy's share of the runs only.
 
-    A task is what one row has of some headings, which share what they find in the images. Tasks follow each other so
-    that a process meets the same targets again, and so that the long ones come first.
+    A task is some headings, which share what they find in the images, of some rows, which share targets and truth: all
+    rows, or fewer where there are many processes. The long ones come first.
     """
-    places = [
-        (direction, row, headings)
-        for headings in sharing()
-        for direction, rows in samples.items()
-        for row in rows
-    ]  # fmt: skip
-    tasks = [
-        (headings, *samples[direction][row], row == FLOOR, row in runs, seed) for direction, row, headings in places
-    ]
+    tasks, places = [], []
+    for headings in sharing():
+        for direction, rows in samples.items():
+            for some in np.array_split(list(rows), min(max(workers // FEW, 1), len(rows))):
+                asked = [(headings, *rows[row], row == FLOOR, row in runs, seed) for row in some]
+                tasks.append((asked,))
+                places.append([(direction, row) for row in some])
     with one_thread_each():
-        done = run_tasks(_measure_some, tasks, workers, "measure")
+        done = run_tasks(_measure_rows, tasks, workers, "measure")
     parts = {}
-    for (direction, row, _), each in zip(places, done, strict=True):
-        parts |= {(direction, row, heading): one for heading, one in each.items()}
+    for some, found in zip(places, done, strict=True):
+        for place, one in zip(some, found, strict=True):
+            parts |= {(*place, heading): each for heading, each in one.items()}
     return {
         direction: {row: _together([parts[direction, row, heading] for heading in GROUPS]) for row in rows}
         for direction, rows in samples.items()
@@ -105,10 +105,15 @@ def lacking(measure: Measure, sample: Sample) -> str:
     return "; ".join(WORDS.get(name, f"it needs {name}") for name in missing)
 
 
+def _measure_rows(asked: list[tuple]) -> list[dict[str, Measured]]:
+    """One task: what was asked of each row."""
+    return [_measure_some(*each) for each in asked]
+
+
 def _measure_some(
     headings: tuple[str, ...], files: SampleFiles, drawn: SampleFiles | None, floor: bool, per_galaxy: bool, seed: int
 ) -> dict[str, Measured]:
-    """One task: by heading, the measures and curves that apply to one row, `per_galaxy` with each galaxy's share."""
+    """By heading, the measures and curves that apply to one row, `per_galaxy` with each galaxy's share."""
     sample, several = files.open(), drawn and drawn.open()
     halves = floor and "again" not in files.files  # of other galaxies than the target's
     with warnings.catch_warnings(), np.errstate(all="ignore"):
