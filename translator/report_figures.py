@@ -1,7 +1,7 @@
 """Curves of a report, as PNG in memory.
 
-Rows are told apart by marker and line as well as by colour (Okabe & Ito's palette), so that they stay apart in grey and
-to colour-blind readers.
+Rows are told apart by marker and line as well as by colour (Okabe & Ito's palette, and two of Tol's), so that they stay
+apart in grey and to colour-blind readers.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 
 from translator.metrics.curve import Curve
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
 MARKERS = "osD^vP*X<>hp"
 LINES = ("-", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GREYS = {

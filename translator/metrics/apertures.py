@@ -23,6 +23,7 @@ THRESHOLD = 1.5  # of a source [sigma of a blank pixel of all bands together]
 LEAST_PIXELS = 5  # of a source
 SIGNIFICANT = 10.0  # least flux that counts [sigma of its aperture, as if pixels' noise were independent]
 LEAST_SHARE = 0.1  # of the reference's flux, as which less than that counts
+LOST = -2.5 * np.log10(LEAST_SHARE) - 1e-6  # from which on an error of a magnitude says that the light is lost
 
 
 def reference(sample: Sample) -> np.ndarray:
@@ -54,8 +55,8 @@ def apertures(sample: Sample) -> Statistics:
         "aperture_error": near_error,
         "total_magnitude": magnitude(whole),
         "total_error": whole_error,
-        "colour_error": minus_next(near_error),
-        "total_colour_error": minus_next(whole_error),
+        "colour_error": redder(near_error),
+        "total_colour_error": redder(whole_error),
     }
 
 
@@ -65,9 +66,13 @@ def fainter(flux: np.ndarray, made: np.ndarray) -> np.ndarray:
     return -2.5 * np.log10(np.maximum(made / light, LEAST_SHARE))
 
 
-def minus_next(values: np.ndarray) -> np.ndarray:
-    """(galaxy, band) each band minus the next; NaN for the last."""
-    return values - np.append(values[:, 1:], np.full((len(values), 1), np.nan), axis=1)
+def redder(fainter_by: np.ndarray) -> np.ndarray:
+    """(galaxy, band) magnitudes by which each band is fainter, minus those of the next; NaN for the last.
+
+    NaN where a band's light is lost: two lost bands would seem to have the right colour.
+    """
+    known = np.where(fainter_by < LOST, fainter_by, np.nan)
+    return known - np.append(known[:, 1:], np.full((len(known), 1), np.nan), axis=1)
 
 
 def detection(sample: Sample) -> np.ndarray:

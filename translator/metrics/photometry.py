@@ -12,12 +12,12 @@ import numpy as np
 from translator.metrics.apertures import (
     APERTURE,
     KRON,
-    LEAST_SHARE,
+    LOST,
     SIGNIFICANT,
     ZERO_POINT,
     apertures,
     fainter,
-    minus_next,
+    redder,
 )
 from translator.metrics.average import median
 from translator.metrics.curve import Curve
@@ -39,7 +39,7 @@ def peaks(sample: Sample) -> Statistics:
     near = np.hypot(rows[:, None], cols) <= max(PEAK_RADIUS / sample.pixel_scale, 1.0)
     target, made = (np.max(images[..., near], axis=-1) for images in (sample.target, sample.output))
     error = fainter(np.where(target >= SIGNIFICANT * sample.sigma, target, np.nan), made)
-    return {"peak_error": error, "peak_colour_error": minus_next(error)}
+    return {"peak_error": error, "peak_colour_error": redder(error)}
 
 
 def binned(title: str, y_label: str, magnitudes: np.ndarray, errors: np.ndarray) -> Curve:
@@ -94,8 +94,8 @@ def scatter_of(name: str, values: Statistics) -> np.ndarray:
 
 
 def lost(errors: np.ndarray) -> np.ndarray:
-    """(band,) whether most errors are the largest that there can be, `LEAST_SHARE` of the flux."""
-    return median(errors) > -2.5 * np.log10(LEAST_SHARE) - 1e-6
+    """(band,) whether most galaxies have lost their light."""
+    return median(errors) > LOST
 
 
 def slope_of(magnitudes: str, name: str, values: Statistics) -> np.ndarray:
@@ -161,6 +161,7 @@ class Quantity:
 
 
 SEP = "Bertin & Arnouts (1996, A&AS 117, 393) in Barbary's (2016, JOSS 1, 58) implementation"
+IN_BOTH = "of galaxies whose light is lost in neither band"
 IN_APERTURE = f"within {APERTURE:g}\" diameter around the reference's centre"
 QUANTITIES = (
     Quantity(
@@ -190,7 +191,7 @@ QUANTITIES = (
         f"Colour within {APERTURE:g}″",
         "colour_error",
         "aperture_magnitude",
-        f"(magnitude - that of the next band) of the translation - that of the reference, {IN_APERTURE}",
+        f"(magnitude - that of the next band) of the translation - that of the reference, {IN_APERTURE}; {IN_BOTH}",
         SEP,
         apertures,
         "mag",
@@ -202,7 +203,7 @@ QUANTITIES = (
         "total_colour_error",
         "total_magnitude",
         "(magnitude - that of the next band) of the translation - that of the reference, both within the reference's "
-        f"{KRON:g} Kron radii",
+        f"{KRON:g} Kron radii; {IN_BOTH}",
         f"Kron (1980, ApJS 43, 305); {SEP}",
         apertures,
         "mag",

@@ -23,6 +23,11 @@ def pieces(sample: Sample) -> Iterator[Sample]:
         yield lean.take(np.arange(start, min(start + PIECE, len(sample))))
 
 
+def spread_evenly(total: int, count: int) -> np.ndarray:
+    """Indices (count,) of galaxies from the first to the last."""
+    return np.linspace(0, total - 1, count).round().astype(int)
+
+
 def in_pieces(each: Callable[[Sample], Statistics]) -> Callable[[Sample], Statistics]:
     """The same statistics of every galaxy, measured a piece at a time."""
 

@@ -15,6 +15,7 @@ from translator.metrics.average import mean, median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
 from translator.metrics.morphology import CENTRE, STRUCTURE, measure_structure, near_middle
+from translator.metrics.pieces import spread_evenly
 from translator.metrics.robust import in_bins, sky_level, slope, spread
 from translator.metrics.sample import Sample
 
@@ -106,7 +107,7 @@ def structure(sample: Sample) -> Statistics:
     """
     band = sample.bands.index("r") if "r" in sample.bands else len(sample.bands) - 1
     count = min(max(len(sample) // ONE_IN, FEWEST), MOST, len(sample))
-    chosen = _spread_evenly(len(sample), count)
+    chosen = spread_evenly(len(sample), count)
     shape = (len(sample), len(sample.bands))
     found = {}
     for name, images in (("output", sample.output), ("target", sample.target)):
@@ -176,15 +177,10 @@ def curve_size(sample: Sample) -> Curve:
     return Curve("Size from adaptive moments", *labels, x, {"output": y, "equal": np.zeros_like(y)})
 
 
-def _spread_evenly(total: int, count: int) -> np.ndarray:
-    """Indices (count,) of galaxies from the first to the last."""
-    return np.linspace(0, total - 1, count).round().astype(int)
-
-
 def _some(sample: Sample, count: int) -> Sample:
     """At most so many galaxies of a sample, without the images that shapes do not need."""
     lean = replace(sample, again=None, draws=None, source=None)
-    return lean if len(sample) <= count else lean.take(_spread_evenly(len(sample), count))
+    return lean if len(sample) <= count else lean.take(spread_evenly(len(sample), count))
 
 
 def _pair(name: str, title: str, relative: bool) -> tuple[Measure, Measure]:

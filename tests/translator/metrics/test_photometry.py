@@ -106,6 +106,8 @@ def test_the_total_aperture_holds_nearly_all_light(known, oracle):
 def test_a_lost_galaxy_is_too_faint_by_two_and_a_half_magnitudes(oracle):
     lost = replace(oracle, output=np.zeros_like(oracle.output))
     np.testing.assert_allclose(value("aperture_offset", lost), 2.5)
+    for name in ("colour_offset", "total_colour_offset", "peak_colour_offset", "aperture_scatter", "aperture_slope"):
+        assert np.isnan(value(name, lost)).all(), name  # nothing is left to have a colour or to differ
 
 
 def test_the_sky_level_is_in_sigmas_of_the_target(oracle, known):
