@@ -78,8 +78,7 @@ def numbers(direction: str, found: dict) -> list[tuple]:
     for measure, rows in found["values"].items():
         for row, value in rows.items():
             columns = [np.array(value[key], float) for key in ("value", "low", "high", "distance")]
-            bands = found["bands"] if len(columns[0]) == len(found["bands"]) else ["all"]
-            for band, *each in zip(bands, *columns, strict=True):
+            for band, *each in zip(found["bands"], *columns, strict=True):
                 lines.append((direction, row, measure, band, *each))
     return lines
 

@@ -51,7 +51,7 @@ def evaluate(runs, x, y, pairs, out, truth, require, galaxies, draws, workers, d
 
     \b
       [sdss_to_cfht]
-      flux_bias.r = { max = 0.02 }
+      aperture_offset.r = { min = -0.02, max = 0.02 }
 
     \b
     Example:

@@ -21,7 +21,7 @@ from translator.measuring import Measured, lacking, measure_all
 from translator.metrics.measure import BOOTSTRAPS, LEVEL
 from translator.metrics.shapes import missing
 from translator.metrics.table import GROUPS, MEASURES
-from translator.report_page import STEPS, middle, write_page
+from translator.report_page import distances, near_floor, write_page
 from translator.requirements import judge, read_requirements
 from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, work_folder
 from translator.samples import make_samples
@@ -231,15 +231,9 @@ def summarise(report: dict) -> list[str]:
     lines = []
     for direction, each in report["directions"].items():
         for run in report["runs"]:
-            far = {
-                name: middle(rows[run["name"]]["distance"])
-                for name, rows in each["values"].items()
-                if run["name"] in rows
-            }
-            known = {name: value for name, value in far.items() if value is not None}
-            worst = sorted(known, key=known.get, reverse=True)[:3]
-            near = sum(value <= STEPS[0] for value in known.values())
-            words = f"{near} of {len(known)} measures that have a floor are at it"
+            far = distances(each, run["name"])
+            worst = sorted(far, key=far.get, reverse=True)[:3]
+            words = f"{near_floor(far)} of {len(far)} measures that have a floor are at it"
             lines.append(f"{run['name']}, {direction}: {words}; farthest from it: {', '.join(worst) or 'none'}")
     return lines
 

@@ -67,7 +67,7 @@ class Facts:
         pairs: Checksum of the pair table; empty where there is none.
         galtrans_version: That began it.
         imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
-        width: Of the networks; 0 for the recipe's own.
+        width: Of the networks' first layers; 0, as in older runs, for the recipe's own.
     """
 
     recipe: str

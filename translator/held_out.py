@@ -14,7 +14,7 @@ from survey_tools.store import Store, open_store
 from survey_tools.tan import north_up_wcs
 from translator.batches import read_rows
 from translator.images import OTHER
-from translator.metrics.blank import sky_of
+from translator.metrics.blank import blank, middle_and_sigma
 from translator.metrics.redshift import aperture_fluxes
 from translator.metrics.sample import Sample
 from translator.sample_files import SampleFiles
@@ -114,12 +114,14 @@ def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], 
 
     What a store states is measured galaxy included, some percent too large where galaxies fill their images.
     """
-    found = []
+    found = np.array(stated, np.float32)
     for start in range(0, len(images), AT_ONCE):
         some, sigma = images[start : start + AT_ONCE], stated[start : start + AT_ONCE]
-        found.append(sky_of(Sample(bands, pixel_scale, some, some, some, sigma)).sigma[0])
-    measured = np.concatenate(found)
-    return np.where(measured > 0, measured, stated).astype(np.float32)
+        where = blank(Sample(bands, pixel_scale, some, some, some, sigma))
+        for galaxy in np.flatnonzero(where.any(axis=(1, 2))):
+            _, measured = middle_and_sigma(some[galaxy][:, where[galaxy]].astype(float))
+            found[start + galaxy] = np.where(measured > 0, measured, sigma[galaxy])
+    return found
 
 
 def truth_rows(held_out: HeldOut, domain: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from survey_tools.twin_sky.tasks import one_thread_each, run_tasks
+from survey_tools.processes import one_thread_each, run_tasks
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics, interval, of_selections
 from translator.metrics.sample import Sample

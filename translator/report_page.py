@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from survey_tools.atomic import whole_file
-from survey_tools.twin_sky.tasks import run_tasks
+from survey_tools.processes import run_tasks
 from translator.measuring import Measured
 from translator.metrics.curve import Curve
 from translator.metrics.table import GROUPS
@@ -19,7 +19,7 @@ from translator.report_figures import COLOURS, draw_curve
 from translator.report_gallery import make_gallery, pictures
 from translator.report_maps import map_table
 from translator.report_panels import data_uri
-from translator.report_plots import ONE, as_shown, draw_measure
+from translator.report_plots import ONE, as_shown, draw_measure, number
 from translator.sample_files import FLOOR, Rows
 
 STEPS = (1, 3, 10, 30)  # distances from the floor at which the colour changes [half widths of the interval]
@@ -72,11 +72,6 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
     return path
 
 
-def number(value: float | None) -> str:
-    """A number as the page shows it: three digits; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
-
-
 def short(title: str) -> str:
     """A title as a narrow column has room for it: its beginning and its end."""
     return title if len(title) <= LONGEST else f"{title[: LONGEST - 14].rstrip()}…{title[-13:].lstrip()}"
@@ -95,6 +90,17 @@ def middle(values: Iterable[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def distances(facts: dict, row: str) -> dict[str, float]:
+    """Measure to how far a row of a direction is from the floor, the median over bands; those that have a floor."""
+    far = {name: middle(rows[row]["distance"]) for name, rows in facts["values"].items() if row in rows}
+    return {name: value for name, value in far.items() if value is not None}
+
+
+def near_floor(far: dict[str, float]) -> int:
+    """How many measures are at their floor."""
+    return sum(value <= STEPS[0] for value in far.values())
+
+
 def table_rows(report: dict, direction: str, columns: list[str]) -> list[dict]:
     """Lines of the first table in one direction: runs, then what they are held against.
 
@@ -109,13 +115,13 @@ def table_rows(report: dict, direction: str, columns: list[str]) -> list[dict]:
         for column in columns:
             found = facts["values"].get(column, {}).get(name)
             cells.append(found and _cell(found, report["measures"][column]["perfect"]))
-        far = [cell["far"] for cell in cells if cell and cell["far"] is not None]
+        far = distances(facts, name)
         lines.append(
             {
                 "name": name,
                 "fixed": name in facts["references"],
                 "cells": cells,
-                "near": sum(each <= STEPS[0] for each in far),
+                "near": near_floor(far),
                 "of": 0 if name == FLOOR else len(far),
             }
         )

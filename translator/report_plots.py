@@ -9,11 +9,18 @@ from html import escape
 
 import numpy as np
 
+from translator.report_figures import COLOURS
+
 WIDTH, LEFT, GAP = 460, 124, 7  # of the plot, of the names, and between bands
 LINE, TOP, BOTTOM = 15, 16, 17  # height of a row of the report, of the names of bands, and of the axis
 LONGEST = 18  # characters of a name
 FAR = 10  # times the median distance from perfect, beyond which a mark is an arrow and a number
 ONE = "all bands"
+
+
+def number(value: float | None) -> str:
+    """A number as the page shows it: three digits; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
 
 
 def as_shown(values: dict[str, dict], bands: list[str]) -> tuple[dict[str, dict], list[str]]:
@@ -57,7 +64,9 @@ def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: lis
                 ends = [ends[1] if end is None else end for end in ends]
                 line.append((ends[1], [place(end) for end in ends], low <= ends[1] <= high, start, width))
     for k, (name, line) in enumerate(zip(values, lines, strict=True)):
-        marks.append(_line(name, line, TOP + LINE * (k + 0.5), f"c{runs.index(name) % 6}" if name in runs else "c"))
+        marks.append(
+            _line(name, line, TOP + LINE * (k + 0.5), f"c{runs.index(name) % len(COLOURS)}" if name in runs else "c")
+        )
     words = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(row["title"])}">'
     return words + "".join(marks) + "</svg>"
 
@@ -86,7 +95,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _label(tick: float, ticks: list[float]) -> str:
-    return f"{0.0 if abs(tick) < 1e-9 * max(map(abs, ticks)) else tick:.3g}".replace("-", "−").replace("e+0", "e")
+    return number(0.0 if abs(tick) < 1e-9 * max(map(abs, ticks)) else tick).replace("e+0", "e")
 
 
 def _frame(band: str, start: float, width: float, height: int, ticks: list[tuple[float, str]]) -> str:
@@ -124,7 +133,6 @@ def _line(name: str, line: list[tuple], y: float, colour: str) -> str:
     for value, (_, middle, _), inside, start, width in line:
         if not inside:
             right = middle > start + width / 2
-            number = f"{value:.3g}".replace("-", "−")
-            side, label = ("e", f"{number}▸") if right else ("w", f"◂{number}")
+            side, label = ("e", f"{number(value)}▸") if right else ("w", f"◂{number(value)}")
             words.append(f'<text class="{side}" x="{middle}" y="{y + 4}">{label}</text>')
     return "".join(words)

@@ -1,8 +1,8 @@
 """Requirements on a report, as a user writes them in TOML, and which of them fail.
 
 [sdss_to_cfht]
-flux_bias.r = { max = 0.02 }            # one band
-noise_amplitude = { min = 0.9, max = 1.1 }   # every band
+aperture_offset.r = { min = -0.02, max = 0.02 }   # one band [mag]
+noise_amplitude = { min = -0.05, max = 0.05 }     # every band [dex]
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMITS = ("min", "max")
-EXAMPLE = "write lines such as `flux_bias.r = { max = 0.02 }` under [sdss_to_cfht]"
+EXAMPLE = "write lines such as `aperture_offset.r = { max = 0.02 }` under [sdss_to_cfht]"
 
 
 class RequirementError(ValueError):

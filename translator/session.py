@@ -118,7 +118,7 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
         seed=settings.seed,
         domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
         pairs=fingerprint_of_pairs(pairs) if pairs else "",
-        width=settings.width or (begun.width if begun else 0),
+        width=settings.width or (begun or recipe).width,
     )
     if begun:
         check_same(path, begun, facts)

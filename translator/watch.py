@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -58,17 +57,6 @@ class Watch:
     def close(self) -> None:
         """Write out what is pending."""
         self._writer.close()
-
-
-def read_losses(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Loss curves of a run: step -> name of the loss -> (iteration, 2), iteration and value."""
-    events = EventAccumulator(str(path / FOLDER), size_guidance={"scalars": 0})
-    events.Reload()
-    curves: dict[str, dict[str, np.ndarray]] = {}
-    for tag in sorted(events.Tags()["scalars"]):
-        step, name = tag.split("/")
-        curves.setdefault(step, {})[name] = np.array([(event.step, event.value) for event in events.Scalars(tag)])
-    return curves
 
 
 def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:

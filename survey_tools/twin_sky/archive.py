@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from survey_tools.processes import run_tasks
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import SdssExposure, draw_exposure, draw_night
@@ -23,7 +24,6 @@ from survey_tools.twin_sky.frames import (
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
 from survey_tools.twin_sky.stacks import covered, tile_wcs, write_stack
 from survey_tools.twin_sky.stores import CENTRE, FAINT_DENSITY, STAR_DENSITY, catalogue_of
-from survey_tools.twin_sky.tasks import run_tasks
 
 TILE_OVERLAP = 350  # pixels that both tiles share
 CLUMP_SPACING = 100.0  # [arcsec] between clumps of galaxies

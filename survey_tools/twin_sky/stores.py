@@ -11,13 +11,13 @@ from survey_tools.atomic import whole_file
 from survey_tools.columns import empty_columns
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.photometry import nanomaggies_per_count
+from survey_tools.processes import run_tasks
 from survey_tools.store import Store, create, open_store
 from survey_tools.surveys import CFHT, SDSS, SURVEYS, Survey
 from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import draw_exposure, draw_night
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
-from survey_tools.twin_sky.tasks import run_tasks
 
 CENTRE = 333.3, 1.3  # [deg] of the simulated objects: around CFHTLS field W4, far from both poles
 SPACING = 0.13  # [deg] between objects: the density of the SDSS main sample, 60 per square degree

@@ -16,6 +16,7 @@ from survey_tools.surveys import CFHT, SDSS
 from translator.images import Batch
 from translator.networks import layers
 from translator.recipes import RECIPES
+from translator.watch import FOLDER
 
 SIZES = {"x": 16, "y": 36}
 SAME_SIZE = 20  # of both, for recipes that need one
@@ -170,3 +171,20 @@ def tiny_store_fixture():
 @pytest.fixture(name="pair_table", scope="session")
 def pair_table_fixture():
     return pair_table
+
+
+@pytest.fixture
+def read_losses():
+    """What gives the loss curves of a run: step -> name of the loss -> (iteration, 2), iteration and value."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def read(path):
+        events = EventAccumulator(str(path / FOLDER), size_guidance={"scalars": 0})
+        events.Reload()
+        curves = {}
+        for tag in sorted(events.Tags()["scalars"]):
+            step, name = tag.split("/")
+            curves.setdefault(step, {})[name] = np.array([(event.step, event.value) for event in events.Scalars(tag)])
+        return curves
+
+    return read

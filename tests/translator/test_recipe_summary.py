@@ -40,14 +40,13 @@ def test_the_page_of_recipes_says_the_same(name):
     ]
 
 
-def test_the_page_s_example_trains(tiny, tmp_path, monkeypatch):
+def test_the_page_s_example_trains(tiny, tmp_path, monkeypatch, read_losses):
     """The how-to's row and loss, word for word, made narrow."""
     from dataclasses import replace
 
     from translator.losses import READ_PAIRS
     from translator.session import Inputs, Settings, open_session
     from translator.training import train
-    from translator.watch import read_losses
 
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     monkeypatch.setitem(RECIPES, "cyclegan_id_flux", None)  # so that it is taken out again

@@ -12,7 +12,6 @@ from translator.images import Images
 from translator.recipes import RECIPES, Step, Term, Turn
 from translator.session import Inputs, Settings, open_session
 from translator.training import iterate, train, update
-from translator.watch import read_losses
 
 
 def session(tiny, path, recipe="demo", resume=False, **settings):
@@ -105,7 +104,7 @@ def test_a_run_that_stops_being_finite_keeps_its_last_checkpoint(tiny, tmp_path,
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["000000001", "000000002"]
 
 
-def test_the_whole_run_loads_and_its_curves_can_be_read(tiny, tmp_path):
+def test_the_whole_run_loads_and_its_curves_can_be_read(tiny, tmp_path, read_losses):
     train(session(tiny, tmp_path / "run", iterations=3))
     run = load_run(tmp_path / "run", "cpu")
     assert (run.recipe, run.iteration, run.bands) == ("demo", 6, ("g", "r"))

@@ -23,7 +23,7 @@ class Measure:
     for two populations; nothing stands in for that of the others, which is left out.
 
     Attributes:
-        name: In tables and requirements, such as "flux_bias".
+        name: In tables and requirements, such as "aperture_offset".
         title: On the page.
         unit: Of the number; "" where it has none.
         meaning: One sentence: what it says of the translations.

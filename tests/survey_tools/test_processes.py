@@ -4,7 +4,7 @@ import os
 import pytest
 
 from survey_tools.errors import GaltransError
-from survey_tools.twin_sky.tasks import run_tasks
+from survey_tools.processes import run_tasks
 
 
 @pytest.mark.parametrize("workers", [1, 2])
