@@ -1,11 +1,12 @@
 """The non-parametric structure of one galaxy, by statmorph: radii, ellipticity, C, A, S, Gini, M20."""
 
 import warnings
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
 
+from translator.metrics.pieces import kept
 from translator.metrics.robust import sky_level
 
 CENTRE = 2.0  # [arcsec] within which the galaxy of an image lies
@@ -13,6 +14,7 @@ SMOOTHING = 2.0  # [pixel] of the Gaussian under which a galaxy's outline is dra
 OUTLINE = 1.5  # standard deviations of a blank pixel at which it is drawn
 NO_GALAXY = 4  # statmorph's flag where nothing could be measured
 NO_VALUE = -99.0  # what it writes then
+REMEMBERED = 512  # images whose structure is kept
 STRUCTURE = {  # name: title, attribute of statmorph, whether it is a length
     "half_light_radius": ("Half-light radius", "rhalf_ellip", True),
     "petrosian_radius": ("Petrosian radius", "rpetro_ellip", True),
@@ -25,11 +27,11 @@ STRUCTURE = {  # name: title, attribute of statmorph, whether it is a length
 }
 
 
-@lru_cache(maxsize=512)  # the targets are measured once, whatever is held against them
-def measure_structure(pixels: bytes, size: int, sigma: float, pixel_scale: float) -> tuple[float, ...]:
-    """The values of `STRUCTURE` [arcsec where a length] and the flag of one image (size, size) float32."""
+@kept(REMEMBERED)
+def measure_structure(image: np.ndarray, sigma: float, pixel_scale: float) -> tuple[float, ...]:
+    """The values of `STRUCTURE` [arcsec where a length] and the flag of one image (size, size)."""
     nothing = (np.nan,) * len(STRUCTURE) + (NO_GALAXY,)
-    image = np.frombuffer(pixels, np.float32).reshape(-1, size)
+    image = np.asarray(image, np.float32)
     bad = ~np.isfinite(image)
     image = np.where(bad, 0, image - sky_level(image)).astype(float)
     segments = outlines(image, sigma, pixel_scale)

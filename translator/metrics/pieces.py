@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import wraps
+from hashlib import blake2b
 from typing import TypeVar
 
 import numpy as np
@@ -52,3 +53,27 @@ def remembered(measured: Callable[[Sample], Found]) -> Callable[[Sample], Found]
         return kept[key]
 
     return of_sample
+
+
+def kept(most: int) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
+    """For what is measured of pixels alone, as of targets against which many are held: once for equal pixels.
+
+    The results of the `most` last ones are kept. Nobody may write into them.
+    """
+
+    def decorate(measured: Callable[..., Found]) -> Callable[..., Found]:
+        found: dict[bytes, Found] = {}
+
+        @wraps(measured)
+        def of_pixels(pixels: np.ndarray, *how: object) -> Found:
+            digest = blake2b(repr((pixels.dtype, pixels.shape, how)).encode())
+            digest.update(np.ascontiguousarray(pixels))
+            key = digest.digest()
+            found[key] = found.pop(key) if key in found else measured(pixels, *how)
+            while len(found) > most:
+                del found[next(iter(found))]
+            return found[key]
+
+        return of_pixels
+
+    return decorate

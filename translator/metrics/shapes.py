@@ -6,7 +6,6 @@ GalSim and statmorph are extras: what needs the one that is not installed is not
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hashlib import blake2b
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,7 +14,7 @@ from translator.metrics.average import mean, median
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
 from translator.metrics.morphology import CENTRE, STRUCTURE, measure_structure, near_middle
-from translator.metrics.pieces import spread_evenly
+from translator.metrics.pieces import kept, spread_evenly
 from translator.metrics.robust import in_bins, sky_level, slope, spread
 from translator.metrics.sample import Sample
 
@@ -23,8 +22,7 @@ ONE_IN, FEWEST, MOST = 10, 8, 40  # galaxies whose structure is measured: half a
 OF_CURVE = 500  # galaxies behind a curve at most, spread evenly
 SUSPECT = 1  # the worst flag of statmorph with which a value counts
 
-REMEMBERED = 8  # sets of images whose moments are; those asked for longest ago go first
-_moments: dict[bytes, np.ndarray] = {}  # digest of images to their moments
+REMEMBERED = 8  # sets of images whose moments are kept
 
 PACKAGES = {"galsim": "hsm_*", "statmorph": "morph_*"}
 MOMENTS = {"e1": "Ellipticity along the axes", "e2": "Ellipticity along the diagonals", "size": "Size"}
@@ -45,26 +43,20 @@ def moments(sample: Sample) -> Statistics:
     reference = sample.target if sample.truth is None else sample.truth
     statistics: Statistics = {}
     for name, images in (("output", sample.output), ("reference", reference)):
-        for moment, values in zip(MOMENTS, _remembered_moments(images, sample.pixel_scale), strict=True):
+        for moment, values in zip(MOMENTS, remembered_moments(images, sample.pixel_scale), strict=True):
             statistics[f"hsm_{moment}_{name}"] = values
     of_target = statistics["hsm_size_reference"]
     if sample.truth is not None:
-        of_target = _remembered_moments(sample.target, sample.pixel_scale)[2]
+        of_target = remembered_moments(sample.target, sample.pixel_scale)[2]
     statistics["hsm_failed_output"] = np.isnan(statistics["hsm_size_output"]).astype(float)
     statistics["hsm_failed_target"] = np.isnan(of_target).astype(float)
     return statistics
 
 
-def _remembered_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """The same as `adaptive_moments`, from memory for images that were measured lately, as a report's targets are."""
-    digest = blake2b(f"{images.shape} {pixel_scale}".encode())
-    for image in images:
-        digest.update(np.ascontiguousarray(image, np.float32))
-    key = digest.digest()
-    _moments[key] = _moments.pop(key) if key in _moments else adaptive_moments(images, pixel_scale)
-    while len(_moments) > REMEMBERED:
-        del _moments[next(iter(_moments))]
-    return _moments[key]
+@kept(REMEMBERED)
+def remembered_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
+    """The same as `adaptive_moments`, of images against which many are held."""
+    return adaptive_moments(images, pixel_scale)
 
 
 def adaptive_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
@@ -113,9 +105,8 @@ def structure(sample: Sample) -> Statistics:
     for name, images in (("output", sample.output), ("target", sample.target)):
         found[name] = np.full((len(STRUCTURE) + 1, *shape), np.nan)
         for galaxy in chosen:
-            image = np.ascontiguousarray(images[galaxy, band], np.float32)
             sigma = float(sample.sigma[galaxy, band])
-            found[name][:, galaxy, band] = measure_structure(image.tobytes(), len(image), sigma, sample.pixel_scale)
+            found[name][:, galaxy, band] = measure_structure(images[galaxy, band], sigma, sample.pixel_scale)
     unsure = (found["output"][-1] > SUSPECT) | (found["target"][-1] > SUSPECT)
     statistics: Statistics = {}
     for name, values in found.items():

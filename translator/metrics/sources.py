@@ -8,7 +8,6 @@ is no truth, the target's image says what should be, down to its own detection l
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 
 import numpy as np
 import sep
@@ -18,7 +17,7 @@ from translator.metrics.average import median
 from translator.metrics.blank import all_bands, blank
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics
-from translator.metrics.pieces import in_pieces, remembered, spread_evenly
+from translator.metrics.pieces import in_pieces, kept, remembered, spread_evenly
 from translator.metrics.sample import Sample
 
 MATCH = 1.0  # within which two sources are the same, and least distance from the edge of one that counts [arcsec]
@@ -46,15 +45,14 @@ SURE = Depth(threshold=3.0, contrast=0.02, levels=32)
 FAINT = Depth(threshold=1.5, contrast=0.001, levels=64)
 
 MOST = 1000  # galaxies in which sources are looked for band by band: a noisy image takes a tenth of a second
-REMEMBERED = 40_000  # images whose sources are kept, those found first go first
-_sources: dict[bytes, np.ndarray] = {}  # digest of image, sigma and depth to its sources
+REMEMBERED = 40_000  # images whose sources are kept
 
 
 def sources_in(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
-    """Sources of an image (row, col) as sep finds them; fluxes in units of sigma."""
+    """Places, peaks and fluxes [sigma] of the sources of an image (row, col), as sep finds them."""
     unknown = ~np.isfinite(image)
     relative = np.where(unknown, 0.0, image).astype(np.float64) / sigma
-    return sep.extract(
+    found = sep.extract(
         relative,
         depth.threshold,
         mask=unknown,
@@ -63,19 +61,10 @@ def sources_in(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
         deblend_nthresh=depth.levels,
         clean=depth is SURE,
     )
+    return found[["x", "y", "xcpeak", "ycpeak", "flux"]].copy()
 
 
-def remembered_sources(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
-    """The same of an image against which many are held: measured once, and kept for the next."""
-    pixels = np.ascontiguousarray(image)
-    key = blake2b(
-        pixels, person=f"{depth.threshold:g} {pixels.dtype}".encode(), salt=np.float64(sigma).tobytes()
-    ).digest()
-    if key not in _sources:
-        _sources[key] = sources_in(image, sigma, depth)[["x", "y", "xcpeak", "ycpeak", "flux"]].copy()
-    while len(_sources) > REMEMBERED:
-        del _sources[next(iter(_sources))]
-    return _sources[key]
+remembered_sources = kept(REMEMBERED)(sources_in)  # of an image against which many are held
 
 
 def unmatched(sources: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:

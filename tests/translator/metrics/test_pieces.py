@@ -21,3 +21,12 @@ def test_what_is_remembered_is_measured_once_and_forgotten_with_its_sample(oracl
     del first
     gc.collect()
     assert count(replace(oracle)) == 3
+
+
+def test_what_is_kept_of_pixels_is_measured_once_and_the_oldest_goes():
+    asked = []
+    count = pieces.kept(2)(lambda pixels, scale: asked.append(1) or len(asked))
+    image, other = np.zeros((2, 3)), np.ones((2, 3))
+    assert [count(image, 1.0), count(image.copy(), 1.0), count(image, 2.0), count(other, 1.0)] == [1, 1, 2, 3]
+    assert count(image.astype(np.float32), 2.0) == 4  # other bytes
+    assert [count(other, 1.0), count(image, 1.0)] == [3, 5]
