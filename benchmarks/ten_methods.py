@@ -146,9 +146,9 @@ def train(inputs: Inputs, path: Path, settings: Settings, end: float) -> None:
     click.echo(f"{settings.recipe}: {total} iterations of {session.facts.batch_size}, from {session.iteration}")
     seconds, whole = defaultdict(list), training.iterate
 
-    def iterate(step, *more):
+    def iterate(model, step, *more):
         start = time.monotonic()
-        losses = whole(step, *more)
+        losses = whole(model, step, *more)
         seconds[str(session.recipe.steps.index(step) + 1)].append(time.monotonic() - start)
         if time.monotonic() > end:
             signal.raise_signal(signal.SIGTERM)  # as a user would stop it: it saves, and raises RunError

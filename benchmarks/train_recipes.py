@@ -78,10 +78,10 @@ def train(stores: dict[str, Path], path: Path, settings: Settings, precision: to
     session = open_session(Inputs(stores["x"], y, pairs), path, settings)
     seen, whole = [], training.iterate
 
-    def iterate(step, *more):
+    def iterate(model, step, *more):
         start = time.perf_counter()
         with torch.autocast(session.batches.device.type, precision, enabled=precision is not None):
-            losses = whole(step, *more)
+            losses = whole(model, step, *more)
         seen.append({"step": recipe_step(session, step), "seconds": time.perf_counter() - start, "losses": losses})
         return losses
 

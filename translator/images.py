@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from translator.networks.absent import NoEncoder, NoNoise
+from translator.share import WHOLE, Share
 
 OTHER = {"x": "y", "y": "x"}
 
@@ -43,10 +44,11 @@ class Images:
         networks: The networks of the recipe, keyed by role and domain ("generator_y").
         batch: The real images.
         random: Where noise is drawn from; on the networks' device.
+        share: Of the batch that all processes draw noise for, which `batch` has the images of.
     """
 
-    def __init__(self, networks: nn.ModuleDict, batch: Batch, random: Generator) -> None:
-        self.networks, self.batch, self.random = networks, batch, random
+    def __init__(self, networks: nn.ModuleDict, batch: Batch, random: Generator, share: Share = WHOLE) -> None:
+        self.networks, self.batch, self.random, self.share = networks, batch, random, share
         self._made: dict[tuple[str, str], Tensor | None] = {}
 
     def real(self, domain: str) -> Tensor:
@@ -65,7 +67,8 @@ class Images:
 
     def noise(self, domain: str) -> Tensor:
         """Noise as the domain's survey has it, NE."""
-        return self._make("noise", domain, "emulator", len(self.real(domain)), self.random)
+        emulator = self.networks[f"emulator_{domain}"]
+        return self._draw("noise", domain, emulator, len(self.real(domain)))
 
     def noisy(self, domain: str) -> Tensor:
         """The unpaired images with their noise replaced, A(x) + NE."""
@@ -89,11 +92,13 @@ class Images:
 
     def latent(self, domain: str) -> Tensor | None:
         """The codes (B, 32) drawn for `translated`; None for a generator that takes none, as with all codes below."""
-        return self._draw("latent", domain, len(self.real(OTHER[domain])))
+        encoder = self.networks[f"encoder_{domain}"]
+        return self._draw("latent", domain, encoder.draw, len(self.real(OTHER[domain])))
 
     def paired_latent(self, domain: str) -> Tensor | None:
         """The codes drawn for `paired`."""
-        return self._draw("paired_latent", domain, len(self.target(OTHER[domain])))
+        encoder = self.networks[f"encoder_{domain}"]
+        return self._draw("paired_latent", domain, encoder.draw, len(self.target(OTHER[domain])))
 
     def encoded(self, domain: str) -> Tensor | None:
         """The codes read from the unpaired images and their translations, E(x, F(x)): those of `cycled`."""
@@ -115,8 +120,9 @@ class Images:
         """The domain's latent discriminator's logits (B, 1) of codes (B, 32)."""
         return self.networks[f"latent_discriminator_{domain}"](latent)
 
-    def _draw(self, kind: str, domain: str, count: int) -> Tensor | None:
-        return self._keep(kind, domain, self.networks[f"encoder_{domain}"].draw, count, self.random)
+    def _draw(self, kind: str, domain: str, draw: Callable, count: int) -> Tensor | None:
+        """What all processes draw alike, for all their images; each keeps what is for its own."""
+        return self._keep(kind, domain, lambda: self.share.of(draw(count * self.share.count, self.random)))
 
     def _make(self, kind: str, domain: str, role: str, *inputs) -> Tensor | None:
         return self._keep(kind, domain, self.networks[f"{role}_{domain}"], *inputs)

@@ -25,6 +25,8 @@ from translator.device import choose_device
 from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.recipes import Recipe, Step
 from translator.selection import select
+from translator.share import WHOLE, Share
+from translator.update import Model
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Session:
         checkpoint_every: Iterations between checkpoints.
         iteration: Iterations done, over all steps.
         optimizers: Of the turns of the present step.
+        share: This process's share of every batch.
     """
 
     path: Path
@@ -90,6 +93,12 @@ class Session:
     checkpoint_every: int
     iteration: int = 0
     optimizers: list[Optimizer] = field(default_factory=list)
+    share: Share = WHOLE
+
+    @property
+    def model(self) -> Model:
+        """What an iteration moves."""
+        return Model(self.networks, self.random, self.share)
 
 
 def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool = False) -> Session:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from translator.training import update
+from translator.update import update
 
 pytestmark = pytest.mark.usefixtures("authors_slope")
 METHODS = range(1, 11)
@@ -65,7 +65,7 @@ def test_losses_after_whole_iterations_are_the_authors(method, iterations, golde
     compared = []
     for iteration in range(1, iterations + 1):
         for turn, optimizer in zip(step.turns, optimizers, strict=True):
-            update(networks, turn, optimizer, images())
+            update(images(), turn, optimizer)
         expected, rough = (golden.losses(method, iteration, precision) for precision in ("", "_float32"))
         with torch.no_grad():
             made = images()

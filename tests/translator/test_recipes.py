@@ -11,7 +11,7 @@ from translator.losses import READ_PAIRS
 from translator.networks.layers import Grid
 from translator.recipes import RECIPES
 from translator.session import optimizers_of
-from translator.training import update
+from translator.update import update
 
 STEPS = [(name, number) for name, recipe in RECIPES.items() for number in range(len(recipe.steps))]
 LEARNED = {name for name, recipe in RECIPES.items() if recipe.reads_pairs}
@@ -40,7 +40,7 @@ def test_in_each_turn_exactly_the_named_networks_move(name, number, narrow, batc
     step, random = recipe.steps[number], torch.Generator().manual_seed(0)
     for turn, optimizer in zip(step.turns, optimizers_of(step, networks), strict=True):
         before = weights(networks)
-        losses = update(networks, turn, optimizer, Images(networks, batch, random))
+        losses = update(Images(networks, batch, random), turn, optimizer)
         assert set(losses) == {term.name for term in turn.terms}
         assert all(math.isfinite(value) for value in losses.values())
         after = weights(networks)

@@ -11,7 +11,8 @@ from translator.checkpoint import load_run
 from translator.images import Images
 from translator.recipes import RECIPES, Step, Term, Turn
 from translator.session import Inputs, Settings, open_session
-from translator.training import iterate, train, update
+from translator.training import train
+from translator.update import Model, iterate, update
 
 
 def session(tiny, path, recipe="demo", resume=False, **settings):
@@ -37,14 +38,14 @@ def point():
 
 def test_gradients_are_clipped_to_a_norm_of_five_together(point, batch):
     seen = torch.optim.SGD(point.parameters(), lr=1.0)
-    update(point, Turn(("point",), (Term(constant, "x"),)), seen, Images(point, batch, None))
+    update(Images(point, batch, None), Turn(("point",), (Term(constant, "x"),)), seen)
     assert_allclose(point["point"].weight.detach().numpy(), [[-3, -4]], rtol=1e-6)
 
 
 def test_terms_are_weighted(point, batch):
     seen = torch.optim.SGD(point.parameters(), lr=1.0)
     turn = Turn(("point",), (Term(constant, "x", 0.01), Term(constant, "y", 0.02)))
-    losses = update(point, turn, seen, Images(point, batch, None))
+    losses = update(Images(point, batch, None), turn, seen)
     assert_allclose(point["point"].weight.detach().numpy(), [[-0.9, -1.2]], rtol=1e-6)
     assert losses == {"constant_x": 0.0, "constant_y": 0.0}
 
@@ -53,7 +54,7 @@ def test_terms_are_weighted(point, batch):
 def test_learning_rate_is_divided_by_five_every_20000_iterations(point, batch, index, rate):
     step = Step((Turn(("point",), (Term(constant, "x"),)),))
     optimizer = Adam(point.parameters())
-    iterate(step, index, point, [optimizer], batch, None)
+    iterate(Model(point, None), step, index, [optimizer], batch)
     assert_allclose(optimizer.param_groups[0]["lr"], rate)
     assert_allclose(point["point"].weight.detach().abs().numpy(), rate, rtol=1e-5)  # Adam's first step
 
@@ -65,7 +66,7 @@ def broken(images, domain):
 
 def test_a_loss_that_is_not_finite_moves_nothing(point, batch):
     with pytest.raises(FloatingPointError, match="broken_x is nan"):
-        update(point, Turn(("point",), (Term(broken, "x"),)), Adam(point.parameters()), Images(point, batch, None))
+        update(Images(point, batch, None), Turn(("point",), (Term(broken, "x"),)), Adam(point.parameters()))
     assert float(point["point"].weight.detach().abs().max()) == 0
 
 
@@ -93,10 +94,10 @@ def test_a_run_that_stops_being_finite_keeps_its_last_checkpoint(tiny, tmp_path,
     begun = session(tiny, tmp_path / "run")
     whole = training.iterate
 
-    def fail_later(step, index, *more):
+    def fail_later(*arguments):
         if begun.iteration == 2:
             raise FloatingPointError("cycle_x is nan")
-        return whole(step, index, *more)
+        return whole(*arguments)
 
     monkeypatch.setattr(training, "iterate", fail_later)
     with pytest.raises(RunError, match=r"cycle_x is nan in iteration 2; the last checkpoint is kept.* --resume`"):
