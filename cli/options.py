@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -71,11 +72,28 @@ def check_scheduler(ctx: click.Context, param: click.Parameter, value: str | Non
     return value
 
 
+@contextmanager
+def engine_of(workers: int, scheduler: str | None):
+    """Threads of this process, or a cluster, of which the user is told."""
+    from survey_tools.tasks import engine  # imports Dask, which --help can do without
+
+    with engine(workers, scheduler) as working:
+        if working.client is not None:
+            click.echo(f"{working.workers} workers; watch them at {working.client.dashboard_link}")
+        yield working
+
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one."
 )
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Say more about what is done."
+)
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="URL",
+    callback=check_scheduler,
+    help="Work on a Dask cluster that shares this file system: tcp://host:port (docs/cluster.md).",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
 workers_option = click.option(

@@ -1,6 +1,10 @@
 """Cross-match: one-to-one nearest pairs of two catalogues on the sphere, and the offset of their images' peaks."""
 
+import os
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 from astropy import units as u
@@ -16,28 +20,32 @@ SHIFT = 20  # radii by which a catalogue is shifted to count matches by chance
 DIRECTIONS = 8  # in which it is shifted
 SMOOTHING = 1 / 64  # Gaussian sigma before a peak is sought, as a fraction of an image's side: 0.4" in a 25" cutout
 SEARCH = 1 / 8  # how far from the centre a peak may lie, as a fraction of the side: 3.2" in a 25" cutout
+CORES = os.cpu_count() or 1
+BLOCK = 1 << 16  # points that a thread works on at once, so that what it makes of them stays in its cache
+CELL = 10  # side of the cells in which neighbours are sought, in radii: one or two along an axis meet a sphere
+CROWD = 128  # places in the table of cells for each point that marks some
+LARGEST_TABLE = 28  # binary digits of a cell's place: 256 MB
+HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)  # odd, of random bits
 
 
-def match(x: SkyCoord, y: SkyCoord, radius) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def match(x: SkyCoord, y: SkyCoord, radius, *, workers: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pairs of which each is the other's nearest neighbour on the sphere, no farther apart than `radius`.
 
     Args:
         x: Positions (object,) of one catalogue, in any frame.
         y: Positions (object,) of the other.
         radius: An angle, or arcsec.
+        workers: Threads; as many as there are cores if not given. They change no result.
 
     Returns:
         Rows of x, rows of y and separations [arcsec], each (pair,), in the order of x. No row occurs twice. Among
         neighbours equally far the one in the lowest row is the nearest.
     """
     limit = _radians(radius)
-    x_tree, y_tree = _tree(x), _tree(y)
-    y_of_x = _nearest(y_tree, x_tree.data, limit)
-    x_of_y = _nearest(x_tree, y_tree.data, limit)
-    x_row = np.flatnonzero(y_of_x >= 0)
-    x_row = x_row[x_of_y[y_of_x[x_row]] == x_row]
-    y_row = y_of_x[x_row]
-    separation = x[x_row].icrs.separation(y[y_row].icrs).to_value(u.arcsec)
+    workers = workers or CORES
+    x, y = _points(x, workers), _points(y, workers)
+    x_row, y_row = _mutual(x, y, limit, workers)
+    separation = np.degrees(_angle(x[:, x_row], y[:, y_row])) * 3600
     near = separation <= np.degrees(limit) * 3600
     return x_row[near], y_row[near], separation[near]
 
@@ -46,7 +54,7 @@ def closest(x: SkyCoord, y: SkyCoord) -> float:
     """The smallest separation [arcsec] between any position of x and any of y; infinity where one of them is empty."""
     if len(x) == 0 or len(y) == 0:
         return np.inf
-    chord = _tree(y).query(_tree(x).data)[0].min()
+    chord = cKDTree(_points(y, CORES).T).query(_points(x, CORES).T, workers=CORES)[0].min()
     return float(np.degrees(2 * np.arcsin(min(chord / 2, 1))) * 3600)
 
 
@@ -58,9 +66,10 @@ def false_match_rate(x: SkyCoord, y: SkyCoord, radius, count: int) -> float:
     """
     if count == 0:
         return np.nan
-    angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS * u.rad
-    shift = SHIFT * _radians(radius) * u.rad
-    chance = [len(match(x, y.icrs.directional_offset_by(angle, shift), radius)[0]) for angle in angles]
+    limit = _radians(radius)
+    angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
+    x, y = _points(x, CORES), _points(y, CORES)
+    chance = [len(_mutual(x, _shifted(y, angle, SHIFT * limit), limit, CORES)[0]) for angle in angles]
     return min(1.0, float(np.mean(chance)) / count)
 
 
@@ -113,21 +122,154 @@ def _radians(radius) -> float:
     return float(angle)
 
 
-def _tree(position: SkyCoord) -> cKDTree:
-    """Positions as points on the unit sphere, where neither RA 0/360 nor the poles are special."""
-    return cKDTree(position.icrs.cartesian.xyz.value.T)
+def _each(function: Callable, items: list, workers: int) -> list:
+    """The results of `function` for all items, in their order, on threads where there are several."""
+    if min(workers, len(items)) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, items))
 
 
-def _nearest(tree: cKDTree, points: np.ndarray, limit: float) -> np.ndarray:
-    """The row in `tree` nearest to each point (point, 3); -1 where none lies within `limit` [radian]."""
-    if tree.n == 0 or len(points) == 0:
-        return np.full(len(points), -1)
+def _blocks(count: int) -> list[slice]:
+    """Slices that cover `count` points."""
+    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
+
+
+def _points(position: SkyCoord, workers: int) -> np.ndarray:
+    """Positions as points (3, object) on the unit sphere, where neither RA 0/360 nor the poles are special.
+
+    ValueError where one is NaN.
+    """
+    position = position.icrs
+    longitude, latitude = position.ra.rad, position.dec.rad
+    points = np.empty((3, len(longitude)))
+
+    def place(part: slice) -> None:
+        radius = np.cos(latitude[part])
+        points[0, part] = radius * np.cos(longitude[part])
+        points[1, part] = radius * np.sin(longitude[part])
+        points[2, part] = np.sin(latitude[part])
+
+    _each(place, _blocks(len(longitude)), workers)
+    if np.isnan(points[0].sum()):
+        raise ValueError(f"position {np.flatnonzero(np.isnan(points[0]))[0]} is not a number; leave such objects out")
+    return points
+
+
+def _shifted(points: np.ndarray, angle: float, shift: float) -> np.ndarray:
+    """Points (3, object) moved on the sphere by `shift` towards the position angle `angle`, both in radians."""
+    radius = np.hypot(points[0], points[1])
+    cos, sin = np.divide(points[:2], radius, out=np.tile([[1.0], [0.0]], points.shape[1]), where=radius > 0)
+    north = np.stack([-points[2] * cos, -points[2] * sin, radius])
+    east = np.stack([-sin, cos, np.zeros_like(sin)])
+    return np.cos(shift) * points + np.sin(shift) * (np.cos(angle) * north + np.sin(angle) * east)
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angles (object,) [radian] between points of the unit sphere, each (3, object); exact for small and large ones."""
+    return 2 * np.arctan2(np.linalg.norm(a - b, axis=0), np.linalg.norm(a + b, axis=0))
+
+
+def _mutual(x: np.ndarray, y: np.ndarray, limit: float, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of x and of y, each (pair,) in the order of x, that are each other's nearest, and hardly beyond `limit`.
+
+    Points (3, object) without a neighbour, and all but the first of those at one place, are in no pair: what is left
+    is so little that its trees are made and asked faster than one of all points is asked.
+    """
     bound = 2 * np.sin(limit / 2) + 2 * TIE
-    distance, row = tree.query(points, k=[1, 2], distance_upper_bound=bound)
-    nearest = np.where(np.isfinite(distance[:, 0]), row[:, 0], -1)
-    for tied in np.flatnonzero(distance[:, 1] <= distance[:, 0] + TIE):
-        if np.isfinite(distance[tied, 0]):
-            nearest[tied] = min(tree.query_ball_point(points[tied], distance[tied, 0] + TIE))
+    x_kept, y_kept = _neighboured(x, y, bound + 2 * TIE, workers)
+    x, x_kept = _distinct(x, x_kept)
+    y, y_kept = _distinct(y, y_kept)
+    x_tree, y_tree = _each(cKDTree, [x, y], workers)
+    y_of_x = _nearest(y_tree, x, x_tree.indices, bound, workers)
+    x_row = np.flatnonzero(y_of_x >= 0)
+    asked = np.zeros(len(y), bool)
+    asked[y_of_x[x_row]] = True
+    x_of_y = _nearest(x_tree, y, y_tree.indices[asked[y_tree.indices]], bound, workers)
+    x_row = x_row[x_of_y[y_of_x[x_row]] == x_row]
+    return x_kept[x_row], y_kept[y_of_x[x_row]]
+
+
+def _neighboured(x: np.ndarray, y: np.ndarray, reach: float, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of x and of y, points (3, object), that may have one of the other within `reach`: all such, and few others.
+
+    The fewer points mark the cells that a sphere of `reach` around them meets; who lies in no marked cell has no
+    neighbour. A cell's place in the table is its hash, so that tables are small: some cells share one.
+    """
+    if x.shape[1] < y.shape[1]:
+        return _neighboured(y, x, reach, workers)[::-1]
+    digits = int(np.clip(np.log2(CROWD * y.shape[1] + 1) + 1, 10, LARGEST_TABLE))
+    x_row = _in_marked(x, _marked(y, reach, digits, workers), reach, workers)
+    y_row = _in_marked(y, _marked(x[:, x_row], reach, digits, workers), reach, workers)
+    return x_row, y_row
+
+
+def _marked(points: np.ndarray, reach: float, digits: int, workers: int) -> np.ndarray:
+    """Which of 2**digits places are those of a cell that meets a sphere of `reach` around one of points (3, object)."""
+    marked = np.zeros(1 << digits, bool)
+
+    def mark(part: slice) -> None:
+        ends = [_cells(points[:, part], reach, offset) for offset in (-reach, reach)]
+        for i, j, k in product(*zip(*ends, strict=True)):
+            marked[_place(i + j + k, digits)] = True
+
+    _each(mark, _blocks(points.shape[1]), workers)
+    return marked
+
+
+def _in_marked(points: np.ndarray, marked: np.ndarray, reach: float, workers: int) -> np.ndarray:
+    """Rows of the points (3, object) that lie in a marked cell."""
+    digits = len(marked).bit_length() - 1
+
+    def look(part: slice) -> np.ndarray:
+        i, j, k = _cells(points[:, part], reach, 0.0)
+        return np.flatnonzero(marked.take(_place(i + j + k, digits))) + part.start
+
+    return np.concatenate([np.zeros(0, int), *_each(look, _blocks(points.shape[1]), workers)])
+
+
+def _cells(points: np.ndarray, reach: float, offset: float) -> list[np.ndarray]:
+    """What the cell of each of points (3, object), moved by `offset` along all axes, adds to its hash, axis by axis."""
+    cells = (((axis + (1 + offset)) * (1 / (CELL * reach))).astype(np.int64).view(np.uint64) for axis in points)
+    return [cell * odd for cell, odd in zip(cells, HASH, strict=True)]
+
+
+def _place(hashed: np.ndarray, digits: int) -> np.ndarray:
+    """The first `digits` binary digits of hashes, as an index."""
+    hashed >>= np.uint64(64 - digits)
+    return hashed.view(np.int64)
+
+
+def _distinct(points: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (object, 3), and rows, of `row` in points (3, object), without all but the first of those at one place.
+
+    A nearest neighbour is never another than the first; and a thousand objects at one place, such as that of unknown
+    positions, would have a million neighbours.
+    """
+    points = points[:, row]
+    if (np.diff(np.sort(points[0])) == 0).any():
+        order = np.lexsort(points)
+        first = np.append(True, (np.diff(points[:, order]) != 0).any(axis=0))[: len(order)]
+        kept = np.sort(order[first])
+        points, row = points[:, kept], row[kept]
+    return np.ascontiguousarray(points.T), row
+
+
+def _nearest(tree: cKDTree, points: np.ndarray, asked: np.ndarray, bound: float, workers: int) -> np.ndarray:
+    """The row in `tree` nearest to each of points (object, 3), of equals the lowest; -1 where none is within `bound`.
+
+    -1 also for rows that are not among those `asked`. In the order of the points' own tree neighbours are asked for one
+    after the other, which is up to three times as fast as in any order, since they find the same branches in the cache.
+    """
+    nearest = np.full(len(points), -1)
+    if tree.n == 0 or len(asked) == 0:
+        return nearest
+    distance, row = tree.query(points[asked], k=[1, 2], distance_upper_bound=bound, workers=workers)
+    nearest[asked] = np.where(np.isfinite(distance[:, 0]), row[:, 0], -1)
+    tied = np.flatnonzero(np.isfinite(distance[:, 1]) & (distance[:, 1] <= distance[:, 0] + TIE))
+    for part in (tied[block] for block in _blocks(len(tied))):
+        equals = tree.query_ball_point(points[asked[part]], distance[part, 0] + TIE, workers=workers)
+        nearest[asked[part]] = [min(rows) for rows in equals]
     return nearest
 
 

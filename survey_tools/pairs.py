@@ -12,6 +12,7 @@ from tqdm import tqdm
 from survey_tools.catalogue import split_by_sky
 from survey_tools.crossmatch import closest, false_match_rate, match, peak_on_sky, separation_of
 from survey_tools.errors import CatalogueError, StoreError
+from survey_tools.hats_pairs import Catalogues, each_match
 from survey_tools.store import Store, open_store
 from survey_tools.tan import tan_wcs
 from survey_tools.version import VERSION
@@ -23,14 +24,26 @@ SPLITS = ("train", "test")
 
 
 def make_pairs(
-    x_path, y_path, *, radius: float = 1.0, max_peak_offset: float = 1.0, test_size: int = 0, seed: int = 0, band="r"
+    x_path,
+    y_path,
+    *,
+    radius: float = 1.0,
+    max_peak_offset: float = 1.0,
+    test_size: int = 0,
+    seed: int = 0,
+    band="r",
+    catalogues: Catalogues | None = None,
+    workers: int | None = None,
 ) -> Table:
     """Cross-match two stores: one-to-one nearest pairs whose images peak at the same place.
 
     Only objects with a position and an image in `band` take part. The test set is whole groups of galaxies whose
     cutouts could overlap, drawn at random with `seed`.
 
-    Pairs lie within `radius` [arcsec] by their catalogues, and their peaks within `max_peak_offset` [arcsec].
+    Pairs lie within `radius` [arcsec] by their catalogues, and their peaks within `max_peak_offset` [arcsec]. If
+    `catalogues` are given, it is their objects that are matched, by their positions: the pairs are those of which both
+    are in the stores by the same object_id. So an object whose true counterpart has no image is given no other.
+    `workers` threads match stores, by default as many as there are cores.
 
     Returns:
         Table in the order of x with x_row, y_row, separation [arcsec], peak_offset [arcsec], split ("train" or "test").
@@ -39,16 +52,18 @@ def make_pairs(
 
     Raises:
         StoreError: A store cannot be opened, lacks the band, or has no position for any of its objects.
-        CatalogueError: No pair is left, or no whole groups hold `test_size` pairs.
+        CatalogueError: No pair is left, or no whole groups hold `test_size` pairs; or as of `each_match`.
+        GaltransError: Catalogues are given, and LSDB is not installed.
     """
     stores = open_store(x_path), open_store(y_path)
     rows = [_matchable(store, band) for store in stores]
     for store, present in zip(stores, rows, strict=True):
         log.info("%s: %d of %d objects have an image in %s", store.path, len(present), len(store), band)
     x, y = (_positions(store)[chosen] for store, chosen in zip(stores, rows, strict=True))
-    x_match, y_match, separation = match(x, y, radius)
-    if len(separation) == 0:
-        raise CatalogueError(_no_match(stores, closest(x, y), radius))
+    if catalogues is None:
+        x_match, y_match, separation = _near(stores, x, y, radius, workers)
+    else:
+        x_match, y_match, separation = _in_stores(catalogues, radius, stores, rows)
     matched = Table({"x_row": rows[0][x_match], "y_row": rows[1][y_match], "separation": separation * u.arcsec})
     peaks = [_peaks(store, matched[name], band) for store, name in zip(stores, ("x_row", "y_row"), strict=True)]
     matched["peak_offset"] = separation_of(*peaks) * u.arcsec
@@ -61,8 +76,9 @@ def make_pairs(
     table.meta = {"x": str(x_path), "y": str(y_path), "x_rows": stores[0].rows, "y_rows": stores[1].rows}
     table.meta |= {"radius": radius, "max_peak_offset": max_peak_offset, "seed": seed, "band": band}
     table.meta["dropped_for_peak_offset"] = len(matched) - len(table)
-    table.meta["false_match_rate"] = false_match_rate(x, y, radius, len(matched))
-    table.meta["galtrans_version"] = VERSION
+    table.meta |= {"false_match_rate": false_match_rate(x, y, radius, len(matched)), "galtrans_version": VERSION}
+    if catalogues:
+        table.meta |= {"x_catalogue": str(catalogues.x), "y_catalogue": str(catalogues.y)}
     return table
 
 
@@ -140,6 +156,47 @@ def _matchable(store: Store, band: str) -> np.ndarray:
             "make it again by `galtrans ingest` with --positions TABLE"
         )
     return np.flatnonzero(known & (store.column("coverage")[:, _band(store, band)] > 0))
+
+
+def _near(stores: tuple[Store, Store], x: SkyCoord, y: SkyCoord, radius: float, workers: int | None) -> tuple:
+    """`crossmatch.match` of positions in stores; CatalogueError where there is no pair."""
+    found = match(x, y, radius, workers=workers)
+    if len(found[0]) == 0:
+        raise CatalogueError(_no_match(stores, closest(x, y), radius))
+    return found
+
+
+def _in_stores(
+    catalogues: Catalogues, radius: float, stores: tuple[Store, Store], rows: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of catalogues whose objects are in `rows` of stores: places in both, and separations [arcsec].
+
+    In the order of the first; CatalogueError where there is none.
+    """
+    ids = [store.column("object_id")[chosen] for store, chosen in zip(stores, rows, strict=True)]
+    known = [(np.sort(names), np.argsort(names)) for names in ids]
+    found, count = [], 0
+
+    def take(pairs) -> None:
+        nonlocal count
+        count += len(pairs)
+        places = []
+        for name, (names, order) in zip("xy", known, strict=True):
+            asked = np.array([str(value) for value in pairs[f"{name}_object_id"].to_pylist()], dtype=str)
+            place = np.minimum(np.searchsorted(names, asked), len(names) - 1)
+            places.append(np.where(names[place] == asked, order[place], -1) if len(names) else np.full(len(asked), -1))
+        separation = pairs["separation"].to_numpy()
+        found.append(np.stack([*places, separation])[:, (places[0] >= 0) & (places[1] >= 0)])
+
+    each_match(catalogues, radius, take)
+    x_match, y_match, separation = np.concatenate(found, axis=1)
+    if len(separation) == 0:
+        raise CatalogueError(
+            f"of {count} pairs of {catalogues.x} and {catalogues.y} none has both objects, with images, in "
+            f"{stores[0].path} and {stores[1].path}; are {catalogues.x_id} and {catalogues.y_id} their object_id?"
+        )
+    order = np.argsort(x_match)
+    return x_match[order].astype(int), y_match[order].astype(int), separation[order]
 
 
 def _positions(store: Store) -> SkyCoord:

@@ -1,10 +1,12 @@
 """Regrid: the flux of an image on another grid of pixels, by bilinear interpolation."""
 
+from functools import cache
+from math import cos, hypot, sin
+
 import numpy as np
 from astropy.wcs import WCS
-from reproject import reproject_interp
 
-from survey_tools.tan import local_cd
+from survey_tools.tan import local_cd, tan_terms
 
 EDGE = 1e-6  # [pixel] by which rounding may put a pixel centre outside an image on whose edge it lies
 
@@ -26,18 +28,102 @@ def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarra
         float32 (band, size, size) or (size, size); NaN where one of the four source pixels around the centre of a
         target pixel has no data or lies outside the image.
     """
-    flux = reproject_interp(
-        (image, wcs), target_wcs, (size, size), order="bilinear", roundtrip_coords=False, return_footprint=False
-    )
-    shape = image.shape[-2:]
-    area = np.linalg.det(local_cd(target_wcs, (size, size))) / np.linalg.det(local_cd(wcs, shape))
-    flux[..., ~_inside(wcs, shape, target_wcs, size)] = np.nan
-    return (flux * abs(area)).astype(np.float32)
+    image, shape = np.asarray(image), image.shape[-2:]
+    image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
+    if _is_tan(wcs) and _is_tan(target_wcs) and _frame(wcs) == _frame(target_wcs):
+        (source, source_area), (target, target_area) = _directions(wcs, shape), _directions(target_wcs, (size, size))
+        row, col = _projected(np.linalg.inv(source) @ target, size)
+        area = target_area / source_area
+    else:
+        col, row = map(np.asarray, wcs.world_to_pixel(target_wcs.pixel_to_world(*_pixels(size)[:2])))
+        area = abs(np.linalg.det(local_cd(target_wcs, (size, size))) / np.linalg.det(local_cd(wcs, shape)))
+    flux = _bilinear(image.reshape(-1, *shape), row, col, area)
+    return flux.reshape(*image.shape[:-2], size, size).astype(np.float32, copy=False)
 
 
-def _inside(wcs: WCS, shape: tuple[int, int], target_wcs: WCS, size: int) -> np.ndarray:
-    """Which pixels (size, size) of the target have their centre among the pixel centres of an image of `shape`."""
-    row, col = np.indices((size, size))
-    sky = target_wcs.wcs_pix2world(np.stack([col.ravel(), row.ravel()], axis=1), 0)
-    col, row = wcs.wcs_world2pix(sky, 0).T.reshape(2, size, size)
-    return (row >= -EDGE) & (row <= shape[0] - 1 + EDGE) & (col >= -EDGE) & (col <= shape[1] - 1 + EDGE)
+def _is_tan(wcs: WCS) -> bool:
+    """Whether a WCS is the plain projection onto a tangent plane, right ascension first."""
+    terms = wcs.wcs
+    axes = (*terms.ctype, terms.lonpole) == ("RA---TAN", "DEC--TAN", 180.0)
+    return axes and not wcs.has_distortion and not terms.get_pv()
+
+
+def _frame(wcs: WCS) -> tuple:
+    """What tells one equatorial frame from another."""
+    equinox = wcs.wcs.equinox
+    return wcs.wcs.radesys, None if np.isnan(equinox) else equinox
+
+
+def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """The matrix (3, 3) that makes of (col, row, 1), counted from 0, a vector towards that place of the sky; and the
+    solid angle [steradian] of the pixel at the centre of a grid of `shape` (rows, columns).
+
+    A tangent plane's pixels are equidistant points of a plane in space, so between two such grids lies a matrix and a
+    division: no sine is needed for each pixel, and nothing is approximated.
+    """
+    crval, crpix, cd = tan_terms(wcs)
+    ra, dec = np.radians(crval).tolist()
+    (a, b), (c, d) = np.radians(cd).tolist()
+    col, row = (1 - crpix).tolist()
+    plane = np.array([[a, b, a * col + b * row], [c, d, c * col + d * row], [0.0, 0.0, 1.0]])
+    east, north = (-sin(ra), cos(ra), 0.0), (-sin(dec) * cos(ra), -sin(dec) * sin(ra), cos(dec))
+    axes = np.array([east, north, (cos(dec) * cos(ra), cos(dec) * sin(ra), sin(dec))])
+    col, row = col + (shape[1] - 1) / 2, row + (shape[0] - 1) / 2
+    distance = hypot(a * col + b * row, c * col + d * row, 1)  # of the centre, from where all directions begin
+    return axes.T @ plane, abs(a * d - b * c) / distance**3
+
+
+@cache
+def _pixels(size: int) -> np.ndarray:
+    """Columns, rows and ones (3, pixel) of a grid of size × size, row by row."""
+    row, col = np.indices((size, size)).reshape(2, -1)
+    return np.stack([col, row, np.ones_like(row)]).astype(float)
+
+
+def _projected(matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, each (pixel,), that a matrix of homogeneous coordinates gives the pixels of a grid.
+
+    NaN where a direction is not on the side of the sky that the tangent plane shows.
+    """
+    col, row, depth = matrix @ _pixels(size)
+    if depth.min() <= 0:
+        depth[depth <= 0] = np.nan
+    row /= depth
+    col /= depth
+    return row, col
+
+
+def _bilinear(image: np.ndarray, row: np.ndarray, col: np.ndarray, factor: float) -> np.ndarray:
+    """`factor` times the values (band, position) of images (band, row, col) at positions (position,); NaN outside.
+
+    The four pixels around a position, and their weights, are the same in all bands. These go one by one, for then the
+    pixels of one are in the cache when they are asked for again.
+    """
+    rows, cols = image.shape[1:]
+    within = min(row.min(), col.min()) >= 0 and row.max() < rows - 1 and col.max() < cols - 1
+    if not within:
+        inside = (row >= -EDGE) & (row <= rows - 1 + EDGE) & (col >= -EDGE) & (col <= cols - 1 + EDGE)
+        row, col = (np.where(inside, np.clip(at, 0, n - 1), 0) for at, n in ((row, rows), (col, cols)))
+    top, left = np.floor(row), np.floor(col)
+    if not within:  # on the last row or column the one before it is the first of two
+        top, left = np.minimum(top, max(rows - 2, 0)), np.minimum(left, max(cols - 2, 0))
+    lower, right = (row - top).astype(image.dtype), (col - left).astype(image.dtype)
+    lower *= image.dtype.type(factor)
+    upper = image.dtype.type(factor) - lower
+    upper_right, lower_right = upper * right, lower * right
+    weights = upper - upper_right, upper_right, lower - lower_right, lower_right
+    beside, below = min(1, cols - 1), cols * min(1, rows - 1)  # an image of one row or column has no others
+    top *= cols
+    top += left
+    place = top.astype(int)
+    flux, part = np.empty((len(image), len(row)), image.dtype), np.empty(len(row), image.dtype)
+    for band, out in zip(image.reshape(len(image), -1), flux, strict=True):
+        band.take(place, out=out, mode="wrap")  # all lie inside, and only so is none checked again
+        out *= weights[0]
+        for step, weight in zip((beside, below, below + beside), weights[1:], strict=True):
+            band[step:].take(place, out=part, mode="wrap")
+            part *= weight
+            out += part
+    if not within:
+        flux[:, ~inside] = np.nan
+    return flux

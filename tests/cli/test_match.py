@@ -1,8 +1,10 @@
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
@@ -110,6 +112,69 @@ def test_a_table_of_other_stores_is_told_from_one_of_these(galtrans, stores, mak
     table = Table.read(tmp_path / "pairs.ecsv")
     assert table.meta["y"] == str(tmp_path / "z.zarr")
     assert table.meta["y_rows"] != open_store(stores[1]).rows
+
+
+@pytest.fixture
+def hats(tmp_path):
+    """Two folders that say they are HATS catalogues, and no more."""
+    for name in ("hats_x", "hats_y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hats.properties").write_text("")
+    return tmp_path / "hats_x", tmp_path / "hats_y"
+
+
+HATS_USAGE = {
+    "ECSV": ((), "pairs.ecsv", "are written as Parquet: --out"),
+    "test size": (("--test-size", 3), "pairs.parquet", "give --x-store and --y-store"),
+    "one store": (("--x-store", "x.zarr"), "pairs.ecsv", "give both --x-store and --y-store, or neither"),
+}
+
+
+@pytest.mark.parametrize("what", HATS_USAGE)
+def test_hats_catalogues_are_matched_in_what_is_possible_with_them(galtrans, hats, tmp_path, what):
+    options, out, words = HATS_USAGE[what]
+    code, _, complaint = galtrans("crossmatch", *hats, "--out", tmp_path / out, *options)
+    assert code == 2
+    assert words in complaint
+
+
+def test_a_hats_catalogue_goes_with_another_and_stores_of_images_with_such(galtrans, hats, stores, tmp_path):
+    code, _, complaint = galtrans("crossmatch", hats[0], stores[1], "--out", tmp_path / "pairs.ecsv")
+    assert code == 2
+    assert "is a HATS catalogue and the other is not" in complaint
+    code, _, complaint = galtrans("crossmatch", *stores, "--out", tmp_path / "pairs.ecsv", "--x-store", stores[0])
+    assert code == 2
+    assert "are no HATS catalogues" in complaint
+
+
+def test_without_lsdb_one_line_says_what_to_install(galtrans, hats, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lsdb", None)
+    code, _, complaint = galtrans("crossmatch", *hats, "--out", tmp_path / "pairs.parquet")
+    assert code == 1
+    assert complaint.endswith("is a HATS catalogue, which LSDB reads: pip install 'galtrans[lsdb]'\n")
+    assert complaint.count("\n") == 1
+    assert not list(tmp_path.glob("*pairs*"))
+
+
+def test_crossmatch_writes_pairs_of_hats_catalogues(galtrans, stores, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LSDB uses what pandas will do without
+        lsdb = pytest.importorskip("lsdb", reason="the extra lsdb is not installed")
+        for store in stores:
+            columns = {name: open_store(store).column(name) for name in ("object_id", "ra", "dec")}
+            objects = Table(columns | {"object_id": columns["object_id"].astype(object)}).to_pandas()
+            catalogue = lsdb.from_dataframe(objects, ra_column="ra", dec_column="dec", margin_threshold=None)
+            catalogue.write_catalog(tmp_path / store.stem, progress_bar=False)
+    catalogues = tmp_path / "x", tmp_path / "y"
+    code, said, complaint = galtrans("crossmatch", *catalogues, "--out", tmp_path / "pairs.parquet")
+    assert (code, complaint) == (0, "")
+    assert "10 pairs within 1 arcsec; no images" in said
+    assert len(pq.read_table(tmp_path / "pairs.parquet")) == 10
+    words = ("--x-store", stores[0], "--y-store", stores[1], "--out", tmp_path / "pairs.ecsv")
+    code, said, complaint = galtrans("crossmatch", *catalogues, *words, "--test-size", 3)
+    assert (code, complaint) == (0, "")
+    assert "7 to train, 3 to test" in said
+    assert len(read_pairs(tmp_path / "pairs.ecsv", *map(open_store, stores))) == 10
 
 
 def test_regrid_makes_the_store_and_says_so(galtrans, stores, tmp_path):

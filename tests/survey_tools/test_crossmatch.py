@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle, SkyCoord, angular_separation
 from astropy.modeling.functional_models import Sersic2D
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from survey_tools.crossmatch import (
     closest,
@@ -54,6 +55,75 @@ def test_pairs_of_the_whole_sphere_are_those_of_brute_force():
     )
     for found, expected in zip(match(x, y, 180 * u.deg), brute_force(x, y, 180 * 3600), strict=True):
         assert_allclose(found, expected, atol=1e-6)
+
+
+def small_field(rng, centre, catalogues: int = 2) -> list[np.ndarray]:
+    """Right ascensions and declinations [radian] of up to 30 objects each in 10" around `centre`; of half of the fields
+    on a lattice of 1", so that many objects are at one place, or equally far from another."""
+    ra, dec = np.radians(centre)
+    along = np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    east = np.array([-np.sin(ra), np.cos(ra), 0])
+    lattice, sky = rng.random() < 0.5, []
+    for count in rng.integers(1, 30, catalogues):
+        offset = rng.uniform(-5, 5, (2, count, 1))
+        offset = np.radians((np.round(offset) if lattice else offset) / 3600)
+        point = along + offset[0] * east + offset[1] * np.cross(along, east)
+        sky.append(np.stack([np.arctan2(point[:, 1], point[:, 0]), np.arctan2(point[:, 2], np.hypot(*point.T[:2]))]))
+    return sky
+
+
+def test_two_thousand_small_fields_lose_no_pair():
+    """By all separations: across RA 0, at the poles and anywhere, with clusters, equal distances and duplicates."""
+    rng, pairs = np.random.default_rng(8), 0
+    for _ in range(286):  # seven fields at once, none near another
+        anywhere = rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1)))
+        fields = [small_field(rng, centre) for centre in [*CENTRES, anywhere]]
+        x, y = (np.concatenate(catalogue, axis=1) for catalogue in zip(*fields, strict=True))
+        radius = rng.uniform(0.3, 8)
+        separation = angular_separation(*x[:, :, None], *y[:, None, :])
+        equal = 1e-12  # radian: rounding makes equal distances differ by 1e-16
+        y_of_x = np.argmax(separation <= separation.min(axis=1, keepdims=True) + equal, axis=1)
+        x_of_y = np.argmax(separation <= separation.min(axis=0) + equal, axis=0)
+        near = separation.min(axis=1) <= np.radians(radius / 3600)
+        expected = np.flatnonzero((x_of_y[y_of_x] == np.arange(len(y_of_x))) & near)
+        x_row, y_row, found = match(SkyCoord(*x * u.rad), SkyCoord(*y * u.rad), radius, workers=1)
+        assert_array_equal(x_row, expected)
+        assert_array_equal(y_row, y_of_x[expected])
+        assert_allclose(np.radians(found / 3600), separation[x_row, y_row], atol=1e-15)
+        pairs += len(x_row)
+    assert pairs > 10_000
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_catalogues_of_several_blocks_give_what_a_tree_of_all_points_gives(workers):
+    """200,000 objects of two surveys, half of them in both and some twice, whatever the number of threads."""
+    rng = np.random.default_rng(9)
+    x = np.stack([rng.uniform(0, 360, 200_000), np.degrees(np.arcsin(rng.uniform(-1, 1, 200_000)))])
+    there = rng.permutation(200_000)[:100_000]
+    y = x[:, there] + rng.normal(0, 0.2 / 3600, (2, 100_000))
+    y[:, :5000] = y[:, 5000:10_000]
+    x, y = (SkyCoord(ra * u.deg, np.clip(dec, -90, 90) * u.deg) for ra, dec in (x, y))
+    tree, points = cKDTree(y.cartesian.xyz.value.T), x.cartesian.xyz.value.T
+    near = tree.query(points, distance_upper_bound=np.radians(0.5 / 3600))[0] < np.inf
+    x_row, y_row, separation = match(x, y, 0.5, workers=workers)
+    assert_array_equal(x_row, np.flatnonzero(near))
+    assert_allclose(separation, x[x_row].separation(y[y_row]).arcsec, atol=1e-9)
+    assert_array_equal(there[y_row[y_row >= 10_000]], x_row[y_row >= 10_000])
+    assert y_row[y_row < 10_000].max() < 5000  # of each two at one place the first
+
+
+def test_a_crowd_at_one_place_is_soon_matched():
+    here = SkyCoord(np.zeros(200_000) * u.deg, np.zeros(200_000) * u.deg)  # as where positions are unknown
+    assert_array_equal(np.concatenate(match(here, here, 1)), [0, 0, 0])
+
+
+def test_a_position_that_is_not_a_number_is_refused():
+    x = SkyCoord([1, np.nan] * u.deg, [1, 1] * u.deg)
+    y = SkyCoord([1, 1] * u.deg, [np.nan, 1] * u.deg)
+    with pytest.raises(ValueError, match="position 1 is not a number"):
+        match(x, x, 1)
+    with pytest.raises(ValueError, match="position 0 is not a number"):
+        match(y, y, 1)
 
 
 @pytest.mark.parametrize("centre", CENTRES)

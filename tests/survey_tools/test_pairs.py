@@ -1,3 +1,6 @@
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -6,6 +9,7 @@ from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.errors import CatalogueError, StoreError
+from survey_tools.hats_pairs import Catalogues
 from survey_tools.pairs import make_pairs, read_pairs
 from survey_tools.store import open_store
 from survey_tools.surveys import CFHT, SDSS
@@ -120,6 +124,43 @@ def test_a_store_that_lacks_the_band_is_refused(tmp_path, make_store, stores):
     make_store(tmp_path / "g.zarr", "cfht", *positions(3), bands="gi")
     with pytest.raises(StoreError, match=r"g\.zarr has no r band \(it has gi\).*--bands"):
         make_pairs(stores[0], tmp_path / "g.zarr")
+
+
+@pytest.fixture(scope="module")
+def catalogues(tmp_path_factory, stores):
+    """HATS catalogues of the stores' objects; y has one more, nearer to row 4 of SDSS than what its store shows."""
+    folder = tmp_path_factory.mktemp("hats")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LSDB uses what pandas will do without
+        lsdb = pytest.importorskip("lsdb", reason="the extra lsdb is not installed")
+        for name, path in zip("xy", stores, strict=True):
+            table = open_store(path).table()[["object_id", "ra", "dec"]]
+            if name == "y":
+                table.add_row(["deep", table["ra"][25], table["dec"][25] - 0.2 * ARCSEC * u.deg])
+            table["name"] = np.asarray(table["object_id"]).astype(object)
+            table.remove_column("object_id")
+            catalogue = lsdb.from_dataframe(
+                Table(table).to_pandas(), ra_column="ra", dec_column="dec", partition_rows=20, margin_threshold=None
+            )
+            catalogue.write_catalog(folder / name, progress_bar=False)
+    return Catalogues(folder / "x", folder / "y", "name", "name", workers=2)
+
+
+def test_pairs_of_hats_catalogues_with_images_are_those_of_the_stores_and_no_false_ones(stores, catalogues):
+    expected, table = make_pairs(*stores, test_size=8), make_pairs(*stores, test_size=8, catalogues=catalogues)
+    expected = expected[expected["x_row"] != 4]  # its true counterpart has no image
+    assert table.meta["x_catalogue"] == str(catalogues.x)
+    assert table.meta["x_rows"] == open_store(stores[0]).rows
+    assert table.meta["dropped_for_peak_offset"] == 1
+    for name in ("x_row", "y_row", "separation", "peak_offset"):
+        assert_allclose(table[name], expected[name], atol=1e-9)
+    assert (table["split"] == "test").sum() == 8
+
+
+def test_catalogues_of_other_objects_have_no_pair_with_images(stores, catalogues):
+    other = replace(catalogues, x=catalogues.y, y=catalogues.x)
+    with pytest.raises(CatalogueError, match=r"of 27 pairs of .* none has both objects.*are name and name their obj"):
+        make_pairs(*stores, catalogues=other)
 
 
 @pytest.fixture

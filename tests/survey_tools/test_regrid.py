@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.modeling.functional_models import Sersic2D
 from astropy.wcs import WCS
@@ -11,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from survey_tools.regrid import regrid
 from survey_tools.surveys import CFHT, SDSS
-from survey_tools.tan import north_up_wcs, read_wcs, rescaled_wcs, tan_wcs
+from survey_tools.tan import local_cd, north_up_wcs, read_wcs, rescaled_wcs, tan_wcs
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "cfht"
 SIZE = CFHT.cutout_size
@@ -82,6 +83,60 @@ def test_agreement_with_reproject_times_the_ratio_of_pixel_areas(images, name, d
     expected = reproject_interp((images[name], wcs), target, (64, 64), order="bilinear", return_footprint=False)
     area = (SDSS.pixel_scale / CFHT.pixel_scale) ** 2
     assert_allclose(regrid(images[name], wcs, target, 64), expected * area, atol=1e-4 * np.max(expected * area))
+
+
+def other_grid(ctype, radesys, crval, lonpole=180.0):
+    """A 64 × 64 grid of SDSS pixels in another projection or frame."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.radesys, wcs.wcs.crval = ctype, radesys, crval
+    wcs.wcs.crpix, wcs.wcs.lonpole = (32.5, 32.5), lonpole
+    wcs.wcs.cd = np.array([[-1, 0.1], [0.1, 1]]) * 0.396 / 3600
+    wcs.wcs.set()
+    return wcs
+
+
+SKY = SkyCoord(*grid().wcs_pix2world([[67.5, 67.5]], 0)[0], unit="deg")
+OTHERS = {
+    "turned pole": other_grid(["RA---TAN", "DEC--TAN"], "ICRS", (SKY.ra.deg, SKY.dec.deg), lonpole=100.0),
+    "FK5": other_grid(["RA---TAN", "DEC--TAN"], "FK5", (SKY.fk5.ra.deg, SKY.fk5.dec.deg)),
+    "FK4": other_grid(["RA---TAN", "DEC--TAN"], "FK4", (SKY.fk4.ra.deg, SKY.fk4.dec.deg)),
+    "galactic": other_grid(["GLON-TAN", "GLAT-TAN"], "", (SKY.galactic.l.deg, SKY.galactic.b.deg)),
+    "declination first": other_grid(["DEC--TAN", "RA---TAN"], "ICRS", (SKY.dec.deg, SKY.ra.deg)),
+    "orthographic": other_grid(["RA---SIN", "DEC--SIN"], "ICRS", (SKY.ra.deg, SKY.dec.deg)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_projections_and_frames_agree_with_reproject_too(images, name):
+    target = OTHERS[name]
+    expected = reproject_interp((images["large"], grid()), target, (64, 64), order="bilinear", return_footprint=False)
+    expected *= np.linalg.det(local_cd(target, (64, 64))) / np.linalg.det(grid().wcs.cd)
+    found = regrid(images["large"], grid(), target, 64)
+    assert np.isfinite(found).mean() > 0.8  # the corners of a turned grid lie outside
+    both = np.isfinite(found) & np.isfinite(expected)
+    assert_allclose(found[both], abs(expected)[both], atol=1e-4 * np.nanmax(abs(expected)))
+
+
+@pytest.mark.parametrize("dec", [89.9999, 90.0, -90.0])
+def test_at_the_poles_pixels_are_where_wcslib_has_them(images, dec):
+    wcs, target = tan_wcs((30, dec), (68.5, 68.5), grid(angle=0.3).wcs.cd), north_up_wcs(77, dec, SDSS.pixel_scale, 40)
+    expected = four_points(images["large"], wcs, target, 40) * (SDSS.pixel_scale / CFHT.pixel_scale) ** 2
+    assert_allclose(regrid(images["large"], wcs, target, 40), expected, rtol=1e-5, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize("shape", [(1, 136), (136, 1), (1, 1)])
+def test_an_image_of_one_row_or_column_has_what_lies_on_it(shape):
+    image = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+    found = regrid(image, grid(angle=0.0), grid(angle=0.0), 136)
+    assert_allclose(found[: shape[0], : shape[1]], image, rtol=1e-6)
+    assert np.isfinite(found).sum() == image.size
+
+
+def test_integers_and_foreign_byte_orders_are_taken(images):
+    image = (images["disk"] * 1e4).astype(np.int16)
+    expected = regrid(image.astype(float), grid(), onto_sdss(grid()), 64)
+    for kind in (np.int16, ">f4", "<f8", ">i4"):
+        assert_allclose(regrid(image.astype(kind), grid(), onto_sdss(grid()), 64), expected, rtol=1e-5, atol=1e-3)
 
 
 def four_points(image, wcs, target, size):
