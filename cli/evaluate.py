@@ -9,6 +9,8 @@ from cli.options import (
     EXISTING_STORE,
     NEW_FOLDER,
     device_option,
+    engine_of,
+    scheduler_option,
     seed_option,
     verbose_option,
     workers_option,
@@ -37,11 +39,14 @@ FILES = ("report.html", "report.json", "galaxies.ecsv")
     "--draws", type=click.IntRange(min=0), default=8, show_default=True, help="Noise realisations of some galaxies."
 )
 @workers_option
+@scheduler_option
 @device_option
 @seed_option
 @click.option("--overwrite", is_flag=True, help="Replace the report where there is one.")
 @verbose_option
-def evaluate(runs, x, y, pairs, out, truth, require, galaxies, draws, workers, device, seed, overwrite) -> None:
+def evaluate(
+    runs, x, y, pairs, out, truth, require, galaxies, draws, workers, scheduler, device, seed, overwrite
+) -> None:
     """Say how good the translations of trained runs are, on galaxies that training never saw.
 
     The test rows of PAIRS.ecsv are translated both ways by each run, and measured against the other survey's
@@ -64,10 +69,10 @@ def evaluate(runs, x, y, pairs, out, truth, require, galaxies, draws, workers, d
     existing = [out / name for name in FILES if (out / name).exists()]
     if existing and not overwrite:
         raise click.UsageError(f"{existing[0]} exists already; choose another --out or pass --overwrite")
+    inputs, settings = Inputs(runs, x, y, pairs, truth), Settings(galaxies, draws, device, seed, workers)
     try:
-        report = make_report(
-            Inputs(runs, x, y, pairs, truth), Settings(galaxies, draws, device, seed, workers), out, require
-        )
+        with engine_of(workers, scheduler) as engine:
+            report = make_report(inputs, settings, out.absolute() if scheduler else out, require, engine)
     except RequirementError as error:
         raise click.BadParameter(str(error), param_hint="--require") from error
     for line in summarise(report):

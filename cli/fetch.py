@@ -11,8 +11,9 @@ from cli.options import (
     NEW_PATH,
     Size,
     bands_option,
-    check_scheduler,
+    engine_of,
     overwrite_option,
+    scheduler_option,
     verbose_option,
     workers_option,
 )
@@ -61,12 +62,7 @@ SHOWN = 20  # lines about files
 @click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
 @click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
 @workers_option
-@click.option(
-    "--scheduler",
-    metavar="URL",
-    callback=check_scheduler,
-    help="Work on a Dask cluster: tcp://host:port (docs/fetch.md).",
-)
+@scheduler_option
 @overwrite_option
 @verbose_option
 def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> None:
@@ -157,7 +153,6 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
     from survey_tools import build
     from survey_tools.estimate import courtesy, in_a_word
     from survey_tools.store import open_store
-    from survey_tools.tasks import engine
 
     def tell(plan) -> None:
         cost = _cost(plan, archive, table, bands, access, options["workers"])
@@ -169,9 +164,7 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
     before = _failures(open_store(out).manifest()) if there and options["retry_failed"] else 0
     if not options["resume"]:
         build.forget(out)
-    with engine(options["workers"], options["scheduler"]) as workers:
-        if workers.client is not None:
-            click.echo(f"{workers.workers} workers; watch them at {workers.client.dashboard_link}")
+    with engine_of(options["workers"], options["scheduler"]) as workers:
         store = build.fetch(
             archive,
             table,

@@ -18,6 +18,8 @@ from survey_tools.tan import read_wcs
 
 NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
 UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
+NOT_OF_A_GRID = {"EXTNAME", "FILTER", "BUNIT", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT"}  # and, as exported:
+NOT_OF_A_GRID |= {"SKYSIGMA", "PSFFWHM", "SRCZP", "NSATUR", "COVERAGE", "SOURCE"}
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
 
 
@@ -86,7 +88,8 @@ def read_bands(path: Path, bands, zero_point: float | None = None) -> tuple[list
     bands = tuple(bands)
     with _opened(path) as hdus:
         found = _find_bands(path, hdus, bands)
-        return [_band_image(path, *found[band], band, zero_point) for band in bands], hdus[0].header.copy()
+        grids: dict[tuple, WCS | None] = {}  # that bands share, for it takes a millisecond to set one up
+        return [_band_image(path, *found[band], band, zero_point, grids) for band in bands], hdus[0].header.copy()
 
 
 def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
@@ -169,11 +172,16 @@ def _band_of(hdu, bands) -> str | None:
     return BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
 
 
-def _band_image(path: Path, data, header: fits.Header, band: str, zero_point: float | None) -> BandImage:
-    """Calibrated pixels and WCS of one band; ImageError without a unit or a WCS."""
+def _band_image(
+    path: Path, data, header: fits.Header, band: str, zero_point: float | None, grids: dict[tuple, WCS | None]
+) -> BandImage:
+    """Calibrated pixels and WCS of one band, which may be another's of the same header; ImageError without either."""
     if data.ndim != 2:
         raise ImageError(f"{path}: band {band} has {data.ndim} axes; an image (row, col) is needed")
-    wcs = read_wcs(header)
+    said = tuple(card.image for card in header.cards if card.keyword not in NOT_OF_A_GRID)
+    if said not in grids:
+        grids[said] = read_wcs(header)
+    wcs = grids[said]
     if wcs is None:
         raise ImageError(
             f"{path}: band {band} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say"

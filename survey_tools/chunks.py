@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.atomic import whole_file
-from survey_tools.checksums import checksum, read_sums
+from survey_tools.checksums import read_sums
+from survey_tools.chunk_files import load, path_of, save
 from survey_tools.errors import ArchiveError
-from survey_tools.gather import Chunk, Work, gather
+from survey_tools.gather import Work, gather
 from survey_tools.manifest import write_manifest
 from survey_tools.store import MANIFEST, Store
 
@@ -23,8 +23,7 @@ def make_chunk(store: Store, folder: Path, item: tuple[slice, np.ndarray, Work])
         item: Rows of the chunk, the places (n,) in it of the objects, and what is needed to make them.
     """
     rows, places, work = item
-    path = _path(folder, rows)
-    if path.exists():
+    if path_of(folder, rows).exists():
         return
     chunk = gather(work)
     if len(places) == rows.stop - rows.start:
@@ -33,7 +32,7 @@ def make_chunk(store: Store, folder: Path, item: tuple[slice, np.ndarray, Work])
         images, mask = store.images[rows], store.mask[rows]
         images[places], mask[places] = chunk.images, chunk.mask
         store.write(rows, images, mask)
-    _save(path, chunk, {name: checksum(store.path / name) for name in store.chunk_files(rows)})
+    save(folder, store, rows, chunk)
 
 
 def finish(store: Store, rows: np.ndarray, folder: Path, before: Callable[[], None]) -> None:
@@ -69,7 +68,7 @@ def _parts(store: Store, rows: np.ndarray, folder: Path, kept: Table | None, sum
         here = rows[slice(*np.searchsorted(rows, [part.start, part.stop]))] - part.start
         manifest = {name: kept[name][part].astype(object) for name in kept.colnames} if kept is not None else {}
         if len(here):
-            made = _load(folder, store, part, sums)
+            made = load(folder, store, part, sums)
             columns, new = made["column"], made["manifest"]
             if kept is not None:
                 columns = {name: _patch(store.column(name, part), here, columns[name]) for name in columns}
@@ -84,32 +83,3 @@ def _patch(values: np.ndarray, places: np.ndarray, new: np.ndarray) -> np.ndarra
     values = values.astype(object) if values.dtype.kind in "UT" else np.array(values)
     values[places] = new
     return values
-
-
-def _path(folder: Path, rows: slice) -> Path:
-    """Where the columns of a chunk lie."""
-    return folder / f"{rows.start:09d}.npz"
-
-
-def _save(path: Path, chunk: Chunk, sums: dict[str, str]) -> None:
-    """Keep the columns and the part of the manifest of one chunk, and the checksums of its files."""
-    values = {f"column.{name}": value for name, value in chunk.columns.items()}
-    values |= {f"manifest.{name}": value for name, value in chunk.manifest.items()}
-    values |= {"sums.name": np.array(list(sums), str), "sums.sum": np.array(list(sums.values()), str)}
-    with whole_file(path) as temporary:  # text as arrays of fixed width, which a file can hold
-        np.savez(temporary, **{n: value.astype(str) if value.dtype == object else value for n, value in values.items()})
-
-
-def _load(folder: Path, store: Store, part: slice, sums: dict[str, str]) -> dict[str, dict[str, np.ndarray]]:
-    """The "column" and "manifest" values that were made of the chunks in one part; adds their checksums to `sums`."""
-    found: dict[str, dict[str, list]] = {"column": {}, "manifest": {}, "sums": {}}
-    for rows in store.chunks():
-        if not part.start <= rows.start < part.stop or not _path(folder, rows).exists():
-            continue
-        with np.load(_path(folder, rows)) as values:
-            for key in values:
-                kind, _, name = key.partition(".")
-                found[kind].setdefault(name, []).append(values[key])
-    digits = found.pop("sums")
-    sums |= zip(np.concatenate(digits["name"]).tolist(), np.concatenate(digits["sum"]).tolist(), strict=True)
-    return {kind: {name: np.concatenate(each) for name, each in values.items()} for kind, values in found.items()}

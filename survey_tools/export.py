@@ -1,7 +1,7 @@
 """Rows of a store as FITS files: one image HDU a band and one for its mask, on the same WCS."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from survey_tools.atomic import whole_file
 from survey_tools.band_fits import band_hdus, header_text
 from survey_tools.errors import StoreError
+from survey_tools.fits_writing import write_hdus
 from survey_tools.store import Store
 from survey_tools.version import VERSION
 
@@ -46,7 +47,7 @@ def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False
     for row, path in tqdm(paths.items(), desc="export", unit="file", disable=None):
         hdus = _hdus(store, row, table[row])
         with whole_file(path) as temporary:
-            hdus.writeto(temporary, checksum=True)
+            write_hdus(hdus, temporary)
     return list(paths.values())
 
 
@@ -72,18 +73,32 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
 def _primary(store: Store, row: int, columns) -> fits.Header:
     """What the file is of, and where it comes from."""
     header = fits.Header()
+    if store.synthetic:
+        header["SYNTH"] = (True, store.synthetic)
     header["OBJECT"] = header_text(str(columns["object_id"]))  # long text leaves no room for a comment
     header["RA"] = (float(columns["ra"].value), "[deg] right ascension, ICRS")
     header["DEC"] = (float(columns["dec"].value), "[deg] declination, ICRS")
     if np.isfinite(columns["redshift"]):
         header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
-    header["SURVEY"] = (store.survey["title"], "survey that the images are from")
+    how = "survey whose images these imitate" if store.synthetic else "survey that the images are from"
+    header["SURVEY"] = (store.survey["title"], how)
     header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
     header["STORE"] = header_text(store.path.name)
     header["ROW"] = (row, "row of the store, from 0")
     header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
     header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"
+    for line in _origins(store.settings) if store.synthetic else ():
+        header["HISTORY"] = header_text(line)
     return header
+
+
+def _origins(settings: dict) -> Iterator[str]:
+    """What a store was made from, and what that was, a line each, the first of them first."""
+    source = settings.get("source")
+    if isinstance(source, dict):
+        yield from _origins(source.get("settings", {}))
+    facts = ", ".join(f"{key} {value}" for key, value in settings.items() if isinstance(value, str | int))
+    yield facts.replace("command ", "", 1).replace(", ", ": ", 1) if "command" in settings else facts
 
 
 def _mask_hdu(mask: np.ndarray, band: str, wcs: WCS) -> fits.ImageHDU:

@@ -59,6 +59,7 @@ class Store:
         pixel_scale: Of its images [arcsec/pixel].
         rows: Checksum of which objects its rows are (`row_fingerprint`).
         settings: What it was made from.
+        synthetic: Where a network made its pixels, the words that say so; "" where they are not.
     """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
@@ -70,6 +71,7 @@ class Store:
         self.pixel_scale: float = attributes["pixel_scale"]
         self.rows: str = attributes["rows"]
         self.settings: dict = attributes["settings"]
+        self.synthetic: str = attributes.get("synthetic", "")
         self.attributes: dict = attributes
         self.images, self.mask = group["images"], group["mask"]
 
@@ -157,7 +159,9 @@ def _column_rows(chunk: int) -> int:
     return max(COLUMN_ROWS // chunk, 1) * chunk
 
 
-def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, size=None, pixel_scale=None) -> Store:
+def create(
+    path, survey: Survey, bands, catalogue: Table, settings: dict, *, size=None, pixel_scale=None, synthetic: str = ""
+) -> Store:
     """Start a store as `PATH.part`, or take up the one that an interrupted run of the same settings left there.
 
     Args:
@@ -168,6 +172,7 @@ def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, siz
         settings: What the store is made from, as JSON can hold it; a resumed run must have the same.
         size: Rows, and columns, of an image; the survey's by default.
         pixel_scale: Arcsec/pixel; the survey's by default.
+        synthetic: Where the pixels are no observation, the words that say so.
 
     Raises:
         StoreError: Where a store is there already, or `PATH.part` was made with other settings.
@@ -187,6 +192,8 @@ def create(path, survey: Survey, bands, catalogue: Table, settings: dict, *, siz
         "settings": settings,
         "coordinates": " ".join(column.name for column in CATALOGUE),
     }
+    if synthetic:
+        attributes["synthetic"] = synthetic
     attributes = json.loads(json.dumps(attributes))  # as they are read back: lists for tuples
     if path.exists():
         raise StoreError(f"{path} exists already; choose another name or pass --overwrite")

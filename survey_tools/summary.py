@@ -13,7 +13,8 @@ def summarise(store: Store) -> list[tuple[str, str]]:
     status = Counter(store.manifest()["status"])
     rows, cols = store.size, store.size
     chunks = store.chunks()
-    lines = [
+    lines = [("SYNTHETIC", store.synthetic)] if store.synthetic else []
+    lines += [
         ("survey", f"{store.survey['title']}, {store.survey['source']}"),
         ("bands", " ".join(store.bands)),
         ("objects", f"{len(store)}: " + ", ".join(f"{status[s]} {s}" for s in ("done", "outside", "failed"))),

@@ -1,15 +1,28 @@
 """The device that networks run on."""
 
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from survey_tools.errors import RunError
 
 FIRST_CALLS = (torch.sqrt, torch.rsqrt, torch.exp, torch.expm1, torch.log, torch.log1p, torch.tanh)
+PRECISIONS = {  # of a training's convolutions: how many bits are multiplied, and kept in which type
+    "float32": "24 bits, float32",
+    "tf32": "11 bits, float32; on the CPU as float32",
+    "bf16": "8 bits, bfloat16; as tf32 in the Fourier branch, noise and last layers; losses, weights in float32",
+}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
+_lock, _users, _before = threading.Lock(), 0, 1  # of `one_thread`: who is in it, and how many threads there were
 
 
 def choose_device(name: str) -> torch.device:
     """The device called `name`; "auto" is a GPU where there is one. RunError where it is not there."""
     _make_first_calls()
+    torch.backends.cudnn.allow_tf32 = False  # a float32 is one; `computing` says otherwise where a user does
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -29,3 +42,58 @@ def _make_first_calls() -> None:
     for function in FIRST_CALLS:
         for dtype in (torch.float32, torch.float64):
             function(torch.ones(1, dtype=dtype))
+
+
+@contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """Have this thread, and those that begin meanwhile, pass networks on the CPU with one thread of PyTorch's each.
+
+    How many threads share a convolution decides which code makes it, and that its last digits: 2e-6 of the stretched
+    image. With one, results are the same whatever cores a machine has; its other cores are for other images.
+    """
+    global _users, _before
+    if device.type != "cpu":
+        yield
+        return
+    with _lock:
+        _before = _before if _users else torch.get_num_threads()
+        _users += 1
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users:
+                torch.set_num_threads(_before)
+
+
+@contextmanager
+def computing(precision: str) -> Iterator[None]:
+    """Multiply on a GPU as a row of `PRECISIONS` says. PyTorch alone would take TF32 for convolutions in float32."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = precision != "float32"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Within it layers are passed in bf16 where the precision is that; gradients are taken outside."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def keep_memory() -> None:
+    """Have this process keep the memory that PyTorch frees on a CPU, for its next maps of the same sizes.
+
+    The C library gives large blocks back to the system at once, and the system clears each page that it hands out
+    again: a tenth of a training's time. Without GNU's library nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)

@@ -12,11 +12,13 @@ from astropy.table import Table, vstack
 
 from survey_tools.atomic import whole_file
 from survey_tools.errors import RunError
+from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
-from translator.checkpoint import Run, load_run
+from translator.checkpoint import Run
 from translator.facts import fingerprint_of_pairs
 from translator.held_out import HeldOut, drawn_galaxies, open_held_out
 from translator.images import OTHER
+from translator.loaded import locate
 from translator.measuring import Measured, lacking, measure_all
 from translator.metrics.measure import BOOTSTRAPS, LEVEL
 from translator.metrics.shapes import missing
@@ -62,8 +64,12 @@ class Settings:
     workers: int = 1
 
 
-def evaluate(inputs: Inputs, settings: Settings, out: Path, requirements: Path | None = None) -> dict:
+def evaluate(
+    inputs: Inputs, settings: Settings, out: Path, requirements: Path | None = None, engine: Engine | None = None
+) -> dict:
     """Write OUT/report.html, report.json and galaxies.ecsv; returns the content of report.json.
+
+    The work is done by `engine`, or else by as many workers of this machine as the settings say; all give the same.
 
     Raises:
         RequirementError: The file of requirements is no TOML or names what there is not; nothing has been done.
@@ -77,15 +83,22 @@ def evaluate(inputs: Inputs, settings: Settings, out: Path, requirements: Path |
     wanted = []
     if requirements is not None:
         wanted = read_requirements(requirements, domains, MEASURES, held_out.stores["x"].bands)
-    runs = {name: load_run(path, settings.device) for name, path in name_runs(inputs.runs).items()}
+    engine = engine or Engine(settings.workers)
+    elsewhere = engine.client is not None
+    located = {
+        name: locate(path, settings.device, elsewhere=elsewhere) for name, path in name_runs(inputs.runs).items()
+    }
+    runs = {name: run for name, (_, run) in located.items()}
     for run in runs.values():
         check_run(run, held_out)
     with work_folder(out) as work:
         samples = {
-            name: make_samples(held_out, runs, domain, work / name, settings.draws, settings.seed)
+            name: make_samples(
+                held_out, located, domain, work / name, draws=settings.draws, seed=settings.seed, engine=engine
+            )
             for name, domain in domains.items()
         }
-        measured = measure_all(samples, runs, settings.seed, settings.workers)
+        measured = measure_all(samples, runs, settings.seed, engine)
         report = describe(inputs, settings, held_out, runs)
         for name, domain in domains.items():
             report["directions"][name] = describe_direction(held_out, domain, samples[name], measured[name], runs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from survey_tools.processes import one_thread_each, run_tasks
+from survey_tools.tasks import Engine
 from translator.metrics.curve import Curve
 from translator.metrics.measure import Measure, Statistics, interval, of_selections
 from translator.metrics.sample import Sample
@@ -43,7 +44,7 @@ class Measured:
     curves: dict[str, Curve]
 
 
-def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, workers: int) -> dict:
+def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, engine: Engine) -> dict:
     """Every measure and curve of every sample: direction to row to `Measured`; each galaxy's share of the runs only.
 
     A task is some headings, which share what they find in the images, of some rows, which share targets and truth: all
@@ -52,12 +53,15 @@ def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, worke
     tasks, places = [], []
     for headings in sharing():
         for direction, rows in samples.items():
-            for some in np.array_split(list(rows), min(max(workers // FEW, 1), len(rows))):
+            for some in np.array_split(list(rows), min(max(engine.workers // FEW, 1), len(rows))):
                 asked = [(headings, *rows[row], row == FLOOR, row in runs, seed) for row in some]
-                tasks.append((asked,))
+                tasks.append(asked)
                 places.append([(direction, row) for row in some])
-    with one_thread_each():
-        done = run_tasks(_measure_rows, tasks, workers, "measure")
+    if engine.client is not None:
+        done = engine.run(_measure_rows, tasks, "measure", "task")
+    else:  # processes, where Python's lock is not in the way
+        with one_thread_each():
+            done = run_tasks(_measure_rows, [(asked,) for asked in tasks], engine.workers, "measure")
     parts = {}
     for some, found in zip(places, done, strict=True):
         for place, one in zip(some, found, strict=True):

@@ -42,6 +42,10 @@ class SampleFiles:
                 np.save(files[name], array)
         return replace(self, files=files)
 
+    def known(self, files: dict[str, str]) -> "SampleFiles":
+        """The same with arrays, by name, whose files are there."""
+        return replace(self, files=self.files | files)
+
     def also(self, **names: str) -> "SampleFiles":
         """The same with some arrays under further names, given as new="known"."""
         return replace(self, files=self.files | {name: self.files[known] for name, known in names.items()})
@@ -54,6 +58,23 @@ class SampleFiles:
 
 
 Rows = dict[str, tuple[SampleFiles, SampleFiles | None]]  # row of the report to all galaxies, and the few drawn often
+
+
+def begin_array(path: Path, shape: tuple[int, ...]) -> None:
+    """A file for an array of float32, to be written in parts by several processes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape).flush()
+
+
+def write_part(path: Path, first: int, images: np.ndarray) -> None:
+    """Write images (image, band, row, col) float32 into such a file, from its image `first` on.
+
+    Written, not mapped into memory: machines that share a file system would write whole pages, and others' images.
+    """
+    offset = np.load(path, mmap_mode="r").offset
+    with path.open("r+b") as file:
+        file.seek(offset + first * images[0].nbytes)
+        file.write(np.ascontiguousarray(images))
 
 
 @contextmanager

@@ -1,22 +1,40 @@
 """The samples of a report: each run's translations of the held-out galaxies, and what they are held against."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
+from survey_tools.tasks import Engine
 from translator.checkpoint import Run
+from translator.fakes import noise_seed, translate_each
 from translator.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
 from translator.images import is_random
-from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, SampleFiles
-from translator.translate import translate_batch
+from translator.loaded import RunAt
+from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, SampleFiles, begin_array, write_part
 
-BATCH = 16  # images translated at once; part of what a seed means
+PART = 32  # galaxies that a task translates
 AT_ONCE = 256  # images interpolated at once
+Runs = dict[str, tuple[RunAt, Run]]  # by name: where tasks find it, and the run as this process has it
 
 
-def make_samples(held_out: HeldOut, runs: dict[str, Run], domain: str, folder: Path, draws: int, seed: int) -> Rows:
+@dataclass(frozen=True)
+class Part:
+    """What a task translates: some galaxies of a file of images, into a file from image `first` on."""
+
+    at: RunAt
+    domain: str
+    source: str
+    galaxies: np.ndarray
+    seed: int
+    noise: bool
+    target: str
+    first: int
+
+
+def make_samples(
+    held_out: HeldOut, runs: Runs, domain: str, folder: Path, *, draws: int, seed: int, engine: Engine
+) -> Rows:
     """The samples of a direction by row of the report: runs, floor, oracle, bilinear.
 
     Args:
@@ -25,42 +43,51 @@ def make_samples(held_out: HeldOut, runs: dict[str, Run], domain: str, folder: P
         domain: "x" or "y", where translations land.
         folder: For the arrays.
         draws: How often some galaxies are translated, with other noise each time.
-        seed: Of the noise.
+        seed: Of the noise, which every galaxy has its own of.
+        engine: Where they are translated.
     """
     common = reference(held_out, domain, folder / "common")
     some = drawn_galaxies(len(held_out))
     few = common.take(folder / "few", some)
-    sample, rows = common.open(), {}
-    for name, run in runs.items():
-        images = translate_many(run, sample.source, domain, seed)
-        several = None
-        if draws > 1 and is_random(run.networks, domain):
-            several = np.stack([_translate(run, sample.source[some], domain, seed + 1 + k) for k in range(draws)])
-        rows[name] = _row(common, few, folder / f"run{len(rows)}", images, several, some)
+    sample, rows, asked = common.open(), {}, {}
+    everyone = np.arange(len(sample))
+    for name, (at, run) in runs.items():
+        random = is_random(run.networks, domain)
+        wanted = {"output": ([seed], everyone, True)}
+        wanted |= {"signal": ([seed], everyone, False)} if random else {}
+        wanted |= {"draws": (range(seed + 1, seed + 1 + draws), some, True)} if draws > 1 and random else {}
+        place, source = folder / f"run{len(asked)}", common.files["source"]
+        asked[name] = {key: _ask(at, domain, source, place / f"{key}.npy", *each) for key, each in wanted.items()}
+        for key, (seeds, galaxies, _) in wanted.items():
+            shape = (len(seeds), len(galaxies)) if key == "draws" else (len(galaxies),)
+            begin_array(place / f"{key}.npy", (*shape, *sample.target.shape[1:]))
+    parts = [part for files in asked.values() for each in files.values() for part in each]
+    engine.run(_translate_part, parts, f"translate {held_out.direction(domain)}", f"{PART} galaxies")
+    for name, files in asked.items():
+        rows[name] = _row(common, few, {key: each[0].target for key, each in files.items()}, some)
     rows |= _real(common, few, folder, draws, some, seed)
     there = held_out.stores[domain]
-    parts = np.array_split(np.arange(len(sample)), -(-len(sample) // AT_ONCE))
-    plain = [resampled(sample.source[part], common.source_scale, there.pixel_scale, there.size) for part in parts]
+    pieces = np.array_split(everyone, -(-len(sample) // AT_ONCE))
+    plain = [resampled(sample.source[piece], common.source_scale, there.pixel_scale, there.size) for piece in pieces]
     rows[BILINEAR] = common.add(folder / BILINEAR, output=np.concatenate(plain)).also(signal="output"), None
     return rows
 
 
-def translate_many(run: Run, images: np.ndarray, domain: str, seed: int) -> dict[str, np.ndarray]:
-    """Translations of (galaxy, band, row, col) [nanomaggy/pixel], with noise ("output") and without ("signal")."""
-    output = _translate(run, images, domain, seed, bar=True)
-    if not is_random(run.networks, domain):
-        return {"output": output, "signal": output}
-    return {"output": output, "signal": _translate(run, images, domain, seed, noise=False, bar=True)}
+def _ask(at: RunAt, domain: str, source: str, target: Path, seeds, galaxies: np.ndarray, noise: bool) -> list[Part]:
+    """The parts of one file: all galaxies with the first seed, then with the next."""
+    return [
+        Part(at, domain, source, galaxies[start : start + PART], seed, noise, str(target), turn * len(galaxies) + start)
+        for turn, seed in enumerate(seeds)
+        for start in range(0, len(galaxies), PART)
+    ]
 
 
-def _translate(run: Run, images: np.ndarray, domain: str, seed: int, *, noise: bool = True, bar: bool = False):
-    """Translations of many images, float32, `BATCH` at a time."""
-    random, parts = torch.Generator(run.device).manual_seed(seed), []
-    what = f"{run.path.name} to {run.domains[domain].survey}{'' if noise else ', no noise'}"
-    for start in tqdm(range(0, len(images), BATCH), desc=what, unit="batch", disable=None if bar else True):
-        some = images[start : start + BATCH].astype(float)
-        parts.append(translate_batch(run, some, domain, random, noise=noise).astype(np.float32))
-    return np.concatenate(parts)
+def _translate_part(part: Part) -> None:
+    """One task. A task that another one repeats, because its process was lost, writes the same."""
+    images = np.load(part.source, mmap_mode="r")[part.galaxies]
+    seeds = [noise_seed(part.seed, f"galaxy {galaxy}") for galaxy in part.galaxies]
+    made = translate_each(part.at.open(), images, part.domain, seeds, noise=part.noise)
+    write_part(Path(part.target), part.first, made.astype(np.float32))
 
 
 def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:
@@ -84,12 +111,15 @@ def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some:
     return rows
 
 
-def _row(common: SampleFiles, few: SampleFiles, folder: Path, images: dict, draws, some: np.ndarray) -> tuple:
-    """A sample of all galaxies, and one of those that were drawn several times."""
+def _row(common: SampleFiles, few: SampleFiles, files: dict[str, str], some: np.ndarray) -> tuple:
+    """A sample of all galaxies, and one of those that were drawn several times, with a run's translations."""
+    files = {"signal": files["output"]} | files
+    draws = files.pop("draws", None)
+    whole = common.known(files)
     if draws is None:
-        return common.add(folder, **images), None
-    less = {name: image[some] for name, image in images.items()}
-    return common.add(folder, **images), few.add(folder / "few", **less, draws=draws)
+        return whole, None
+    less = {name: np.load(path, mmap_mode="r")[some] for name, path in files.items()}
+    return whole, few.add(Path(draws).parent / "few", **less).known({"draws": draws})
 
 
 def _halves(common: SampleFiles, folder: Path, seed: int) -> SampleFiles:

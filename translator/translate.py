@@ -2,27 +2,46 @@
 
 import hashlib
 import logging
+import threading
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import BandImage, band_hdus, header_text, read_bands
+from survey_tools.band_fits import BandImage, header_text, read_bands
 from survey_tools.cutout import resample
-from survey_tools.errors import ImageError
+from survey_tools.errors import GaltransError, ImageError
+from survey_tools.fits_writing import write_bands
 from survey_tools.surveys import find_survey
 from survey_tools.tan import rescaled_wcs, scale_of
+from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
 from translator.checkpoint import Run
-from translator.images import OTHER, imitate, is_random
-from translator.intensity import stretch, unstretch
+from translator.fakes import AT_ONCE, noise_seed, translate_each
+from translator.images import OTHER, is_random
+from translator.loaded import RunAt
 
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
+SENT = 16  # files of a task on a cluster
+WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
+SYNTHETIC = "made by a neural network: NOT an observation"
 log = logging.getLogger(__name__)
+_fits = threading.Lock()  # held while FITS is read or written: its reader sets Python's warnings, which threads share
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file: images (band, row, col) [nanomaggy/pixel], primary header, SHA-256, and the WCS of its translation."""
+
+    images: np.ndarray
+    header: fits.Header
+    checksum: str
+    target: WCS
 
 
 def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool = True, seed: int = 0) -> Path:
@@ -43,36 +62,76 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
     Raises:
         ImageError: Where the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
     """
-    bands, header = read_bands(path, run.bands)
-    here, there = run.domains[OTHER[domain]], run.domains[domain]
-    images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    translated = translate(run, images, domain, noise=noise, seed=noise_seed(seed, checksum))
-    target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
-    primary = provenance(run, domain, header, noise=noise, seed=seed)
-    primary["GTINPUT"] = (header_text(path.name)[-NAME_LENGTH:], "file that was translated")
-    primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
-    with whole_file(out) as temporary:
-        band_hdus(translated, run.bands, target, primary).writeto(temporary, checksum=True)
+    errors = translate_group(run, domain, [(path, out)], noise=noise, seed=seed)
+    if errors:
+        raise errors[0]
     return out
 
 
-def translate(run: Run, images: np.ndarray, domain: str, *, noise: bool, seed: int) -> np.ndarray:
-    """Images of the other domain, (band, row, col) [nanomaggy/pixel], as they would look in `domain`; same unit."""
-    return translate_batch(run, images[None], domain, torch.Generator(run.device).manual_seed(seed), noise=noise)[0]
+def translate_files(
+    at: RunAt, to: str, files: dict[Path, Path], engine: Engine, *, noise: bool = True, seed: int = 0
+) -> list[GaltransError]:
+    """Translate many files as `translate_file` does each; files are read and written while networks are at others.
+
+    Args:
+        at: The trained model.
+        to: Survey to translate into.
+        files: Of each file to read, the one to write.
+        engine: Where they are translated; as many files are in memory as it has workers, and `WAITING` (on a GPU: as
+            many times `AT_ONCE`).
+        noise: As of `translate_file`.
+        seed: Alike.
+
+    Returns:
+        The errors of those that cannot be translated.
+    """
+    step = SENT
+    if engine.client is None:
+        step = AT_ONCE.get(at.open().device.type, AT_ONCE["cuda"])
+        engine = replace(engine, workers=engine.workers + WAITING)
+    pairs = list(files.items())
+    groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]
+    unit = "file" if step == 1 else f"{step} files"
+    task = partial(_translate_at, at, to, noise, seed)
+    return [error for errors in engine.run(task, groups, "translate", unit) for error in errors]
 
 
-def translate_batch(run: Run, images: np.ndarray, domain: str, random: torch.Generator, *, noise: bool) -> np.ndarray:
-    """Images (galaxy, band, row, col) [nanomaggy/pixel] as they would look in `domain`, noise drawn from `random`."""
-    stretched = torch.as_tensor(stretch(images), dtype=torch.float32, device=run.device)
-    with torch.no_grad():
-        translated = imitate(run.networks, stretched, domain, random, noise=noise)
-    return unstretch(translated.double().cpu().numpy())
+def _translate_at(at: RunAt, to: str, noise: bool, seed: int, files: list[tuple[Path, Path]]) -> list[GaltransError]:
+    run = at.open()
+    return translate_group(run, run.domain_of(to), files, noise=noise, seed=seed)
 
 
-def noise_seed(seed: int, checksum: str) -> int:
-    """A seed for one file's noise, so that files of one call differ and their order does not matter."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {checksum}".encode()).digest()[:8], "big") >> 1
+def translate_group(
+    run: Run, domain: str, files: list[tuple[Path, Path]], *, noise: bool, seed: int
+) -> list[GaltransError]:
+    """Translate a few files, each to the path beside it; returns the errors of those that cannot be."""
+    read, errors = {}, []
+    for path, out in files:
+        try:
+            read[out] = path, _read(run, path, domain)
+        except GaltransError as error:  # the other files are still worth translating
+            errors.append(error)
+    if read:
+        images = np.stack([found.images for _, found in read.values()])
+        seeds = [noise_seed(seed, found.checksum) for _, found in read.values()]
+        made = translate_each(run, images, domain, seeds, noise=noise)
+        for (out, (path, found)), image in zip(read.items(), made, strict=True):
+            primary = provenance(run, domain, found.header, noise=noise, seed=seed)
+            primary["GTINPUT"] = (header_text(path.name)[-NAME_LENGTH:], "file that was translated")
+            primary["GTINSHA"] = found.checksum  # SHA-256; no comment fits beside it
+            with _fits, whole_file(out) as temporary:
+                write_bands(image, run.bands, found.target, primary, temporary)
+    return errors
+
+
+def _read(run: Run, path: Path, domain: str) -> Read:
+    """What is needed of one file; ImageError where it cannot be translated."""
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    with _fits:
+        bands, header = read_bands(path, run.bands)
+        images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
+        target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
+    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target)
 
 
 def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:
@@ -109,7 +168,7 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     """Primary header of a translation: that it is one, what made it, and the object it is of."""
     surveys = {name: find_survey(run.domains[name].survey).title for name in "xy"}
     header = fits.Header()
-    header["SYNTH"] = (True, "made by a neural network: NOT an observation")
+    header["SYNTH"] = (True, SYNTHETIC)
     for key in ("OBJECT", "RA", "DEC", "REDSHIFT"):
         if key in source:
             header[key] = source[key]

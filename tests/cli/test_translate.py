@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from cli.main import galtrans
 from survey_tools.band_fits import band_hdus
 from survey_tools.errors import GaltransError
+from survey_tools.store import open_store
 from survey_tools.tan import north_up_wcs
 from translator.checkpoint import (
     Checkpoint,
@@ -102,6 +103,36 @@ def test_wrong_usage_exits_2(run, image, tmp_path, words, said):
     result = call(run, image, *words, "--out", tmp_path)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_a_store_becomes_a_store(run, make_store, tmp_path):
+    store = make_store(tmp_path / "x.zarr", "sdss", np.array([10.0, 20.0]), np.array([1.0, 2.0]), missing=[1])
+    out = tmp_path / "y.zarr"
+    said = call(run, store.path, "--out", out, "--workers", 1)
+    assert said.exit_code == 0, said.output
+    assert "1 of 2 objects translated to CFHTLS, 136×136 pixels of 0.186 arcsec" in said.output
+    assert "Synthetic: made by a neural network: NOT an observation" in said.output
+    assert open_store(out).size == 136
+    assert f"{out} is complete already" in call(run, store.path, "--out", out).output
+    assert "complete already" not in call(run, store.path, "--out", out, "--overwrite").output
+
+
+def test_stores_and_files_do_not_mix_and_files_need_a_survey(run, image, make_store, tmp_path):
+    store = make_store(tmp_path / "x.zarr", "sdss", np.array([10.0]), np.array([1.0]), bands="r").path
+    for words, said in (
+        ((image, store, "--to", "cfht"), "x.zarr is a folder: give one store alone, or FITS files alone"),
+        ((image,), "--to SURVEY is needed with FITS files"),
+        ((tmp_path / "none.fits", "--to", "cfht"), "does not exist"),
+    ):
+        result = call(run, *words, "--out", tmp_path / "out")
+        assert result.exit_code == 2
+        assert said in " ".join(result.output.split())
+    result = call(run, tmp_path, "--out", tmp_path / "out")
+    assert "is a Zarr" in str(result.exception) or "is not a Zarr store" in str(result.exception)
+    result = call(run, store, "--out", tmp_path / "out")
+    assert isinstance(result.exception, GaltransError)
+    assert "has r; make a store with u, g, i, z as well" in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_run_says_so(image, tmp_path):

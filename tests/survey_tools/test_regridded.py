@@ -185,7 +185,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(stores, regridded, tmp_path, sma
 
 def test_a_finished_store_is_returned_as_it_is(stores, regridded, monkeypatch):
     before = files(regridded.path)
-    monkeypatch.setattr("survey_tools.regridded._build", None)
+    monkeypatch.setattr("survey_tools.derived._begin", None)
     assert regrid_store(*stores, regridded.path).rows == regridded.rows
     assert files(regridded.path) == before
 

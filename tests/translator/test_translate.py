@@ -13,10 +13,13 @@ from survey_tools.band_fits import band_hdus
 from survey_tools.crossmatch import peak_position
 from survey_tools.errors import ImageError
 from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
+from survey_tools.tasks import Engine
+from translator import fakes, loaded
 from translator.checkpoint import Run
 from translator.facts import Domain, Facts
+from translator.loaded import RunAt
 from translator.networks.absent import NoEncoder
-from translator.translate import translate_file
+from translator.translate import translate_file, translate_files
 
 RA, DEC = 38.57159, -7.09912
 BANDS = tuple("ugriz")
@@ -154,6 +157,25 @@ def test_bands_on_different_grids_are_brought_together(run, tmp_path):
     path = translate_file(run, tmp_path / "shifted.fits", "y", tmp_path / "y.fits", noise=False)
     for band in BANDS:
         assert offset(*centroid(path, band)) < 0.1
+
+
+def test_many_files_are_what_each_is_alone(run, tmp_path, monkeypatch):
+    """In whatever company they pass the networks, and whoever fails."""
+    at = RunAt(Path("runs/known"), run.checksum, "cpu")
+    monkeypatch.setattr(loaded, "load_run", lambda path, device: run)
+    sources = [write(tmp_path / f"{name}.fits", ROTATED, 64, at=(RA + k / 9000, DEC)) for k, name in enumerate("abcde")]
+    sources.insert(2, tmp_path / "none.fits")
+    for together in (1, 4):
+        monkeypatch.setitem(fakes.AT_ONCE, "cpu", together)
+        files = {path: tmp_path / str(together) / path.name for path in sources}
+        (error,) = translate_files(at, "cfht", files, Engine(2), seed=3)
+        assert "none.fits cannot be read" in str(error)
+        for path in set(sources) - {sources[2]}:
+            alone = translate_file(run, path, "y", tmp_path / "alone.fits", seed=3)
+            with fits.open(alone) as one, fits.open(files[path]) as other:
+                for band in BANDS:
+                    assert_array_equal(one[band].data, other[band].data)
+    assert (tmp_path / "1" / "a.fits").read_bytes() == (tmp_path / "4" / "a.fits").read_bytes()
 
 
 def test_too_small_an_image_is_refused(run, tmp_path):

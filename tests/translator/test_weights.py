@@ -15,9 +15,9 @@ from translator import checkpoint, weights
 from translator.authors_names import scope, to_authors, variable_name
 from translator.checkpoint import Checkpoint, build_networks, find_recipe, load_run, save_checkpoint
 from translator.facts import Domain, Facts, check_same, read_facts, write_facts
+from translator.fakes import translate_each
 from translator.networks.layers import Grid
 from translator.recipes import RECIPES
-from translator.translate import translate
 from translator.weights import export_weights, import_weights
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_latent_codes_need_their_encoder_and_no_discriminator(write, tmp_path):
     import_weights(write(some), "augmented_cyclegan", tmp_path / "run")
     run, images = load_run(tmp_path / "run", "cpu"), np.ones((5, 64, 64))
     assert not any("discriminator" in name for name in run.networks)
-    assert translate(run, images, "y", noise=True, seed=1).shape == (5, 64, 64)
+    assert translate_each(run, images[None], "y", [1], noise=True).shape == (1, 5, 64, 64)
     with pytest.raises(RunError, match="2 networks that it lacks: generator_latent1, generator_latent0; give"):
         import_weights(write(without(some, "generator_latent")), "augmented_cyclegan", tmp_path / "other")
 

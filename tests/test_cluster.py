@@ -1,0 +1,146 @@
+"""regrid, translate and evaluate on a Dask cluster of separate processes, one of which is killed: as on threads."""
+
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+from cli.main import galtrans
+from survey_tools.export import export
+from survey_tools.pairs import make_pairs
+from survey_tools.regridded import regrid_store
+from survey_tools.store import open_store
+from survey_tools.tasks import Engine
+from translator import evaluate as evaluation
+from translator.checkpoint import Checkpoint, build_networks, save_checkpoint
+from translator.facts import Domain, Facts, write_facts
+from translator.metrics import paper, table
+from translator.recipes import RECIPES
+from translator.translate_store import translate_store
+
+COUNT = 6
+RA, DEC = 150 + 0.1 * np.arange(COUNT), 2 + np.zeros(COUNT)
+SMALL_CHUNKS = 64 * 64 * 4 * 2 * 2  # two objects of two bands in a chunk of 64 × 64 pixels, one of 136 × 136
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers, each a process of its own."""
+    from distributed import Client, LocalCluster
+
+    facts = {"n_workers": 2, "threads_per_worker": 1, "protocol": "tcp", "host": "127.0.0.1"}
+    with (
+        LocalCluster(processes=True, dashboard_address=None, **facts) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, make_store):
+    """Both stores in small chunks, their pairs, and a narrow run with the weights that it began with."""
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("survey_tools.store.CHUNK_BYTES", SMALL_CHUNKS)
+        x = make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr", missing=[1])
+        y = make_store(folder / "y.zarr", "cfht", RA, DEC, bands="gr", saturated=[2], seed=1)
+    pairs = make_pairs(x.path, y.path, test_size=COUNT - 1)
+    pairs.write(folder / "pairs.ecsv")
+    domains = {
+        "x": Domain("sdss", ("g", "r"), 64, 0.396, (0.01, 0.02), ""),
+        "y": Domain("cfht", ("g", "r"), 136, 0.186, (0.01, 0.02), ""),
+    }
+    facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
+    weights = build_networks(facts, RECIPES["demo"]).state_dict()
+    write_facts(folder / "run", facts)
+    save_checkpoint(folder / "run", Checkpoint(3, 1, {name: each.contiguous() for name, each in weights.items()}, {}))
+    return SimpleNamespace(folder=folder, x=x.path, y=y.path, pairs=folder / "pairs.ecsv", run=folder / "run")
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("survey_tools.store.CHUNK_BYTES", SMALL_CHUNKS)
+
+
+@pytest.fixture
+def dying(cluster, tmp_path):
+    """The cluster as an engine, whose worker that has done the third task is killed before it can say so, once."""
+    died, count = tmp_path / "died", iter(range(1_000_000))
+
+    def submit(function, item, *, pure):
+        third = next(count) == 2
+
+        def task(item):
+            result = function(item)
+            if third and not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return cluster.submit(task, item, pure=pure)
+
+    yield Engine(2, SimpleNamespace(loop=cluster.loop, submit=submit))
+    assert died.exists()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_regrid(world, dying, tmp_path, small_chunks):
+    there = regrid_store(world.y, world.x, tmp_path / "there.zarr", engine=dying)
+    here = regrid_store(world.y, world.x, tmp_path / "here.zarr", workers=2)
+    assert len(here.chunks()) == 3
+    assert files(there.path) == files(here.path)
+
+
+def test_translate(world, dying, tmp_path, small_chunks):
+    there = translate_store(world.run, world.x, tmp_path / "there.zarr", engine=dying)
+    here = translate_store(world.run, world.x, tmp_path / "here.zarr", engine=Engine(2))
+    assert len(here.chunks()) == COUNT
+    assert files(there.path) == files(here.path)
+
+
+def test_evaluate(world, dying, tmp_path, monkeypatch):
+    for known, few in (
+        (table.GROUPS, {"The paper's figures": paper}),
+        (table.MEASURES, {each.name: each for each in paper.MEASURES}),
+    ):
+        for name in set(known) - set(few):
+            monkeypatch.delitem(known, name)
+    monkeypatch.setattr(evaluation, "write_page", lambda *_: None)  # which is made here, wherever measures are
+    inputs, settings = (
+        evaluation.Inputs((world.run,), world.x, world.y, world.pairs),
+        evaluation.Settings(draws=2, device="cpu"),
+    )
+    there = evaluation.evaluate(inputs, settings, tmp_path / "there", engine=dying)
+    here = evaluation.evaluate(inputs, settings, tmp_path / "here", engine=Engine(1))
+    assert there["directions"] == here["directions"]
+    tables = [(tmp_path / name / "galaxies.ecsv").read_text().split("\ndirection ")[1] for name in ("there", "here")]
+    assert tables[0] == tables[1]
+    assert not list((tmp_path / "there").glob(".samples*"))
+
+
+def test_the_commands_hand_their_work_to_a_scheduler(world, cluster, tmp_path, monkeypatch):
+    """With paths relative to a folder that the workers are not in."""
+    monkeypatch.chdir(tmp_path)
+    (source,) = export(open_store(world.x), [0], tmp_path / "fits")
+    address = cluster.scheduler.address
+    words = ["translate", os.path.relpath(world.run), "fits/" + source.name, "--to", "cfht", "--out", "there"]
+    made = []
+    for more in (["--scheduler", address], ["--overwrite"]):
+        result = CliRunner().invoke(galtrans, [*words, *more])
+        assert result.exit_code == 0, result.output
+        assert "1 of 1 files translated to CFHTLS" in result.output
+        made.append(fits.getdata(next(Path("there").iterdir()), "r").copy())
+    np.testing.assert_array_equal(*made)
+    words = ["regrid", os.path.relpath(world.y), "--like", os.path.relpath(world.x), "--out", "y64.zarr"]
+    result = CliRunner().invoke(galtrans, [*words, "--scheduler", address])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("2 workers; watch them at")
+    assert open_store("y64.zarr").size == 64

@@ -1,0 +1,190 @@
+"""Translate a whole store of one survey into a store of images such as the other would have, chunk by chunk."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from survey_tools.checksums import SUMS, checksum
+from survey_tools.columns import empty_columns
+from survey_tools.cutout import sky_sigma
+from survey_tools.derived import Plan, derive
+from survey_tools.errors import RunError
+from survey_tools.gather import DONE, FAILED, Chunk
+from survey_tools.regridded import touched
+from survey_tools.store import Store, open_store
+from survey_tools.surveys import find_survey
+from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
+from survey_tools.tasks import Engine
+from translator.checkpoint import Run
+from translator.fakes import noise_seed, translate_each
+from translator.images import OTHER, is_random
+from translator.loaded import RunAt, locate
+from translator.translate import SCALE_TOLERANCE, SYNTHETIC
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task needs to translate rows: run, the input store, places of the run's bands in it, domain, noise."""
+
+    at: RunAt
+    store: Store
+    bands: tuple[int, ...]
+    domain: str
+    noise: bool
+    seed: int
+
+
+def translate_store(
+    run_path,
+    store_path,
+    out,
+    *,
+    to: str | None = None,
+    noise: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    engine: Engine | None = None,
+    overwrite: bool = False,
+) -> Store:
+    """Translate every object of a store into a new store; returns that, open.
+
+    Rows are the same objects, with their catalogue. Each image keeps centre and orientation and has the pixels of the
+    other survey. Its sky sigma is measured; PSF and zero point are unknown. A row without an image, or with pixels
+    missing, is NaN, and its manifest says why. Saturated pixels are flagged where they lie. The noise of an object
+    depends on the seed and its row alone. A store that is there already is returned as it is if it was made from the
+    same; one begun as `OUT.part` is gone on with, to the same bytes.
+
+    Args:
+        run_path: Folder of a trained run.
+        store_path: Store of one of its surveys, on the pixels that it was trained on.
+        out: Where the new store will be.
+        to: Survey to translate into, to be sure; there is but one that the run can make of the store's.
+        noise: As of `translate.translate_file`.
+        seed: Of the noise.
+        device: Of the networks, in the processes that do the work.
+        engine: Where tasks run; in one thread by default.
+        overwrite: Replace a store that is there, once the new one is finished.
+
+    Raises:
+        RunError: The run cannot be loaded, or translates other surveys, bands or pixels.
+        StoreError: The store cannot be opened; or `out` is the store itself, was made from something else, is no
+            store, or is being made by another process.
+    """
+    engine = engine or Engine()
+    store = open_store(store_path)
+    at, run = locate(Path(run_path), device, elsewhere=engine.client is not None)
+    domain = _domain(run, store, to)
+    there = run.domains[domain]
+    places = tuple(store.bands.index(band) for band in run.bands)
+    plan = Plan(
+        source=store,
+        survey=find_survey(there.survey),
+        bands=there.bands,
+        size=there.size,
+        pixel_scale=there.pixel_scale,
+        settings=_settings(run, store, domain, noise, seed),
+        make=partial(_translate_chunk, Job(at, store, places, domain, noise, seed)),
+        manifest=partial(_manifest, store.path.name, store.manifest()),
+        desc="translate",
+        synthetic=SYNTHETIC,
+    )
+    return derive(plan, out, engine, overwrite=overwrite)
+
+
+def _domain(run: Run, store: Store, to: str | None) -> str:
+    """Where translations of the store land; RunError where the run does not read such images as it has."""
+    domain = OTHER[run.domain_of(store.survey["name"])]
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    if to not in (None, there.survey):
+        raise RunError(f"{run.path} translates {here.survey} into {there.survey}, and {store.path} is {here.survey}")
+    missing = [band for band in run.bands if band not in store.bands]
+    if missing:
+        raise RunError(
+            f"{run.path} reads bands {''.join(run.bands)}, and {store.path} has {''.join(store.bands)}; "
+            f"make a store with {', '.join(missing)} as well"
+        )
+    if store.size != here.size or abs(store.pixel_scale / here.pixel_scale - 1) > SCALE_TOLERANCE:
+        words = ["{0} x {0} pixels of {1:g} arcsec".format(*each) for each in _grids(here, store)]
+        raise RunError(
+            f"{run.path} reads {words[0]} of {here.survey}, and {store.path} has {words[1]}; "
+            "give a store such as it was trained on (`galtrans regrid` changes pixels)"
+        )
+    return domain
+
+
+def _grids(*of) -> list[tuple[int, float]]:
+    return [(each.size, each.pixel_scale) for each in of]
+
+
+def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> dict:
+    """What the new store is made from."""
+    sums = store.path / SUMS
+    return {
+        "command": "galtrans translate",
+        "run": run.path.resolve().name,
+        "recipe": run.recipe,
+        "iteration": run.iteration,
+        "weights": run.checksum,
+        "noise": "sampled" if noise and is_random(run.networks, domain) else "none",
+        "seed": seed,
+        "source": {
+            "store": store.path.name,
+            "survey": store.survey["name"],
+            "checksum": checksum(sums) if sums.exists() else store.rows,
+            "size": store.size,
+            "pixel_scale": store.pixel_scale,
+            "settings": store.settings,
+        },
+    }
+
+
+def _manifest(name: str, manifest, rows: slice, made) -> dict[str, np.ndarray]:
+    """The input's manifest; but an object that was done and could not be translated has failed, for what was found."""
+    columns = {key: np.asarray(manifest[key][rows]).astype(object) for key in manifest.colnames}
+    translated, was_done = made["reason"] == "", columns["status"] == DONE
+    lost = was_done & ~translated
+    columns["status"][lost], columns["reason"][lost] = FAILED, made["reason"][lost]
+    columns["file"][was_done] = name
+    return columns
+
+
+def _translate_chunk(job: Job, rows: slice) -> Chunk:
+    """Some rows of the store, translated; NaN where they cannot be. Its manifest says why, "" where they are."""
+    run, store = job.at.open(), job.store
+    there = run.domains[job.domain]
+    images, mask = (array[rows][:, list(job.bands)] for array in (store.images, store.mask))
+    terms = [store.column(name, rows) for name in ("crval", "crpix", "cd")]
+    reasons = np.array([_why_not(run, *each) for each in zip(images, terms[1], strict=True)], object)
+    able = np.flatnonzero(reasons == "")
+    seeds = [noise_seed(job.seed, f"row {rows.start + at}") for at in able]
+    columns = empty_columns(len(images), len(there.bands))
+    fakes = np.full((len(images), len(there.bands), there.size, there.size), np.nan, np.float32)
+    masked = np.ones(fakes.shape, bool)
+    fakes[able] = translate_each(run, images[able], job.domain, seeds, noise=job.noise)
+    for at in able:
+        crval, *others = (values[at] for values in terms)
+        known = bool(np.isfinite(crval).all())  # an ingested image may lack a position; its grid serves anywhere
+        wcs = tan_wcs(crval if known else (0.0, 0.0), *others)
+        target = rescaled_wcs(wcs, (store.size, store.size), there.pixel_scale, there.size)
+        masked[at] = np.isnan(fakes[at]) | touched(images[at], mask[at], wcs, target, there.size)
+        columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
+        columns["crval"][at] += 0.0 if known else np.nan
+        columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(fakes[at], masked[at], strict=True)]
+        columns["source"][at] = f"{store.path.name}, row {rows.start + at}, by {run.path.resolve().name}"
+    columns["coverage"][:] = np.isfinite(fakes).mean(axis=(2, 3))
+    columns["saturated"][:] = (masked & np.isfinite(fakes)).sum(axis=(2, 3))
+    return Chunk(fakes, masked, columns, {"reason": reasons})
+
+
+def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:
+    """Why an image (band, row, col) cannot be translated; "" where it can."""
+    missing = (~np.isfinite(image)).sum(axis=(1, 2))
+    band = int(np.argmax(missing > 0))
+    if missing[band]:
+        return (
+            f"band {run.bands[band]} has no data in {missing[band]} of the {image.shape[-1]}^2 pixels that the model "
+            "reads"
+        )
+    return "" if np.isfinite(crpix).all() else "it has no WCS"
