@@ -21,14 +21,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from translator import training
+from translator.device import PRECISIONS
 from translator.recipes import RECIPES
 from translator.session import Inputs, Settings, open_session
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 
 
 @click.command(help=__doc__)
@@ -51,7 +49,9 @@ def main(sky, out, names, width, batch_size, iterations, precisions, device) -> 
         settings = Settings(name, iterations, batch_size, seed=1, device=device, checkpoint_every=10**9)
         results[name] = {}
         for precision in precisions:
-            results[name][precision] = train(stores, out / f"{name}-{precision}", settings, PRECISIONS[precision])
+            results[name][precision] = train(
+                stores, out / f"{name}-{precision}", replace(settings, precision=precision)
+            )
         click.echo(line(name, results[name], precisions))
         (out / "results.json").write_text(json.dumps(results))
     draw(out / "curves.png", results)
@@ -71,7 +71,7 @@ def make_sky(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def train(stores: dict[str, Path], path: Path, settings: Settings, precision: torch.dtype | None) -> list[dict]:
+def train(stores: dict[str, Path], path: Path, settings: Settings) -> list[dict]:
     """Train one recipe by the loop of all; for each iteration its step, seconds, and losses by name."""
     recipe = RECIPES[settings.recipe]
     y, pairs = stores["same" if recipe.same_grid else "y"], stores["pairs"] if recipe.reads_pairs else None
@@ -80,8 +80,7 @@ def train(stores: dict[str, Path], path: Path, settings: Settings, precision: to
 
     def iterate(model, step, *more):
         start = time.perf_counter()
-        with torch.autocast(session.batches.device.type, precision, enabled=precision is not None):
-            losses = whole(model, step, *more)
+        losses = whole(model, step, *more)
         seen.append({"step": recipe_step(session, step), "seconds": time.perf_counter() - start, "losses": losses})
         return losses
 

@@ -28,6 +28,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "evaluate": "cli.evaluate",
     "import-weights": "cli.weights",
     "export-weights": "cli.weights",
+    "bench": "cli.bench",
 }
 
 

@@ -18,7 +18,7 @@ POSITIVE = click.IntRange(min=1)
     callback=check_recipe,
     help="Model: one of those that `galtrans recipes` lists.",
 )
-@click.option("--run", "path", type=NEW_PATH, required=True, help="Folder of the run.")
+@click.option("--run", "--out", "path", type=NEW_PATH, required=True, help="Folder of the run.")
 @click.option("--iterations", type=POSITIVE, show_default="the recipe's", help="Iterations of each step.")
 @click.option(
     "--batch-size", type=POSITIVE, show_default="the recipe's, 24 for two_step", help="Images of x, of y, and pairs."
@@ -28,12 +28,27 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bf16"]),
+    show_default="float32",
+    help="Of convolutions: tf32 and bf16 are for a GPU.",
+)
+@click.option(
+    "--data",
+    type=click.Choice(["auto", "device", "stream"]),
+    default="auto",
+    show_default=True,
+    help="Keep all images in the device's memory, or read them ahead of their use; auto keeps them where they fit.",
+)
+@click.option(
     "--checkpoint-every", type=POSITIVE, default=500, show_default=True, help="Iterations between checkpoints."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run, from its newest checkpoint.")
 @seed_option
 @verbose_option
-def train(x, y, pairs, recipe, path, iterations, batch_size, width, device, checkpoint_every, resume, seed) -> None:
+def train(
+    x, y, pairs, recipe, path, iterations, batch_size, width, device, precision, data, checkpoint_every, resume, seed
+) -> None:
     """Train a model to translate between the surveys of two stores.
 
     X.zarr is the survey of the larger pixels (SDSS), Y.zarr the other (CFHTLS); pairs.ecsv comes from `galtrans
@@ -48,9 +63,10 @@ def train(x, y, pairs, recipe, path, iterations, batch_size, width, device, chec
       galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
     """
     from translator import training
+    from translator.ranks import joined
     from translator.recipes import RECIPES
     from translator.selection import describe
-    from translator.session import Inputs, Settings, open_session
+    from translator.session import Inputs, Settings, open_together
 
     if pairs is None and RECIPES[recipe].reads_pairs:
         unpaired = ", ".join(name for name, row in RECIPES.items() if not row.reads_pairs)
@@ -58,16 +74,18 @@ def train(x, y, pairs, recipe, path, iterations, batch_size, width, device, chec
             f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "
             f"train a recipe that reads none ({unpaired})"
         )
-    settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every, width)
-    session = open_session(Inputs(x, y, pairs), path, settings, resume=resume)
-    names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
-    for name, counts in session.counts.items():
-        click.echo(f"{names[name]}: {describe(counts)}")
-    total, where = sum(session.facts.iterations), session.batches.device
-    click.echo(
-        f"recipe {recipe}: {total} iterations of {session.facts.batch_size} on {where}, from {session.iteration}"
-    )
-    training.train(session)
-    click.echo(f"The trained model lies in {path}. Next:")
-    click.echo(f"  galtrans translate {path} FILES… --to {session.facts.domains['y'].survey} --out translated")
-    click.echo(f"  tensorboard --logdir {path}")
+    with joined(device) as (share, device):
+        settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every, width, precision, data)
+        session = open_together(Inputs(x, y, pairs), path, settings, share, resume=resume)
+        say = click.echo if share.rank == 0 else lambda line: None
+        names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
+        for name, counts in session.counts.items():
+            say(f"{names[name]}: {describe(counts)}")
+        total, where = sum(session.facts.iterations), str(session.batches.device)
+        where += f", one of {share.count} processes" if share.count > 1 else ""
+        say(f"recipe {recipe}: {total} iterations of {session.facts.batch_size} on {where}, from {session.iteration}")
+        say(session.batches.data)
+        training.train(session)
+        say(f"The trained model lies in {path}. Next:")
+        say(f"  galtrans translate {path} FILES… --to {session.facts.domains['y'].survey} --out translated")
+        say(f"  tensorboard --logdir {path}")

@@ -13,6 +13,7 @@ from survey_tools.errors import RunError
 from survey_tools.store import Store
 from survey_tools.surveys import CFHT, SDSS, find_survey
 from survey_tools.version import VERSION
+from translator.device import PRECISIONS
 from translator.intensity import stretch
 from translator.networks.layers import Grid
 
@@ -24,6 +25,7 @@ DIFFERENCES = {  # what must be the same for a run to go on, and the words for i
     "seed": "--seed",
     "batch_size": "--batch-size",
     "width": "--width",
+    "precision": "--precision",
     "iterations": "number of --iterations",
 }
 
@@ -68,6 +70,7 @@ class Facts:
         galtrans_version: That began it.
         imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
         width: Of the networks' first layers; 0, as in older runs, for the recipe's own.
+        precision: Of its convolutions, a row of `device.PRECISIONS`.
     """
 
     recipe: str
@@ -79,6 +82,7 @@ class Facts:
     galtrans_version: str = VERSION
     imported: dict[str, str] = field(default_factory=dict)
     width: int = 0
+    precision: str = "float32"
 
 
 def describe_domain(store: Store) -> Domain:
@@ -162,7 +166,14 @@ def _check_types(facts: Facts) -> None:
     """TypeError or ValueError where a fact is not of its kind, as in a run.json that galtrans did not write."""
     domains = facts.domains.values()
     kinds = {
-        str: [facts.recipe, facts.pairs, facts.galtrans_version, *facts.imported.keys(), *facts.imported.values()]
+        str: [
+            facts.recipe,
+            facts.pairs,
+            facts.galtrans_version,
+            facts.precision,
+            *facts.imported.keys(),
+            *facts.imported.values(),
+        ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
         (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky)],
@@ -171,5 +182,7 @@ def _check_types(facts: Facts) -> None:
         wrong = [value for value in values if not isinstance(value, kind)]
         if wrong:
             raise TypeError(f"{wrong[0]!r} is of the wrong type")
+    if facts.precision not in PRECISIONS:
+        raise ValueError(f"no precision {facts.precision!r} is known")
     for domain in domains:
         find_survey(domain.survey)

@@ -12,11 +12,11 @@ from survey_tools.pairs import read_pairs
 from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
 from survey_tools.tan import north_up_wcs
-from translator.batches import read_rows
 from translator.images import OTHER
 from translator.metrics.blank import blank, middle_and_sigma
 from translator.metrics.redshift import aperture_fluxes
 from translator.metrics.sample import Sample
+from translator.reading import read_rows
 from translator.sample_files import SampleFiles
 
 TAUGHT = 3000  # training galaxies at most that teach redshifts

@@ -1,6 +1,6 @@
 """Images that losses may ask for, made from one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,8 @@ from translator.networks.absent import NoEncoder, NoNoise
 from translator.share import WHOLE, Share
 
 OTHER = {"x": "y", "y": "x"}
+CARRIED = {"clean": "autoencoder", "translated": "generator"}  # images that turns share until their maker moves
+ENDS = frozenset({"cycled", "paired", "encoded_back", "encoded_pairs"})  # kinds that one loss alone reads
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ class Batch:
 class Images:
     """Images of one batch under the current networks, each made on first use and kept.
 
-    A `domain` is "x" or "y" and names where an image lands: `translated("y")` is G_Y(x). Networks move, so a new
-    `Images` is made for every turn, with fresh noise.
+    A `domain` is "x" or "y" and names where an image lands: `translated("y")` is G_Y(x). Networks move, so there are
+    new `Images` for every turn, with fresh noise; images that nothing has moved are handed on to them.
+
+    Usually a loss's graph leads through its images to the networks. After `cut`, it ends at the images, so that the
+    graph of one term is gone before the next is made, and an image that several terms read is differentiated once:
+    `backward` passes on what they have left at their images.
 
     Args:
         networks: The networks of the recipe, keyed by role and domain ("generator_y").
@@ -50,6 +56,42 @@ class Images:
     def __init__(self, networks: nn.ModuleDict, batch: Batch, random: Generator, share: Share = WHOLE) -> None:
         self.networks, self.batch, self.random, self.share = networks, batch, random, share
         self._made: dict[tuple[str, str], Tensor | None] = {}
+        self._sources: dict[tuple[str, str], Tensor] = {}  # of images that are cut: the same, with their graphs
+        self._is_cut, self._later = False, frozenset()
+
+    def cut(self, later: Collection[str] = ()) -> None:
+        """From here on graphs end at images.
+
+        Args:
+            later: Networks that do not move in this turn but in a later one of the iteration, which will want the
+                graphs of the images that it then reads again.
+        """
+        self._is_cut, self._later = True, frozenset(later)
+        for key in self._sources:
+            self._made[key] = self._made[key].detach().requires_grad_(_maker(*key) not in self._later)
+
+    def backward(self, *, whole: bool) -> None:
+        """Pass the gradients at cut images on to the networks that made them, and forget what one loss alone reads.
+
+        Args:
+            whole: Whether all terms are done; else images that another may read are left as they are.
+        """
+        for key in [key for key in reversed(self._sources) if whole or key[0] in ENDS]:
+            gradient = self._made[key].grad
+            if gradient is not None:
+                self._sources[key].backward(gradient)
+                del self._sources[key], self._made[key]
+
+    def following(self, moved: Collection[str]) -> "Images":
+        """Images for the next turn of an iteration, after these networks have moved."""
+        after = Images(self.networks, self.batch, self.random, self.share)
+        for key, made in self._made.items():
+            kind, domain = key
+            if self._can_carry(kind, domain) and _maker(kind, domain) not in moved:
+                after._made[key] = made.detach()
+                if key in self._sources:
+                    after._sources[key] = self._sources[key]
+        return after
 
     def real(self, domain: str) -> Tensor:
         """Unpaired images of the domain."""
@@ -112,9 +154,12 @@ class Images:
         """The codes read from the images of objects that both surveys saw."""
         return self._make("encoded_pairs", domain, "encoder", self.target(domain), self.target(OTHER[domain]))
 
-    def score(self, image: Tensor, domain: str) -> Tensor:
-        """The domain's discriminator's logits of an image: (B, bands), or (B, 1, rows, cols) of patches."""
-        return self.networks[f"discriminator_{domain}"](image)
+    def judged(self, loss: Callable[[Tensor], Tensor], image: Tensor, domain: str) -> Tensor:
+        """Mean of `loss`, a function of each logit, over what the domain's discriminator says of an image.
+
+        Its logits are (B, bands), or (B, 1, rows, cols) of patches.
+        """
+        return self.networks[f"discriminator_{domain}"].mean(loss, image)
 
     def score_latent(self, latent: Tensor, domain: str) -> Tensor:
         """The domain's latent discriminator's logits (B, 1) of codes (B, 32)."""
@@ -125,12 +170,31 @@ class Images:
         return self._keep(kind, domain, lambda: self.share.of(draw(count * self.share.count, self.random)))
 
     def _make(self, kind: str, domain: str, role: str, *inputs) -> Tensor | None:
-        return self._keep(kind, domain, self.networks[f"{role}_{domain}"], *inputs)
+        network = self.networks[f"{role}_{domain}"]
+        if not self._can_carry(kind, domain) or _maker(kind, domain) not in self._later:
+            return self._keep(kind, domain, network, *inputs)
+        network.requires_grad_(True)
+        made = self._keep(kind, domain, network, *inputs)
+        network.requires_grad_(False)
+        return made.detach()
 
     def _keep(self, kind: str, domain: str, make: Callable, *inputs) -> Tensor | None:
         if (kind, domain) not in self._made:
-            self._made[kind, domain] = make(*inputs)
+            made = make(*inputs)
+            if self._is_cut and made is not None and made.requires_grad:
+                self._sources[kind, domain] = made
+                made = made.detach().requires_grad_()
+            self._made[kind, domain] = made
         return self._made[kind, domain]
+
+    def _can_carry(self, kind: str, domain: str) -> bool:
+        """Whether the next turn can read the image again: nothing is drawn for it."""
+        return kind in CARRIED and self._made.get(("latent", domain)) is None
+
+
+def _maker(kind: str, domain: str) -> str:
+    """The network that makes an image that turns share."""
+    return f"{CARRIED[kind]}_{domain}"
 
 
 def imitate(networks: nn.ModuleDict, images: Tensor, domain: str, random: Generator, *, noise: bool = True) -> Tensor:

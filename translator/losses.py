@@ -25,7 +25,7 @@ def noise_discrimination(images: Images, domain: str) -> Tensor:
 
 def noise_adversarial(images: Images, domain: str) -> Tensor:
     """Eq. 3: -log D(A(x) + NE)."""
-    return _is_real(images.score(images.noisy(domain), domain))
+    return images.judged(_real, images.noisy(domain), domain)
 
 
 def discrimination(images: Images, domain: str) -> Tensor:
@@ -35,7 +35,7 @@ def discrimination(images: Images, domain: str) -> Tensor:
 
 def adversarial(images: Images, domain: str) -> Tensor:
     """-log D(F(x'))."""
-    return _is_real(images.score(images.fake(domain), domain))
+    return images.judged(_real, images.fake(domain), domain)
 
 
 def identity(images: Images, domain: str) -> Tensor:
@@ -71,14 +71,14 @@ def latent_discrimination(images: Images, domain: str) -> Tensor:
     """-log DL(z) - log(1 - DL(E)), summed over the codes of the unpaired images and of the pairs."""
     drawn = images.latent(domain), images.paired_latent(domain)
     read = images.encoded(domain), images.encoded_pairs(domain)
-    real = sum(_is_real(images.score_latent(latent, domain)) for latent in drawn)
-    return real + sum(_is_fake(images.score_latent(latent, domain)) for latent in read)
+    real = sum(_real(images.score_latent(latent, domain)).mean() for latent in drawn)
+    return real + sum(_fake(images.score_latent(latent, domain)).mean() for latent in read)
 
 
 def latent_adversarial(images: Images, domain: str) -> Tensor:
     """-log DL(E), summed over the codes of the unpaired images and of the pairs."""
     read = images.encoded(domain), images.encoded_pairs(domain)
-    return sum(_is_real(images.score_latent(latent, domain)) for latent in read)
+    return sum(_real(images.score_latent(latent, domain)).mean() for latent in read)
 
 
 READ_PAIRS = frozenset({identity, latent_discrimination, latent_adversarial})  # losses that need a pair table
@@ -100,14 +100,14 @@ def bilinear(image: Tensor, size: int) -> Tensor:
 
 def _tell_apart(images: Images, domain: str, fake: Tensor) -> Tensor:
     """A discriminator's cross-entropy over the domain's own unpaired images and as many fake ones."""
-    return _is_real(images.score(images.real(domain), domain)) + _is_fake(images.score(fake, domain))
+    return images.judged(_real, images.real(domain), domain) + images.judged(_fake, fake, domain)
 
 
-def _is_real(logits: Tensor) -> Tensor:
-    """Cross-entropy with the label "real"."""
-    return F.softplus(-logits).mean()
+def _real(logits: Tensor) -> Tensor:
+    """Cross-entropy of each logit with the label "real"."""
+    return F.softplus(-logits)
 
 
-def _is_fake(logits: Tensor) -> Tensor:
-    """Cross-entropy with the label "fake"."""
-    return F.softplus(logits).mean()
+def _fake(logits: Tensor) -> Tensor:
+    """Cross-entropy of each logit with the label "fake"."""
+    return _real(-logits)

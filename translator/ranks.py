@@ -1,10 +1,108 @@
-"""Processes that train one model together: what they agree on."""
+"""Processes that train one model together, as `torchrun` starts them: how they meet, and what they agree on."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
-from translator.share import Share
+from survey_tools.errors import GaltransError, RunError
+from translator.share import WHOLE, Share
+
+PATIENCE = timedelta(minutes=30)  # for each other: one may read its images from a slow disk, or write a checkpoint
+
+Made = TypeVar("Made")
+
+
+@contextmanager
+def joined(device: str) -> Iterator[tuple[Share, str]]:
+    """The share of this process in a training, and its device: alone, or one of those that `torchrun` has started.
+
+    Args:
+        device: As the user says; a "cuda" or "auto" of several processes is a GPU for each.
+
+    Raises:
+        RunError: Where the processes do not find each other, or the user names one GPU for all.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield WHOLE, device
+        return
+    if device.startswith("cuda:"):
+        raise RunError(f"{count} processes cannot all train on {device}; give --device cuda, and each takes its own")
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        if int(os.environ["LOCAL_RANK"]) < torch.cuda.device_count():
+            torch.cuda.set_device(device)
+    try:
+        store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+        # What processes that have ended wrote to the store is still there when torchrun starts them anew.
+        store = dist.PrefixStore(f"start_{_restarts()}", store)
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise RunError(
+            f"process {os.environ['RANK']} of {count} does not find the others ({_first_line(error)}); start all by "
+            "one torchrun, or by one on each machine with the same --rdzv-endpoint"
+        ) from error
+    try:
+        yield Share(dist.get_rank(), count), device
+    finally:
+        dist.destroy_process_group()
+
+
+def restarted() -> bool:
+    """Whether `torchrun` has started the processes anew because one had ended."""
+    return _restarts() > 0
+
+
+def launcher() -> list[str]:
+    """The words with which a user starts a training as this one was started."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ["galtrans", "train"]
+    machines = ["--nnodes", os.environ["GROUP_WORLD_SIZE"]] if int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1 else []
+    return ["torchrun", *machines, "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "cli", "train"]
+
+
+def in_all(share: Share, work: Callable[[], Made]) -> Made:
+    """What `work` gives, if it succeeds in every process; else all end, and one of those where it failed says why."""
+    made, failure = None, None
+    try:
+        made = work()
+    except (GaltransError, OSError) as error:
+        failure = error
+    if share.count > 1:
+        failed = gather(failure is not None, share)
+        if any(failed) and failed.index(True) != share.rank:
+            raise SystemExit(1)
+    if failure:
+        raise failure
+    return made
+
+
+def gather(said: object, share: Share) -> list:
+    """What each process says, in the order of their ranks."""
+    if share.count == 1:
+        return [said]
+    answers: list = [None] * share.count
+    with _together():
+        dist.all_gather_object(answers, said)
+    return answers
+
+
+def any_asks(asked: bool, share: Share, device: torch.device) -> bool:
+    """Whether one of the processes asks, so that all do the same."""
+    if share.count == 1:
+        return asked
+    flag = torch.tensor(float(asked), device=device)
+    with _together():
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
 
 
 def average(tensors: list[Tensor], share: Share) -> None:
@@ -12,7 +110,28 @@ def average(tensors: list[Tensor], share: Share) -> None:
     if share.count == 1:
         return
     flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
-    dist.all_reduce(flat)
+    with _together():
+        dist.all_reduce(flat)
     flat /= share.count
     for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.detach().copy_(mean.view_as(tensor))
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """RunError where the other processes are gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunError(
+            f"process {dist.get_rank()} has lost the others of this training ({_first_line(error)}): one of them has "
+            "ended and says why; the last checkpoint is kept, so go on with --resume"
+        ) from error
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from astropy.table import Table
 from torch import nn
 from torch.optim import Adam, Optimizer
 
 from survey_tools.errors import RunError
 from survey_tools.pairs import read_pairs
-from survey_tools.store import open_store
+from survey_tools.store import Store, open_store
 from translator.batches import Batches
 from translator.checkpoint import (
     Checkpoint,
@@ -23,6 +24,7 @@ from translator.checkpoint import (
 )
 from translator.device import choose_device
 from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
+from translator.ranks import gather, in_all, launcher, restarted
 from translator.recipes import Recipe, Step
 from translator.selection import select
 from translator.share import WHOLE, Share
@@ -52,6 +54,8 @@ class Settings:
         device: "auto", "cpu", "cuda" or "cuda:1".
         checkpoint_every: Iterations between checkpoints.
         width: Of the networks; alike.
+        precision: Of convolutions, a row of `device.PRECISIONS`; alike, and float32 for a new run.
+        data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
     """
 
     recipe: str = "two_step"
@@ -61,6 +65,8 @@ class Settings:
     device: str = "auto"
     checkpoint_every: int = 500
     width: int | None = None
+    precision: str | None = None
+    data: str = "auto"
 
 
 @dataclass
@@ -98,19 +104,23 @@ class Session:
     @property
     def model(self) -> Model:
         """What an iteration moves."""
-        return Model(self.networks, self.random, self.share)
+        return Model(self.networks, self.random, self.share, self.facts.precision)
 
 
-def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool = False) -> Session:
+def open_session(
+    inputs: Inputs, path: Path, settings: Settings, *, resume: bool = False, share: Share = WHOLE
+) -> Session:
     """Begin a run in the folder `path`, or take it up at its newest checkpoint.
+
+    Of several processes that train together, each opens it with its share; a run does not depend on how many they are.
 
     Raises:
         StoreError: Where a store or the pair table cannot be used, or they leave nothing to train with.
         RunError: Where there is a run already and it is not to be resumed, where it is and is not there, was begun with
-            other stores, pairs or settings, or is damaged; where the recipe cannot serve the stores' images, or the
-            device is not there.
+            other stores, pairs or settings, or is damaged; where the recipe cannot serve the stores' images, the
+            device is not there, or a batch cannot be shared equally.
     """
-    if not resume and path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir())):
+    if not resume and share.rank == 0 and _is_taken(path):
         raise RunError(f"{path} is there already; go on with that run by --resume, or choose another --run")
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
@@ -120,17 +130,14 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
         raise RunError(_how_to_regrid(inputs, settings.recipe, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
     selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
-    facts = Facts(
-        recipe=settings.recipe,
-        iterations=tuple(step.iterations for step in recipe.steps),
-        batch_size=settings.batch_size or (begun or recipe).batch_size,
-        seed=settings.seed,
-        domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
-        pairs=fingerprint_of_pairs(pairs) if pairs else "",
-        width=settings.width or (begun or recipe).width,
-    )
+    facts = _facts(settings, stores, pairs, recipe, begun)
     if begun:
         check_same(path, begun, facts)
+    if facts.batch_size % share.count:
+        raise RunError(
+            f"a batch of {facts.batch_size} cannot be shared by {share.count} processes: give a --batch-size that is a "
+            f"multiple of {share.count}, or start another number of them"
+        )
     session = Session(
         path=path,
         facts=facts,
@@ -138,19 +145,60 @@ def open_session(inputs: Inputs, path: Path, settings: Settings, *, resume: bool
         counts=selection.counts,
         recipe=recipe,
         networks=build_networks(facts, recipe).to(device),
-        batches=Batches(stores, selection, facts.batch_size, facts.seed, device),
+        batches=Batches(stores, selection, facts.batch_size, facts.seed, device, share, settings.data),
         random=torch.Generator(device).manual_seed(facts.seed),
         checkpoint_every=settings.checkpoint_every,
+        share=share,
     )
     if begun:
         _restore(session)
-    else:
+    elif share.rank == 0:
         write_facts(path, facts)
     return session
 
 
+def open_together(inputs: Inputs, path: Path, settings: Settings, share: Share, *, resume: bool = False) -> Session:
+    """The same in every process of a training, or in none.
+
+    Raises:
+        RunError: As `open_session`, and where the processes find different runs in `path`.
+    """
+    resume = resume or (restarted() and (path / "run.json").exists())
+    session = in_all(share, lambda: open_session(inputs, path, settings, resume=resume, share=share))
+    found = gather((session.iteration, session.facts), share)
+    if any(each != found[0] for each in found):
+        raise RunError(
+            f"the processes of this training find different stores, or different checkpoints in {path}: all must see "
+            "the same files, on a file system that their machines share"
+        )
+    return session
+
+
+def _facts(
+    settings: Settings, stores: tuple[Store, Store], pairs: Table | None, recipe: Recipe, begun: Facts | None
+) -> Facts:
+    """What a run is made from, where settings leave it open as the run that is resumed, or the recipe, has it."""
+    return Facts(
+        recipe=settings.recipe,
+        iterations=tuple(step.iterations for step in recipe.steps),
+        batch_size=settings.batch_size or (begun or recipe).batch_size,
+        seed=settings.seed,
+        domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
+        pairs=fingerprint_of_pairs(pairs) if pairs else "",
+        width=settings.width or (begun or recipe).width,
+        precision=settings.precision or (begun.precision if begun else "float32"),
+    )
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is in the place of a new run."""
+    return path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()))
+
+
 def save(session: Session, step: int) -> None:
-    """Write a checkpoint with everything that the next iteration depends on."""
+    """Write a checkpoint with everything that the next iteration depends on; of several processes the first does."""
+    if session.share.rank > 0:
+        return
     training = {"random": session.random.get_state()}
     for turn, optimizer in enumerate(session.optimizers):
         for parameter, state in optimizer.state_dict()["state"].items():
@@ -185,7 +233,9 @@ def _with_iterations(recipe: Recipe, iterations: int | None, begun: Facts | None
 def _command(inputs: Inputs, path: Path, facts: Facts, settings: Settings) -> str:
     """The command that goes on with a run."""
     stores = [inputs.x, inputs.y, *([inputs.pairs] if inputs.pairs else [])]
-    words = ["galtrans", "train", *stores, "--recipe", facts.recipe, "--run", path]
+    start = launcher()
+    option = "--run" if start[0] == "galtrans" else "--out"  # which torchrun does not take for one of its own
+    words = [*start, *stores, "--recipe", facts.recipe, option, path]
     words += ["--seed", facts.seed] if facts.seed else []
     words += ["--device", settings.device] if settings.device != "auto" else []
     return shlex.join(str(word) for word in [*words, "--resume"])

@@ -4,6 +4,7 @@ from contextlib import closing
 
 from survey_tools.errors import RunError
 from translator.interrupts import Interrupts
+from translator.ranks import any_asks
 from translator.session import Session, optimizers_of, save
 from translator.update import iterate
 from translator.watch import Watch
@@ -16,9 +17,10 @@ def train(session: Session) -> None:
         RunError: Where a loss or a gradient is not finite (nothing is saved after the last checkpoint), or the user
             stops it (the state is saved); the message has the command that goes on.
     """
-    first = 0
+    first, share = 0, session.share
     steps = session.recipe.steps
-    with Interrupts() as interrupts, closing(session.batches), closing(Watch(session.path, session.iteration)) as watch:
+    watching = closing(Watch(session.path, session.iteration, share))
+    with Interrupts(share) as interrupts, closing(session.batches), watching as watch:
         for number, step in enumerate(steps):
             done = session.iteration - first
             if done < step.iterations:
@@ -37,18 +39,27 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
         try:
             losses = iterate(session.model, step, index, session.optimizers, batch)
         except FloatingPointError as error:
-            raise RunError(
+            raise _ended(
+                session,
                 f"{error} in iteration {session.iteration}; the last checkpoint is kept: go on from it with "
-                f"`{session.command}`, or begin anew with another --seed"
+                f"`{session.command}`, or begin anew with another --seed",
             ) from error
         session.iteration += 1
         watch.show(number + 1, session.iteration, losses)
         last = index + 1 == step.iterations
-        if last or interrupts.asked or session.iteration % session.checkpoint_every == 0:
+        asked = any_asks(interrupts.asked, session.share, session.batches.device)
+        if last or asked or session.iteration % session.checkpoint_every == 0:
+            watch.flush()
             save(session, number)
             watch.panels(session.networks, batch, len(session.facts.domains["x"].bands) // 2, session.iteration)
-        if interrupts.asked:
+        if asked:
             total = sum(session.facts.iterations)
-            raise RunError(
-                f"stopped after iteration {session.iteration} of {total}, saved; go on with `{session.command}`"
+            raise _ended(
+                session,
+                f"stopped after iteration {session.iteration} of {total}, saved; go on with `{session.command}`",
             )
+
+
+def _ended(session: Session, why: str) -> BaseException:
+    """What ends a training that cannot go on in any of its processes: the first says why, the others are silent."""
+    return RunError(why) if session.share.rank == 0 else SystemExit(1)

@@ -10,6 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from translator.images import OTHER, Batch, imitate
+from translator.share import WHOLE, Share
 
 PANEL_ROWS = 4  # galaxies in a panel
 FOLDER = "tensorboard"  # of a run
@@ -21,22 +22,26 @@ class Watch:
     Args:
         path: Folder of the run.
         start: Iterations done already; curves beyond are those of a run that was killed, and are dropped.
+        share: Of several processes only the first shows anything.
     """
 
-    def __init__(self, path: Path, start: int) -> None:
-        self._writer = SummaryWriter(str(path / FOLDER), purge_step=start)
+    def __init__(self, path: Path, start: int, share: Share = WHOLE) -> None:
+        self._writer = SummaryWriter(str(path / FOLDER), purge_step=start + 1) if share.rank == 0 else None
         self._bar: tqdm | None = None
 
     @contextmanager
     def step(self, number: int, of: int, done: int, iterations: int) -> Iterator[None]:
         """Show the progress of step `number`, counted from 1."""
+        silent = None if self._writer else True
         with tqdm(
-            total=iterations, initial=done, desc=f"training step {number} of {of}", unit="it", disable=None
+            total=iterations, initial=done, desc=f"training step {number} of {of}", unit="it", disable=silent
         ) as self._bar:
             yield
 
     def show(self, step: int, iteration: int, losses: dict[str, float]) -> None:
         """Note the losses of one iteration."""
+        if not self._writer:
+            return
         for name, value in losses.items():
             self._writer.add_scalar(f"step {step}/{name}", value, iteration)
         self._bar.set_postfix({name: f"{value:.2g}" for name, value in losses.items()}, refresh=False)
@@ -44,6 +49,8 @@ class Watch:
 
     def panels(self, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
         """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs."""
+        if not self._writer:
+            return
         random = torch.Generator(batch.x.device).manual_seed(0)  # not the training's: looking must not change it
         shown = {d: getattr(batch, f"pair_{d}" if batch.paired else d)[:PANEL_ROWS] for d in OTHER}
         for domain, there in OTHER.items():
@@ -54,9 +61,15 @@ class Watch:
             columns = [_mosaic(images[:, band], shown[domain].shape[-1]) for images in columns]
             self._writer.add_image(f"translated/{domain}", np.hstack(columns), iteration, dataformats="HW")
 
+    def flush(self) -> None:
+        """Have the curves on disk, as a checkpoint is to be that goes on with them."""
+        if self._writer:
+            self._writer.flush()
+
     def close(self) -> None:
         """Write out what is pending."""
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
 
 def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:

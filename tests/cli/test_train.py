@@ -98,3 +98,16 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "Examples:" in done.stdout
     assert done.stderr == "False"
+
+
+def test_precisions_are_those_that_there_are(stores, tmp_path):
+    from translator.device import PRECISIONS
+
+    (option,) = (each for each in galtrans.get_command(None, "train").params if each.name == "precision")
+    assert list(option.type.choices) == list(PRECISIONS)
+
+
+def test_where_images_are_kept_is_said(stores, tmp_path):
+    result = CliRunner().invoke(galtrans, words(stores, tmp_path / "run", "--data", "device"), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "kept in" in result.output

@@ -131,8 +131,8 @@ def logits(method, made):
     fake = made.noisy if method == 1 else made.fake
     scores = {}
     for domain, number in (("y", 0), ("x", 1)):
-        scores[f"D_real{number}"] = made.score(made.real(domain), domain)
-        scores[f"D_gen{number}"] = made.score(fake(domain), domain)
+        scores[f"D_real{number}"] = made.networks[f"discriminator_{domain}"](made.real(domain))
+        scores[f"D_gen{number}"] = made.networks[f"discriminator_{domain}"](fake(domain))
     return scores
 
 

@@ -78,7 +78,7 @@ def test_kill_9(paths, uninterrupted, tmp_path, iteration):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert iteration <= newest(run) < TOTAL  # something was done, and something is left to do
-    finish(paths, run, "--resume")
+    finish(paths, run, "--resume", "--data", "stream")  # where they lie does not change what is seen
     assert_same_weights(run, uninterrupted)
 
 

@@ -142,3 +142,21 @@ def count(network):
 def test_a_shorter_training_divides_its_learning_rates_at_the_same_parts(tiny, tmp_path):
     steps = begin(tiny, tmp_path / "run", recipe="two_step", width=4, iterations=3_000).recipe.steps
     assert [(step.iterations, step.decay_every) for step in steps] == [(3_000, 1_000)] * 2
+
+
+def test_a_run_remembers_its_precision(tiny, tmp_path):
+    path = tmp_path / "run"
+    session = begin(tiny, path, precision="bf16")
+    assert session.model.precision == "bf16"
+    assert begin(tiny, path, resume=True).facts.precision == "bf16"
+    with pytest.raises(RunError, match=r"begun with another --precision \(bf16, not float32\); give the same"):
+        begin(tiny, path, resume=True, precision="float32")
+    assert begin(tiny, tmp_path / "other").facts.precision == "float32"
+
+
+def test_a_precision_that_is_not_known_is_refused(tiny, tmp_path):
+    path = tmp_path / "run"
+    begin(tiny, path)
+    (path / "run.json").write_text((path / "run.json").read_text().replace("float32", "float7"))
+    with pytest.raises(RunError, match="no precision 'float7' is known"):
+        begin(tiny, path, resume=True)

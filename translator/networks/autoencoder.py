@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, chain, decode, encode, leaky
+from translator.networks.layers import WIDTH, Grid, chain, decode, encode, leaky, precise
 
 
 class Autoencoder(nn.Module):
@@ -33,6 +33,6 @@ class Autoencoder(nn.Module):
         """(B, bands, size, size) -> (B, bands, size, size)."""
         image, sizes = encode(image, self.layers[:4])
         image = decode(image, self.layers[4:7], sizes)
-        for layer in self.layers[7:]:
+        for layer in self.layers[7:-1]:
             image = leaky(layer(image))
-        return image
+        return leaky(precise(self.layers[-1], image))

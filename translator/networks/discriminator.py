@@ -1,10 +1,13 @@
 """The discriminator: how real the noise and detail of each band look."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, conv, dense, leaky, pool
+from translator.networks.layers import WIDTH, Grid, conv, dense, leaky, pool, precise
+from translator.networks.pieces import at_once
 
 HIGH_PASS = (
     (-1.0, 3.0, -4.0, 3.0, -1.0),
@@ -20,6 +23,8 @@ class Discriminator(nn.Module):
 
     A fixed 5x5 high-pass filter hides the galaxies' smooth light; then each band has a sub-discriminator of its own.
     3,859,845 parameters at full width with five bands.
+
+    In a training in bf16, the high-pass filter and the Fourier branch stay in float32.
 
     Args:
         here: The domain's grid.
@@ -39,9 +44,21 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, bands, size, size) -> (B, bands)."""
+        return torch.cat([judge(detail) for judge, detail in zip(self.bands, self._details(image), strict=True)], dim=1)
+
+    def mean(self, loss: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Mean of `loss`, a function of each logit, over batch and bands; of the bands one is remembered at a time."""
+        parts = [
+            at_once(lambda seen, judge=judge: loss(judge(seen)).mean(), detail, judge)
+            for judge, detail in zip(self.bands, self._details(image), strict=True)
+        ]
+        return sum(parts) / len(parts)
+
+    def _details(self, image: Tensor) -> tuple[Tensor, ...]:
+        """High-passed images (B, 1, size - 4, size - 4) of each band, in float32 at least."""
         bands = len(self.bands)
-        detail = F.conv2d(image, self.high_pass.to(image.dtype).expand(bands, 1, -1, -1), groups=bands)
-        return torch.cat([judge(detail[:, [band]]) for band, judge in enumerate(self.bands)], dim=1)
+        kernel = self.high_pass.expand(bands, 1, -1, -1)
+        return precise(lambda image: F.conv2d(image, kernel.to(image.dtype), groups=bands), image).split(1, dim=1)
 
 
 class BandDiscriminator(nn.Module):
@@ -66,23 +83,30 @@ class BandDiscriminator(nn.Module):
 
     def forward(self, detail: Tensor) -> Tensor:
         """(B, 1, H, W) -> (B, 1)."""
+        spectrum = precise(self._summary_of_spectrum, detail)
+        detail = pool(leaky(self.conv1(detail)))
+        detail = attend(leaky(self.conv2(detail)), self.attention_conv2, pool)
+        detail = attend(leaky(self.conv3(detail)), self.attention_conv3)
+        summary = torch.cat([spectrum, summarise(detail)], dim=1)
+        return precise(lambda summary: self.fc2(leaky(self.fc1(summary))), summary)
+
+    def _summary_of_spectrum(self, detail: Tensor) -> Tensor:
+        """(B, 1, H, W) -> (B, 3 x channels)."""
         spectrum = torch.view_as_real(torch.fft.fft2(detail[:, 0])).permute(0, 3, 1, 2)
         spectrum = pool(leaky(self.fft_conv1(spectrum)))
-        spectrum = pool(attend(leaky(self.fft_conv2(spectrum)), self.attention_fft_conv2))
-        spectrum = pool(attend(leaky(self.fft_conv3(spectrum)), self.attention_fft_conv3))
-        spectrum = pool(attend(leaky(self.fft_conv4(spectrum)), self.attention_fft_conv4))
-        spectrum = attend(leaky(self.fft_conv5(spectrum)), self.attention_fft_conv5)
-        detail = pool(leaky(self.conv1(detail)))
-        detail = pool(attend(leaky(self.conv2(detail)), self.attention_conv2))
-        detail = attend(leaky(self.conv3(detail)), self.attention_conv3)
-        summary = torch.cat([summarise(spectrum), summarise(detail)], dim=1)
-        return self.fc2(leaky(self.fc1(summary)))
+        spectrum = attend(leaky(self.fft_conv2(spectrum)), self.attention_fft_conv2, pool)
+        spectrum = attend(leaky(self.fft_conv3(spectrum)), self.attention_fft_conv3, pool)
+        spectrum = attend(leaky(self.fft_conv4(spectrum)), self.attention_fft_conv4, pool)
+        return summarise(attend(leaky(self.fft_conv5(spectrum)), self.attention_fft_conv5))
 
 
-def attend(image: Tensor, layer: nn.Linear) -> Tensor:
-    """Scale each channel of (B, C, H, W) by a weight between 0 and 1 made from all channels' means."""
+def attend(image: Tensor, layer: nn.Linear, after: Callable[[Tensor], Tensor] = lambda image: image) -> Tensor:
+    """Scale each channel of (B, C, H, W) by a weight between 0 and 1 made from all channels' means.
+
+    A pooling that comes `after` is done before the scaling, which is the same, of a quarter of the pixels.
+    """
     weight = torch.sigmoid(layer(image.mean((-2, -1))))
-    return image * weight[..., None, None]
+    return after(image) * weight[..., None, None]
 
 
 def summarise(image: Tensor) -> Tensor:

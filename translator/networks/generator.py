@@ -19,6 +19,7 @@ from translator.networks.layers import (
     encode,
     frame,
     leaky,
+    precise,
 )
 
 HALVINGS = 3  # of an image in the paper's generators
@@ -76,10 +77,14 @@ class Shrinking(nn.Module):
         """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
         image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
-        image = frame(self.enlargement.enlarge(image, self.inner), self.edge)
-        for layer in self.layers[self.stages[1] :]:
+        first, *inner, last = self.layers[self.stages[1] :]
+        if self.edge:
+            image = leaky(first(frame(self.enlargement.enlarge(image, self.inner), self.edge)))
+        else:
+            image = leaky(self.enlargement.read(first, image, self.inner))
+        for layer in inner:
             image = leaky(layer(image))
-        return image
+        return leaky(precise(last, image))
 
 
 class Growing(nn.Module):
@@ -109,10 +114,11 @@ class Growing(nn.Module):
         """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
         image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
-        image = self.enlargement.enlarge(frame(image, self.edge), self.size)
-        for layer in self.layers[self.stages[1] :]:
+        first, *inner, last = self.layers[self.stages[1] :]
+        image = leaky(self.enlargement.read(first, frame(image, self.edge), self.size))
+        for layer in inner:
             image = leaky(layer(image))
-        return image
+        return leaky(precise(last, image))
 
 
 def _even_factor(large: int, small: int) -> int:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from translator.networks.layers import LATENT, WIDTH, Grid, dense, leaky
+from translator.networks.layers import LATENT, WIDTH, Grid, dense, leaky, precise
 
 
 class LatentDiscriminator(nn.Module):
@@ -24,5 +24,5 @@ class LatentDiscriminator(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """(B, 32) -> (B, 1)."""
         for layer in self.layers.values():
-            latent = leaky(layer(latent))
+            latent = leaky(precise(layer, latent))
         return latent

@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor, nn
 
-from translator.networks.layers import LATENT, WIDTH, Grid, conv, instance_norm, leaky, same
+from translator.networks.layers import LATENT, WIDTH, Grid, conv, instance_norm, leaky, precise, same
 
 
 class LatentEncoder(nn.Module):
@@ -45,7 +45,7 @@ class LatentEncoder(nn.Module):
         for number, layer in enumerate(self.layers[:-1]):
             image = leaky(same(layer, image))
             image = instance_norm(image) if number < self.normed else image
-        return self.layers[-1](image).mean((-2, -1))
+        return precise(self.layers[-1], image).mean((-2, -1))
 
     def draw(self, count: int, random: Generator | None = None) -> Tensor:
         """Codes (count, 32) of no image: normal numbers, from `random` or else from torch's own generator."""

@@ -58,9 +58,10 @@ class NoiseEmulator(nn.Module):
 
     def colour(self, seed: Tensor, white: Tensor) -> Tensor:
         """Scale and correlate the numbers of `seeds` into noise (B, bands, size, size)."""
-        amplitude = torch.cat([net(seed[:, [band]]) for band, net in enumerate(self.amplitudes)], dim=1)
-        kernel = symmetric(self.kernel)[:, None]
-        return F.conv2d(white * amplitude[..., None, None], kernel, groups=len(kernel))
+        with torch.autocast(white.device.type, enabled=False):  # a bf16 noise would repeat its few values
+            amplitude = torch.cat([net(seed[:, [band]]) for band, net in enumerate(self.amplitudes)], dim=1)
+            kernel = symmetric(self.kernel)[:, None]
+            return F.conv2d(white * amplitude[..., None, None], kernel, groups=len(kernel))
 
 
 class Amplitude(nn.Module):

@@ -1,8 +1,11 @@
 """The patch discriminator of CycleGAN: how real each patch of an image looks."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
-from translator.networks.layers import WIDTH, Grid, conv, instance_norm, leaky, same
+from translator.networks.layers import WIDTH, Grid, conv, instance_norm, leaky, precise, same
 
 
 class PatchDiscriminator(nn.Module):
@@ -39,4 +42,8 @@ class PatchDiscriminator(nn.Module):
         image = leaky(same(first, image))
         for layer in inner:
             image = instance_norm(leaky(same(layer, image)))
-        return same(last, image)
+        return precise(partial(same, last), image)
+
+    def mean(self, loss: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Mean of `loss`, a function of each logit, over batch and patches."""
+        return loss(self(image)).mean()

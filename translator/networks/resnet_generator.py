@@ -4,6 +4,8 @@ As the authors have it: normalised after the activation, leaky throughout, and i
 blocks.
 """
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from translator.networks.layers import (
     doubled,
     instance_norm,
     leaky,
+    precise,
     reflected,
     transposed,
 )
@@ -80,8 +83,8 @@ class ResnetGenerator(nn.Module):
             inner = self._norm(second, reflected(self.layers[second], inner), latent)
             image = leaky(image + inner)
         for name in ("up1", "up2"):
-            image = self._norm(name, leaky(doubled(self.layers[name], image)), latent)
-        return leaky(reflected(self.layers["conv3"], image))
+            image = self._norm(name, leaky(doubled(self.layers[name], image), in_place=False), latent)
+        return leaky(precise(partial(reflected, self.layers["conv3"]), image))
 
     def _norm(self, name: str, image: Tensor, latent: Tensor | None) -> Tensor:
         return self.norms[name](image, latent) if name in self.norms else image

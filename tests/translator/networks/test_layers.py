@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch.utils.flop_counter import FlopCounterMode
 
 from translator.networks.layers import (
     NEAREST,
@@ -14,6 +15,7 @@ from translator.networks.layers import (
     encode,
     frame,
     instance_norm,
+    of_resized,
     pool,
     reflected,
     resize,
@@ -119,3 +121,26 @@ def test_instance_norm_has_mean_zero_and_variance_one_and_makes_nothing_of_a_con
     expected = torch.ones(2, 3, dtype=torch.float64)
     expected[0, 0] = 0
     torch.testing.assert_close(variance, expected)
+
+
+@pytest.mark.parametrize("padding", ["same", 0])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("size", "wanted"), [(8, 16), (17, 34), (9, 18), (17, 33), (8, 24), (5, 20), (7, 7), (8, 12)])
+def test_a_convolution_of_a_resized_image_is_that_of_the_image_made_large(size, wanted, kernel, padding):
+    """At the edges too, and its gradients; by a multiple without making it, else (17 to 33) by making it."""
+    layer = conv(3, 4, kernel, padding).double()
+    image = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
+    sought = [image, layer.weight, layer.bias]
+    made, expected = of_resized(layer, image, wanted), layer(resize(image, wanted))
+    torch.testing.assert_close(made, expected, rtol=1e-12, atol=1e-13)
+    weight = torch.randn_like(made)
+    ours, theirs = (torch.autograd.grad(one, sought, weight) for one in (made, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+def test_a_convolution_of_a_doubled_image_does_not_multiply_more_than_it_must():
+    """9 multiplications a pixel where the doubled image would take 25."""
+    layer, image = conv(2, 2, 5), torch.zeros(1, 2, 8, 8)
+    with FlopCounterMode(display=False) as counter:
+        of_resized(layer, image, 16)
+    assert counter.get_total_flops() == 2 * 9 * 16**2 * 2 * 2

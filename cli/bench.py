@@ -1,0 +1,40 @@
+"""`galtrans bench`: every stage measured beside a plain alternative."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from cli.options import verbose_option
+from survey_tools.errors import GaltransError
+
+SCRIPTS = Path(__file__).parents[1] / "benchmarks"
+STAGES = ("start_up", "crossmatch", "regrid", "loader", "training", "translate")  # each a script of that name
+
+
+@click.command()
+@click.argument("stages", type=click.Choice(STAGES), nargs=-1, metavar="[STAGE]...")
+@click.option("--quick", is_flag=True, help="On little data: whether everything runs, not how fast.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, as JSON.")
+@verbose_option
+def bench(stages, quick, out) -> None:
+    """Measure how fast this machine is at every stage, or at some, and what bounds it.
+
+    STAGE is start_up, crossmatch, regrid, loader, training or translate. Each is measured beside a plain alternative
+    in the same run, so that the ratio holds on a busy machine too. All take some twelve minutes on two cores, most
+    of them the training. The scripts lie in the folder benchmarks of a clone of the repository; docs/benchmarks.md
+    has what they gave, and what was tried.
+
+    \b
+    Examples:
+      galtrans bench --out figures.json
+      galtrans bench crossmatch regrid
+    """
+    if not SCRIPTS.is_dir():
+        raise GaltransError(f"{SCRIPTS} is not there: the benchmarks are run from a clone of the repository")
+    words = [*(f"{stage}.py" for stage in stages or STAGES), *(["--quick"] if quick else [])]
+    words += ["--out", str(out)] if out else []
+    ended = subprocess.run([sys.executable, str(SCRIPTS / "together.py"), *words], check=False)
+    if ended.returncode:
+        raise GaltransError("a benchmark failed; what it said stands above")
