@@ -26,7 +26,7 @@ def measure(quick: bool) -> list[Figure]:
     return [
         Figure(
             stage="start",
-            what="`galtrans --help`, above a Python that imports click",
+            what="help of the whole command, above a Python that imports click",
             rate=ours - click,
             unit="s",
             against="`python -c 'import click'`, whole",

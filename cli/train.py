@@ -63,6 +63,7 @@ def train(
       galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
     """
     from translator import training
+    from translator.device import keep_memory
     from translator.ranks import joined
     from translator.recipes import RECIPES
     from translator.selection import describe
@@ -85,6 +86,8 @@ def train(
         where += f", one of {share.count} processes" if share.count > 1 else ""
         say(f"recipe {recipe}: {total} iterations of {session.facts.batch_size} on {where}, from {session.iteration}")
         say(session.batches.data)
+        if session.batches.device.type == "cpu":
+            keep_memory()
         training.train(session)
         say(f"The trained model lies in {path}. Next:")
         say(f"  galtrans translate {path} FILES… --to {session.facts.domains['y'].survey} --out translated")
