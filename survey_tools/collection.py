@@ -72,6 +72,7 @@ class Collection:
         files: What each object is read from, in words (object,).
         inputs: Every file.
         parts: Gives the images of some rows, for each of some slices in order.
+        synthetic: Where a file says that it is no observation, its words for it; one is enough.
     """
 
     catalogue: Table
@@ -79,6 +80,7 @@ class Collection:
     files: list[str]
     inputs: list[Path]
     parts: Callable[[list[slice]], Iterator[Part]]
+    synthetic: str = ""
 
 
 def collect(paths: list[Path], survey: Survey, form: Form, positions: Path | None = None) -> Collection:
@@ -216,7 +218,8 @@ def _collect_fits(paths: list[Path], survey: Survey, form: Form, positions: Path
         catalogue = Table({name: [getattr(item, name) for item in objects] for name in ("object_id", "ra", "dec")})
         catalogue["redshift"] = Column([item.redshift for item in objects], dtype=float)
     parts = partial(_fits_parts, objects, survey, bands, form.zero_point)
-    return Collection(catalogue, bands, [item.name for item in objects], inputs, parts)
+    synthetic = next((item.synthetic for item in objects if item.synthetic), "")
+    return Collection(catalogue, bands, [item.name for item in objects], inputs, parts, synthetic)
 
 
 def _check_order(positions: Path, catalogue: Table, objects: list[FitsObject], survey: Survey) -> None:

@@ -43,6 +43,7 @@ class FitsObject:
         redshift: NaN where it is not stated.
         pieces: Its files.
         why: Why it cannot be used; "" where it may.
+        synthetic: Where the header says that it is no observation (SYNTH = T), its words for it.
     """
 
     object_id: str
@@ -51,6 +52,7 @@ class FitsObject:
     redshift: float
     pieces: tuple[Piece, ...]
     why: str = ""
+    synthetic: str = ""
 
     @property
     def name(self) -> str:
@@ -165,10 +167,10 @@ def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
     position = stated if near else (float(ra), float(dec))
     redshift = primary.get("REDSHIFT", header.get("REDSHIFT"))
     name = str(primary.get("OBJECT", header.get("OBJECT", ""))).strip()
-    there = tuple(band for band in bands if band in headers)
-    return FitsObject(
-        name, *position, float(redshift) if isinstance(redshift, int | float) else np.nan, (Piece(path, there),)
-    )
+    redshift = float(redshift) if isinstance(redshift, int | float) else np.nan
+    pieces = (Piece(path, tuple(band for band in bands if band in headers)),)
+    synthetic = (primary.comments["SYNTH"] or "not an observation") if primary.get("SYNTH") is True else ""
+    return FitsObject(name, *position, redshift, pieces, synthetic=synthetic)
 
 
 def _stated(primary: fits.Header, header: fits.Header) -> tuple[float, float]:
@@ -215,7 +217,8 @@ def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
     why = f"{names}: no image of band {', '.join(missing)}; add it, or leave it out of --bands" if missing else ""
     if twice:
         why = f"{names}: band {', '.join(twice)} is there more than once within {TOGETHER:g} arcsec; leave one of them"
-    return replace(first, pieces=pieces, why=why)
+    synthetic = next((item.synthetic for item in items if item.synthetic), "")
+    return replace(first, pieces=pieces, why=why, synthetic=synthetic)
 
 
 def _stem(path: Path) -> str:

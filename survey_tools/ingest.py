@@ -103,13 +103,14 @@ def _finished(out: Path, survey: Survey, collection: Collection, settings: dict)
 
 def _begin(target: Path, survey: Survey, collection: Collection, settings: dict, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
+    synthetic = collection.synthetic
     try:
-        return create(target, survey, collection.bands, collection.catalogue, settings)
+        return create(target, survey, collection.bands, collection.catalogue, settings, synthetic=synthetic)
     except StoreError:
         if not overwrite:
             raise
         shutil.rmtree(target.with_name(target.name + ".part"))  # begun with other settings
-        return create(target, survey, collection.bands, collection.catalogue, settings)
+        return create(target, survey, collection.bands, collection.catalogue, settings, synthetic=synthetic)
 
 
 def _build(collection: Collection, store: Store) -> None:

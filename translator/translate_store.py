@@ -98,7 +98,10 @@ def _domain(run: Run, store: Store, to: str | None) -> str:
     domain = OTHER[run.domain_of(store.survey["name"])]
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     if to not in (None, there.survey):
-        raise RunError(f"{run.path} translates {here.survey} into {there.survey}, and {store.path} is {here.survey}")
+        raise RunError(
+            f"{run.path} translates {here.survey}, which {store.path} is, into {there.survey} and not {to}; "
+            f"give --to {there.survey}, or no --to"
+        )
     missing = [band for band in run.bands if band not in store.bands]
     if missing:
         raise RunError(

@@ -213,3 +213,14 @@ def test_a_wcs_that_cannot_be_fails_its_object_and_no_other(tmp_path, terms):
     good, bad = find_objects(sorted(tmp_path.glob("*.fits")), SDSS, ("r",))
     assert good.why == ""
     assert "b.fits has a WCS that cannot be used" in bad.why
+
+
+def test_images_that_are_no_observation_make_a_store_that_says_so(exported, tmp_path):
+    (tmp_path / "made").mkdir()
+    for number, path in enumerate(sorted(exported[1].iterdir())):
+        with fits.open(path) as hdus:
+            if number == 1:
+                hdus[0].header["SYNTH"] = (True, "made up")
+            hdus.writeto(tmp_path / "made" / path.name)
+    assert ingest([tmp_path / "made"], CFHT, tmp_path / "made.zarr", GR).synthetic == "made up"
+    assert ingest([exported[1]], CFHT, tmp_path / "real.zarr", GR).synthetic == ""

@@ -184,14 +184,14 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, sm
 @pytest.mark.parametrize(
     ("facts", "to", "said"),
     [
-        ({"bands": "gr"}, "sdss", r"narrow translates sdss into cfht, and .*z\.zarr is sdss"),
+        ({"bands": "gr"}, "sdss", r"narrow translates sdss, which .*z\.zarr is, into cfht and not sdss; give --to cfht"),
         ({"bands": "g"}, None, r"reads bands gr, and .*z\.zarr has g; make a store with r as well"),
         (
             {"name": "cfht", "like": "sdss"},
             None,
             r"reads 136 x 136 pixels of 0\.186 arcsec of cfht, and .* has 64 x 64",
         ),
-        ({"name": "cfht", "bands": "gr"}, "cfht", r"translates cfht into sdss, and"),
+        ({"name": "cfht", "bands": "gr"}, "cfht", r"translates cfht, which .* is, into sdss and not cfht"),
     ],
 )
 def test_a_store_that_the_run_does_not_read_is_refused(run, x, make_store, tmp_path, facts, to, said):
