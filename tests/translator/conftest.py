@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,6 +172,30 @@ def tiny_store_fixture():
 @pytest.fixture(name="pair_table", scope="session")
 def pair_table_fixture():
     return pair_table
+
+
+def newest(run) -> int:
+    """Iteration of the newest checkpoint of a run; 0 where there is none."""
+    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit()), default=0)
+
+
+@pytest.fixture(name="newest")
+def newest_fixture():
+    return newest
+
+
+@pytest.fixture
+def wait_for():
+    """What waits until the training of a run, a process, has saved an iteration."""
+
+    def wait(run, process, iteration):
+        deadline = time.monotonic() + 120
+        while newest(run) < iteration:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture

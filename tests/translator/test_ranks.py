@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -77,18 +76,6 @@ def alone(paths, tmp_path_factory):
     return run
 
 
-def newest(run):
-    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit()), default=0)
-
-
-def wait_for(run, process, iteration):
-    deadline = time.monotonic() + 120
-    while newest(run) < iteration:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def assert_close(run, other, read_losses):
     """The same losses, to rounding in the first iterations of each step, and weights that have moved alike."""
     ours, theirs = read_losses(run), read_losses(other)
@@ -103,7 +90,7 @@ def assert_close(run, other, read_losses):
         assert torch.allclose(mine[name], tensor, atol=2e-3), name
 
 
-def test_two_processes_train_as_one_though_one_of_them_is_killed(paths, alone, tmp_path, read_losses):
+def test_two_processes_train_as_one_though_one_of_them_is_killed(paths, alone, tmp_path, read_losses, wait_for):
     run = tmp_path / "run"
     process = start(command(paths, run, processes=2, launch=["--max-restarts", 1]))
     wait_for(run, process, TOTAL // 2 - 1)
@@ -129,7 +116,9 @@ SMALLER = {  # a small machine in place of a cluster
 }
 
 
-def test_two_processes_begin_one_goes_on_and_two_machines_finish(paths, alone, tmp_path, read_losses, free_port):
+def test_two_processes_begin_one_goes_on_and_two_machines_finish(
+    paths, alone, tmp_path, read_losses, free_port, wait_for, newest
+):
     """The first are stopped by Ctrl-C, the second is killed, and the last are started by the script in the docs."""
     run, stores = tmp_path / "run", [tmp_path / path.name for path in paths]
     for store_, path in zip(stores, paths, strict=True):

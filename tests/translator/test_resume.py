@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -34,18 +33,6 @@ def finish(paths, run, *more):
     return out
 
 
-def newest(run):
-    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdigit()), default=0)
-
-
-def wait_for(run, process, iteration):
-    deadline = time.monotonic() + 120
-    while newest(run) < iteration:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def assert_same_weights(run, other):
     ours, theirs = (load_file(each / "checkpoints" / f"{TOTAL:09}" / "networks.safetensors") for each in (run, other))
     assert ours.keys() == theirs.keys()
@@ -71,7 +58,7 @@ def uninterrupted(paths, tmp_path_factory):
 
 
 @pytest.mark.parametrize("iteration", [3, TOTAL // 2 + 2], ids=["in step one", "in step two"])
-def test_kill_9(paths, uninterrupted, tmp_path, iteration):
+def test_kill_9(paths, uninterrupted, tmp_path, wait_for, newest, iteration):
     run = tmp_path / "run"
     process = start(paths, run)
     wait_for(run, process, iteration)
@@ -82,7 +69,7 @@ def test_kill_9(paths, uninterrupted, tmp_path, iteration):
     assert_same_weights(run, uninterrupted)
 
 
-def test_ctrl_c(paths, uninterrupted, tmp_path):
+def test_ctrl_c(paths, uninterrupted, tmp_path, wait_for, newest):
     run = tmp_path / "run"
     process = start(paths, run)
     wait_for(run, process, 2)

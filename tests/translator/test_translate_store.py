@@ -184,7 +184,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, sm
 @pytest.mark.parametrize(
     ("facts", "to", "said"),
     [
-        ({"bands": "gr"}, "sdss", r"narrow translates sdss, which .*z\.zarr is, into cfht and not sdss; give --to cfht"),
+        ({"bands": "gr"}, "sdss", r"translates sdss, which .*z\.zarr is, into cfht and not sdss; give --to cfht"),
         ({"bands": "g"}, None, r"reads bands gr, and .*z\.zarr has g; make a store with r as well"),
         (
             {"name": "cfht", "like": "sdss"},
