@@ -53,11 +53,15 @@ class TryAgainError(Exception):
         wait: What the archive asked for [s]; 0 where it did not.
         status: HTTP status; 0 where there was no answer.
         progress: Whether more of the file is at hand than ever before.
+        of_part: Whether it may be the part kept before that is wrong, and not this answer; the part is dropped then, so
+            that this cannot come twice in a row.
     """
 
-    def __init__(self, reason: str, *, busy: bool = False, wait: float = 0.0, status: int = 0) -> None:
+    def __init__(
+        self, reason: str, *, busy: bool = False, wait: float = 0.0, status: int = 0, of_part: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.busy, self.wait, self.status, self.progress = busy, wait, status, False
+        self.busy, self.wait, self.status, self.progress, self.of_part = busy, wait, status, False, of_part
 
 
 @dataclass(frozen=True)

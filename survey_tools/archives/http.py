@@ -197,7 +197,7 @@ def _patiently(url: str, attempt: Callable, progress: Callable[[], bool] = lambd
         except TryAgainError as error:
             if progress():
                 wait, failures = FIRST_WAIT, 0
-            failures += 1
+            failures += not error.of_part
             patience = ATTEMPTS if error.busy or attempts is None else attempts
             if failures >= (ATTEMPTS_WHEN_DOWN if error.busy and host.down else patience):
                 raise _given_up(url, error, failures) from None

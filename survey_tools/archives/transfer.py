@@ -116,7 +116,7 @@ class Part:
             same &= not new or not old or new == old
         if not right or not same:
             self.clear()
-            raise TryAgainError("the archive did not go on where the part ends", status=said.status)
+            raise TryAgainError("the archive did not go on where the part ends", status=said.status, of_part=True)
 
     def _require_wanted(self, said: Facts) -> None:
         """TryAgainError where the headers tell of another file than the wanted one, before any of it is fetched."""

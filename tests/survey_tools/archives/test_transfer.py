@@ -287,6 +287,14 @@ def faults(web) -> dict:
     }
 
 
+def test_a_part_that_was_wrong_is_not_held_against_the_answer_that_shows_it(web, tmp_path):
+    wrong = faults(web)
+    order = ["another version", *["a flipped bit"] * 3, "another version under the same name"]
+    web.answers["/a.fits"] = [*(wrong[name] for name in order), web.whole(FITS, ETag=TAG)]
+    http.download(f"{web.root}/a.fits", tmp_path / "a", md5=MD5)
+    assert (tmp_path / "a").read_bytes() == FITS
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=strategies.data(), known=strategies.booleans())
 def test_any_five_faults_in_a_row_are_survived(web, tmp_path, data, known):
