@@ -25,9 +25,9 @@ from survey_tools.archives.plan import Archive, Plan, Source
 from survey_tools.atomic import naming, whole_file
 from survey_tools.checksums import SUMS
 from survey_tools.chunks import finish, make_chunk
-from survey_tools.errors import ArchiveError, GaltransError, StoreError
+from survey_tools.errors import ArchiveError, GaltransError
 from survey_tools.gather import FAILED, Failure, Gathering
-from survey_tools.replacing import alone, copy_store, replacing, tidied
+from survey_tools.replacing import alone, begun, copy_store, replacing, require_same, tidied
 from survey_tools.store import Store, create, open_store, row_fingerprint
 from survey_tools.tasks import Engine
 
@@ -177,25 +177,16 @@ def _finished(out: Path, archive: Archive, bands: tuple[str, ...], catalogue: Ta
         **settings,
     }
     there = {"survey": store.survey["name"], "bands": store.bands, "objects": store.rows, **store.settings}
-    different = [key for key, value in asked.items() if there.get(key) != value]
-    if different:
-        raise StoreError(f"{out} was made with other {', '.join(different)}; choose another name or pass --overwrite")
+    require_same(out, asked, there)
     shutil.rmtree(_parked(out.with_name(out.name + ".part")), ignore_errors=True)
     return store
 
 
 def _begin(target: Path, job: Job, settings: dict, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
-    part = target.with_name(target.name + ".part")
-    _unpark(part)
+    _unpark(target.with_name(target.name + ".part"))
     begin = partial(create, target, job.archive.survey, job.bands, job.catalogue, settings)
-    try:
-        return begin()
-    except StoreError:
-        if not overwrite:
-            raise
-        shutil.rmtree(part)  # begun with other settings
-        return begin()
+    return begun(begin, target, overwrite=overwrite)
 
 
 def _unpark(part: Path) -> None:

@@ -1,7 +1,5 @@
 """The images of one chunk of a store, as quickly as several threads can decode them, each its own."""
 
-from pathlib import Path
-
 import numpy as np
 from numcodecs.blosc import decompress
 
@@ -19,23 +17,13 @@ def read_images(store: Store, number: int) -> np.ndarray:
     Raises:
         StoreError: The file is damaged.
     """
-    step, _, _, _ = store.images.chunks
+    step = store.images.chunks[0]
     rows = slice(number * step, min((number + 1) * step, len(store)))
-    path = _path(store, number)
-    if not _is_one_blosc(store.images.metadata.to_dict()["codecs"]) or not path.exists():
+    path = store.image_file(rows)
+    if path is None:
         return store.images[rows]
     try:
         images = np.frombuffer(decompress(path.read_bytes()), "<f4").reshape(store.images.chunks)
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"{path} is damaged; see what else is with `galtrans verify {store.path}`") from error
     return images[: rows.stop - rows.start]
-
-
-def _path(store: Store, number: int) -> Path:
-    return store.path / store.images.basename / store.images.metadata.encode_chunk_key((number, 0, 0, 0))
-
-
-def _is_one_blosc(codecs) -> bool:
-    """Whether a chunk is its little-endian pixels, compressed by Blosc and nothing else."""
-    names = [codec["name"] for codec in codecs]
-    return names == ["bytes", "blosc"] and codecs[0].get("configuration", {}).get("endian") == "little"

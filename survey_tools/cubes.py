@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.errors import ImageError
+from survey_tools.errors import ImageError, first_line
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"  # first bytes of the files
 HEADERS = {  # by version of the .npy format; the third differs from the second in the letters of field names
@@ -267,7 +267,7 @@ def _said(path: Path, key: str = "") -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = first_line(error)
         if "pickle" in said or "Python objects" in said:
             remedy = "save it anew as plain arrays, or give the positions by --positions TABLE"
             raise ImageError(f"{path} {key} {PICKLED}; {remedy}") from error

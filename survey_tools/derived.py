@@ -7,16 +7,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
+from astropy.wcs import WCS
 
 from survey_tools.chunk_files import load, path_of, save
-from survey_tools.columns import CATALOGUE, FRAME
+from survey_tools.columns import empty_columns
+from survey_tools.cutout import resample_flags, sky_sigma
 from survey_tools.errors import StoreError
 from survey_tools.gather import Chunk
 from survey_tools.manifest import write_manifest
-from survey_tools.replacing import alone, replacing
+from survey_tools.replacing import alone, begun, replacing, require_same
 from survey_tools.store import MANIFEST, Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
+from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.tasks import Engine
 
 Manifest = Mapping[str, np.ndarray]
@@ -34,7 +36,8 @@ class Plan:
         pixel_scale: Of the new images [arcsec/pixel].
         settings: What it is made from, as JSON can hold it; a run that goes on must have the same.
         make: Rows of the new store to their `Chunk`. It is sent to other processes, so it must hold little.
-        manifest: Rows, and what `make` said of them in its chunks' manifests, to their manifest.
+        manifest: The manifest of some rows of the source, and what `make` said of them in its chunks' manifests, to
+            theirs.
         desc: Word for the progress bar.
         synthetic: Where the pixels are no observation, the words that say so.
     """
@@ -46,7 +49,7 @@ class Plan:
     pixel_scale: float
     settings: dict
     make: Callable[[slice], Chunk]
-    manifest: Callable[[slice, Manifest], Manifest]
+    manifest: Callable[[Manifest, Manifest], Manifest]
     desc: str
     synthetic: str = ""
 
@@ -81,6 +84,67 @@ def derive(plan: Plan, out, engine: Engine, *, overwrite: bool = False) -> Store
     return open_store(out)
 
 
+@dataclass(frozen=True)
+class Originals:
+    """Some rows of a store: images [nanomaggy/pixel] and mask (object, band, row, col), and the terms of their WCS."""
+
+    images: np.ndarray
+    mask: np.ndarray
+    crval: np.ndarray
+    crpix: np.ndarray
+    cd: np.ndarray
+
+
+def read_originals(store: Store, rows: slice, bands: tuple[int, ...]) -> Originals:
+    """Rows of a store, of which those bands are wanted that are at these places of its band axis."""
+    images, mask = (array[rows][:, list(bands)] for array in (store.images, store.mask))
+    return Originals(images, mask, *(store.column(name, rows) for name in ("crval", "crpix", "cd")))
+
+
+def remake(
+    originals: Originals,
+    objects: np.ndarray,
+    size: int,
+    pixel_scale: float,
+    make: Callable[[int, WCS, WCS], np.ndarray],
+) -> Chunk:
+    """New images of some objects, of the same centres and orientations, with everything that is measured on them.
+
+    Saturated pixels, and all that a saturated one contributes to, are masked; so is what has no data. The others of the
+    rows are NaN throughout.
+
+    Args:
+        originals: What they are made of.
+        objects: Those that are made, by their places among the rows.
+        size: Rows, and columns, of a new image.
+        pixel_scale: Of the new images [arcsec/pixel].
+        make: An object, the WCS of its image, and that of its new one, to the new image (band, size, size).
+    """
+    count, bands, _, side = originals.images.shape
+    images, columns = np.full((count, bands, size, size), np.nan, np.float32), empty_columns(count, bands)
+    mask = np.ones(images.shape, bool)
+    for at in objects:
+        crval = originals.crval[at]
+        known = bool(np.isfinite(crval).all())  # an ingested image may lack a position; its grid serves anywhere
+        wcs = tan_wcs(crval if known else (0.0, 0.0), originals.crpix[at], originals.cd[at])
+        target = rescaled_wcs(wcs, (side, side), pixel_scale, size)
+        images[at] = make(at, wcs, target)
+        mask[at] = np.isnan(images[at]) | _touched(originals.images[at], originals.mask[at], wcs, target, size)
+        columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
+        columns["crval"][at] += 0.0 if known else np.nan
+        columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(images[at], mask[at], strict=True)]
+    columns["coverage"][:] = np.isfinite(images).mean(axis=(2, 3))
+    columns["saturated"][:] = (mask & np.isfinite(images)).sum(axis=(2, 3))
+    return Chunk(images, mask, columns, {})
+
+
+def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: int) -> np.ndarray:
+    """Which pixels (band, size, size) of the target a saturated pixel of images and mask (band, row, col) touches."""
+    flags = mask & np.isfinite(images)
+    none = np.zeros((size, size), bool)
+    return np.stack([resample_flags(band, wcs, target, size) if band.any() else none for band in flags])
+
+
 def row_of_survey(store: Store) -> Survey:
     """The survey's row that a store was made with."""
     return Survey(**{key: tuple(value) if isinstance(value, list) else value for key, value in store.survey.items()})
@@ -90,33 +154,23 @@ def _finished(out: Path, plan: Plan) -> Store:
     """The store that is there; StoreError where it was made from something else."""
     store = open_store(out)
     objects = (plan.source.column(name) for name in ("object_id", "ra", "dec"))
-    same = {
-        "survey": store.survey["name"] == plan.survey.name,
-        "rows": store.rows == row_fingerprint(plan.survey.name, *objects),
-        "bands": store.bands == plan.bands,
-        "grid": (store.size, store.pixel_scale) == (plan.size, plan.pixel_scale),
-        "settings": store.settings == plan.settings,
+    asked = {
+        "survey": plan.survey.name,
+        "rows": row_fingerprint(plan.survey.name, *objects),
+        "bands": plan.bands,
+        "grid": (plan.size, plan.pixel_scale),
+        "settings": plan.settings,
     }
-    different = [key for key, alike in same.items() if not alike]
-    if different:
-        raise StoreError(f"{out} was made with other {', '.join(different)}; choose another name or pass --overwrite")
+    there = {"survey": store.survey["name"], "rows": store.rows, "bands": store.bands, "settings": store.settings}
+    require_same(out, asked, there | {"grid": (store.size, store.pixel_scale)})
     return store
 
 
 def _begin(target: Path, plan: Plan, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
-    present = plan.source.table().colnames
-    names = [column.name for column in CATALOGUE + FRAME if column.name in present]
-    catalogue = Table({name: plan.source.column(name) for name in names})
     facts = {"size": plan.size, "pixel_scale": plan.pixel_scale, "synthetic": plan.synthetic}
-    begin = partial(create, target, plan.survey, plan.bands, catalogue, plan.settings, **facts)
-    try:
-        return begin()
-    except StoreError:
-        if not overwrite:
-            raise
-        shutil.rmtree(target.with_name(target.name + ".part"))  # begun with other settings
-        return begin()
+    begin = partial(create, target, plan.survey, plan.bands, plan.source.catalogue(), plan.settings, **facts)
+    return begun(begin, target, overwrite=overwrite)
 
 
 def _make_chunk(make: Callable[[slice], Chunk], store: Store, work: Path, rows: slice) -> None:
@@ -129,13 +183,14 @@ def _make_chunk(make: Callable[[slice], Chunk], store: Store, work: Path, rows: 
 
 def _finish(store: Store, work: Path, plan: Plan) -> None:
     """Write columns and manifest, part by part, and give the store its name; what tasks left in `work` goes."""
-    sums: dict[str, str] = {}
+    before, sums = plan.source.manifest(), {}
 
     def parts():
         for part in store.column_parts():
             made = load(work, store, part, sums)
             store.write_columns(made["column"], part)
-            yield {**plan.manifest(part, made["manifest"]), "object_id": store.column("object_id", part)}
+            known = {name: np.asarray(before[name][part]) for name in before.colnames}
+            yield {**plan.manifest(known, made["manifest"]), "object_id": store.column("object_id", part)}
 
     write_manifest(store.path / MANIFEST, parts())
     shutil.rmtree(work, ignore_errors=True)

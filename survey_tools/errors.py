@@ -12,6 +12,12 @@ AwayError             an archive cannot be reached: a ConnectionError, since a l
 """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in its first line; its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
 class GaltransError(Exception):
     """Something from outside that galtrans cannot work with; the message is for the user."""
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
 from survey_tools.crossmatch import match
-from survey_tools.errors import CatalogueError, GaltransError
+from survey_tools.errors import CatalogueError, GaltransError, first_line
 from survey_tools.version import VERSION
 
 MARKS = ("collection.properties", "hats.properties", "properties")  # files that HATS puts into its folders
@@ -143,8 +143,7 @@ def _open(path: Path, identifier: str) -> _Hats:
             raise CatalogueError(f"{path} has no column {identifier}; name the one that identifies objects: {names}")
         catalogue = lsdb.open_catalog(path, columns=list(dict.fromkeys([identifier, info.ra_column, info.dec_column])))
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CatalogueError(f"{path} cannot be read as a HATS catalogue: {reason}") from error
+        raise CatalogueError(f"{path} cannot be read as a HATS catalogue: {first_line(error)}") from error
     margin = catalogue.margin
     return _Hats(
         path=path,

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from survey_tools.atomic import whole_file
 from survey_tools.collection import BRIGHTEST, Collection, Form, Part, collect
 from survey_tools.columns import empty_columns
 from survey_tools.cutout import sky_sigma
-from survey_tools.errors import ImageError, StoreError
+from survey_tools.errors import ImageError
 from survey_tools.manifest import write_manifest
-from survey_tools.replacing import alone, replacing
+from survey_tools.replacing import alone, begun, replacing, require_same
 from survey_tools.store import MANIFEST, Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
 
@@ -95,22 +96,15 @@ def _finished(out: Path, survey: Survey, collection: Collection, settings: dict)
     asked = {"survey": survey.name, "bands": collection.bands, **settings}
     asked["objects"] = row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"])
     there = {"survey": store.survey["name"], "bands": store.bands, "objects": store.rows, **store.settings}
-    different = [key for key, value in asked.items() if there.get(key) != value]
-    if different:
-        raise StoreError(f"{out} was made with other {', '.join(different)}; choose another name or pass --overwrite")
+    require_same(out, asked, there)
     return store
 
 
 def _begin(target: Path, survey: Survey, collection: Collection, settings: dict, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
-    synthetic = collection.synthetic
-    try:
-        return create(target, survey, collection.bands, collection.catalogue, settings, synthetic=synthetic)
-    except StoreError:
-        if not overwrite:
-            raise
-        shutil.rmtree(target.with_name(target.name + ".part"))  # begun with other settings
-        return create(target, survey, collection.bands, collection.catalogue, settings, synthetic=synthetic)
+    facts = {"synthetic": collection.synthetic}
+    begin = partial(create, target, survey, collection.bands, collection.catalogue, settings, **facts)
+    return begun(begin, target, overwrite=overwrite)
 
 
 def _build(collection: Collection, store: Store) -> None:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from survey_tools.catalogue import split_by_sky
 from survey_tools.crossmatch import closest, false_match_rate, match, peak_on_sky, separation_of
-from survey_tools.errors import CatalogueError, StoreError
+from survey_tools.errors import CatalogueError, StoreError, first_line
 from survey_tools.hats_pairs import Catalogues, each_match
 from survey_tools.store import Store, open_store
 from survey_tools.tan import tan_wcs
@@ -93,7 +93,7 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     try:
         table = Table.read(path, format="ascii.ecsv")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = "it does not exist" if not path.exists() else str(error).strip().splitlines()[0]
+        reason = "it does not exist" if not path.exists() else first_line(error)
         raise StoreError(
             f"{path} cannot be read as a pair table: {reason}; make one with {_remedy(x_store, y_store)}"
         ) from error

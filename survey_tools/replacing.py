@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -35,6 +35,24 @@ def replacing(path: Path) -> Iterator[Path]:
         os.rename(path, old)
         os.rename(new, path)
         shutil.rmtree(old)
+
+
+def require_same(path: Path, asked: Mapping, there: Mapping) -> None:
+    """StoreError, naming what differs, unless the store that is there was made from what is asked."""
+    different = [key for key, value in asked.items() if there.get(key) != value]
+    if different:
+        raise StoreError(f"{path} was made with other {', '.join(different)}; choose another name or pass --overwrite")
+
+
+def begun(begin: Callable[[], Store], target: Path, *, overwrite: bool) -> Store:
+    """The store as `TARGET.part`, begun or gone on with; one begun with other settings gives way to `overwrite`."""
+    try:
+        return begin()
+    except StoreError:
+        if not overwrite:
+            raise
+        shutil.rmtree(target.with_name(target.name + ".part"))
+        return begin()
 
 
 @contextmanager

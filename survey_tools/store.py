@@ -99,6 +99,11 @@ class Store:
         units = {column.name: u.Unit(column.unit) for column in present if column.unit}
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
+    def catalogue(self) -> Table:
+        """What it was made from: one row per object, with the columns of a catalogue."""
+        names = [column.name for column in CATALOGUE + FRAME if column.name in self._group]
+        return Table({name: self.column(name) for name in names})
+
     def wcs(self, row: int) -> WCS:
         """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
         terms = [self._group[name][row] for name in ("crval", "crpix", "cd")]
@@ -127,9 +132,20 @@ class Store:
 
     def chunk_files(self, rows: slice) -> list[str]:
         """Names of the files that hold one chunk's images and mask; a chunk without any pixel has none."""
-        index = rows.start // self.images.chunks[0]
-        names = (f"{array.basename}/{array.metadata.encode_chunk_key((index, 0, 0, 0))}" for array in self._pixels())
+        names = (_file_of(array, rows) for array in self._pixels())
         return [name for name in names if (self.path / name).exists()]
+
+    def image_file(self, rows: slice) -> Path | None:
+        """The file that is one chunk's images, little-endian pixels compressed by Blosc; None where there is none such.
+
+        There is none for a chunk without any pixel, nor in a store whose chunks somebody has laid out otherwise.
+        """
+        codecs = self.images.metadata.to_dict()["codecs"]
+        path = self.path / _file_of(self.images, rows)
+        blosc = [codec["name"] for codec in codecs] == ["bytes", "blosc"]
+        return (
+            path if blosc and codecs[0].get("configuration", {}).get("endian") == "little" and path.exists() else None
+        )
 
     def finish(self, manifest: Table | None = None, sums: Mapping[str, str] | None = None) -> "Store":
         """Give the store, built as `PATH.part`, its manifest, its checksums and its name; returns it as opened there.
@@ -152,6 +168,11 @@ class Store:
 
     def _pixels(self) -> tuple[zarr.Array, zarr.Array]:
         return self.images, self.mask
+
+
+def _file_of(array: zarr.Array, rows: slice) -> str:
+    """Name of the file that holds one chunk of images or of their mask."""
+    return f"{array.basename}/{array.metadata.encode_chunk_key((rows.start // array.chunks[0], 0, 0, 0))}"
 
 
 def _column_rows(chunk: int) -> int:

@@ -41,6 +41,12 @@ def cluster():
         yield client
 
 
+@pytest.fixture(autouse=True)
+def both_workers(cluster):
+    """A worker that the test before has killed may be on its way back still."""
+    cluster.wait_for_workers(2, timeout=60)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, make_store):
     """Both stores in small chunks, their pairs, and a narrow run with the weights that it began with."""

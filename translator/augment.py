@@ -1,4 +1,4 @@
-"""What becomes of an image on its way into a batch: it is stretched, and turned by a symmetry of the square.
+"""What becomes of an image on its way into a batch, once it is stretched: it is turned by a symmetry of the square.
 
 A symmetry is a number from 0 to 7: quarter turns counterclockwise, plus 4 where the columns are reversed after them.
 """
@@ -26,16 +26,3 @@ def turned(image: np.ndarray, symmetry: int) -> np.ndarray:
     exchange, rows, columns = STEPS[symmetry]
     image = image.swapaxes(-2, -1) if exchange else image
     return image[..., :: -1 if rows else 1, :: -1 if columns else 1]
-
-
-def stretch_into(room: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`intensity.stretch` of an image, to the bit, in the second half of the `room` (2, *shape) of two.
-
-    Memory asked for anew for each image would cost two threads their parallelism.
-    """
-    divisor, stretched = room
-    np.abs(image, out=divisor)
-    np.add(divisor, 1, out=divisor)
-    np.sqrt(divisor, out=divisor)
-    np.add(divisor, 1, out=divisor)
-    return np.divide(image, divisor, out=stretched)

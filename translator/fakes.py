@@ -32,7 +32,7 @@ def translate_each(run: Run, images: np.ndarray, domain: str, seeds: list[int], 
         (galaxy, band, row, col) float64 [nanomaggy/pixel] on the grid of `domain`.
     """
     here = run.domains[domain]
-    step = AT_ONCE.get(run.device.type, AT_ONCE["cuda"])
+    step = together_on(run.device)
     made = np.empty((len(images), len(here.bands), here.size, here.size))
     emulator, encoder = (_on_cpu(run.networks[f"{role}_{domain}"]) for role in ("emulator", "encoder"))
     noise = noise and is_random(run.networks, domain)
@@ -53,6 +53,16 @@ def translate_each(run: Run, images: np.ndarray, domain: str, seeds: list[int], 
                 )
             made[some] = unstretch(fakes.double().numpy())
     return made
+
+
+def together_on(device: torch.device) -> int:
+    """Images that pass the networks together on a device."""
+    return AT_ONCE.get(device.type, AT_ONCE["cuda"])
+
+
+def what_noise(run: Run, domain: str, noise: bool) -> str:
+    """The noise of translations into `domain`, in a word: "sampled", where it is wanted and the run has any."""
+    return "sampled" if noise and is_random(run.networks, domain) else "none"
 
 
 def noise_seed(seed: int, of: str) -> int:

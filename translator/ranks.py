@@ -11,10 +11,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from survey_tools.errors import GaltransError, RunError
+from survey_tools.errors import GaltransError, RunError, first_line
 from translator.share import WHOLE, Share
 
 PATIENCE = timedelta(minutes=30)  # for each other: one may read its images from a slow disk, or write a checkpoint
+
+SAID = 120  # letters at most of what PyTorch says of a lost connection
 
 Made = TypeVar("Made")
 
@@ -47,7 +49,7 @@ def joined(device: str) -> Iterator[tuple[Share, str]]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError, OSError) as error:
         raise RunError(
-            f"process {os.environ['RANK']} of {count} does not find the others ({_first_line(error)}); start all by "
+            f"process {os.environ['RANK']} of {count} does not find the others ({_said(error)}); start all by "
             "one torchrun, or by one on each machine with the same --rdzv-endpoint"
         ) from error
     try:
@@ -124,7 +126,7 @@ def _together() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RunError(
-            f"process {dist.get_rank()} has lost the others of this training ({_first_line(error)}): one of them has "
+            f"process {dist.get_rank()} has lost the others of this training ({_said(error)}): one of them has "
             "ended and says why; the last checkpoint is kept, so go on with --resume"
         ) from error
 
@@ -133,5 +135,5 @@ def _restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+def _said(error: BaseException) -> str:
+    return first_line(error)[:SAID]

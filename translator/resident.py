@@ -9,7 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from survey_tools.store import Store
-from translator.augment import stretch_into, turn_and_mirror, turned
+from translator.augment import turn_and_mirror, turned
+from translator.intensity import stretch_into
 from translator.reading import image_bytes, read_apart
 from translator.streams import Stream
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from survey_tools.store import Store
-from translator.augment import stretch_into, turn_and_mirror, turned
-from translator.intensity import stretch
+from translator.augment import turn_and_mirror, turned
+from translator.intensity import stretch, stretch_into
 from translator.reading import image_bytes
 from translator.sources import Images, open_sources
 from translator.streams import Stream

@@ -21,8 +21,8 @@ from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
 from translator.checkpoint import Run
-from translator.fakes import AT_ONCE, noise_seed, translate_each
-from translator.images import OTHER, is_random
+from translator.fakes import noise_seed, together_on, translate_each, what_noise
+from translator.images import OTHER
 from translator.loaded import RunAt
 
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
@@ -78,7 +78,7 @@ def translate_files(
         to: Survey to translate into.
         files: Of each file to read, the one to write.
         engine: Where they are translated; as many files are in memory as it has workers, and `WAITING` (on a GPU: as
-            many times `AT_ONCE`).
+            many times what passes its networks at once).
         noise: As of `translate_file`.
         seed: Alike.
 
@@ -87,7 +87,7 @@ def translate_files(
     """
     step = SENT
     if engine.client is None:
-        step = AT_ONCE.get(at.open().device.type, AT_ONCE["cuda"])
+        step = together_on(at.open().device)
         engine = replace(engine, workers=engine.workers + WAITING)
     pairs = list(files.items())
     groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]
@@ -178,8 +178,7 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     name = header_text(run.path.resolve().name)[-NAME_LENGTH:]
     header["GTRUN"] = (name, "training run")
     header["GTITER"] = (run.iteration, "training iterations behind the weights")
-    sampled = "sampled" if noise and is_random(run.networks, domain) else "none"
-    header["GTNOISE"] = (sampled, "noise added to the translation")
+    header["GTNOISE"] = (what_noise(run, domain, noise), "noise added to the translation")
     header["GTSEED"] = (seed, "seed of the noise")
     header["GTVERS"] = (VERSION, "version of galtrans")
     header["GTWGHTS"] = run.checksum  # SHA-256

@@ -1,25 +1,21 @@
 """Translate a whole store of one survey into a store of images such as the other would have, chunk by chunk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from survey_tools.checksums import SUMS, checksum
-from survey_tools.columns import empty_columns
-from survey_tools.cutout import sky_sigma
-from survey_tools.derived import Plan, derive
+from survey_tools.derived import Manifest, Plan, derive, read_originals, remake
 from survey_tools.errors import RunError
 from survey_tools.gather import DONE, FAILED, Chunk
-from survey_tools.regridded import touched
 from survey_tools.store import Store, open_store
 from survey_tools.surveys import find_survey
-from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.tasks import Engine
 from translator.checkpoint import Run
-from translator.fakes import noise_seed, translate_each
-from translator.images import OTHER, is_random
+from translator.fakes import noise_seed, translate_each, what_noise
+from translator.images import OTHER
 from translator.loaded import RunAt, locate
 from translator.translate import SCALE_TOLERANCE, SYNTHETIC
 
@@ -86,7 +82,7 @@ def translate_store(
         pixel_scale=there.pixel_scale,
         settings=_settings(run, store, domain, noise, seed),
         make=partial(_translate_chunk, Job(at, store, places, domain, noise, seed)),
-        manifest=partial(_manifest, store.path.name, store.manifest()),
+        manifest=partial(_manifest, store.path.name),
         desc="translate",
         synthetic=SYNTHETIC,
     )
@@ -130,7 +126,7 @@ def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> di
         "recipe": run.recipe,
         "iteration": run.iteration,
         "weights": run.checksum,
-        "noise": "sampled" if noise and is_random(run.networks, domain) else "none",
+        "noise": what_noise(run, domain, noise),
         "seed": seed,
         "source": {
             "store": store.path.name,
@@ -143,9 +139,9 @@ def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> di
     }
 
 
-def _manifest(name: str, manifest, rows: slice, made) -> dict[str, np.ndarray]:
+def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
     """The input's manifest; but an object that was done and could not be translated has failed, for what was found."""
-    columns = {key: np.asarray(manifest[key][rows]).astype(object) for key in manifest.colnames}
+    columns = {key: values.astype(object) for key, values in before.items()}
     translated, was_done = made["reason"] == "", columns["status"] == DONE
     lost = was_done & ~translated
     columns["status"][lost], columns["reason"][lost] = FAILED, made["reason"][lost]
@@ -155,30 +151,18 @@ def _manifest(name: str, manifest, rows: slice, made) -> dict[str, np.ndarray]:
 
 def _translate_chunk(job: Job, rows: slice) -> Chunk:
     """Some rows of the store, translated; NaN where they cannot be. Its manifest says why, "" where they are."""
-    run, store = job.at.open(), job.store
+    run = job.at.open()
     there = run.domains[job.domain]
-    images, mask = (array[rows][:, list(job.bands)] for array in (store.images, store.mask))
-    terms = [store.column(name, rows) for name in ("crval", "crpix", "cd")]
-    reasons = np.array([_why_not(run, *each) for each in zip(images, terms[1], strict=True)], object)
-    able = np.flatnonzero(reasons == "")
+    originals = read_originals(job.store, rows, job.bands)
+    reasons = [_why_not(run, *each) for each in zip(originals.images, originals.crpix, strict=True)]
+    able = np.flatnonzero(np.array(reasons, object) == "")
     seeds = [noise_seed(job.seed, f"row {rows.start + at}") for at in able]
-    columns = empty_columns(len(images), len(there.bands))
-    fakes = np.full((len(images), len(there.bands), there.size, there.size), np.nan, np.float32)
-    masked = np.ones(fakes.shape, bool)
-    fakes[able] = translate_each(run, images[able], job.domain, seeds, noise=job.noise)
+    fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.noise)
+    made = dict(zip(able.tolist(), fakes, strict=True))
+    chunk = remake(originals, able, there.size, there.pixel_scale, lambda at, *_: made[at])
     for at in able:
-        crval, *others = (values[at] for values in terms)
-        known = bool(np.isfinite(crval).all())  # an ingested image may lack a position; its grid serves anywhere
-        wcs = tan_wcs(crval if known else (0.0, 0.0), *others)
-        target = rescaled_wcs(wcs, (store.size, store.size), there.pixel_scale, there.size)
-        masked[at] = np.isnan(fakes[at]) | touched(images[at], mask[at], wcs, target, there.size)
-        columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
-        columns["crval"][at] += 0.0 if known else np.nan
-        columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(fakes[at], masked[at], strict=True)]
-        columns["source"][at] = f"{store.path.name}, row {rows.start + at}, by {run.path.resolve().name}"
-    columns["coverage"][:] = np.isfinite(fakes).mean(axis=(2, 3))
-    columns["saturated"][:] = (masked & np.isfinite(fakes)).sum(axis=(2, 3))
-    return Chunk(fakes, masked, columns, {"reason": reasons})
+        chunk.columns["source"][at] = f"{job.store.path.name}, row {rows.start + at}, by {run.path.resolve().name}"
+    return replace(chunk, manifest={"reason": np.array(reasons, object)})
 
 
 def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:

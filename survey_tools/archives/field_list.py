@@ -15,7 +15,7 @@ from survey_tools.archives.complete import require_complete
 from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.frames import RERUN
 from survey_tools.archives.plan import unit_vectors
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, first_line
 from survey_tools.surveys import SDSS
 
 SHAPE = np.array([1489, 2048])  # rows and columns of a frame [pixel]
@@ -72,8 +72,7 @@ def read_fields(path: Path, name: str) -> Fields:
             wanted = np.flatnonzero(np.char.strip(table["RERUN"].astype(str)) == str(RERUN))
             columns = [np.asarray(table[each.name])[wanted].astype(_kind(each.name)) for each in fields(Fields)]
     except UNREADABLE as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArchiveError(f"{name} is no list of SDSS fields: {what}; fetch it anew") from error
+        raise ArchiveError(f"{name} is no list of SDSS fields: {first_line(error)}; fetch it anew") from error
     if len(wanted) == 0:
         raise ArchiveError(f"{name} lists no field of rerun {RERUN}; fetch it anew")
     once = np.sort(np.unique(_number(*columns[:3]), return_index=True)[1])

@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 
 from survey_tools.archives.http import BEGINNING, NotThereError
 from survey_tools.archives.mirror import Mirror
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, first_line
 from survey_tools.surveys import Survey
 from survey_tools.tan import read_wcs
 from survey_tools.tasks import Run
@@ -296,5 +296,4 @@ def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
 
 def _damaged(name: str, error: BaseException) -> ArchiveError:
     """The error that says what is wrong with a file."""
-    what = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ArchiveError(f"{name} cannot be read: {what}; fetch it anew")
+    return ArchiveError(f"{name} cannot be read: {first_line(error)}; fetch it anew")

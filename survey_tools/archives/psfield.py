@@ -17,7 +17,7 @@ from survey_tools.archives.complete import require_complete
 from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, first_line
 
 PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
 BYTES = 800_000  # to expect of one
@@ -132,8 +132,7 @@ def _open(path: Path, name: str) -> tuple[FieldPsf | None, ...]:
         with fits.open(path, memmap=False) as hdus:
             return read_psfs(hdus)
     except UNREADABLE as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArchiveError(f"{name} cannot be read: {what}; fetch it anew") from error
+        raise ArchiveError(f"{name} cannot be read: {first_line(error)}; fetch it anew") from error
 
 
 def _say(name: str, what: str) -> None:

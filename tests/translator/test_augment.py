@@ -2,8 +2,7 @@ import numpy as np
 import torch
 from numpy.testing import assert_array_equal
 
-from translator.augment import SYMMETRIES, stretch_into, turn_and_mirror, turned
-from translator.intensity import stretch
+from translator.augment import SYMMETRIES, turn_and_mirror, turned
 
 
 def test_the_eight_symmetries_are_eight_and_orthogonal():
@@ -20,9 +19,3 @@ def test_one_by_one_is_the_same_as_all_at_once():
     images = torch.randn(SYMMETRIES, 2, 5, 5)
     one_by_one = np.stack([turned(image, symmetry) for symmetry, image in enumerate(images.numpy())])
     assert_array_equal(one_by_one, turn_and_mirror(images, np.arange(SYMMETRIES)))
-
-
-def test_it_stretches_as_networks_are_told():
-    image = np.random.default_rng(0).normal(0, 5, (2, 40, 40)).astype(np.float32)
-    image[0, 0, 0] = 0
-    assert_array_equal(stretch_into(np.empty((2, *image.shape), np.float32), image), stretch(image))
