@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -63,7 +64,10 @@ def main(measure: Callable[[bool], list[Figure]]) -> None:
     parser.add_argument("--quick", action="store_true", help="on little data: whether it runs, not how fast")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="where to write the figures")
     arguments = parser.parse_args()
-    figures = measure(arguments.quick)
+    try:
+        figures = measure(arguments.quick)
+    except KeyboardInterrupt:  # what was made for the measurement has been removed on the way here
+        sys.exit(1)
     print(table(figures))
     if arguments.out:
         arguments.out.write_text(json.dumps(document(figures, quick=arguments.quick), indent=2) + "\n")

@@ -5,7 +5,6 @@ python benchmarks/together.py crossmatch.py regrid.py --out figures.json
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from figures import Figure, document, table
 
 from survey_tools.atomic import whole_file
+from survey_tools.processes import run_to_end
 
 HERE = Path(__file__).parent
 
@@ -30,7 +30,7 @@ def main() -> None:
             found = Path(folder) / f"{script}.json"
             words = ["--out", str(found), *(["--quick"] if arguments.quick else [])]
             command = [sys.executable, str(HERE / script), *words]
-            if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            if run_to_end(command, silent=True):
                 sys.exit(f"Error: {script} failed")
             rows = json.loads(found.read_text())["figures"]
             figures += [Figure(**{name: value for name, value in row.items() if name != "reached"}) for row in rows]
@@ -41,4 +41,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(1)

@@ -1,6 +1,5 @@
 """`galtrans bench`: every stage measured beside a plain alternative."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,10 +30,11 @@ def bench(stages, quick, out) -> None:
       galtrans bench --out figures.json
       galtrans bench crossmatch regrid
     """
+    from survey_tools.processes import run_to_end
+
     if not SCRIPTS.is_dir():
         raise GaltransError(f"{SCRIPTS} is not there: the benchmarks are run from a clone of the repository")
     words = [*(f"{stage}.py" for stage in stages or STAGES), *(["--quick"] if quick else [])]
     words += ["--out", str(out)] if out else []
-    ended = subprocess.run([sys.executable, str(SCRIPTS / "together.py"), *words], check=False)
-    if ended.returncode:
+    if run_to_end([sys.executable, str(SCRIPTS / "together.py"), *words]):
         raise GaltransError("a benchmark failed; what it said stands above")

@@ -1,8 +1,12 @@
-"""Independent tasks of a simulation, shared out over processes. What a task makes depends on its arguments alone."""
+"""Processes of this machine: independent tasks shared out over some, and a command run to its end.
+
+What a task makes depends on its arguments alone.
+"""
 
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -66,6 +70,19 @@ def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, desc
                 pool.shutdown(cancel_futures=True)
                 raise
     return results
+
+
+def run_to_end(command: Sequence[str], *, silent: bool = False) -> int:
+    """The exit status of a command, whose output is left out if it is to be `silent`.
+
+    After Ctrl-C, which the command has had as well, it is waited for as long as it tidies up.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL if silent else None)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 def _begin() -> None:

@@ -1,10 +1,13 @@
 import math
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from survey_tools.errors import GaltransError
-from survey_tools.processes import run_tasks
+from survey_tools.processes import run_tasks, run_to_end
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -25,3 +28,29 @@ def test_a_process_that_dies_is_an_error_that_says_so():
 
 def test_nothing_to_do():
     assert run_tasks(pow, [], 2, "nothing") == []
+
+
+def test_a_command_gives_its_exit_status_and_may_be_silent(capfd):
+    command = [sys.executable, "-c", "import sys; print('here'); sys.exit(3)"]
+    assert [run_to_end(command, silent=silent) for silent in (True, False)] == [3, 3]
+    assert capfd.readouterr().out == "here\n"
+
+
+def test_a_command_that_is_interrupted_is_waited_for_as_it_tidies_up(tmp_path):
+    child = f"""
+import pathlib, time
+made = pathlib.Path({str(tmp_path / "made")!r})
+try:
+    made.touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    made.unlink()
+"""
+    parent = f"import sys; from survey_tools.processes import run_to_end; run_to_end([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True, stderr=subprocess.PIPE)
+    while not (tmp_path / "made").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert not (tmp_path / "made").exists()
