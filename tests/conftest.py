@@ -118,3 +118,9 @@ def _beside(name: str, *needed: str):
             sys.modules[each] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[each])
     return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def any_port() -> dict:
+    """What a Dask cluster is told so that others may be on this machine: its HTTP server else warns of the one port."""
+    return {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}

@@ -29,13 +29,13 @@ SMALL_CHUNKS = 64 * 64 * 4 * 2 * 2  # two objects of two bands in a chunk of 64 
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(any_port):
     """Two workers, each a process of its own."""
     from distributed import Client, LocalCluster
 
     facts = {"n_workers": 2, "threads_per_worker": 1, "protocol": "tcp", "host": "127.0.0.1"}
     with (
-        LocalCluster(processes=True, dashboard_address=None, **facts) as cluster,
+        LocalCluster(processes=True, **any_port, **facts) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -258,10 +258,10 @@ def test_an_archive_that_goes_away_ends_the_run_and_the_next_goes_on(sky, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr"]
 
 
-def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypatch, known_sky):
+def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypatch, known_sky, any_port):
     mirror, catalogue, expected = killable
     monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
-    where = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    where = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", **any_port}
     archive = ARCHIVES["sdss"](Access(work_folder(tmp_path / "x.zarr"), mirror=str(mirror)))
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **where) as cluster,

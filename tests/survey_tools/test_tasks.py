@@ -12,12 +12,12 @@ from survey_tools.tasks import Engine, engine, run
 
 
 @pytest.fixture(scope="module")
-def scheduler():
+def scheduler(any_port):
     """The address of a Dask cluster of two workers in this process."""
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", **any_port
     ) as cluster:
         yield cluster.scheduler_address
 
