@@ -58,7 +58,12 @@ SHOWN = 20  # lines about files
     help="sdss: the frames that the catalogue names, or those that the list of all fields has at each position, which "
     "completes cutouts at the sides of a frame, too (0.5 GB, fetched once); auto: named, if the catalogue does.",
 )
-@click.option("--psf", is_flag=True, help="sdss, live: fetch psField files as well, for the seeing at each object.")
+@click.option(
+    "--psf/--no-psf",
+    default=True,
+    show_default=True,
+    help="sdss: read the psField file of each field, too (0.8 MB), for the seeing at each object, or leave it unknown.",
+)
 @click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
 @click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
 @workers_option
@@ -180,7 +185,9 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
         click.echo(f"Of {before} that had failed, {before - _failures(manifest)} did not fail again.")
     elif there:
         click.echo(f"{out} is complete already.")
-    _report(store, manifest, psf=options["psf"])
+    _report(store, manifest)
+    if options["psf"] or archive.survey.name != "sdss":
+        _say_where_seeing_is_unknown(store, manifest)
 
 
 def _failures(manifest) -> int:
@@ -188,10 +195,8 @@ def _failures(manifest) -> int:
     return int((manifest["status"] == "failed").sum())
 
 
-def _report(store, manifest, psf: bool) -> None:
+def _report(store, manifest) -> None:
     """Say in a paragraph what became of a catalogue."""
-    import numpy as np
-
     from survey_tools.store import MANIFEST
 
     status = Counter(manifest["status"])
@@ -207,7 +212,13 @@ def _report(store, manifest, psf: bool) -> None:
         click.echo(f"  and {len(reasons) - REASONS} other reasons")
     if reasons:
         click.echo("The same command with --retry-failed tries what failed again.")
-    seeing = np.isfinite(store.column("psf_fwhm")).any(axis=1)
-    if psf and status["done"] and not seeing[manifest["status"] == "done"].all():
-        unknown = int((~seeing[manifest["status"] == "done"]).sum())
-        click.echo(f"Of {unknown} objects no psField gave the seeing.")
+
+
+def _say_where_seeing_is_unknown(store, manifest) -> None:
+    """Say of how many objects with an image no band has a seeing."""
+    import numpy as np
+
+    unknown = np.isnan(store.column("psf_fwhm")).all(axis=1) & (manifest["status"] == "done")
+    if unknown.any():
+        source = "no psField" if store.survey["name"] == "sdss" else "neither a header nor stars"
+        click.echo(f"Of {int(unknown.sum())} objects {source} gave the seeing: their psf_fwhm is NaN.")

@@ -35,10 +35,13 @@ MEASURED = (
     Column("coverage", "f4", ("band",), "", "fraction of the cutout's pixels that have data"),
     Column("saturated", "i4", ("band",), "", "number of saturated pixels"),
     Column("sky_sigma", "f4", ("band",), "nmgy / pix", "robust standard deviation of a pixel of empty sky"),
-    Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of the point-spread function"),
+    Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of a star's profile"),
+    Column("psf_source", "T", ("band",), "", "what psf_fwhm is from: psField, header, stars or simulation"),
+    Column("gain", "f4", ("band",), "electron / nmgy", "electrons that one nanomaggy is in the detector"),
     Column("zero_point", "f8", ("band",), "mag(AB)", "AB magnitude of one unit of the source file, as applied"),
     Column("source", "T", ("band",), "", "file, or files, that the pixels come from"),
 )
+ADDED = ("psf_source", "gain")  # that stores made before lack
 
 
 def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:

@@ -19,7 +19,9 @@ from survey_tools.version import VERSION
 NAME_LENGTH = 80  # characters of an object_id that go into a file name
 PER_BAND = {  # column of a store: keyword, comment
     "sky_sigma": ("SKYSIGMA", "[nanomaggy] standard deviation of empty sky"),
-    "psf_fwhm": ("PSFFWHM", "[arcsec] FWHM of the point-spread function"),
+    "psf_fwhm": ("PSFFWHM", "[arcsec] FWHM of a star's profile"),
+    "psf_source": ("PSFSRC", ""),
+    "gain": ("GAIN", "[electron/nanomaggy] electrons of one nanomaggy"),
     "zero_point": ("SRCZP", "[mag] AB magnitude of a unit of the source file"),
     "saturated": ("NSATUR", "[pix] number of saturated pixels"),
     "coverage": ("COVERAGE", "fraction of the pixels that have data"),
@@ -64,7 +66,7 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
     for b, band in enumerate(store.bands):
         for name, card in PER_BAND.items():
             value = getattr(columns[name], "value", columns[name])[b]
-            if not (isinstance(value, np.floating) and np.isnan(value)):  # FITS has no NaN in its headers
+            if value != "" and not (isinstance(value, np.floating) and np.isnan(value)):  # a header holds no NaN
                 hdus[band].header[card[0]] = header_text(value) if isinstance(value, str) else (value.item(), card[1])
         hdus.append(_mask_hdu(mask[b], band, wcs))
     return hdus

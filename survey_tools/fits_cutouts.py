@@ -13,9 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from survey_tools.band_fits import BandImage, band_headers, read_bands, read_masks
+from survey_tools.band_fits import NANOMAGGY, BandImage, band_headers, read_bands, read_masks
 from survey_tools.errors import ImageError
-from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.surveys import Survey
 from survey_tools.tan import icrs_tan, read_wcs, scale_of
 
@@ -68,7 +68,8 @@ class Stamp:
         flux: (band, row, col) float64 [nanomaggy/pixel], NaN where there is no data.
         saturated: Alike, bool.
         wcs: TAN WCS, ICRS.
-        facts: psf_fwhm [arcsec], sky_sigma [nanomaggy/pixel], zero_point and source of each band, NaN where unknown.
+        facts: Columns of a store, by name, with a value for each band: psf_fwhm [arcsec], psf_source, sky_sigma
+            [nanomaggy/pixel], gain [electron/nanomaggy], zero_point and source; NaN, or "", where unknown.
     """
 
     flux: np.ndarray
@@ -267,6 +268,20 @@ def _facts(image: BandImage, name: str) -> dict:
     numbers = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA"}
     stated = {column: image.header.get(key) for column, key in numbers.items()}
     facts = {column: value if isinstance(value, float) else np.nan for column, value in stated.items()}
+    known = np.isfinite(facts["psf_fwhm"])
+    facts["psf_source"] = str(image.header.get("PSFSRC", "header")).strip() if known else ""
+    facts["gain"] = _gain(image)
     facts["zero_point"] = float(image.header.get("SRCZP", image.zero_point))
     facts["source"] = name
     return facts
+
+
+def _gain(image: BandImage) -> float:
+    """Electrons of one nanomaggy by the keyword GAIN [electron/image unit]; NaN where it is not stated.
+
+    Of a file in nanomaggies GAIN is believed only where galtrans wrote it: others leave there what it was for counts.
+    """
+    value, own = image.header.get("GAIN"), "SRCZP" in image.header
+    counts = str(image.header.get("BUNIT", "")).strip().lower() not in NANOMAGGY
+    stated = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return float(value) / nanomaggies_per_count(image.zero_point) if stated and (own or counts) else np.nan

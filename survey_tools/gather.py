@@ -183,11 +183,13 @@ def _combine(chunk: Chunk, at: int, b: int, names: list[str], records: list[np.n
     mask = chunk.mask[at, b] = (saturated & data) | ~data
     for name in ("crval", "crpix", "cd"):
         columns[name][at] = first[name]
-    widths = [float(record["psf_fwhm"]) for record in records if np.isfinite(record["psf_fwhm"])]
     columns["coverage"][at, b] = data.mean()
     columns["saturated"][at, b] = (saturated & data).sum()
     columns["sky_sigma"][at, b] = _noise(records, image, mask)
-    columns["psf_fwhm"][at, b] = np.mean(widths) if widths else np.nan
+    for name in ("psf_fwhm", "gain"):
+        stated = [float(record[name]) for record in records if np.isfinite(record[name])]
+        columns[name][at, b] = np.mean(stated) if stated else np.nan
+    columns["psf_source"][at, b] = _joined(str(record["psf_source"]) for record in records if record["psf_source"])
     columns["zero_point"][at, b] = first["zero_point"]
     columns["source"][at, b] = ";".join(names)
 

@@ -13,16 +13,16 @@ from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
 from survey_tools.tasks import Engine
 
-CARRIED = ("psf_fwhm", "zero_point", "source")  # what regridding does not change
+CARRIED = ("psf_fwhm", "psf_source", "gain", "zero_point", "source")  # what regridding does not change
 
 
 def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | None = None, overwrite=False) -> Store:
     """Put every image of a store on pixels of the number and scale of another store; returns the new store, open.
 
     Each image keeps its centre and orientation, hence no corner is lost; flux is kept (`regrid.regrid`). The rows are
-    the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, zero point, source files and
-    manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and sky sigma are
-    measured anew. A store that is there already is returned as it is if it was made from the same; one begun as
+    the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, gain, zero point, source files
+    and manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and sky sigma
+    are measured anew. A store that is there already is returned as it is if it was made from the same; one begun as
     `OUT.part` is gone on with.
 
     Args:

@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from zarr.codecs import BloscCodec
 
 from survey_tools.checksums import write_sums
-from survey_tools.columns import CATALOGUE, FRAME, MEASURED
+from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED, Column, empty_columns
 from survey_tools.errors import StoreError
 from survey_tools.manifest import read_manifest, write_manifest
 from survey_tools.surveys import Survey
@@ -84,7 +84,13 @@ class Store:
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """One value, or a few, per object (`CATALOGUE`, `FRAME`, `MEASURED`); KeyError where there is none."""
+        """One value, or a few, per object (`CATALOGUE`, `FRAME`, `MEASURED`); KeyError where there is none.
+
+        A store that was made before one of the columns `ADDED` came has what an object without a value has.
+        """
+        if name in ADDED and name not in self._group:
+            values = empty_columns(len(range(*rows.indices(len(self)))), len(self.bands))[name]
+            return values.astype(str) if values.dtype == object else values
         values = self._group[name][rows]
         return np.array(values.tolist(), dtype=str).reshape(values.shape) if values.dtype.kind == "T" else values
 
@@ -95,7 +101,8 @@ class Store:
 
     def table(self) -> QTable:
         """One row per object with every column, units attached."""
-        present = [column for column in CATALOGUE + FRAME + MEASURED if column.name in self._group]
+        known = {*self._group, *ADDED}
+        present = [column for column in CATALOGUE + FRAME + MEASURED if column.name in known]
         units = {column.name: u.Unit(column.unit) for column in present if column.unit}
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
@@ -121,8 +128,14 @@ class Store:
         self.mask[rows] = mask
 
     def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
-        """Write measured columns, one value per object, of the whole store or of one of `column_parts`."""
+        """Write measured columns, one value per object, of the whole store or of one of `column_parts`.
+
+        One of the columns `ADDED` that a store made before lacks is made first.
+        """
         for name, values in columns.items():
+            if name in ADDED and name not in self._group:
+                column = next(column for column in MEASURED if column.name == name)
+                _create_column(self._group, column, len(self), len(self.bands), self.images.chunks[0])
             self._group[name][rows] = values
 
     def column_parts(self) -> list[slice]:
@@ -225,13 +238,18 @@ def create(
         if store.attributes != attributes:
             different = ", ".join(key for key in attributes if store.attributes.get(key) != attributes[key])
             raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start anew")
+        lacking = [name for name in ADDED if name not in begun]
+        if lacking:
+            raise StoreError(
+                f"{part} was begun by an older galtrans, without the column {lacking[0]}; delete it to start anew"
+            )
         return store
     return _create(part, attributes, catalogue)
 
 
 def open_begun(part: Path) -> Store:
     """Open a store that is still being built, `PATH.part`, for writing."""
-    return Store(part, zarr.open_group(part, mode="r+"))
+    return Store(part, zarr.open_group(part, mode="r+", use_consolidated=False))  # a copy's would hide new arrays
 
 
 def open_store(path) -> Store:
@@ -262,7 +280,6 @@ def open_store(path) -> Store:
 def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
     """Write every array of an empty store, then its attributes: a store without them was never begun."""
     count, bands, size = len(catalogue), attributes["bands"], attributes["size"]
-    lengths = {"band": len(bands), "axis": 2, "pixel_axis": 2}
     group = zarr.create_group(part, zarr_format=3, overwrite=True)
     image = {
         "shape": (count, len(bands), size, size),
@@ -278,17 +295,23 @@ def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
     names[:] = np.array(bands)
     known = [column for column in CATALOGUE + FRAME if column.name in catalogue.colnames]
     for column in (*known, *MEASURED):
-        shape = (count, *(lengths[dim] for dim in column.dims))
-        array = group.create_array(
-            column.name,
-            shape=shape,
-            chunks=tuple(max(n, 1) for n in (min(count, _column_rows(image["chunks"][0])), *shape[1:])),
-            dtype=str if column.dtype == "T" else column.dtype,
-            fill_value=column.fill,
-            attributes={"units": column.unit, "description": column.description},
-            dimension_names=("object", *column.dims),
-        )
+        array = _create_column(group, column, count, len(bands), image["chunks"][0])
         if column in known:
             array[:] = np.asarray(catalogue[column.name])
     group.attrs.put(attributes)
     return Store(part, group)
+
+
+def _create_column(group: zarr.Group, column: Column, count: int, bands: int, chunk: int) -> zarr.Array:
+    """The array of a column of `count` objects, of which none has a value yet; `chunk` images lie in one file."""
+    lengths = {"band": bands, "axis": 2, "pixel_axis": 2}
+    shape = (count, *(lengths[dim] for dim in column.dims))
+    return group.create_array(
+        column.name,
+        shape=shape,
+        chunks=tuple(max(n, 1) for n in (min(count, _column_rows(chunk)), *shape[1:])),
+        dtype=str if column.dtype == "T" else column.dtype,
+        fill_value=column.fill,
+        attributes={"units": column.unit, "description": column.description},
+        dimension_names=("object", *column.dims),
+    )

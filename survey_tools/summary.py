@@ -22,7 +22,8 @@ def summarise(store: Store) -> list[tuple[str, str]]:
         ("images", f"{rows} x {cols} pixels of {store.pixel_scale} arcsec, nanomaggy/pixel"),
         ("sky", sky_range(store.column("ra"), store.column("dec"))),
         ("sky sigma", _per_band(store, "sky_sigma", "{:.4f}", "nanomaggy/pixel, median")),
-        ("seeing", _per_band(store, "psf_fwhm", "{:.2f}", "arcsec, median FWHM")),
+        ("seeing", _per_band(store, "psf_fwhm", "{:.2f}", f"arcsec, median FWHM{_seeing_from(store)}")),
+        ("gain", _per_band(store, "gain", "{:.0f}", "electron/nanomaggy, median")),
         ("chunks", f"{len(chunks)} of at most {chunks[0].stop - chunks[0].start if chunks else 0} objects"),
         ("on disk", f"{_bytes_in(store.path) / 1e6:.1f} MB in {store.path}"),
     ]
@@ -54,6 +55,12 @@ def _per_band(store: Store, name: str, pattern: str, unit: str) -> str:
     medians = [np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else None for v in values.T]
     shown = ("unknown" if m is None else pattern.format(m) for m in medians)
     return "  ".join(f"{band} {text}" for band, text in zip(store.bands, shown, strict=True)) + f"  [{unit}]"
+
+
+def _seeing_from(store: Store) -> str:
+    """What the seeing is from, in words that follow others; "" where the store does not say."""
+    found = [name for name in np.unique(store.column("psf_source")) if name]
+    return f", from {', '.join(found)}" if found else ""
 
 
 def _bytes_in(folder: Path) -> int:

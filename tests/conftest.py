@@ -64,6 +64,8 @@ def make_store(path, name, ra, dec, *, drawn=None, bands="ugriz", missing=(), sa
     columns |= {"coverage": data.mean(axis=(2, 3)), "saturated": (mask & data).sum(axis=(2, 3))}
     columns["sky_sigma"] = np.where(data.any(axis=(2, 3)), NOISE, np.nan)
     columns["psf_fwhm"] = np.full((count, len(bands)), 2.355 * SIGMA)
+    columns["psf_source"] = np.full((count, len(bands)), "header")
+    columns["gain"] = np.full((count, len(bands)), 2000.0)  # of an image without noise of photons
     columns["zero_point"] = np.full((count, len(bands)), survey.zero_point)
     columns["source"] = np.array([[f"{name}-{band}.fits" for band in bands]] * count)
     store.write_columns(columns)

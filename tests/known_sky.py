@@ -152,7 +152,7 @@ def catalogue(positions, field: int | None = None) -> Table:
     return table
 
 
-def fetch(survey, catalogue, mirror, out, *, workers: int = 1, psf: bool = False, **options):
+def fetch(survey, catalogue, mirror, out, *, workers: int = 1, psf: bool = True, **options):
     """The store of a catalogue and a mirror, by `build.fetch`."""
     access = Access(build.work_folder(out), mirror=str(mirror), psf=psf)
     return build.fetch(ARCHIVES[survey.name](access), catalogue, out, engine=Engine(workers), **options)

@@ -282,11 +282,11 @@ def scan_coordinates(ra, dec, node: float, incl: float) -> tuple[np.ndarray, np.
 
 
 def _write_psfield(folder, known_sky, number: int) -> Path:
-    """A psField as far as its sixth table: the widths of the PSF [arcsec] of five bands."""
+    """A psField without images: the sixth table has the effective widths of the PSF [arcsec] of five bands."""
     path = Path(folder) / PSFIELD.format(run=known_sky.RUN, camcol=known_sky.CAMCOL, field=number)
     path.parent.mkdir(parents=True, exist_ok=True)
     widths = fits.Column("psf_width", "5E", array=[[1.5, 1.4, 1.3, 1.2, 1.25]])
-    empty = [fits.BinTableHDU(Table({"RROWS": [0.0]})) for _ in range(5)]
+    empty = [fits.BinTableHDU(Table({"RROWS": [0.0]})[:0]) for _ in range(5)]
     fits.HDUList([fits.PrimaryHDU(), *empty, fits.BinTableHDU.from_columns([widths])]).writeto(path)
     return path
 

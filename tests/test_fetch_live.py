@@ -58,7 +58,7 @@ def live(tmp_path_factory, archive_server, small_archive, known_sky):
         sleep = time.sleep
         patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.002)))
         folder = tmp_path_factory.mktemp("live")
-        small = small_archive.small_archive(folder / "archive", known_sky, bands=BANDS)
+        small = small_archive.small_archive(folder / "archive", known_sky, bands=BANDS, psf=True)
         with archive_server.serve(small.archive) as server:
             yield Live(archive_server, server, small, folder)
 

@@ -16,7 +16,7 @@ class Access:
         mirror: Local folder, or http(s) URL, of the archive's files; None is the live archive.
         keep: Folder where downloaded files stay; None drops each after its use.
         limit: Bytes that `keep` may hold; None is no limit.
-        psf: Whether to fetch the SDSS point-spread functions as well.
+        psf: Whether the SDSS point-spread functions (psField files) are read as well.
         how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
         frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
         settings: Addresses and limits of the live archives.
@@ -26,7 +26,7 @@ class Access:
     mirror: str | None = None
     keep: Path | None = None
     limit: int | None = None
-    psf: bool = False
+    psf: bool = True
     how: str = "auto"
     frames: str = "auto"
     settings: Settings = field(default_factory=read_settings)

@@ -24,14 +24,16 @@ def open_archive(access: Access) -> Tiles | Stacks:
 
 
 def calibrate(keyword: str, name: str, header: fits.Header) -> Calibration:
-    """The zero point of a stack by `keyword`, or else that of all; its saturation and seeing, where they are stated.
+    """The zero point of a stack by `keyword`, or else that of all; its saturation, seeing and gain, where stated.
 
-    PHOT_C, which some stacks have, is the camera's zero point and not theirs. ArchiveError, that speaks of the file
-    `name`, where a value is no number.
+    PHOT_C, which some stacks have, is the camera's zero point and not theirs. GAIN is that of a pixel with all of the
+    exposures. ArchiveError, that speaks of the file `name`, where a value is no number.
     """
-    saturation = header_number(name, header, "SATURATE", np.inf)
+    stated = {key: header_number(name, header, key, 0.0) for key in ("SATURATE", "IQIMAGE", "GAIN")}
+    known = {key: value if value > 0 else np.nan for key, value in stated.items()}  # 0 is written for what is not known
     return Calibration(
         zero_point=header_number(name, header, keyword, CFHT.zero_point),
-        saturation=saturation if saturation > 0 else np.inf,  # 0 is what is written where it is not known
-        psf_fwhm=header_number(name, header, "IQIMAGE", np.nan),
+        saturation=np.inf if np.isnan(known["SATURATE"]) else known["SATURATE"],
+        psf_fwhm=known["IQIMAGE"],
+        gain=known["GAIN"],
     )

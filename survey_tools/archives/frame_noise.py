@@ -57,8 +57,16 @@ class FrameNoise:
     def blank(self, row: float, col: float) -> float:
         """Standard deviation [nanomaggy/pixel] of blank sky at a pixel of the frame; at the nearest where it is off."""
         row = np.clip(np.rint([row]), 0, len(self.rows) - 1).astype(int)
-        col = np.clip(np.rint([col]), 0, len(self.cols) - 1).astype(int)
+        col = self._column(col)
         return float(noise(0.0, self.calibration[col], self.sky_at(row, col), self.gain, self.dark_variance)[0])
+
+    def electrons(self, col: float) -> float:
+        """Electrons of one nanomaggy in a column of the frame; in the nearest where it is off."""
+        return float(self.gain / self.calibration[self._column(col)][0])
+
+    def _column(self, col: float) -> np.ndarray:
+        """The column (1,) that is nearest to a place on the frame or beside it."""
+        return np.clip(np.rint([col]), 0, len(self.cols) - 1).astype(int)
 
 
 def noise(flux, calibration, sky, gain: float, dark_variance: float) -> np.ndarray:

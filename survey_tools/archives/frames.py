@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, header_number, open_image
-from survey_tools.archives.frame_noise import FrameNoise, interpolated, read_noise
+from survey_tools.archives.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Source
 from survey_tools.cutout import Cutout, resample, resample_flags
@@ -66,10 +66,13 @@ def cut_frame(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, p
             stamp = resample(flux, image.wcs, target, SDSS.cutout_size)
             flags = np.isfinite(stamp)
             flags &= resample_flags(saturated, image.wcs, target, SDSS.cutout_size) if saturated.any() else False
+            width = np.nan if frame is None or np.isnan(stamp).all() else psf(frame, row, col)
             yield Piece(
                 Cutout(stamp, flags, target),
                 SDSS.zero_point,
-                psf_fwhm=np.nan if frame is None or np.isnan(stamp).all() else psf(frame, row, col),
+                psf_fwhm=width,
+                psf_source="psField" if np.isfinite(width) else "",
+                gain=_gain(frame, noise, header, col),
                 sky_sigma=_sigma(noise, image.wcs, row, col),
                 exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
                 beyond=_beyond(image, target) if source.frame is not None and source.frame.why == NAMED else 0,
@@ -129,6 +132,23 @@ def _sigma(noise: FrameNoise | None, wcs: WCS, row: float, col: float) -> float:
     if noise is None or not np.isfinite([row, col]).all():
         return np.nan
     return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / scale_of(wcs)) ** 2
+
+
+def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, col: float) -> float:
+    """Electrons of one nanomaggy in a column of a frame; NaN where the frame does not tell.
+
+    That is the gain of the CCD [electron/DN] over the nanomaggies of one DN: those of the column (HDU 1), or else the
+    mean of the frame (NMGY).
+    """
+    if noise is not None and np.isfinite(col):
+        return noise.electrons(col)
+    unit = header.get("NMGY")
+    if frame is None or not isinstance(unit, float) or not unit > 0:
+        return np.nan
+    try:
+        return gain_and_dark_variance(frame.run, frame.camcol, frame.band)[0] / unit
+    except KeyError:
+        return np.nan
 
 
 def _check(source: Source, image: ImageFile, header: fits.Header) -> None:

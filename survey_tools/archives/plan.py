@@ -55,7 +55,9 @@ class Piece:
     Attributes:
         cutout: Pixels, flags and WCS.
         zero_point: AB magnitude of one unit of the file, as applied.
-        psf_fwhm: Full width at half maximum of the point-spread function [arcsec]; NaN where unknown.
+        psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where unknown.
+        psf_source: What `psf_fwhm` is from: "psField", "header" or "stars"; "" where it is unknown.
+        gain: Electrons that one nanomaggy is in the detector [electron/nanomaggy]; NaN where unknown.
         sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
             follows from; NaN where it has to be measured.
         exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
@@ -66,6 +68,8 @@ class Piece:
     cutout: Cutout
     zero_point: float
     psf_fwhm: float = np.nan
+    psf_source: str = ""
+    gain: float = np.nan
     sky_sigma: float = np.nan
     exposure: str = ""
     beyond: int = 0

@@ -24,6 +24,11 @@ FRAME_COLUMNS = ("run", "rerun", "camcol", "field")
 HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
 PSF_CACHE = 2_000_000_000  # [byte] of psField files that are at hand until the other bands of their field want them
 
+PSF_NOTE = (
+    "the psField file of each field is fetched as well, for the seeing; where there is none psf_fwhm is NaN, and "
+    "--no-psf leaves them out"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +51,7 @@ class Frames:
 
     def facts(self) -> dict[str, str]:
         """Which files are used: whence, by which way, and whether those of the PSF are among them."""
-        used = "where it is there" if not self.mirror.remote else "yes" if self.access.psf else "no"
+        used = "no" if not self.access.psf else "yes" if self.mirror.remote else "where it is there"
         place = self.mirror.place if self.access.mirror else "the live archive"
         facts = {"mirror": place, "frames": self.access.frames, "psf": used}
         by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
@@ -67,9 +72,11 @@ class Frames:
         log.info("frames are %s", way)
         if way == "scanned":
             return self._scanned(catalogue, bands, run)
-        if way == "named":
-            return Plan(self._sources(_rows_by_frame(catalogue), bands, NAMED), [])
-        return self._listed(catalogue, bands)
+        plan = Plan(self._sources(_rows_by_frame(catalogue), bands, NAMED), []) if way == "named" else None
+        plan = plan or self._listed(catalogue, bands)
+        if plan.sources and self.mirror.remote and self.access.psf:
+            plan.notes.append(PSF_NOTE)
+        return plan
 
     def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
         """The fields before and after those that the catalogue names, for the rows whose cutouts reach `beyond` them.
@@ -182,18 +189,15 @@ class Frames:
         return (FRAME_BYTES, 1) if self.mirror.remote else (0, 0)
 
     def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
-        """FWHM of the PSF [arcsec] at a pixel of a frame; NaN where it is not wanted or not known.
-
-        A local mirror's psField is used where it is there, a remote one's where the user wants it.
-        """
+        """FWHM of a star's profile [arcsec] at a pixel of a frame; NaN where it is not wanted or not known."""
         mirror = self.mirror
-        if mirror.remote and not self.access.psf:
+        if not self.access.psf:
             return np.nan
         if mirror.remote and self.access.keep is None:
             mirror = replace(self.access, keep=self.access.work / "psf", limit=PSF_CACHE).files(mirror.root)
         name = psfield.PSFIELD.format(**frame._asdict())
         psf = psfield.find_psf(mirror, name, frame.band, due=mirror.remote)
-        return np.nan if psf is None else psfield.fwhm(psf.at(row, col)) * SDSS.pixel_scale
+        return np.nan if psf is None else psfield.fwhm_at(psf, row, col, SDSS.pixel_scale)
 
 
 def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +12,21 @@ from astropy.table import Table
 
 from survey_tools.amounts import size
 from survey_tools.archives.access import Access
-from survey_tools.archives.fits_files import ImageFile, Pixels, image_file, is_image_of, open_pixels, shape_of
+from survey_tools.archives.fits_files import ImageFile, image_file, is_image_of, open_pixels, shape_of
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.archives.roster import read_roster
 from survey_tools.archives.stack_list import EDGE_TOLERANCE, File, Stack
-from survey_tools.archives.tiles import Calibrate, choose, name_of, own_grid, piece, window
+from survey_tools.archives.tiles import (
+    Calibrate,
+    Calibration,
+    choose,
+    name_of,
+    own_grid,
+    piece,
+    reader,
+    with_seeing,
+)
 from survey_tools.archives.weights import SAMPLE_SIZE, SAMPLES, Read, apply_weights, noise_of_unit_weight
 from survey_tools.archives.windows import HEADERS, Windows, beginning_of
 from survey_tools.atomic import whole_file
@@ -136,7 +145,7 @@ class Stacks:
         """The cutouts, however the pixels and the weights are read."""
         image = self._checked(stack, opened.header)
         size, grid = self.survey.cutout_size, own_grid(self.survey, image)
-        calibration = self.calibrate(image.name, opened.header)
+        calibration = self._calibration(stack, opened)
         starts = grid.starts(ra, dec, size)
         if weight is None:
             for start, counts in zip(starts, opened.read(starts, size), strict=True):
@@ -150,6 +159,19 @@ class Stacks:
         unit = self._unit(stack, opened.read, weight.read)
         for start, counts, weights in zip(starts, opened.read(starts, size), weight.read(starts, size), strict=True):
             yield piece(self.survey, calibration, counts, grid, start, apply_weights(counts, weights, unit))
+
+    def _calibration(self, stack: Stack, opened: Opened) -> Calibration:
+        """What the header states, or else the seeing of the stack's own stars, measured once a stack."""
+        calibration = self.calibrate(stack.image.uri, opened.header)
+        if np.isfinite(calibration.psf_fwhm):
+            return calibration
+        path = self.access.work / "seeing" / f"{stack.observation}_{stack.filter}.txt"
+        if not path.exists():
+            measured = with_seeing(self.survey, calibration, opened.read, stack.shape)
+            with whole_file(path) as temporary:
+                temporary.write_text(repr(measured.psf_fwhm))
+        width = float(path.read_text())
+        return replace(calibration, psf_fwhm=width, psf_source="stars" if np.isfinite(width) else "")
 
     def _unit(self, stack: Stack, read: Read, read_weight: Read) -> float:
         """Noise at weight 1, measured once a stack."""
@@ -182,7 +204,7 @@ class Stacks:
             mirror.file(file.name, size=file.size, md5=file.md5 or None) as path,
             open_pixels(path, file.uri) as (header, pixels),
         ):
-            yield Opened(header, _reader(pixels))
+            yield Opened(header, reader(pixels))
 
     @contextmanager
     def _in_windows(self, file: File) -> Iterator[Opened]:
@@ -245,11 +267,6 @@ def _told(url: str) -> Iterator[None]:
         if error.url:
             raise
         raise ArchiveError(str(error), url=url) from error
-
-
-def _reader(pixels: Pixels) -> Read:
-    """How windows of an open file are read."""
-    return lambda starts, size: (window(pixels, start, size) for start in starts)
 
 
 def _filters(wanted: list[tuple[Stack, np.ndarray]]) -> list[str]:

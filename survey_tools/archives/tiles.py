@@ -6,7 +6,7 @@ calibration from a header. docs/add_a_survey.md shows both.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,9 +16,11 @@ from astropy.table import Table
 from survey_tools.archives.fits_files import ImageFile, open_image, scan
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
+from survey_tools.archives.star_width import star_fwhm
+from survey_tools.archives.weights import Read
 from survey_tools.cutout import Cutout
 from survey_tools.errors import ArchiveError
-from survey_tools.photometry import counts_to_nanomaggies
+from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.surveys import Survey
 from survey_tools.tan import icrs_tan, scale_of, tan_terms, tan_wcs
 from survey_tools.tasks import Run
@@ -36,12 +38,16 @@ class Calibration:
     Attributes:
         zero_point: AB magnitude of one image unit.
         saturation: Pixels from this value on are saturated [image unit]; infinite where that is not known.
-        psf_fwhm: Full width at half maximum of the point-spread function [arcsec]; NaN where unknown.
+        psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where it is to be measured.
+        psf_source: What it is from; "" where it is unknown.
+        gain: [electron/image unit]; NaN where unknown.
     """
 
     zero_point: float
     saturation: float = np.inf
     psf_fwhm: float = np.nan
+    psf_source: str = "header"
+    gain: float = np.nan
 
 
 Calibrate = Callable[[str, fits.Header], Calibration]  # of a file's name, for errors, and its header
@@ -104,10 +110,21 @@ class Tiles:
             if image.band != source.band:
                 raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band}")
             grid = own_grid(self.survey, image)
-            calibration = self.calibrate(image.name, header)
+            calibration = with_seeing(self.survey, self.calibrate(image.name, header), reader(pixels), image.shape)
             for start in grid.starts(ra, dec, self.survey.cutout_size):
                 counts = window(pixels, start, self.survey.cutout_size)
                 yield piece(self.survey, calibration, counts, grid, start)
+
+
+def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tuple[int, int]) -> Calibration:
+    """The calibration of a tile of `shape` (rows, columns), with the width of its own stars if its header has none.
+
+    This reads a few windows of the tile, whatever its size, so it is done once a tile and not once an object.
+    """
+    if np.isfinite(calibration.psf_fwhm):
+        return calibration
+    width = star_fwhm(read, shape, calibration.saturation, survey.no_data) * survey.pixel_scale
+    return replace(calibration, psf_fwhm=width, psf_source="stars" if np.isfinite(width) else "")
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,11 @@ def window(pixels, start: np.ndarray, size: int) -> np.ndarray:
     return counts
 
 
+def reader(pixels) -> Read:
+    """How windows of an open image are read."""
+    return lambda starts, size: (window(pixels, start, size) for start in starts)
+
+
 def piece(
     survey: Survey, calibration: Calibration, counts: np.ndarray, grid: Grid, start: np.ndarray, noise: float = np.nan
 ) -> Piece:
@@ -175,8 +197,14 @@ def piece(
         counts[counts == survey.no_data] = np.nan
     flux = counts_to_nanomaggies(counts, calibration.zero_point)
     cutout = Cutout(flux.astype(np.float32, copy=False), counts >= calibration.saturation, grid.wcs_from(start))
-    sigma = float(counts_to_nanomaggies(noise, calibration.zero_point))
-    return Piece(cutout, calibration.zero_point, calibration.psf_fwhm, sigma)
+    return Piece(
+        cutout,
+        calibration.zero_point,
+        psf_fwhm=calibration.psf_fwhm,
+        psf_source=calibration.psf_source,
+        gain=calibration.gain / nanomaggies_per_count(calibration.zero_point),
+        sky_sigma=float(counts_to_nanomaggies(noise, calibration.zero_point)),
+    )
 
 
 def choose(pointings: list[dict[str, ImageFile]], sky: Sky, count: int) -> np.ndarray:

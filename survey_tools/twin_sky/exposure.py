@@ -65,6 +65,11 @@ class SdssExposure:
         """Standard deviation of blank sky [nanomaggy/pixel]: the frame's data model's, and that of rounding to DN."""
         return float(np.sqrt(self.sky / self.gain + self.dark_variance + 1 / 12) * self.nanomaggies)
 
+    @property
+    def electrons(self) -> float:
+        """Electrons of one nanomaggy."""
+        return self.gain / self.nanomaggies
+
     def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Noisy frame, less its sky, from noise-free `flux`, both (row, col) nanomaggy/pixel.
 
@@ -90,6 +95,11 @@ class CfhtExposure:
     def sigma(self) -> float:
         """Standard deviation of blank sky [nanomaggy/pixel]."""
         return self.counts_sigma * nanomaggies_per_count(CFHT.zero_point)
+
+    @property
+    def electrons(self) -> float:
+        """Electrons of one nanomaggy."""
+        return self.gain / nanomaggies_per_count(CFHT.zero_point)
 
     def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Noisy stack from noise-free `flux`, both (row, col) nanomaggy/pixel.

@@ -43,13 +43,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class View:
-    """One object as a survey sees it: images with and without noise and mask (band, row, col), WCS, `psf_fwhm`."""
+    """One object as a survey sees it.
+
+    Attributes:
+        images, truth: With and without noise (band, row, col) [nanomaggy/pixel].
+        mask: Alike, True where saturated.
+        wcs: Of the pixels.
+        psf_fwhm: Of each band's star profile [arcsec].
+        gain: Of each band [electron/nanomaggy].
+    """
 
     images: np.ndarray
     truth: np.ndarray
     mask: np.ndarray
     wcs: WCS
     psf_fwhm: list[float]
+    gain: list[float]
 
 
 def make_stores(out: Path, sample: Sample, workers: int) -> None:
@@ -159,7 +168,8 @@ def see(survey: Survey, target: Table, position: tuple[float, float], bands, see
     images, truth, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, bool)
     fill = {"sdss": _view_sdss, "cfht": _view_cfht}[survey.name]
     exposures, wcs = fill(scene, position, bands, rng, truth, images, mask)
-    return View(images, truth, mask, wcs, [exposure.psf.fwhm for exposure in exposures])
+    facts = zip(*((exposure.psf.fwhm, exposure.electrons) for exposure in exposures), strict=True)
+    return View(images, truth, mask, wcs, *map(list, facts))
 
 
 def _begin(path: Path, survey: Survey, catalogue: Table, settings: dict) -> Store:
@@ -182,7 +192,8 @@ def _render_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, r
     """Render and write one chunk of both stores; returns the measured columns."""
     survey, shape = SURVEYS[seen.survey["name"]], (len(targets), len(seen.bands), seen.size, seen.size)
     images, truths, mask = np.empty(shape, np.float32), np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
-    measured: dict[str, list] = {name: [] for name in ("crval", "crpix", "cd", "saturated", "sky_sigma", "psf_fwhm")}
+    names = ("crval", "crpix", "cd", "saturated", "sky_sigma", "psf_fwhm", "gain")
+    measured: dict[str, list] = {name: [] for name in names}
     for index in range(len(targets)):
         position = float(catalogue["ra"][index]), float(catalogue["dec"][index])
         view = see(survey, targets[index : index + 1], position, seen.bands, seen.settings["seed"])
@@ -194,6 +205,7 @@ def _render_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, r
         measured["saturated"].append(view.mask.sum(axis=(1, 2)))
         measured["sky_sigma"].append([sky_sigma(*each) for each in zip(view.images, view.mask, strict=True)])
         measured["psf_fwhm"].append(view.psf_fwhm)
+        measured["gain"].append(view.gain)
     seen.write(rows, images, mask)
     if np.any(targets["truth"]):
         truth.write(rows, truths, mask | np.isnan(truths))
@@ -249,6 +261,7 @@ def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table, kno
     columns["coverage"] = np.ones(shape)
     columns["zero_point"] = np.full(shape, seen.survey["zero_point"])
     columns["source"] = np.full(shape, "galtrans twin sky")
+    columns["psf_source"] = np.full(shape, "simulation")
     without = empty_columns(*shape)
     noiseless = columns | {"sky_sigma": np.zeros_like(columns["sky_sigma"])}
     for name in noiseless:

@@ -111,8 +111,10 @@ def test_what_failed_is_tried_again_when_asked_for(mirror, galtrans):
     assert (code, err) == (1, "Error: x.zarr has no object that failed; there is nothing to try again\n")
 
 
-def test_the_seeing_that_was_asked_for_and_is_not_there_is_said(mirror, galtrans):
-    assert "Of 2 objects no psField gave the seeing." in galtrans(*FETCH, "--out", "x.zarr", "--psf")[1]
+@pytest.mark.parametrize(("option", "said"), [((), True), (("--psf",), True), (("--no-psf",), False)])
+def test_seeing_that_is_wanted_and_not_there_is_said(mirror, galtrans, option, said):
+    out = galtrans(*FETCH, "--out", "x.zarr", *option)[1]
+    assert ("Of 2 objects no psField gave the seeing: their psf_fwhm is NaN." in out) == said
 
 
 def test_a_run_may_be_begun_anew(mirror, galtrans):

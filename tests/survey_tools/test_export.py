@@ -18,7 +18,8 @@ def store(tmp_path_factory, known_sky):
     wcs = known_sky.frame_wcs()
     galaxy = known_sky.Galaxy(*known_sky.position(wcs, 108.2, 131.4), flux=300.0)
     for band in "gr":
-        known_sky.write_frame(folder / "mirror", band, [galaxy], header={"SATURATE": 10.0 if band == "r" else 1e9})
+        header = {"SATURATE": 10.0 if band == "r" else 1e9, "NMGY": 0.005}
+        known_sky.write_frame(folder / "mirror", band, [galaxy], header=header)
     here = galaxy.ra, galaxy.dec
     catalogue = known_sky.catalogue([here, here, known_sky.position(wcs, 20, 130), (10.0, 10.0), here, here])
     catalogue["object_id"] = IDS
@@ -42,7 +43,8 @@ def test_a_file_has_the_pixels_the_sky_and_the_photometry_of_its_row(store, tmp_
             assert "CHECKSUM" in hdu.header
             assert hdu.header["SOURCE"] == store.column("source")[0, b]
             assert_allclose(hdu.header["SKYSIGMA"], store.column("sky_sigma")[0, b])
-            assert "PSFFWHM" not in hdu.header  # it is unknown
+            assert not {"PSFFWHM", "PSFSRC"} & {*hdu.header}  # they are unknown
+            assert_allclose(hdu.header["GAIN"], store.column("gain")[0, b])
             assert hdu.header["SRCZP"] == 22.5
             row, col = known_sky.centroid(np.clip(hdu.data - 1, 0, None))
             found = read_wcs(hdu.header).pixel_to_world(col, row)

@@ -56,7 +56,7 @@ def test_files_of_galtrans_become_the_store_they_came_from(exported, tmp_path):
     assert_array_equal(store.images[:], before.images[:][rows])
     assert_array_equal(store.mask[:], before.mask[:][rows])
     exact = ("object_id", "ra", "dec", "redshift", "crval", "crpix", "saturated", "coverage", "sky_sigma")
-    for name in (*exact, "zero_point", "psf_fwhm"):
+    for name in (*exact, "zero_point", "psf_fwhm", "psf_source", "gain"):
         assert_array_equal(store.column(name), before.column(name)[rows], err_msg=name)
     for place, row in enumerate(rows):
         corners = [[0, 0], [135, 0], [135, 135]]
@@ -87,6 +87,25 @@ def test_real_stacks_cut_into_a_file_per_band_are_put_together(real_data, tmp_pa
     assert (store.column("zero_point") == 30).all()
     assert_allclose(store.wcs(0).wcs_pix2world([[0, 0], [135, 135]], 0), wcs.wcs_pix2world([[0, 0], [135, 135]], 0))
     assert_allclose([store.column("ra")[0], store.column("dec")[0]], place, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cards", "gain"),
+    [
+        ({"GAIN": 40.0}, 40000.0),  # electrons of one count, of which a nanomaggy has a thousand
+        ({"GAIN": 40, "MZP_AB": 27.5}, 4000.0),
+        ({"GAIN": 0.0}, np.nan),
+        ({"GAIN": "high"}, np.nan),
+        ({}, np.nan),
+        ({"GAIN": 40.0, "MZP_AB": None, "BUNIT": "nanomaggy"}, np.nan),  # of what, nobody knows
+    ],
+)
+def test_the_gain_of_counts_becomes_that_of_nanomaggies(tmp_path, cards, gain):
+    for band, name in (("g", "g.MP9401"), ("r", "r.MP9601")):
+        write(tmp_path / f"a_{band}.fits", image(FILTER=name, **cards))
+    store = ingest([tmp_path], CFHT, tmp_path / "y.zarr", GR)
+    assert_allclose(store.column("gain"), [[gain, gain]], rtol=1e-6)
+    assert store.column("psf_source").tolist() == [["", ""]]
 
 
 def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):

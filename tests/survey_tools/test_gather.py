@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from survey_tools import spool
 from survey_tools.archives.plan import Piece, Plan, Source
@@ -26,6 +27,18 @@ def test_bands_on_one_grid_make_an_object(tmp_path, same):
     chunk = gathered(tmp_path, **same)
     assert chunk.manifest["status"].tolist() == ["done"]
     assert (chunk.images == 1).all()
+
+
+def test_seeing_and_gain_of_several_files_are_means_of_those_that_know_them(tmp_path):
+    sources, facts = [], [(0.7, "header", 40e3), (0.9, "stars", np.nan), (np.nan, "", 20e3), (0.8, "header", np.nan)]
+    for number, (width, origin, gain) in enumerate(facts):
+        sources.append(Source(f"{number}.fits", "r", np.array([0])))
+        cutout = Cutout(np.ones((136, 136), np.float32), np.zeros((136, 136), bool), tan_wcs((0, 2), (500, 600), CD))
+        piece = Piece(cutout, 30.0, psf_fwhm=width, psf_source=origin, gain=gain)
+        spool.save(spool.path_of(tmp_path, sources[-1]), [piece], 1, 136)
+    columns = gather(Gathering(CFHT, ("r",), Plan(sources, []), tmp_path, {}).work(0, 1)).columns
+    assert_allclose([columns["psf_fwhm"][0, 0], columns["gain"][0, 0]], [0.8, 30e3], rtol=1e-6)
+    assert columns["psf_source"][0, 0] == "header;stars"
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,15 @@ def test_what_does_not_change_is_carried_over(stores, regridded):
         "camcol",
         "field",
         "psf_fwhm",
+        "psf_source",
+        "gain",
         "zero_point",
         "source",
     ]
     for name in names:
         assert_array_equal(regridded.column(name), y.column(name))
+    assert (regridded.column("gain") == 2000).all()
+    assert (regridded.column("psf_source") == "header").all()
     assert_array_equal(regridded.manifest().as_array(), y.manifest().as_array())
 
 

@@ -11,9 +11,9 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.columns import CATALOGUE, FRAME, MEASURED
+from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED
 from survey_tools.errors import StoreError
-from survey_tools.store import CHUNK_BYTES, chunk_rows, create, open_store, row_fingerprint
+from survey_tools.store import CHUNK_BYTES, chunk_rows, create, open_begun, open_store, row_fingerprint
 from survey_tools.surveys import CFHT, SDSS
 
 RA, DEC = np.array([10.0, 10.02, 359.9999, 0.1]), np.array([20.0, 20.01, -0.5, 89.9])
@@ -55,7 +55,9 @@ def test_pixels_and_columns_survive_the_round_trip_to_the_bit(tmp_path):
     mask[0, 0, 32, 32] = True
     store.write(slice(0, 4), images, mask)
     written = {"crval": rng.normal(size=(4, 2)), "cd": rng.normal(size=(4, 2, 2)), "crpix": rng.normal(size=(4, 2))}
-    written |= {name: rng.normal(size=(4, 3)).astype(np.float32) for name in ("coverage", "sky_sigma", "psf_fwhm")}
+    facts = "coverage", "sky_sigma", "psf_fwhm", "gain"
+    written |= {name: rng.normal(size=(4, 3)).astype(np.float32) for name in facts}
+    written["psf_source"] = np.array([["psField", "header", ""]] * 4)
     written |= {"saturated": rng.integers(0, 9, (4, 3), np.int32), "zero_point": np.full((4, 3), 22.5)}
     written["source"] = np.array([[f"frame-{band}-{row}.fits.bz2" for band in "gri"] for row in range(4)])
     store.write_columns(written)
@@ -152,6 +154,54 @@ def test_chunks_cover_every_row_once(tmp_path):
     assert len(store) == 70
     assert len(list((tmp_path / "a.zarr" / "images" / "c").iterdir())) == 3
     assert_array_equal(store.images[69], np.random.default_rng(69).normal(size=(5, 136, 136)).astype(np.float32))
+
+
+def without_added_columns(path: Path) -> None:
+    """Make a store one that was made before the columns `ADDED` came."""
+    for name in ADDED:
+        shutil.rmtree(path / name)
+    metadata = path / "zarr.json"
+    description = json.loads(metadata.read_text())
+    for name in ADDED if "consolidated_metadata" in description else ():
+        del description["consolidated_metadata"]["metadata"][name]
+    metadata.write_text(json.dumps(description))
+
+
+def test_columns_that_came_later_are_empty_in_a_store_made_before(tmp_path, make_store):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    without_added_columns(tmp_path / "a.zarr")
+    store = open_store(tmp_path / "a.zarr")
+    assert_array_equal(store.column("gain"), np.full((4, 2), np.nan, np.float32))
+    assert store.column("gain").dtype == np.float32
+    assert_array_equal(store.column("psf_source", slice(1, 3)), [["", ""]] * 2)
+    assert store.column("gain", slice(2, 99)).shape == (2, 2)
+    table = store.table()
+    assert np.isnan(table["gain"]).all()
+    assert table["gain"].unit == u.electron / u.nmgy
+    with pytest.raises(KeyError):
+        store.column("run")
+
+
+def test_a_store_made_before_gets_the_columns_when_it_is_mended(tmp_path, make_store):
+    old = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr").path
+    without_added_columns(old)
+    shutil.copytree(old, tmp_path / "b.zarr.part")
+    store = open_begun(tmp_path / "b.zarr.part")
+    gain = store.column("gain")
+    gain[1] = 700.0
+    store.write_columns({"gain": gain, "psf_source": np.array([["", "stars"]] * 4)})
+    store = store.finish()
+    assert_array_equal(store.column("gain")[:2], [[np.nan] * 2, [700.0] * 2])
+    assert_array_equal(store.column("psf_source"), [["", "stars"]] * 4)
+    with xarray.open_zarr(store.path) as data:
+        assert data["gain"].attrs["units"] == "electron / nmgy"
+
+
+def test_a_store_that_was_begun_before_is_refused(tmp_path):
+    create(tmp_path / "a.zarr", SDSS, "r", catalogue(), {})
+    without_added_columns(tmp_path / "a.zarr.part")
+    with pytest.raises(StoreError, match=r"a.zarr.part was begun by an older galtrans, .* delete it to start anew"):
+        create(tmp_path / "a.zarr", SDSS, "r", catalogue(), {})
 
 
 def test_two_identical_builds_are_the_same_to_the_byte(tmp_path, make_store):

@@ -7,7 +7,7 @@ from survey_tools.surveys import CFHT
 
 def test_a_summary_says_what_a_store_holds(tmp_path, known_sky):
     for band in "ri":
-        known_sky.write_stack(tmp_path / "m", band, [], header={"IQIMAGE": 0.75 if band == "r" else None})
+        known_sky.write_stack(tmp_path / "m", band, [], header={"IQIMAGE": 0.75 if band == "r" else None, "GAIN": 40.0})
     catalogue = known_sky.catalogue([(150.0, 2.0), (150.0, 2.008), (10.0, 10.0)])
     store = known_sky.fetch(CFHT, catalogue, tmp_path / "m", tmp_path / "y.zarr", bands="ri")
     said = dict(summarise(store))
@@ -16,7 +16,8 @@ def test_a_summary_says_what_a_store_holds(tmp_path, known_sky):
     assert said["objects"] == "3: 2 done, 1 outside, 0 failed"
     assert said["usable"].startswith("1 ")
     assert said["images"].startswith("136 x 136 pixels of 0.186 arcsec")
-    assert said["seeing"] == "r 0.75  i unknown  [arcsec, median FWHM]"
+    assert said["seeing"] == "r 0.75  i unknown  [arcsec, median FWHM, from header]"
+    assert said["gain"] == "r 40000  i 40000  [electron/nanomaggy, median]"
     assert said["sky sigma"].startswith("r 0.0010  i 0.0010")
     assert said["sky"] == "RA 10.0000 to 150.0000 deg, Dec +2.0000 to +10.0000 deg (ICRS)"
     assert said["chunks"] == "1 of at most 3 objects"

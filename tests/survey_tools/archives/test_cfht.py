@@ -90,7 +90,8 @@ def assert_same(mine, theirs, noise=True):
         if noise:
             assert name == other_name
             assert_array_equal(
-                (piece.zero_point, piece.psf_fwhm, piece.sky_sigma), (other.zero_point, other.psf_fwhm, other.sky_sigma)
+                (piece.zero_point, piece.psf_fwhm, piece.sky_sigma, piece.gain),
+                (other.zero_point, other.psf_fwhm, other.sky_sigma, other.gain),
             )
 
 
@@ -120,6 +121,17 @@ def test_the_zero_point_is_mzp_ab_else_the_surveys_and_never_phot_c(mirror, know
     assert (piece.zero_point, piece.psf_fwhm) == (header["MZP_AB"] or 30.0, 0.7)
 
 
+@pytest.mark.parametrize(
+    ("header", "gain"), [({"GAIN": 42.2}, 42200.0), ({"GAIN": 42.2, "MZP_AB": 27.5}, 4220.0), ({"GAIN": 0.0}, np.nan)]
+)
+def test_gain_is_electrons_of_a_nanomaggy_and_zero_is_not_known(mirror, known_sky, tmp_path, header, gain):
+    known_sky.write_stack(tmp_path, "r", [], header=header | {"IQIMAGE": 0.0})
+    piece = cut_one(mirror, "stack_r.fits", (150.0, 2.0))
+    assert_allclose(piece.gain, gain, rtol=1e-6)
+    assert np.isnan(piece.psf_fwhm)  # nor is a seeing of zero, and there are no stars
+    assert piece.psf_source == ""
+
+
 def test_the_keyword_of_the_zero_point_is_a_setting(known_sky, tmp_path):
     known_sky.write_stack(tmp_path, "r", [], header={"PHOTZP": 25.0})
     access = Access(tmp_path / "work", mirror=str(tmp_path), settings=Settings(zero_point_keyword="PHOTZP"))
@@ -136,6 +148,8 @@ def test_real_stacks(real_data, tmp_path):
         piece = cut_one(archive, f"CFHTLS-test_{band}.fits", (215.545, 52.7835), band)
         assert_allclose(cutout.sky_sigma(piece.cutout.image, piece.cutout.saturated) * 1000, sigma, rtol=0.1)
         assert_allclose((piece.zero_point, piece.psf_fwhm), (30.0, seeing))
+        assert piece.psf_source == "header"
+        assert_allclose(piece.gain, {"g": 66650, "r": 42235, "i": 38920}[band], rtol=0.01)
     piece = cut_one(archive, "CFHTLS_03_g_sci.fits.fz", (31.2251, -10.4020), "g")
     assert np.isfinite(piece.cutout.image).all()
     assert piece.zero_point == 30.0  # its PHOT_C says 26.54
@@ -143,6 +157,28 @@ def test_real_stacks(real_data, tmp_path):
 
 
 # --- the CADC --------------------------------------------------------------------------------------------------------
+
+
+def test_both_ways_measure_the_same_seeing_on_a_stack_whose_header_has_none(
+    archive_server, small_archive, known_sky, live, tmp_path
+):
+    at = known_sky.stack_wcs()
+    places = [(row, col) for row in (45, 110, 175, 240) for col in (45, 110, 175, 240)]
+    stars = [known_sky.Galaxy(*known_sky.position(at, *place), flux=20.0, sigma=0.4) for place in places]
+    facts = {"bands": "g", "fields": (100,), "tiles": ((150.0, 2.0),), "galaxies": stars}
+    small_archive.small_archive(tmp_path / "archive", known_sky, **facts)
+    for path in (tmp_path / "archive" / "cadc").rglob("*MEDIAN.fits"):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header.remove("IQIMAGE")
+            hdus[0].header["GAIN"] = 60.0
+    catalogue = known_sky.catalogue([(150.0, 2.0), known_sky.position(at, 100, 100)])
+    with archive_server.serve(archive_server.read_archive(tmp_path / "archive")) as server:
+        whole, windows = (cut(live(server, how, name=how), catalogue, ("g",)) for how in ("tiles", "windows"))
+    assert_same(whole, windows)
+    for _, piece in whole.values():
+        assert_allclose(piece.psf_fwhm, 2.3548 * 0.4, rtol=0.03)
+        assert piece.psf_source == "stars"
+        assert_allclose(piece.gain, 60e3)
 
 
 def test_the_plan_needs_no_file_and_names_the_filter_of_each_stack(archive_server, draw, live, catalogue):

@@ -132,6 +132,29 @@ def test_without_a_field_in_the_header_there_is_no_exposure_and_no_psf(mirror, k
     assert np.isnan(piece.psf_fwhm)
 
 
+@pytest.mark.parametrize(
+    ("header", "others", "gain"),
+    [
+        ({}, False, np.nan),
+        ({"NMGY": 0.005}, False, 4.72 / 0.005),
+        ({"NMGY": 0.005}, True, 4.72 / 0.004),  # HDU 1 has the calibration of each column
+        ({"NMGY": "none"}, False, np.nan),
+        ({"NMGY": 0.005, "RUN": None}, False, np.nan),
+    ],
+)
+def test_the_gain_is_that_of_the_ccd_over_the_calibration(mirror, known_sky, galaxy, header, others, gain):
+    hdus = known_sky.noise_hdus(0.004, 120.0) if others else ()
+    path = known_sky.write_frame(mirror.root, "r", [galaxy], name="frame.fits", header=header, others=hdus)
+    assert_allclose(cut(mirror, path, galaxy).gain, gain, rtol=1e-6)
+
+
+def test_the_gain_of_a_real_frame_is_that_of_its_camera_column(real_data, tmp_path):
+    frame = Frame(7264, 301, 3, 111, "r")
+    source = Source(frame.name, "r", np.array([0]), frame)
+    piece = next(cut_frame(Mirror(str(real_data), tmp_path), source, [38.57159], [-7.09912], unknown))
+    assert_allclose(piece.gain, 4.72 / 0.00521229, rtol=0.01)  # NMGY is the mean over the columns
+
+
 def test_only_the_beginning_of_a_file_is_read_to_describe_it(mirror, known_sky, galaxy):
     path = known_sky.write_frame(mirror.root, "r", [galaxy], name="frame.fits")
     truncate(path, 0.2)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from survey_tools.archives import psfield
 from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.psfield import FieldPsf, find_psf, fwhm, read_psfs
+from survey_tools.archives.psfield import FieldPsf, find_psf, fwhm, fwhm_at, read_psfs
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import SDSS
 
@@ -139,6 +139,29 @@ def test_a_psfield_without_a_band_has_the_others(tmp_path, known_sky):
     mirror = Mirror(str(tmp_path), tmp_path)
     widths = [width_at(mirror, band, 0.0, True) for band in "ugr"]
     assert_allclose(widths, [1.6, np.nan, 1.3], rtol=0.005)
+
+
+def test_of_an_effective_width_alone_the_width_of_a_profile_is_estimated(tmp_path, known_sky):
+    path = known_sky.write_psfield(tmp_path, FWHM)
+    effective = [1.7, 1.6, 1.5, 1.4, 0.0]
+    with fits.open(path, memmap=False) as hdus:
+        for index in range(1, 6):
+            hdus[index] = fits.BinTableHDU(hdus[index].data[:0])
+        hdus.append(fits.BinTableHDU.from_columns([fits.Column("psf_width", "5E", array=[effective])]))
+        hdus.writeto(path, overwrite=True)
+    mirror = Mirror(str(tmp_path), tmp_path)
+    psfs = [find_psf(mirror, NAME, band, due=True) for band in SDSS.bands]
+    assert psfs[4] is None
+    widths = [fwhm_at(psf, 100.0, 10.0, SCALE) for psf in psfs[:4]]
+    assert_allclose(widths, 0.79 * np.array(effective[:4]), rtol=1e-6)
+
+
+def test_the_factor_from_effective_widths_is_that_of_a_real_field(real_data):
+    path = real_data / "sdss_field_3900-6-269" / "psField-003900-6-0269.fit"
+    with fits.open(path, memmap=False) as hdus:
+        psfs, effective = read_psfs(hdus), hdus[6].data["PSF_WIDTH"][0]
+    profiles = [fwhm_at(psf, 744.0, 1024.0, SCALE) for psf in psfs]
+    assert_allclose(profiles / effective, psfield.PROFILE_OF_WIDTH, atol=0.025)
 
 
 def test_a_psfield_that_does_not_come_is_an_error_and_one_download_serves_five_bands(tmp_path, web, waits, known_sky):

@@ -159,8 +159,9 @@ def test_the_live_archive_gives_the_cutouts_of_a_folder_and_keeps_no_file(small,
     catalogue = small.catalogue()
     here = open_archive(Access(tmp_path / "work", str(small.folder)))
     with archive_server.serve(small.archive) as server:
-        there = live(server, tmp_path)
+        there = live(server, tmp_path, psf=False)
         plan = there.plan(catalogue, ("g", "r"), RUN)
+        assert plan.notes == []
         assert server.log == []  # no request for a frame before it is cut
         assert names(plan.sources) == names(here.plan(catalogue, ("g", "r"), RUN).sources)
         assert {(source.bytes, source.requests) for source in plan.sources} == {(FRAME_BYTES, 1)}
@@ -186,19 +187,25 @@ def test_a_field_beyond_the_scan_is_no_loss_on_the_live_archive_and_any_other_is
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_the_psf_is_fetched_once_a_field_where_it_is_wanted(small, archive_server, tmp_path, caplog, keep):
+def test_the_psf_is_fetched_once_a_field_and_an_object_without_it_is_not_lost(
+    small, archive_server, tmp_path, caplog, keep
+):
     catalogue = small.catalogue()
     catalogue["field"][1] = 101  # which has no psField
     with archive_server.serve(small.archive) as server:
-        there = live(server, tmp_path, psf=True, keep=tmp_path / "kept" if keep else None)
+        there = live(server, tmp_path, keep=tmp_path / "kept" if keep else None)
         plan = there.plan(catalogue, ("g", "r"), RUN)
+        assert ["--no-psf leaves them out" in note for note in plan.notes] == [True]
         first = FRAME_BYTES + psfield.BYTES, 2
         assert [(each.bytes, each.requests) for each in plan.sources[:2]] == [first, (FRAME_BYTES, 1)]
         expected = {("g", 100): 1.4, ("r", 100): 1.3}
         for source in plan.sources:
             psfield._psfs.cache_clear()  # as in as many processes
-            widths = [piece.psf_fwhm for piece in pieces(there, source, catalogue) if np.isfinite(piece.psf_fwhm)]
+            found = [piece for piece in pieces(there, source, catalogue) if np.isfinite(piece.cutout.image).any()]
+            assert found
+            widths = [piece.psf_fwhm for piece in found if np.isfinite(piece.psf_fwhm)]
             width = expected.get((source.band, source.frame.field))
+            assert {piece.psf_source for piece in found} == {"psField" if width else ""}
             assert widths == [] if width is None else all(1 < each / width < 1.03 for each in widths)
         asked = [request.path for request in server.log if "psField" in request.path]
         assert len([path for path in asked if path.endswith("0100.fit")]) == 1
@@ -268,7 +275,8 @@ def test_the_archive_travels_and_tells_what_the_pixels_depend_on(tmp_path):
     assert pickle.loads(pickle.dumps(here)) == here
     assert here.survey is SDSS
     assert here.facts() == {"mirror": str(tmp_path), "frames": "auto", "psf": "where it is there"}
-    there = open_archive(Access(tmp_path, psf=True)).facts()
+    assert open_archive(Access(tmp_path, str(tmp_path), psf=False)).facts()["psf"] == "no"
+    there = open_archive(Access(tmp_path)).facts()
     assert there == {"mirror": "the live archive", "frames": "auto", "psf": "yes", "field_list": Settings().field_list}
     assert "field_list" not in open_archive(Access(tmp_path, frames="named")).facts()
 
@@ -301,6 +309,8 @@ def test_the_seeing_in_a_folder_is_that_of_psfield_where_there_is_one(
     wider = 1 + 0.1 * 0.1082  # a tenth in 1000 rows
     assert_allclose(seeing, np.array([1.4, 1.3]) * wider if content == "good" else [np.nan, np.nan], rtol=0.005)
     assert len(caplog.records) == (content == "damaged")
+    without = open_archive(Access(archive.access.work, mirror.root, psf=False))
+    assert np.isnan([piece.psf_fwhm for source in plan.sources for piece in pieces(without, source, catalogue)]).all()
 
 
 def test_wcs_and_seeing_of_a_real_field_agree_with_its_photometric_catalogue(real_data, tmp_path):

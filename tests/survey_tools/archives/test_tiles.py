@@ -8,6 +8,7 @@ from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives import fits_files
+from survey_tools.archives import tiles as tiles_module
 from survey_tools.archives.fits_files import header_number
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Source
@@ -63,7 +64,8 @@ def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_tile(tiles, k
     first = 150 - 67, 142 - 68
     assert_allclose(image, whole[first[0] : first[0] + 136, first[1] : first[1] + 136] / 1000, rtol=1e-5, atol=1e-7)
     assert piece.zero_point == 30.0
-    assert np.isnan([piece.psf_fwhm, piece.sky_sigma]).all()
+    assert np.isnan([piece.psf_fwhm, piece.sky_sigma, piece.gain]).all()
+    assert piece.psf_source == ""  # one source is no crowd of stars
 
 
 @pytest.mark.parametrize("size", [135, 136])
@@ -90,8 +92,30 @@ def test_a_window_on_the_far_side_of_the_sky_is_refused(tiles, known_sky):
         cut_one(tiles, "stack_r.fits", (330.0, -2.0))
 
 
+def test_the_stars_of_a_tile_give_its_seeing_once_where_its_header_does_not(tiles, known_sky, monkeypatch):
+    at, rng = known_sky.stack_wcs(), np.random.default_rng(3)
+    places = [(row, col) for row in (40, 110, 180, 250) for col in (40, 110, 180, 250)]
+    stars = [
+        known_sky.Galaxy(*known_sky.position(at, *(place + rng.uniform(-1, 1, 2))), sigma=0.4, flux=20.0)
+        for place in places
+    ]
+    known_sky.write_stack(tiles.mirror.root, "r", stars)
+    measured, inner = [], tiles_module.star_fwhm
+    monkeypatch.setattr(tiles_module, "star_fwhm", lambda *args: measured.append(inner(*args)) or measured[-1])
+    found = cut(tiles, "stack_r.fits", *HERE * 5)
+    assert len(measured) == 1
+    assert_allclose([piece.psf_fwhm for piece in found], 2.3548 * 0.4, rtol=0.03)
+    assert {piece.psf_source for piece in found} == {"stars"}
+    stated = replace(tiles, calibrate=lambda name, header: Calibration(30.0, psf_fwhm=0.7, gain=40.0))
+    piece = cut_one(stated, "stack_r.fits", HERE[0])
+    assert (piece.psf_fwhm, piece.psf_source) == (0.7, "header")
+    assert_allclose(piece.gain, 40e3)
+    assert len(measured) == 1
+
+
 def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
     known_sky.write_stack(tiles.mirror.root, "r", [])
+    tiles = replace(tiles, calibrate=lambda name, header: Calibration(30.0, psf_fwhm=0.7))
     read = []
     inner = fits_files.Pixels.__getitem__
     monkeypatch.setattr(fits_files.Pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])

@@ -34,7 +34,7 @@ def test_stores_do_not_depend_on_the_workers(stores, tmp_path):
         assert len(store.chunks()) > 1
         for name in ("images", "mask"):
             assert_array_equal(getattr(again[path], name)[:], getattr(store, name)[:])
-        for name in ("crval", "crpix", "cd", "sky_sigma", "psf_fwhm", "saturated"):
+        for name in ("crval", "crpix", "cd", "sky_sigma", "psf_fwhm", "gain", "saturated"):
             assert_array_equal(again[path].column(name), store.column(name))
 
 
@@ -50,6 +50,10 @@ def test_stores_are_as_fetch_makes_them(stores, survey, size):
     assert store.usable.all()
     assert set(store.manifest()["status"]) == {"done"}
     assert_array_equal(store.column("zero_point"), {"sdss": 22.5, "cfht": 30.0}[survey])
+    assert (store.column("psf_source") == "simulation").all()
+    # gain of the CCD over nanomaggies per count: 3.845 / 0.0040, 4.72 / 0.0052; 66.6 and 42.2 / 0.001; by 5 % alike
+    gain = {"sdss": (961, 908), "cfht": (66.6e3, 42.2e3)}[survey]
+    assert_allclose(store.column("gain"), np.tile(gain, (COUNT, 1)), rtol=0.2)
     assert store.rows == stores[f"truth/{survey}.zarr"].rows
     assert_array_equal(store.column("saturated"), store.mask[:].sum(axis=(2, 3)))
 
