@@ -7,6 +7,24 @@ from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, check_recipe, s
 POSITIVE = click.IntRange(min=1)
 
 
+class Counts(click.ParamType):
+    """A positive number, or one for each step, such as 300,500,150."""
+
+    name = "N[,N…]"
+
+    def convert(self, value, param, ctx) -> tuple[int, ...]:
+        """The numbers; UsageError where one is none."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            counts = tuple(int(each) for each in str(value).split(","))
+        except ValueError:
+            counts = (0,)
+        if min(counts) < 1:
+            self.fail(f"{value!r} is no positive number, nor one for each step such as 300,500,150", param, ctx)
+        return counts
+
+
 @click.command()
 @click.argument("x", type=EXISTING_STORE, metavar="X.zarr")
 @click.argument("y", type=EXISTING_STORE, metavar="Y.zarr")
@@ -19,7 +37,12 @@ POSITIVE = click.IntRange(min=1)
     help="Model: one of those that `galtrans recipes` lists.",
 )
 @click.option("--run", "--out", "path", type=NEW_PATH, required=True, help="Folder of the run.")
-@click.option("--iterations", type=POSITIVE, show_default="the recipe's", help="Iterations of each step.")
+@click.option(
+    "--iterations",
+    type=Counts(),
+    show_default="the recipe's",
+    help="Iterations of each step: one number for all, or one for each, such as 300,500,150.",
+)
 @click.option(
     "--batch-size", type=POSITIVE, show_default="the recipe's, 24 for two_step", help="Images of x, of y, and pairs."
 )
@@ -30,8 +53,8 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bf16"]),
-    show_default="float32",
-    help="Of convolutions: tf32 and bf16 are for a GPU.",
+    show_default="the recipe's",
+    help="Of convolutions in training. psf_matched takes bf16 where the device computes in it, others float32.",
 )
 @click.option(
     "--data",

@@ -1,4 +1,4 @@
-"""What becomes of an image on its way into a batch, once it is stretched: it is turned by a symmetry of the square.
+"""What becomes of an image on its way into a batch: it is turned by a symmetry of the square.
 
 A symmetry is a number from 0 to 7: quarter turns counterclockwise, plus 4 where the columns are reversed after them.
 """

@@ -1,4 +1,4 @@
-"""Batches for training: two stores and a selection of their rows -> endless stretched images.
+"""Batches for training: two stores and a selection of their rows -> endless images, with what is known of them.
 
 Which rows an iteration sees and how they are turned are pure functions of the seed, the batch size and the iteration's
 number, so a stream that is taken up at iteration n is the one that was left there, in any number of processes.
@@ -10,28 +10,33 @@ import tempfile
 import time
 
 import torch
+from torch import Tensor
 
 from survey_tools.amounts import size as in_words
 from survey_tools.errors import RunError
 from survey_tools.store import Store
-from translator.images import Batch
+from translator.conditions import Conditions, alignments, as_tensor, turned_alignments
+from translator.images import Batch, Known
 from translator.resident import Resident, needed_bytes
 from translator.selection import Selection
 from translator.share import WHOLE, Share
 from translator.streamed import Streamed
-from translator.streams import Stream, make_streams
+from translator.streams import PAIRS, Stream, make_streams
 
 PART = 0.6  # of a GPU's free memory that images may take: the rest is the networks'
 MOST = 0.9  # that they take where the user wants them there
+TENTH = 0.1  # of the main memory, that images may take without being asked for
+NAMES, PAIR_NAMES = ("x", "y"), ("pair_x", "pair_y")  # of a batch's images, in the order of the streams
 log = logging.getLogger(__name__)
 
 
 class Batches:
     """Endless batches.
 
-    Each has `size` unpaired images of x and of y, and as many pairs if any are selected; every image is turned and
-    mirrored by one of the eight symmetries of the square, drawn uniformly, a pair alike. Fewer objects than that come
-    more than once.
+    Each has `size` unpaired images of x and of y, and as many pairs if any are selected, as flux [nanomaggy/pixel];
+    every image is turned and mirrored by one of the eight symmetries of the square, drawn uniformly, both of a pair by
+    the same. Fewer objects than that come more than once. With each image comes what its store knows of it, and with
+    pairs how their grids lie on each other.
 
     Args:
         stores: x and y.
@@ -41,7 +46,8 @@ class Batches:
         device: Where batches are wanted.
         share: The part of every batch that this process has.
         data: "device" keeps all images in the device's memory, "stream" reads them from disk ahead of their use, "auto"
-            keeps them where they fit: in a GPU's free memory, or in the main memory that reading ahead would take.
+            keeps them where they fit: in a GPU's free memory, or on a CPU in the main memory that reading ahead would
+            take or in a tenth of all, as threads that read would keep a network's own waiting.
 
     Attributes:
         iteration: Number of the next batch, the whole of its state; set it to go on from there.
@@ -66,6 +72,8 @@ class Batches:
         self.size, self.seed, self.device, self.share = size, seed, device, share
         self.iteration, self.waited = 0, 0.0
         streams = make_streams(stores, selection, size, seed, share)
+        self._streams, self._conditions = streams, tuple(Conditions(store) for store in stores)
+        self._alignments = alignments(*stores, selection.pairs) if len(selection.pairs) else None
         self._source, self.data = _open(stores, streams, device, data)
         self.memory = self._source.memory
         log.info(self.data)
@@ -75,7 +83,9 @@ class Batches:
 
     def __next__(self) -> Batch:
         begun = time.perf_counter()
-        batch = Batch(*self._source.batch(self.iteration))
+        known, alignment = self._known(self.iteration)
+        images = dict(zip((*NAMES, *PAIR_NAMES), self._source.batch(self.iteration), strict=False))
+        batch = Batch(**images, known=known, alignment=alignment)
         self.waited += time.perf_counter() - begun
         self.iteration += 1
         return batch
@@ -83,6 +93,19 @@ class Batches:
     def close(self) -> None:
         """Stop reading ahead."""
         self._source.close()
+
+    def _known(self, number: int) -> tuple[dict[str, Known], Tensor | None]:
+        """What is known of the images of a batch, by their names in `Batch`, and the alignment of its pairs."""
+        known, alignment = {}, None
+        for stream in self._streams:
+            objects = stream.objects(number)
+            names = PAIR_NAMES if stream.number == PAIRS else NAMES[stream.number : stream.number + 1]
+            for name, which, rows in zip(names, stream.stores, stream.rows[objects].T, strict=True):
+                known[name] = self._conditions[which].of(rows, self.device)
+            if stream.number == PAIRS:
+                turned = turned_alignments(self._alignments[objects], stream.symmetries(number))
+                alignment = as_tensor(turned, self.device)
+        return known, alignment
 
 
 def _open(
@@ -94,7 +117,7 @@ def _open(
         if dtype is not None:
             return _resident(stores, streams, device, dtype)
     elif data == "device":
-        needed, there = needed_bytes(stores, streams), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        needed, there = needed_bytes(stores, streams), _main_memory()
         if needed > MOST * there:
             raise RunError(
                 f"{in_words(needed)} of images do not fit into {in_words(there)} of main memory; train with --data "
@@ -102,13 +125,19 @@ def _open(
             )
         return _resident(stores, streams, device, torch.float32)
     streamed = Streamed(stores, streams, device)
-    if data == "auto" and device.type == "cpu" and needed_bytes(stores, streams) <= streamed.memory:
+    room = max(streamed.memory, TENTH * _main_memory())
+    if data == "auto" and device.type == "cpu" and needed_bytes(stores, streams) <= room:
         streamed.close()
         return _resident(stores, streams, device, torch.float32)
     words = f"images read from disk ahead of their use, with at most {in_words(streamed.memory)} of main memory"
     if streamed.scattered:
         words += f" and, for those that lie scattered, {in_words(streamed.scattered)} of {tempfile.gettempdir()}"
     return streamed, words
+
+
+def _main_memory() -> int:
+    """Bytes of main memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def type_that_fits(needed: int, device: torch.device, data: str) -> torch.dtype | None:

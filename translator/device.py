@@ -85,6 +85,13 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 by instructions of its own, and so faster than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported())
+
+
 def keep_memory() -> None:
     """Have this process keep the memory that PyTorch frees on a CPU, for its next maps of the same sizes.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from translator.intensity import stretch
 from translator.networks.layers import Grid
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
+TUPLES = ("bands", "sky", "psf_fwhm")  # fields of a domain that JSON has as lists
 DIFFERENCES = {  # what must be the same for a run to go on, and the words for it
     "recipe": "--recipe",
     "domains": "pair of stores",
@@ -41,6 +42,7 @@ class Domain:
         pixel_scale: [arcsec/pixel].
         sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where unknown.
         fingerprint: Checksum of the store that it trains on.
+        psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
     """
 
     survey: str
@@ -49,11 +51,12 @@ class Domain:
     pixel_scale: float
     sky: tuple[float, ...]
     fingerprint: str
+    psf_fwhm: tuple[float, ...] = ()
 
     @property
     def grid(self) -> Grid:
         """Its pixels, as networks are built from them."""
-        return Grid(len(self.bands), self.size, self.sky)
+        return Grid(len(self.bands), self.size, self.sky, self.pixel_scale, self.psf_fwhm)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,15 @@ def describe_domain(store: Store) -> Domain:
         pixel_scale=store.pixel_scale,
         sky=tuple(stretch(sky.astype(float)).tolist()) if known else (),
         fingerprint=digest.hexdigest(),
+        psf_fwhm=_seeing(store),
     )
+
+
+def _seeing(store: Store) -> tuple[float, ...]:
+    """Median seeing of each band [arcsec]; empty where a band's is not known."""
+    widths = store.column("psf_fwhm")
+    known = [band[np.isfinite(band)] for band in widths.T]
+    return tuple(float(np.median(band)) for band in known) if all(map(len, known)) else ()
 
 
 def survey_domains(same_grid: bool) -> dict[str, Domain]:
@@ -126,10 +137,17 @@ def check_same(path: Path, begun: Facts, wanted: Facts) -> None:
             "go on; train into another --run, without --resume"
         )
     for name, remedy in DIFFERENCES.items():
-        was, now = getattr(begun, name), getattr(wanted, name)
+        was, now = (_comparable(getattr(facts, name)) for facts in (begun, wanted))
         if was != now:
             values = "" if name in ("domains", "pairs") else f" ({was}, not {now})"
             raise RunError(f"{path} was begun with another {remedy}{values}; give the same, or choose another --run")
+
+
+def _comparable(fact: object) -> object:
+    """A fact without what older runs do not state: the seeing of stores, which their fingerprints stand for."""
+    if not isinstance(fact, dict):
+        return fact
+    return {name: replace(domain, psf_fwhm=()) for name, domain in fact.items()}
 
 
 def write_facts(path: Path, facts: Facts) -> None:
@@ -147,7 +165,7 @@ def read_facts(path: Path) -> Facts:
         if (schema, version) != (SCHEMA, SCHEMA_VERSION):
             raise RunError(f"{path}/run.json is {schema} version {version}; galtrans {VERSION} reads {SCHEMA_VERSION}")
         domains = {
-            name: Domain(**domain | {key: tuple(domain[key]) for key in ("bands", "sky")})
+            name: Domain(**domain | {key: tuple(domain[key]) for key in TUPLES if key in domain})
             for name, domain in document["domains"].items()
         }
         if set(domains) != {"x", "y"}:
@@ -176,7 +194,7 @@ def _check_types(facts: Facts) -> None:
         ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
-        (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky)],
+        (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky, *domain.psf_fwhm)],
     }
     for kind, values in kinds.items():
         wrong = [value for value in values if not isinstance(value, kind)]

@@ -1,9 +1,8 @@
 """Images that losses may ask for, made from one batch."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
 from torch import Generator, Tensor, nn
 
 from translator.networks.absent import NoEncoder, NoNoise
@@ -15,25 +14,54 @@ ENDS = frozenset({"cycled", "paired", "encoded_back", "encoded_pairs"})  # kinds
 
 
 @dataclass(frozen=True)
+class Known:
+    """What is known of images besides their pixels, each (B, band), float32, NaN where it is not known.
+
+    Attributes:
+        psf_fwhm: Full width at half maximum of a star's profile [arcsec].
+        sky_sigma: Standard deviation of a pixel of blank sky [nanomaggy/pixel].
+        gain: Electrons behind a nanomaggy.
+    """
+
+    psf_fwhm: Tensor
+    sky_sigma: Tensor
+    gain: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Known":
+        """The same with each tensor changed."""
+        return Known(*(change(each) for each in (self.psf_fwhm, self.sky_sigma, self.gain)))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Real images of one iteration, stretched, float32, on the networks' device.
+    """Real images of one iteration, float32, on the networks' device: flux, or what a recipe's networks read of it.
 
     Attributes:
         x: Unpaired images of domain x (B, bands, row, col).
-        y: Unpaired images of domain y, alike, on y's grid.
+        y: Unpaired images of domain y on y's grid, in the same form.
         pair_x: Images of domain x of objects that both surveys saw; None where the recipe needs none.
-        pair_y: The same objects, in the same order, in domain y; alike.
+        pair_y: The same objects, in the same order, in domain y; None alike.
+        known: What is known of the images of "x", "y", "pair_x" and "pair_y", by these names; empty where nothing is.
+        alignment: From places on the grids of `pair_x` to those on the grids of `pair_y` (B, 2, 3), as of
+            `networks.observation_operator`; None without pairs.
     """
 
     x: Tensor
     y: Tensor
     pair_x: Tensor | None = None
     pair_y: Tensor | None = None
+    known: dict[str, Known] = field(default_factory=dict)
+    alignment: Tensor | None = None
 
     @property
     def paired(self) -> bool:
         """Whether it has pairs."""
         return self.pair_x is not None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same with each image changed, such as from flux to stretched intensities."""
+        images = (self.x, self.y, self.pair_x, self.pair_y)
+        return Batch(*(None if each is None else change(each) for each in images), self.known, self.alignment)
 
 
 class Images:
@@ -165,6 +193,17 @@ class Images:
         """The domain's latent discriminator's logits (B, 1) of codes (B, 32)."""
         return self.networks[f"latent_discriminator_{domain}"](latent)
 
+    def once(self, kind: str, domain: str, make: Callable):
+        """What `make` gives, made on first use and kept for the turn."""
+        if (kind, domain) not in self._made:
+            self._made[kind, domain] = make()
+        return self._made[kind, domain]
+
+    def draw(self, function: Callable, *shape: int) -> Tensor:
+        """Random numbers (B, *shape) by `torch.randn` or `torch.rand`, alike however many processes train together."""
+        count = len(self.batch.x) * self.share.count
+        return self.share.of(function(count, *shape, generator=self.random, device=self.batch.x.device))
+
     def _draw(self, kind: str, domain: str, draw: Callable, count: int) -> Tensor | None:
         """What all processes draw alike, for all their images; each keeps what is for its own."""
         return self._keep(kind, domain, lambda: self.share.of(draw(count * self.share.count, self.random)))
@@ -195,18 +234,6 @@ class Images:
 def _maker(kind: str, domain: str) -> str:
     """The network that makes an image that turns share."""
     return f"{CARRIED[kind]}_{domain}"
-
-
-def imitate(networks: nn.ModuleDict, images: Tensor, domain: str, random: Generator, *, noise: bool = True) -> Tensor:
-    """Images of the other domain (B, bands, row, col) as `domain` would see them, one realisation each; stretched.
-
-    Without noise they are the expected images: no noise is added, and where a latent code steers the generator it is
-    that of mean, zero.
-    """
-    latent = networks[f"encoder_{domain}"].draw(len(images), random)
-    if not noise:
-        return networks[f"generator_{domain}"](images, None if latent is None else torch.zeros_like(latent))
-    return networks[f"generator_{domain}"](images, latent) + networks[f"emulator_{domain}"](len(images), random)
 
 
 def is_random(networks: nn.ModuleDict, domain: str) -> bool:

@@ -1,10 +1,7 @@
-"""The intensity stretch that the networks work in, and its exact inverse.
+"""What networks read of a flux, by recipe: the paper's intensity stretch, with its exact inverse, or the flux itself.
 
-Both take numpy arrays and torch tensors alike and return the same kind, and `stretch_into` arrays alone; NaN, a missing
-pixel, stays NaN.
+All functions take numpy arrays and torch tensors and return the same kind; NaN, a missing pixel, stays NaN.
 """
-
-import numpy as np
 
 
 def stretch(flux):
@@ -16,19 +13,11 @@ def stretch(flux):
     return flux / ((abs(flux) + 1) ** 0.5 + 1)
 
 
-def stretch_into(room: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`stretch` of an image, to the bit, in the second half of the `room` (2, *shape) of two.
-
-    Memory asked for anew for each image would cost two threads their parallelism.
-    """
-    divisor, stretched = room
-    np.abs(image, out=divisor)
-    np.add(divisor, 1, out=divisor)
-    np.sqrt(divisor, out=divisor)
-    np.add(divisor, 1, out=divisor)
-    return np.divide(image, divisor, out=stretched)
-
-
 def unstretch(intensity):
     """Flux [nanomaggy/pixel] of stretched intensity of any shape, exactly: I0 = I (|I| + 2)."""
     return intensity * (abs(intensity) + 2)
+
+
+def linear(flux):
+    """The flux [nanomaggy/pixel] itself."""
+    return flux

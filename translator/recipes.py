@@ -8,6 +8,7 @@ from torch import nn
 
 from translator import losses
 from translator.images import OTHER
+from translator.intensity import linear, stretch
 from translator.networks.absent import NoEncoder, NoNoise
 from translator.networks.autoencoder import Autoencoder
 from translator.networks.discriminator import Discriminator
@@ -15,10 +16,14 @@ from translator.networks.generator import generator
 from translator.networks.latent_discriminator import LatentDiscriminator
 from translator.networks.latent_encoder import LatentEncoder
 from translator.networks.layers import SHUFFLE, WIDTH, Grid
+from translator.networks.measured_survey import MeasuredSurvey
 from translator.networks.noise_emulator import NoiseEmulator
+from translator.networks.observation_operator import NoOperator, ObservationOperator, is_richer
 from translator.networks.patch_discriminator import PatchDiscriminator
 from translator.networks.resnet_generator import ResnetGenerator
+from translator.networks.restoration import Draws, Nothing, Restoration
 from translator.networks.start import start_quickly
+from translator.use import BY_GENERATOR, BY_OBSERVATION, Use
 
 Grids = dict[str, Grid]  # of the domains "x" and "y"
 Network = Callable[[Grid, Grid, int], nn.Module]  # from its own grid, the other domain's, and the width
@@ -78,6 +83,9 @@ class Recipe:
         batch_size: Unpaired images of each domain, and pairs, in an iteration.
         width: Channels of the networks' first layers; every other layer is a multiple of it.
         same_grid: Whether the images of both domains must have the same size, as the regridded CFHTLS set has.
+        reads: What networks read of a flux [nanomaggy/pixel].
+        use: How the trained networks translate.
+        precision: Of convolutions in training, a row of `device.PRECISIONS`, where the user names none.
     """
 
     title: str
@@ -86,6 +94,9 @@ class Recipe:
     batch_size: int = 24
     width: int = WIDTH
     same_grid: bool = False
+    reads: Callable = stretch
+    use: Use = BY_GENERATOR
+    precision: str = "float32"
 
     def build(self, grids: Grids) -> nn.ModuleDict:
         """Its networks before training, by role and domain ("generator_y"); ValueError where grids do not suit."""
@@ -158,6 +169,28 @@ def against_discriminators(*terms: Term) -> tuple[Step, ...]:
             )
         ),
     )
+
+
+def of_richer(network: Network) -> Network:
+    """The network in the domain of the richer survey, and nothing in the other."""
+    return lambda here, there, width: (network if is_richer(here, there) else Nothing)(here, there, width)
+
+
+def of_poorer(network: Network) -> Network:
+    """The network in the domain of the poorer survey, and no operator in the other."""
+    return lambda here, there, width: (NoOperator if is_richer(here, there) else network)(here, there, width)
+
+
+def operator_then_restoration(
+    iterations: tuple[int, int, int], decay_every: tuple[int, int, int], rates: tuple[float, float, float]
+) -> tuple[Step, ...]:
+    """The operator from pairs; the mean of what may be behind an observation; draws around it."""
+    turns = (
+        Turn(moves("operator"), both(losses.observation), rates[0]),
+        Turn(moves("restoration"), both(losses.posterior_mean), rates[1]),
+        Turn(moves("draws"), both(losses.posterior_draws), rates[2]),
+    )
+    return tuple(Step((turn,), n, k) for turn, n, k in zip(turns, iterations, decay_every, strict=True))
 
 
 CYCLE, IDENTITY = both(losses.cycle, CONTENT), both(losses.identity, CONTENT)
@@ -239,6 +272,22 @@ RECIPES = {
         AUGMENTED | {"encoder": partial(LatentEncoder, last_norm=False)},
         AUGMENTED_STEPS,
         same_grid=True,
+    ),
+    "psf_matched": Recipe(
+        "seeing, pixels, filters and noise are measured; a network learns what the poorer survey could not resolve",
+        {
+            "survey": MeasuredSurvey,
+            "operator": of_poorer(ObservationOperator),
+            "restoration": of_richer(Restoration),
+            "draws": of_richer(Draws),
+        },
+        operator_then_restoration(
+            iterations=(1200, 8000, 1500), decay_every=(500, 3500, 650), rates=(0.02, 1e-3, 1e-3)
+        ),
+        batch_size=8,
+        reads=linear,
+        use=BY_OBSERVATION,
+        precision="bf16",
     ),
     # For two CPU cores and three minutes: narrow networks, generators that halve an image twice instead of three times,
     # and weights and noise levels to start from that thousands of iterations would otherwise have to find.

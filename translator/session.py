@@ -22,12 +22,13 @@ from translator.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from translator.device import choose_device
+from translator.device import choose_device, has_bf16
 from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.ranks import gather, in_all, launcher, restarted
 from translator.recipes import Recipe, Step
 from translator.selection import select
 from translator.share import WHOLE, Share
+from translator.survey_measures import measure_surveys
 from translator.update import Model
 
 log = logging.getLogger(__name__)
@@ -48,18 +49,20 @@ class Settings:
 
     Attributes:
         recipe: Name of the row.
-        iterations: Of each step; by default the recipe's, or those of the run that is resumed.
+        iterations: Of each step, one number for all or one for each; by default the recipe's, or those of the run that
+            is resumed.
         batch_size: Alike.
         seed: Of everything random.
         device: "auto", "cpu", "cuda" or "cuda:1".
         checkpoint_every: Iterations between checkpoints.
         width: Of the networks; alike.
-        precision: Of convolutions, a row of `device.PRECISIONS`; alike, and float32 for a new run.
+        precision: Of convolutions, a row of `device.PRECISIONS`; alike, and for a new run the recipe's, where the device
+            has it.
         data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
     """
 
     recipe: str = "two_step"
-    iterations: int | None = None
+    iterations: int | tuple[int, ...] | None = None
     batch_size: int | None = None
     seed: int = 0
     device: str = "auto"
@@ -154,6 +157,8 @@ def open_session(
         _restore(session)
     elif share.rank == 0:
         write_facts(path, facts)
+    if session.iteration == 0:
+        measure_surveys(session.networks, stores, selection)
     return session
 
 
@@ -186,8 +191,13 @@ def _facts(
         domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
         pairs=fingerprint_of_pairs(pairs) if pairs else "",
         width=settings.width or (begun or recipe).width,
-        precision=settings.precision or (begun.precision if begun else "float32"),
+        precision=settings.precision or (begun.precision if begun else _precision(recipe, settings.device)),
     )
+
+
+def _precision(recipe: Recipe, device: str) -> str:
+    """The recipe's precision where the device computes in it, else float32."""
+    return recipe.precision if recipe.precision != "bf16" or has_bf16(choose_device(device)) else "float32"
 
 
 def _is_taken(path: Path) -> bool:
@@ -215,12 +225,20 @@ def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
     ]
 
 
-def _with_iterations(recipe: Recipe, iterations: int | None, begun: Facts | None) -> Recipe:
+def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, begun: Facts | None) -> Recipe:
     """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
 
     Learning rates are divided at the same parts of a step, however long it is.
     """
-    counts = [iterations] * len(recipe.steps) if iterations else begun.iterations if begun else None
+    wanted = (iterations,) if isinstance(iterations, int) else iterations
+    counts = wanted or (begun.iterations if begun else None)
+    if wanted and len(wanted) == 1:
+        counts = wanted * len(recipe.steps)
+    elif wanted and len(wanted) != len(recipe.steps):
+        raise RunError(
+            f"--iterations has {len(wanted)} numbers, and the recipe has {len(recipe.steps)} steps; give one number for "
+            "all, or one for each"
+        )
     if counts is None or len(counts) != len(recipe.steps):
         return recipe
     steps = tuple(

@@ -1,8 +1,7 @@
 """Batches read from disk ahead of their use, by one pool of threads a process.
 
-The pool reads chunks and puts batches together, each image stretched and turned, while it is in the cache, as it is
-copied to its place. For a GPU it copies to pinned memory; there images are stretched and turned on the device, in a
-stream of their own, while the batch before is computed with.
+The pool reads chunks and puts batches together, each image turned as it is copied to its place. For a GPU it copies to
+pinned memory; there images are turned on the device, in a stream of their own, while the batch before is computed with.
 """
 
 import os
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from survey_tools.store import Store
 from translator.augment import turn_and_mirror, turned
-from translator.intensity import stretch, stretch_into
 from translator.reading import image_bytes
 from translator.sources import Images, open_sources
 from translator.streams import Stream
@@ -62,7 +60,7 @@ class Streamed:
         self.memory = self._memory(stores)
 
     def batch(self, number: int) -> list[Tensor]:
-        """Images (B, band, row, col) of batch `number`, in the order of `images.Batch`, stretched, on the device."""
+        """Images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
         if self._copies is None:
             return self._next(number)
         staged = self._staged
@@ -128,9 +126,8 @@ class Streamed:
             shape = (len(images), *images[0].shape)
             if self._copies is None:
                 together = torch.empty(shape, memory_format=torch.channels_last)
-                near = np.empty((2, *shape[1:]), np.float32)
                 for place, image, symmetry in zip(together.numpy(), images, symmetries.tolist(), strict=True):
-                    place[:] = turned(stretch_into(near, image), symmetry)
+                    place[:] = turned(image, symmetry)
             else:
                 together = torch.empty(shape, pin_memory=True)  # torch takes it again when its copy has been made
                 np.stack(images, out=together.numpy())
@@ -142,7 +139,7 @@ class Streamed:
         pinned = self._next(number)
         with torch.cuda.stream(self._copies):
             images = [
-                stretch(turn_and_mirror(each.to(self._device, non_blocking=True), symmetries)).contiguous(
+                turn_and_mirror(each.to(self._device, non_blocking=True), symmetries).contiguous(
                     memory_format=torch.channels_last
                 )
                 for each, symmetries in zip(pinned, self._symmetries(number), strict=True)

@@ -37,7 +37,7 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
     for index in range(session.iteration - first, step.iterations):
         batch = next(session.batches)
         try:
-            losses = iterate(session.model, step, index, session.optimizers, batch)
+            losses = iterate(session.model, step, index, session.optimizers, batch.map(session.recipe.reads))
         except FloatingPointError as error:
             raise _ended(
                 session,
@@ -51,7 +51,8 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
         if last or asked or session.iteration % session.checkpoint_every == 0:
             watch.flush()
             save(session, number)
-            watch.panels(session.networks, batch, len(session.facts.domains["x"].bands) // 2, session.iteration)
+            middle = len(session.facts.domains["x"].bands) // 2
+            watch.panels(session.recipe.use, session.networks, batch, middle, session.iteration)
         if asked:
             total = sum(session.facts.iterations)
             raise _ended(

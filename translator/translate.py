@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import BandImage, header_text, read_bands
+from survey_tools.band_fits import BandImage, band_headers, header_text, read_bands, read_masks
 from survey_tools.cutout import resample
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.fits_writing import write_bands
@@ -20,8 +21,8 @@ from survey_tools.surveys import find_survey
 from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
-from translator.checkpoint import Run
-from translator.fakes import noise_seed, together_on, translate_each, what_noise
+from translator.checkpoint import Run, find_recipe
+from translator.fakes import Request, noise_seed, together_on, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt
 
@@ -29,6 +30,7 @@ SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' imag
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 SENT = 16  # files of a task on a cluster
 WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
+CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
 SYNTHETIC = "made by a neural network: NOT an observation"
 log = logging.getLogger(__name__)
 _fits = threading.Lock()  # held while FITS is read or written: its reader sets Python's warnings, which threads share
@@ -36,12 +38,24 @@ _fits = threading.Lock()  # held while FITS is read or written: its reader sets 
 
 @dataclass(frozen=True)
 class Read:
-    """A file: images (band, row, col) [nanomaggy/pixel], primary header, SHA-256, and the WCS of its translation."""
+    """A file, read for a translation.
+
+    Attributes:
+        images: (band, row, col) [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
+        header: Of the primary HDU.
+        checksum: SHA-256 of the file.
+        target: WCS of its translation.
+        bands: Which of the run's bands it has (band,), bool.
+        known: Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy] (band,) that its headers state, by
+            the names of a store's columns; NaN where they state none.
+    """
 
     images: np.ndarray
     header: fits.Header
     checksum: str
     target: WCS
+    bands: np.ndarray
+    known: dict[str, np.ndarray]
 
 
 def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool = True, seed: int = 0) -> Path:
@@ -49,9 +63,11 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
 
     Args:
         run: The trained model.
-        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube.
+        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube. A recipe
+            that reads any image is content with some of the bands, and with gaps.
         domain: "x" or "y", where the translation lands.
-        out: File to write: one image HDU a band, in nanomaggies, on the target's grid with the input's sky centre.
+        out: File to write: one image HDU a band, in nanomaggies, on the target's grid with the input's sky centre; NaN
+            where a pixel would rest on too little of the input.
         noise: Whether the survey's noise is added, one realisation of the run's noise emulator; and, where a latent
             code steers the generator, whether it is drawn or is the mean of all.
         seed: Of that realisation; with the same input it gives the same noise.
@@ -114,31 +130,61 @@ def translate_group(
     if read:
         images = np.stack([found.images for _, found in read.values()])
         seeds = [noise_seed(seed, found.checksum) for _, found in read.values()]
-        made = translate_each(run, images, domain, seeds, noise=noise)
+        known = {name: np.stack([found.known[name] for _, found in read.values()]) for name in CONDITIONS}
+        made = translate_each(run, images, domain, seeds, noise=noise, request=Request(**known))
         for (out, (path, found)), image in zip(read.items(), made, strict=True):
             primary = provenance(run, domain, found.header, noise=noise, seed=seed)
             primary["GTINPUT"] = (header_text(path.name)[-NAME_LENGTH:], "file that was translated")
             primary["GTINSHA"] = found.checksum  # SHA-256; no comment fits beside it
+            missing = int((~np.isfinite(image[found.bands])).sum())
+            if missing:
+                primary["GTGAPS"] = (missing, "pixels of all bands that rest on too little input")
+            names = [band for band, there in zip(run.bands, found.bands, strict=True) if there]
             with _fits, whole_file(out) as temporary:
-                write_bands(image, run.bands, found.target, primary, temporary)
+                write_bands(image[found.bands], names, found.target, primary, temporary)
     return errors
 
 
 def _read(run: Run, path: Path, domain: str) -> Read:
     """What is needed of one file; ImageError where it cannot be translated."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
+    reads_any = find_recipe(run.recipe).use.reads_any
     with _fits:
-        bands, header = read_bands(path, run.bands)
-        images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
-        target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
-    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target)
+        names = run.bands
+        if reads_any:
+            stated, _ = band_headers(path, run.bands)
+            names = tuple(band for band in run.bands if band in stated) or run.bands
+        bands, header = read_bands(path, names)
+        found, wcs = on_grid(path, bands, names, here.pixel_scale, here.size, gaps=reads_any)
+        masks = read_masks(path, names) if reads_any else {}
+        target = rescaled_wcs(wcs, found.shape[1:], there.pixel_scale, there.size)
+    there_is = np.array([band in names for band in run.bands])
+    images = np.full((len(run.bands), *found.shape[1:]), np.nan)
+    images[there_is] = found
+    known = {name: np.full(len(run.bands), np.nan) for name in CONDITIONS}
+    for place, band in zip(np.flatnonzero(there_is), bands, strict=True):
+        for name, keyword in CONDITIONS.items():
+            known[name][place] = stated_number(band.header, keyword)
+        mask = masks.get(run.bands[place])
+        if mask is not None and mask.shape == images[place].shape and band.image.shape == mask.shape:
+            images[place][mask] = np.nan
+    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target, there_is, known)
 
 
-def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:
+def stated_number(header: fits.Header, keyword: str) -> float:
+    """A positive number of a header; NaN where the header has none."""
+    value = header.get(keyword)
+    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return float(value) if right else math.nan
+
+
+def on_grid(
+    path: Path, bands: list[BandImage], names, pixel_scale: float, size: int, *, gaps: bool = False
+) -> tuple[np.ndarray, WCS]:
     """The bands as (band, row, col) [nanomaggy/pixel] on one grid of the survey's pixel scale and size.
 
     Bands that have that grid already are taken as they are; else all are resampled onto it, around the centre of the
-    first. ImageError where pixels are missing in it.
+    first. ImageError where pixels are missing in it, or, where `gaps` are allowed, where a band has no pixel at all.
     """
     first = bands[0]
     scale = scale_of(first.wcs)
@@ -155,7 +201,7 @@ def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size:
         images = np.stack([resample(band.image, band.wcs, wcs, size) for band in bands])
     for name, image in zip(names, images, strict=True):
         missing = int((~np.isfinite(image)).sum())
-        if missing:
+        if missing > (image.size - 1 if gaps else 0):
             angle = size * pixel_scale
             raise ImageError(
                 f"{path}: band {name} has no data in {missing} of the {size}^2 pixels that the model reads; "

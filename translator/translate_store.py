@@ -13,11 +13,11 @@ from survey_tools.gather import DONE, FAILED, Chunk
 from survey_tools.store import Store, open_store
 from survey_tools.surveys import find_survey
 from survey_tools.tasks import Engine
-from translator.checkpoint import Run
-from translator.fakes import noise_seed, translate_each, what_noise
+from translator.checkpoint import Run, find_recipe
+from translator.fakes import Request, noise_seed, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt, locate
-from translator.translate import SCALE_TOLERANCE, SYNTHETIC
+from translator.translate import CONDITIONS, SCALE_TOLERANCE, SYNTHETIC
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
     reasons = [_why_not(run, *each) for each in zip(originals.images, originals.crpix, strict=True)]
     able = np.flatnonzero(np.array(reasons, object) == "")
     seeds = [noise_seed(job.seed, f"row {rows.start + at}") for at in able]
-    fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.noise)
+    known = {name: job.store.column(name, rows)[:, job.bands][able] for name in CONDITIONS}
+    request = Request(good=_good(job, rows)[able], **known)
+    fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.noise, request=request)
     made = dict(zip(able.tolist(), fakes, strict=True))
     chunk = remake(originals, able, there.size, there.pixel_scale, lambda at, *_: made[at])
     for at in able:
@@ -165,9 +167,16 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
     return replace(chunk, manifest={"reason": np.array(reasons, object)})
 
 
+def _good(job: Job, rows: slice) -> np.ndarray:
+    """Which pixels (galaxy, band, row, col) of some rows of the store may be used: those that are not masked."""
+    return ~job.store.mask[rows][:, job.bands]
+
+
 def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:
     """Why an image (band, row, col) cannot be translated; "" where it can."""
     missing = (~np.isfinite(image)).sum(axis=(1, 2))
+    if find_recipe(run.recipe).use.reads_any and (missing < image[0].size).any():
+        missing[:] = 0  # it has a band at least, and gaps are no hindrance
     band = int(np.argmax(missing > 0))
     if missing[band]:
         return (

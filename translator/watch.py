@@ -9,8 +9,11 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from translator.images import OTHER, Batch, imitate
+from translator.images import OTHER, Batch, Known
+from translator.networks.observation_operator import inverse
+from translator.observing import Observed
 from translator.share import WHOLE, Share
+from translator.use import Use, Wanted
 
 PANEL_ROWS = 4  # galaxies in a panel
 FOLDER = "tensorboard"  # of a run
@@ -47,19 +50,44 @@ class Watch:
         self._bar.set_postfix({name: f"{value:.2g}" for name, value in losses.items()}, refresh=False)
         self._bar.update()
 
-    def panels(self, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
-        """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs."""
+    def panels(self, use: Use, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
+        """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs.
+
+        Args:
+            use: How the networks translate.
+            networks: Of the model.
+            batch: As flux.
+            band: Number of the band.
+            iteration: Of the training.
+        """
         if not self._writer:
             return
-        random = torch.Generator(batch.x.device).manual_seed(0)  # not the training's: looking must not change it
         shown = {d: getattr(batch, f"pair_{d}" if batch.paired else d)[:PANEL_ROWS] for d in OTHER}
         for domain, there in OTHER.items():
-            original = shown[there]
+            original, size = shown[there], shown[domain].shape[-1]
+            randoms = [torch.Generator().manual_seed(seed) for seed in range(len(original))]  # not the training's
+            observed, wanted = self._asked(batch, original, domain, size)
             with torch.no_grad():
-                translated = imitate(networks, original, domain, random)
+                translated = use.translate(networks, observed, wanted, randoms).image
             columns = [original, translated, *([shown[domain]] if batch.paired else [])]
-            columns = [_mosaic(images[:, band], shown[domain].shape[-1]) for images in columns]
+            columns = [_mosaic(images[:, band], size) for images in columns]
             self._writer.add_image(f"translated/{domain}", np.hstack(columns), iteration, dataformats="HW")
+
+    @staticmethod
+    def _asked(batch: Batch, original: torch.Tensor, domain: str, size: int) -> tuple[Observed, Wanted]:
+        """The images of a panel, and that they are wanted as their pairs are; else of the survey's usual seeing."""
+        count, unknown = len(original), torch.full(original.shape[:2], torch.nan, device=original.device)
+        none = Known(unknown, unknown, unknown)
+        kind = "pair_" if batch.paired else ""
+        here, known = (batch.known.get(f"{kind}{d}", none) for d in (domain, OTHER[domain]))
+        here, known = (each.map(lambda values: values[:count]) for each in (here, known))
+        ratio = size / original.shape[-1]
+        plain = torch.tensor([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]], device=original.device).expand(count, 2, 3)
+        alignment = plain
+        if batch.paired and batch.alignment is not None:
+            alignment = batch.alignment[:count] if domain == "y" else inverse(batch.alignment[:count])
+        wanted = Wanted(domain, size, 1.0, alignment, here.psf_fwhm, unknown, unknown)
+        return Observed(original, torch.isfinite(original), known), wanted
 
     def flush(self) -> None:
         """Have the curves on disk, as a checkpoint is to be that goes on with them."""
@@ -74,7 +102,9 @@ class Watch:
 
 def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:
     """Images (B, row, col) above each other, `size` columns wide, from faint sky to peak on an asinh scale, 0 to 1."""
-    images = torch.nn.functional.interpolate(images[:, None], size=(size, size))[:, 0].double().cpu().numpy()
+    images = (
+        torch.nn.functional.interpolate(images[:, None].nan_to_num(), size=(size, size))[:, 0].double().cpu().numpy()
+    )
     low, high = np.percentile(images, (5, 99.5), axis=(1, 2), keepdims=True)
     scaled = np.arcsinh(10 * (images - low) / np.maximum(high - low, 1e-12)) / np.arcsinh(10)
     return np.vstack(list(np.clip(scaled, 0, 1)))

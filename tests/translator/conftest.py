@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from survey_tools.store import create
 from survey_tools.surveys import CFHT, SDSS
-from translator.images import Batch
+from translator.images import Batch, Known
 from translator.networks import layers
 from translator.recipes import RECIPES
 from translator.watch import FOLDER
@@ -69,6 +69,9 @@ def report_page(tmp_path_factory):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.write_report(tmp_path_factory.mktemp("synthetic_report"))
+
+
+KINDS = ("x", "y", "pair_x", "pair_y")  # of the images of a batch
 
 
 class Trap:
@@ -161,7 +164,10 @@ def batch_for(batch):
 
 def noise_batch(sizes) -> Batch:
     random = torch.Generator().manual_seed(0)
-    return Batch(*(torch.randn(2, len(BANDS), sizes[d], sizes[d], generator=random) for d in "xyxy"))
+    images = [torch.randn(2, len(BANDS), sizes[d], sizes[d], generator=random) for d in "xyxy"]
+    known = {name: Known(*(torch.full((2, len(BANDS)), value) for value in (1.0, 0.1, 100.0))) for name in KINDS}
+    ratio = sizes["y"] / sizes["x"]
+    return Batch(*images, known, torch.tensor([[ratio, 0.0, 0.3], [0.0, ratio, -0.2]]).repeat(2, 1, 1))
 
 
 @pytest.fixture(name="tiny_store", scope="session")

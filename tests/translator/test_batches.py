@@ -12,7 +12,6 @@ from survey_tools.surveys import CFHT, SDSS
 from translator import batches as module
 from translator import reading
 from translator.batches import Batches
-from translator.intensity import unstretch
 from translator.selection import Selection, select
 from translator.share import Share
 
@@ -45,7 +44,7 @@ def assert_same(batches, others):
 
 
 @pytest.mark.parametrize("data", ["stream", "device"])
-def test_batches_are_stretched_turned_pairs_alike_and_uniform(tiny, data):
+def test_batches_are_flux_turned_evenly_and_both_of_a_pair_alike(tiny, data):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data=data)
     batch = next(batches)
     assert batch.x.shape == batch.pair_x.shape == (4, 2, 16, 16)
@@ -56,7 +55,7 @@ def test_batches_are_stretched_turned_pairs_alike_and_uniform(tiny, data):
     for _ in range(60):
         batch = next(batches)
         both = [
-            (unstretch(images).std(axis=2).mean(axis=(1, 2)) > unstretch(images).std(axis=3).mean(axis=(1, 2)))
+            (images.std(axis=2).mean(axis=(1, 2)) > images.std(axis=3).mean(axis=(1, 2)))
             for images in (batch.pair_x, batch.pair_y)
         ]  # the galaxies are longer along one axis than along the other
         assert_array_equal(*both)
@@ -68,7 +67,7 @@ def test_batches_are_stretched_turned_pairs_alike_and_uniform(tiny, data):
 @pytest.mark.parametrize("data", ["stream", "device"])
 def test_no_turn_changes_the_flux_of_the_store(tiny, data):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 6, 0, CPU, data=data)
-    flux = np.sort(unstretch(next(batches).x).sum(axis=(1, 2, 3)).numpy())
+    flux = np.sort(next(batches).x.sum(axis=(1, 2, 3)).numpy())
     batches.close()
     assert_allclose(flux, np.sort(tiny.x.images[:6].sum(axis=(1, 2, 3))), rtol=1e-4)
 
@@ -107,6 +106,21 @@ def test_fewer_objects_than_a_batch_come_more_than_once(tiny):
     batches.close()
 
 
+@pytest.mark.parametrize("data", ["stream", "device"])
+def test_what_a_store_knows_of_an_image_comes_with_it(tiny, data):
+    batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data=data)
+    flux = {float(image.sum()): tiny.x.column("sky_sigma")[row] for row, image in enumerate(tiny.x.images[:])}
+    for _ in range(3):
+        batch = next(batches)
+        assert set(batch.known) == set(NAMES)
+        for image, sigma in zip(batch.x, batch.known["x"].sky_sigma, strict=True):
+            nearest = min(flux, key=lambda known: abs(known - float(image.sum())))
+            assert_allclose(sigma, flux[nearest])
+        assert torch.isnan(batch.known["y"].gain).all()
+        assert batch.alignment.shape == (4, 2, 3)
+    batches.close()
+
+
 def test_without_pairs_there_are_none(tiny):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs, reads_pairs=False), 4, 0, CPU)
     assert next(batches).pair_x is None
@@ -116,12 +130,16 @@ def test_without_pairs_there_are_none(tiny):
 def test_what_fits_in_the_memory_of_reading_ahead_is_kept_there(tiny, many, monkeypatch):
     small = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU)
     assert small.data == "137 kB of images kept in main memory as float32"
-    monkeypatch.setattr(module, "needed_bytes", lambda stores, streams: 10**9)
+    monkeypatch.setattr(module, "needed_bytes", lambda stores, streams: 10**15)
     large = Batches(many.stores, many.selection, 4, 0, CPU)
     assert "read from disk ahead of their use, with at most" in large.data
     assert "for those that lie scattered" in large.data
-    small.close()
-    large.close()
+    monkeypatch.setattr(module, "needed_bytes", lambda stores, streams: 10**9)
+    monkeypatch.setattr(module, "_main_memory", lambda: 2 * 10**10)
+    roomy = Batches(many.stores, many.selection, 4, 0, CPU)
+    assert "kept in main memory" in roomy.data
+    for batches in (small, large, roomy):
+        batches.close()
 
 
 def test_what_does_not_fit_is_refused_in_one_line(tiny, monkeypatch):

@@ -8,6 +8,8 @@ from torch.optim import Adam
 from survey_tools.errors import RunError
 from translator import training
 from translator.checkpoint import load_run
+from translator.device import has_bf16
+from translator.fakes import translate_each
 from translator.images import Images
 from translator.recipes import RECIPES, Step, Term, Turn
 from translator.session import Inputs, Settings, open_session
@@ -131,3 +133,37 @@ def test_trains_and_resumes_on_a_gpu(tiny, tiny_regridded, narrow, tmp_path, rec
     (tmp_path / "run" / "checkpoints" / f"{total:09}").rename(tmp_path / "away")
     train(session(tiny, tmp_path / "run", recipe, device="cuda", resume=True))
     assert load_run(tmp_path / "run", "cuda").iteration == total
+
+
+def test_psf_matched_is_taken_up_to_the_bit_in_every_step(tiny, tmp_path, monkeypatch):
+    train(session(tiny, tmp_path / "whole", "psf_matched", width=4))
+    for stop in range(1, 6):
+        begun = session(tiny, tmp_path / f"run{stop}", "psf_matched", width=4)
+        begun.checkpoint_every = stop
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "any_asks", lambda asked, share, device, run=begun, n=stop: run.iteration == n)
+            with pytest.raises(RunError, match="stopped"):
+                train(begun)
+        train(session(tiny, tmp_path / f"run{stop}", "psf_matched", resume=True, width=4))
+        assert weights(tmp_path / f"run{stop}", 6) == weights(tmp_path / "whole", 6)
+
+
+def test_each_step_has_its_own_number_of_iterations(tiny, tmp_path):
+    opened = session(tiny, tmp_path / "run", "psf_matched", iterations=(3, 4, 5), width=4)
+    assert [step.iterations for step in opened.recipe.steps] == [3, 4, 5]
+    opened.batches.close()
+    with pytest.raises(RunError, match="--iterations has 2 numbers, and the recipe has 3 steps"):
+        session(tiny, tmp_path / "other", "psf_matched", iterations=(3, 4), width=4)
+
+
+def test_bfloat16_and_float32_agree_below_the_noise(tiny, tmp_path):
+    if not has_bf16(torch.device("cpu")):
+        pytest.skip("this CPU computes in no bfloat16")
+    made = []
+    for precision in ("float32", "bf16"):
+        opened = session(tiny, tmp_path / precision, "psf_matched", iterations=12, width=8, precision=precision)
+        train(opened)
+        run = load_run(tmp_path / precision, "cpu")
+        made.append(translate_each(run, tiny.x.images[6:9], "y", [0] * 3, noise=False))
+    assert np.abs(made[0] - made[1]).max() > 0
+    assert np.sqrt(np.mean((made[0] - made[1]) ** 2)) < 0.5 * 0.002  # of a pixel's noise

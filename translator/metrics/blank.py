@@ -17,6 +17,7 @@ GROWTH = 1.0  # by which the mask of a source is widened [arcsec]
 CENTRE = 2.0  # radius that is always masked [arcsec]
 LEAST_SKY = 200  # pixels
 ROUNDS = 3  # of clipping
+AT_ONCE = 256  # galaxies in memory
 NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
@@ -72,6 +73,21 @@ def middle_and_sigma(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(band,) median, and 1.4826 times the median absolute deviation from it, of (band, pixel)."""
     middle = np.median(values, axis=1)
     return middle, NORMAL * np.median(np.abs(values - middle[:, None]), axis=1)
+
+
+def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> np.ndarray:
+    """Noise (galaxy, band) of a blank pixel of images, measured where no source reaches; as stated where none is blank.
+
+    What a store states is measured galaxy included, some percent too large where galaxies fill their images.
+    """
+    found = np.array(stated, np.float32)
+    for start in range(0, len(images), AT_ONCE):
+        some, sigma = images[start : start + AT_ONCE], stated[start : start + AT_ONCE]
+        where = blank(Sample(bands, pixel_scale, some, some, some, sigma))
+        for galaxy in np.flatnonzero(where.any(axis=(1, 2))):
+            _, measured = middle_and_sigma(some[galaxy][:, where[galaxy]].astype(float))
+            found[start + galaxy] = np.where(measured > 0, measured, sigma[galaxy])
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,15 @@ class Grid:
         bands: Number of bands.
         size: Rows, and columns, of an image [pixel].
         sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where it is not known.
+        pixel_scale: [arcsec/pixel]; NaN where a network need not know it.
+        psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
     """
 
     bands: int
     size: int
     sky: tuple[float, ...] = ()
+    pixel_scale: float = math.nan
+    psf_fwhm: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,267 @@
+"""What each idea of `psf_matched` is worth, and how soon recipes get how far: short trainings judged alike.
+
+    python benchmarks/ablations.py --sky bench --out ablations --seconds 120
+    python benchmarks/ablations.py --sky bench --out times --times --seconds 360
+
+Each variant fits the operator and then trains the restoration for so many seconds, from the same seed, on the stores
+of `galtrans simulate --benchmark`; it is judged on the test pairs by the residual of its signal against the truth, in
+each band and both directions, and by the coverage of the true flux. With --times, one training of each recipe is
+judged again and again, and it is said after how many seconds of training it came below 0.15, 0.10 and 0.07 towards
+CFHTLS (median of the bands). No variant is chosen by these numbers.
+"""
+
+import json
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import numpy as np
+import torch
+
+from translator import observing
+from translator.conditions import alignments
+from translator.device import keep_memory
+from translator.fakes import Request, translate_each
+from translator.held_out import open_held_out, truth_rows
+from translator.images import Batch
+from translator.intensity import stretch
+from translator.metrics.spread import aperture_flux, held
+from translator.reading import read_rows
+from translator.recipes import RECIPES, Turn, both, moves
+from translator.session import Inputs, Settings, open_session, optimizers_of
+from translator.survey_measures import noise_of
+from translator.update import iterate
+
+OPERATOR = 300  # iterations of the first step
+DRAWS = 6  # of each galaxy, for the coverage
+LIMITS = (0.15, 0.10, 0.07)  # of the residual, whose times are asked for
+EVERY = 20.0  # seconds of training between two judgements
+DECAYS = (0.55, 0.9)  # parts of the time after which the learning rate is divided by five
+
+
+def main_row():
+    return RECIPES["psf_matched"]
+
+
+def unregistered(batch: Batch) -> Batch:
+    """The batch as if nothing were known of where the grids of pairs lie."""
+    ratio = batch.y.shape[-1] / batch.x.shape[-1]
+    plain = batch.alignment.new_tensor([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
+    return replace(batch, alignment=plain.expand(len(batch.alignment), 2, 3))
+
+
+def unconditioned(batch: Batch) -> Batch:
+    """The batch as if nothing were known of seeing, noise and gain."""
+    return replace(batch, known={name: known.map(unknown) for name, known in batch.known.items()})
+
+
+def unknown(values: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(values, torch.nan)
+
+
+def stretched_mean(images, domain: str):
+    """The squared difference of stretched images, as the paper's recipes have it, in the place of `posterior_mean`."""
+    if observing.leads_down(images.networks, domain):
+        return images.target(domain).new_zeros(())
+    learnt = observing.scene(images, domain)
+    made = images.networks[f"restoration_{domain}"](learnt.told)
+    return (((stretch(made) - stretch(learnt.target)) * learnt.weight) ** 2).mean() * 1e4
+
+
+def with_loss(loss):
+    """The row with another loss in its second step."""
+    steps = list(main_row().steps)
+    steps[1] = replace(steps[1], turns=(Turn(moves("restoration"), both(loss), 1e-3),))
+    return replace(main_row(), steps=tuple(steps))
+
+
+VARIANTS = {
+    "all ideas": {},
+    "without registration": {"batch": unregistered, "request": {"alignment": None}},
+    "without conditions": {
+        "batch": unconditioned,
+        "request": dict.fromkeys(("psf_fwhm", "sky_sigma", "gain", "seeing", "wanted_gain")),
+    },
+    "pairs only": {"paired": 1.1},
+    "losses on stretched images": {"row": partial(with_loss, stretched_mean)},
+    "float32": {"precision": "float32"},
+}
+
+
+class Judge:
+    """The test galaxies of a benchmark sky, and how far translations of them are from the truth."""
+
+    def __init__(self, sky: Path) -> None:
+        self.held_out = held = open_held_out(
+            sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0
+        )
+        rows = np.column_stack([held.rows["x"], held.rows["y"]])
+        self.alignment = alignments(held.stores["x"], held.stores["y"], rows)
+        self.images = {d: read_rows(held.stores[d], held.rows[d]) for d in "xy"}
+        self.truth = {d: read_rows(held.truth[d], truth_rows(held, d)) for d in "xy"}
+        self.known = {
+            d: {n: held.stores[d].column(n)[held.rows[d]] for n in ("psf_fwhm", "sky_sigma", "gain")} for d in "xy"
+        }
+        self.sigma = {
+            d: noise_of(self.images[d], self.known[d]["sky_sigma"], held.stores[d].bands, held.stores[d].pixel_scale)[0]
+            for d in "xy"
+        }
+
+    def request(self, domain: str, changes: dict) -> Request:
+        here, there = self.known["yx"["xy".index(domain)]], self.known[domain]
+        alignment = self.alignment
+        if domain == "x":
+            matrix = np.linalg.inv(alignment[..., :2])
+            alignment = np.concatenate([matrix, -matrix @ alignment[..., 2:]], axis=-1)
+        asked = Request(
+            psf_fwhm=here["psf_fwhm"],
+            sky_sigma=here["sky_sigma"],
+            gain=here["gain"],
+            seeing=there["psf_fwhm"],
+            sigma=self.sigma[domain],
+            wanted_gain=there["gain"],
+            alignment=alignment,
+        )
+        return replace(asked, **changes)
+
+    def residual(self, session, domain: str, changes: dict, galaxies: int | None = None) -> np.ndarray:
+        """(band,) root of the median over galaxies of Σ(signal − truth)² / Σ truth², as the report has it."""
+        some, source = slice(galaxies), "yx"["xy".index(domain)]
+        request = self.request(domain, changes).take(some)
+        made = translate_each(
+            run_of(session), self.images[source][some], domain, [0] * len(self.images[source][some]), noise=False,
+            request=request,
+        )  # fmt: skip
+        truth = self.truth[domain][some]
+        there = np.isfinite(made)
+        return np.sqrt(
+            np.median(
+                ((made - truth) ** 2).sum(axis=(2, 3), where=there) / (truth**2).sum(axis=(2, 3), where=there), axis=0
+            )
+        )
+
+    def coverage(self, session, changes: dict, *, draw: bool, galaxies: int = 48) -> float:
+        """Share of true fluxes towards CFHTLS within one translation ± its draws' 68 % interval, median of bands."""
+        some = slice(galaxies)
+        images, request = self.images["x"][some], self.request("y", changes).take(some)
+        scale = self.held_out.stores["y"].pixel_scale
+
+        def flux(seed, **how):
+            seeds = [seed * 1000 + n for n in range(len(images))]
+            return aperture_flux(translate_each(run_of(session), images, "y", seeds, request=request, **how), scale)
+
+        error = flux(0, noise=True) - aperture_flux(self.truth["y"][some], scale)
+        drawn = np.stack([flux(k + 1, noise=True, draw=draw) for k in range(DRAWS)]) - flux(0, noise=False)
+        return float(np.median(np.nanmean(held(error, drawn, 0.68), axis=0)))
+
+
+def run_of(session):
+    """What translates: the networks as they are, with the facts of the run."""
+    return SimpleNamespace(
+        networks=session.networks.eval(),
+        domains=session.facts.domains,
+        device=torch.device("cpu"),
+        recipe=session.facts.recipe,
+    )
+
+
+def begin(sky: Path, path: Path, name: str, *, width=None, batch_size=None, precision=None):
+    inputs = Inputs(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv")
+    settings = Settings(name, seed=1, width=width, batch_size=batch_size, precision=precision, data="device")
+    return open_session(inputs, path, settings)
+
+
+def play(session, step, seconds: float, change=lambda batch: batch, judge=None, most: int = 10**9) -> list:
+    """Train one step for so many seconds; returns the time and what `judge` gave, every `EVERY` seconds of training."""
+    optimizers, spent, done, told, asked = optimizers_of(step, session.networks), 0.0, 0, [], EVERY
+    decays = [seconds * part for part in DECAYS] if most == 10**9 else [np.inf]
+    while spent < seconds and done < most:
+        session.networks.train()
+        begun = time.perf_counter()
+        slower = sum(spent > each for each in decays)
+        eased = replace(step, decay_every=1) if slower else replace(step, decay_every=10**9)
+        index = slower if slower else 0
+        iterate(session.model, eased, index, optimizers, change(next(session.batches)).map(session.recipe.reads))
+        spent, done = spent + time.perf_counter() - begun, done + 1
+        if judge and spent >= asked:
+            told.append((spent, done, judge()))
+            asked = spent + EVERY
+    print(f"  {done} iterations in {spent:.0f} s", flush=True)
+    return told
+
+
+def middle_residual(judge: Judge, session) -> float:
+    """The median of the bands towards CFHTLS."""
+    return float(np.median(judge.residual(session, "y", {})))
+
+
+def ablate(sky: Path, out: Path, seconds: float, only: tuple[str, ...]) -> dict:
+    """Residuals of every variant."""
+    judge, found, paired = Judge(sky), {}, observing.PAIRED
+    for name, change in VARIANTS.items():
+        if only and name not in only:
+            continue
+        row = change.get("row", main_row)()
+        RECIPES["psf_matched_variant"] = row
+        observing.PAIRED = change.get("paired", paired)
+        session = begin(sky, out / name.replace(" ", "_"), "psf_matched_variant", precision=change.get("precision"))
+        batch, request = change.get("batch", lambda each: each), change.get("request", {})
+        print(name, flush=True)
+        play(session, row.steps[0], 1e9, batch, most=OPERATOR)
+        play(session, row.steps[1], seconds, batch)
+        observing.PAIRED = paired
+        found[name] = {d: judge.residual(session, d, request).round(4).tolist() for d in "yx"}
+        if name == "all ideas":
+            found[name]["coverage without draws"] = judge.coverage(session, request, draw=False)
+            play(session, row.steps[2], seconds / 2, batch)
+            found[name]["coverage with draws"] = judge.coverage(session, request, draw=True)
+        print(name, found[name], flush=True)
+    return found
+
+
+def times(sky: Path, out: Path, seconds: float) -> dict:
+    """Seconds of training until the residual towards CFHTLS came below each of `LIMITS`."""
+    judge, found = Judge(sky), {}
+    for name, width, batch_size in (("psf_matched", None, None), ("demo", None, None), ("two_step", 8, 2)):
+        session = begin(sky, out / name, name, width=width, batch_size=batch_size)
+        before = time.perf_counter()
+        print(name, flush=True)
+        if name == "psf_matched":
+            play(session, session.recipe.steps[0], 1e9, most=OPERATOR)
+        else:
+            play(session, session.recipe.steps[0], seconds / 8)
+        first = time.perf_counter() - before
+        step = session.recipe.steps[1]
+        if name == "two_step":  # as networks an eighth as wide can bear
+            step = replace(step, turns=tuple(replace(turn, learning_rate=8e-4) for turn in step.turns))
+        told = play(
+            session, step, seconds if name == "psf_matched" else seconds / 2,
+            judge=partial(middle_residual, judge, session),
+        )  # fmt: skip
+        reached = {limit: next((first + at for at, _, value in told if value <= limit), None) for limit in LIMITS}
+        found[name] = {"first step [s]": first, "seconds to": reached, "curve": told}
+        print(name, reached, told[-1], flush=True)
+    return found
+
+
+@click.command()
+@click.option("--sky", type=click.Path(exists=True, path_type=Path), required=True, help="Folder of the benchmark sky.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--seconds", type=float, default=120, show_default=True, help="Of training, of the second step.")
+@click.option("--times", "timed", is_flag=True, help="Say how soon recipes get how far, in place of the ablations.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Variants; all by default.")
+def main(sky: Path, out: Path, seconds: float, timed: bool, only: tuple[str, ...]) -> None:
+    """Train short variants and write OUT/found.json."""
+    keep_memory()
+    out.mkdir(parents=True, exist_ok=True)
+    found = times(sky, out, seconds) if timed else ablate(sky, out, seconds, only)
+    (out / "found.json").write_text(json.dumps(found, indent=1) + "\n")
+    for name, values in found.items():
+        print(name, values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from translator import losses, observing
+from translator.images import Batch, Images, Known
+from translator.networks.layers import Grid
+from translator.observing import leads_down, observe, scene, seen_variance, share_around
+from translator.recipes import RECIPES
+from translator.share import WHOLE, Share
+
+GRIDS = {"x": Grid(2, 16, (0.1, 0.1), 0.4, (1.3, 1.3)), "y": Grid(2, 36, (0.01, 0.01), 0.18, (0.7, 0.7))}
+RATIO = 0.4 / 0.18
+
+
+def networks(grids=GRIDS):
+    torch.manual_seed(0)
+    return RECIPES["psf_matched"].build(grids).eval()
+
+
+def batch(count, sizes=(16, 36)):
+    random = torch.Generator().manual_seed(1)
+    images = [torch.rand(count, 2, size, size, generator=random) for size in (*sizes, *sizes)]
+    known = {
+        name: Known(torch.full((count, 2), seeing), torch.full((count, 2), sigma), torch.full((count, 2), 1e4))
+        for name, seeing, sigma in (("x", 1.3, 0.2), ("y", 0.7, 0.01), ("pair_x", 1.2, 0.2), ("pair_y", 0.8, 0.01))
+    }
+    offsets = torch.randn(count, 2, generator=random)
+    alignment = torch.eye(2).expand(count, 2, 2) * RATIO
+    return Batch(*images, known, torch.cat([alignment, offsets[..., None]], -1))
+
+
+def part(whole, rows):
+    """Some slots of a batch."""
+    images = (None if each is None else each[rows] for each in (whole.x, whole.y, whole.pair_x, whole.pair_y))
+    known = {name: each.map(lambda values: values[rows]) for name, each in whole.known.items()}
+    return Batch(*images, known, whole.alignment[rows])
+
+
+@pytest.mark.parametrize("loss", [losses.observation, losses.posterior_mean, losses.posterior_draws])
+def test_two_processes_see_what_one_sees(loss):
+    model, whole = networks(), batch(4)
+    domain = "x" if loss is losses.observation else "y"
+
+    def value(seen, share=WHOLE):
+        with torch.no_grad():
+            return float(loss(Images(model, seen, torch.Generator().manual_seed(5), share), domain))
+
+    shares = [value(part(whole, slice(2 * rank, 2 * rank + 2)), Share(rank, 2)) for rank in range(2)]
+    assert_allclose(sum(shares) / 2, value(whole), rtol=1e-5)
+
+
+def test_a_model_leads_down_into_the_poorer_domain_whichever_that_is():
+    model = networks()
+    assert leads_down(model, "x")
+    assert not leads_down(model, "y")
+    other = networks({"x": GRIDS["y"], "y": GRIDS["x"]})
+    assert leads_down(other, "y")
+
+
+def test_the_variance_of_seen_noise_is_that_of_noise_that_is_seen():
+    model = networks()
+    count = 200
+    whole = batch(count)
+    noise = 0.01 * torch.randn(whole.y.shape, generator=torch.Generator().manual_seed(0))
+    seeing, known = whole.known["x"].psf_fwhm, whole.known["y"]
+    with torch.no_grad():
+        seen = observe(model, "x", noise, known, seeing, whole.alignment, 16)
+        stated = seen_variance(model, "x", known, seeing, whole.alignment)
+    assert_allclose(seen[..., 3:-3, 3:-3].var(dim=(0, 2, 3)), stated[0], rtol=0.1)
+
+
+def test_users_images_are_met_in_training(monkeypatch):
+    for name in ("GAPS", "FEW_BANDS", "UNKNOWN"):
+        monkeypatch.setattr(observing, name, 0.5)
+    model, whole = networks(), batch(300)
+    whole.alignment[..., 2] = 0  # no pixel lies beyond the input's edge
+    learnt = scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    bands = learnt.weight[..., 0, 0].sum(1)
+    assert set(bands.tolist()) == {1.0, 2.0}  # a band is missing in some, and none has lost all
+    assert bool((learnt.told.there[learnt.weight.expand_as(learnt.told.there) == 0] == 0).all())
+    gaps = (learnt.told.there < 0.5).float().mean(dim=(1, 2, 3))
+    assert 0.2 < float(((gaps > 0.0035) & (bands == 2)).float().mean()) < 0.6
+    usual = (learnt.told.conditions == 0).float().mean()
+    assert 0 < float(usual) < 1
+    assert all(bool(torch.isfinite(each).all()) for each in (learnt.told.plain, learnt.told.error, learnt.target))
+
+
+def test_only_some_of_a_batch_are_real_pairs():
+    model, whole = networks(), batch(400)
+    learnt = scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    real = (learnt.target == whole.pair_y).all(dim=3).all(dim=2).all(dim=1)
+    assert 0.03 < float(real.float().mean()) < 0.15
+    assert bool((learnt.target[~real] == whole.y[~real]).all())
+
+
+def test_the_share_around_a_pixel_counts_what_is_there():
+    there = torch.zeros(1, 1, 20, 20)
+    there[..., 10:] = 1
+    around = share_around(there, torch.tensor([[1.0]]), 0.2)
+    assert_allclose(around[0, 0, 10, 5], 0)
+    assert_allclose(around[0, 0, 10, 15], 1)
+    assert 0 < float(around[0, 0, 10, 10]) < 1

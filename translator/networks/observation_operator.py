@@ -1,0 +1,159 @@
+"""What the poorer of two surveys sees of the richer one's image: seeing, pixels and filters as one linear operator.
+
+Images are (B, band, row, col) in nanomaggy/pixel, `fwhm` (B, band) in arcsec. An `alignment` (B, 2, 3) leads from a
+place on the poorer survey's grid to the same place of the sky on the richer one's: row and column, each counted from
+the centre of its image in its own pixels, go through the matrix [..., :2] and are then moved by [..., 2].
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translator.networks.layers import Grid
+
+PAD = 5.2  # [arcsec] by which an image is continued at its edges, so that the Fourier transform wraps nothing into it
+FINER = 2  # times as many pixels a side, on which a blurred image is sampled
+SMALLEST = 1e-6  # [1/arcsec] beside a frequency, whose power is differentiated
+UNKNOWN_SEEING = 1.0  # [arcsec] stands for the seeing of surveys of which none is known
+
+
+def is_richer(here: Grid, there: Grid) -> bool:
+    """Whether `here` has the finer images of two surveys: by seeing and pixels together, or else by less noise.
+
+    ValueError where nothing tells the two apart.
+    """
+    blur = [_blur(grid) for grid in (here, there)]
+    if abs(blur[0] / blur[1] - 1) > 1e-3:
+        return blur[0] < blur[1]
+    noise = [sum(grid.sky) / grid.pixel_scale**2 for grid in (here, there)]
+    if here.sky and there.sky and noise[0] != noise[1]:
+        return noise[0] < noise[1]
+    raise ValueError("both stores have the same seeing, pixels and noise, so that neither can be made from the other")
+
+
+def _blur(grid: Grid) -> float:
+    """Full width at half maximum [arcsec] of a star as the survey's pixels show it, the median over bands."""
+    known = sorted(width for width in grid.psf_fwhm if width > 0)
+    return (grid.pixel_scale**2 + (known[len(known) // 2] if known else 0.0) ** 2) ** 0.5
+
+
+def sample(image: Tensor, alignment: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values of an image at the pixels of another grid, bilinear: (B, C, H, W) -> (B, C, *size); edges go on.
+
+    Args:
+        image: To be read.
+        alignment: (B, 2, 3), from the new grid to the image's.
+        size: Rows and columns of the new grid.
+    """
+    half = torch.tensor(image.shape[-2:], device=image.device) / 2
+    place = (_places(alignment, size) / half).flip(-1)
+    return F.grid_sample(image, place, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _places(alignment: Tensor, size: tuple[int, int]) -> Tensor:
+    """Row and column, from the image's centre, of each pixel of a new grid (B, *size, 2)."""
+    rows, cols = (torch.arange(side, device=alignment.device, dtype=torch.float32) - (side - 1) / 2 for side in size)
+    matrix, offset = alignment[..., :2], alignment[..., 2]
+    return (
+        matrix[:, None, None, :, 0] * rows[:, None, None]
+        + matrix[:, None, None, :, 1] * cols[:, None]
+        + offset[:, None, None]
+    )
+
+
+def inverse(alignment: Tensor) -> Tensor:
+    """The alignment of the way back."""
+    matrix = torch.linalg.inv(alignment[..., :2])
+    return torch.cat([matrix, -matrix @ alignment[..., 2:]], -1)
+
+
+def area(alignment: Tensor) -> Tensor:
+    """Pixels of the grid that is led to in one of the other (B, 1, 1, 1)."""
+    return torch.linalg.det(alignment[..., :2]).abs()[:, None, None, None]
+
+
+class ObservationOperator(nn.Module):
+    """The poorer survey's image of what the richer one sees, of some forty numbers that are fitted to pairs.
+
+    In Fourier space, at frequency k, an image is multiplied by
+    T(k) = exp(-(a fwhm_p k)^p + (b fwhm_r k)^q - c k^2) · boxes, with a, b, c, p and q of each band. fwhm_p and fwhm_r
+    are the seeing of the poorer and of the richer survey. A Kolmogorov spectrum has p = q = 5/3. The term c takes up
+    what resampling has blurred, and the boxes are the ratio of both surveys' pixels. The exponential is at most 1, so
+    that noise is never amplified. Then a matrix mixes the bands, as the filters of both surveys differ.
+
+    Args:
+        here: Grid of the poorer survey, where its images land.
+        there: Of the richer one.
+        width: Not used.
+    """
+
+    def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
+        super().__init__()
+        bands = here.bands
+        self.scales = here.pixel_scale, there.pixel_scale
+        self.poorer, self.richer = (nn.Parameter(torch.full((bands,), 1.9)) for _ in range(2))
+        self.powers = nn.Parameter(torch.full((2, bands), 5 / 3))
+        self.rest = nn.Parameter(torch.zeros(bands))
+        self.colour = nn.Parameter(torch.eye(bands))
+
+    def forward(
+        self,
+        image: Tensor,
+        seeing: Tensor,
+        richer_seeing: Tensor,
+        alignment: Tensor,
+        size: int,
+        mixing: Tensor | None = None,
+    ) -> Tensor:
+        """The observation (B, band, size, size), without noise.
+
+        Args:
+            image: Of the richer survey, without gaps.
+            seeing: Full width at half maximum of stars (B, band) [arcsec] that the observation shall have.
+            richer_seeing: Of the image, alike.
+            alignment: From the observation's grid to the image's.
+            size: Rows, and columns, of the observation.
+            mixing: Matrices (B, band, band) in place of the operator's own, where some bands are missing.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            seen = self.blurred(image.float(), seeing, richer_seeing)
+            seen = sample(seen, FINER * alignment, (size, size)) * area(alignment)
+            mixing = self.colour.expand(len(seen), -1, -1) if mixing is None else mixing
+            return torch.einsum("bij,bjhw->bihw", mixing, seen)
+
+    def blurred(self, image: Tensor, seeing: Tensor, richer_seeing: Tensor) -> Tensor:
+        """The image with the observation's seeing and pixels, in its own bands, on pixels `FINER` times as fine.
+
+        They are that fine so that bilinear sampling keeps a star's flux to a thousandth wherever it lies.
+        """
+        pad = round(PAD / self.scales[1])
+        padded = F.pad(image, (pad,) * 4, mode="replicate")
+        rows, cols = padded.shape[-2:]
+        seen = torch.fft.rfft2(padded) * self.transfer(seeing, richer_seeing, (rows, cols))
+        wide = seen.new_zeros(*seen.shape[:2], FINER * rows, FINER * cols // 2 + 1)
+        half = (rows + 1) // 2
+        wide[..., :half, : seen.shape[-1]] = seen[..., :half, :]
+        wide[..., half - rows :, : seen.shape[-1]] = seen[..., half:, :]
+        fine = torch.fft.irfft2(wide, s=(FINER * rows, FINER * cols)) * FINER**2
+        first, last = FINER * pad, FINER * pad + FINER - 1  # from the centre of the first pixel to that of the last
+        return fine[..., first:-last, first:-last]
+
+    def transfer(self, seeing: Tensor, richer_seeing: Tensor, shape: tuple[int, int]) -> Tensor:
+        """T (B, band, frequency of the half plane) of images of `shape` (rows, cols) on the richer survey's pixels."""
+        here, there = self.scales
+        row = torch.fft.fftfreq(shape[0], there, device=seeing.device)[:, None]
+        col = torch.fft.rfftfreq(shape[1], there, device=seeing.device)
+        k = torch.hypot(row, col) + SMALLEST
+        poorer = (self.poorer * seeing)[..., None, None] * k
+        richer = (self.richer * richer_seeing)[..., None, None] * k
+        powers = self.powers[..., None, None]
+        log = -(poorer.abs() ** powers[0]) + richer.abs() ** powers[1] - self.rest[:, None, None] * k**2
+        boxes = torch.sinc(here * row) * torch.sinc(here * col) / (torch.sinc(there * row) * torch.sinc(there * col))
+        return torch.exp(log.clamp(max=0.0)) * boxes
+
+
+class NoOperator(nn.Module):
+    """Stands where no operator leads: in the domain of the richer survey."""
+
+    def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
+        super().__init__()
