@@ -138,7 +138,7 @@ def translate_group(
             primary["GTINSHA"] = found.checksum  # SHA-256; no comment fits beside it
             missing = int((~np.isfinite(image[found.bands])).sum())
             if missing:
-                primary["GTGAPS"] = (missing, "pixels of all bands that rest on too little input")
+                primary["GTGAPS"] = (missing, "pixels that rest on too little input")
             names = [band for band, there in zip(run.bands, found.bands, strict=True) if there]
             with _fits, whole_file(out) as temporary:
                 write_bands(image[found.bands], names, found.target, primary, temporary)

@@ -15,10 +15,11 @@ from survey_tools.errors import ImageError
 from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
 from survey_tools.tasks import Engine
 from translator import fakes, loaded
-from translator.checkpoint import Run
+from translator.checkpoint import Run, build_networks
 from translator.facts import Domain, Facts
 from translator.loaded import RunAt
 from translator.networks.absent import NoEncoder
+from translator.recipes import RECIPES
 from translator.translate import translate_file, translate_files
 
 RA, DEC = 38.57159, -7.09912
@@ -192,3 +193,66 @@ def test_missing_pixels_are_refused(run, tmp_path):
     source = write(tmp_path / "a.fits", ROTATED, 64, edit=hole)
     with pytest.raises(ImageError, match=r"band r has no data in 3 of the 64\^2 pixels"):
         translate_file(run, source, "y", tmp_path / "y.fits")
+
+
+@pytest.fixture
+def matched():
+    """A run of `psf_matched` with the weights that it began with, whose seeing is matched and noise measured."""
+    facts = Facts(
+        "psf_matched",
+        (1, 1, 1),
+        2,
+        0,
+        {
+            "x": Domain("sdss", BANDS, 64, 0.396, (0.01,) * 5, "a", (1.3,) * 5),
+            "y": Domain("cfht", BANDS, 136, 0.186, (0.001,) * 5, "b", (0.7,) * 5),
+        },
+        "c",
+        width=4,
+    )
+    networks = build_networks(facts, RECIPES["psf_matched"]).eval()
+    for domain, sigma in (("x", 0.01), ("y", 0.001)):
+        networks[f"survey_{domain}"].sky_sigma.fill_(sigma)
+    return Run(Path("runs/matched"), facts, networks, torch.device("cpu"), 3, "0" * 64)
+
+
+def two_of_them(path):
+    """A file with bands g and i alone."""
+    write(path, north_up_wcs(RA, DEC, 0.396, 64), 64)
+    with fits.open(path) as hdus:
+        hdus["g"].header["PSFFWHM"], hdus["g"].header["SKYSIGMA"] = 1.2, 0.01
+        fits.HDUList([hdus[0], hdus["g"], hdus["i"]]).writeto(path.with_name("gi.fits"))
+    return path.with_name("gi.fits")
+
+
+def test_some_of_the_bands_are_enough_for_a_recipe_that_reads_any(matched, tmp_path):
+    out = translate_file(matched, two_of_them(tmp_path / "in.fits"), "y", tmp_path / "out.fits", noise=False)
+    with fits.open(out) as hdus:
+        assert [hdu.name.lower() for hdu in hdus[1:]] == ["g", "i"]
+        assert_allclose(hdus[1].data.sum(), 2 * 2 * np.pi * 1.5**2 / 0.396**2, rtol=0.02)
+        assert "GTGAPS" not in hdus[0].header
+
+
+def test_a_gap_is_a_gap_in_the_translation_and_nowhere_else(matched, tmp_path):
+    def hole(images):
+        images[2, 10:14, 20:24] = np.nan
+
+    path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=hole)
+    with fits.open(translate_file(matched, path, "y", tmp_path / "out.fits")) as hdus:
+        images = np.stack([hdu.data for hdu in hdus[1:]])
+        missing = np.isnan(images)
+        assert hdus[0].header["GTGAPS"] == missing.sum()
+    assert missing[2].sum() > 20
+    assert not np.delete(missing, 2, axis=0).any()
+    rows, cols = np.nonzero(missing[2])
+    assert 20 <= rows.min() < rows.max() <= 32  # the hole's, on pixels of half the size
+    assert 42 <= cols.min() < cols.max() <= 54
+
+
+def test_a_file_without_any_pixel_of_a_band_is_refused(matched, tmp_path):
+    def none(images):
+        images[1] = np.nan
+
+    path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=none)
+    with pytest.raises(ImageError, match=r"band g has no data in 4096 of the 64\^2 pixels"):
+        translate_file(matched, path, "y", tmp_path / "out.fits")
