@@ -52,11 +52,14 @@ def evaluate(
     The test rows of PAIRS.ecsv are translated both ways by each run, and measured against the other survey's
     images, and without noise against the truth where it is given. OUT/report.html shows every number with its
     interval, beside its floor (real against real), a perfect translator and plain interpolation; report.json and
-    galaxies.ecsv have the same for programs. A file of requirements has lines such as
+    galaxies.ecsv have the same for programs. The command prints in how many measures each run is closer to the truth
+    than the references and other runs are. A file of requirements has lines such as
 
     \b
       [sdss_to_cfht]
       aperture_offset.r = { min = -0.02, max = 0.02 }
+      [sdss_to_cfht.verdict]
+      bilinear = { min_closer = 55, max_farther = 10 }
 
     \b
     Example:

@@ -23,10 +23,12 @@ from translator.measuring import Measured, lacking, measure_all
 from translator.metrics.measure import BOOTSTRAPS, LEVEL
 from translator.metrics.shapes import missing
 from translator.metrics.table import GROUPS, MEASURES
-from translator.report_page import distances, near_floor, write_page
+from translator.registration import describe_registration
+from translator.report_page import write_page
 from translator.requirements import judge, read_requirements
-from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, work_folder
-from translator.samples import make_samples
+from translator.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, work_folder
+from translator.samples import drawn_name, make_samples, rows_of
+from translator.verdict import judge_direction, redshifts_of_input, sentence
 
 SCHEMA, SCHEMA_VERSION = "galtrans-report", 1
 REFERENCES = {
@@ -34,17 +36,20 @@ REFERENCES = {
     "better",
     ORACLE: "what a perfect translator would give: the truth plus noise of the right kind",
     BILINEAR: "the input interpolated onto the target's pixels: what there is without a network",
+    WIENER: "the best linear filter of the input, from the seeing and noise of both surveys and the mean spectrum of "
+    "galaxies: what there is without learning",
 }
 HALVES = (
     "real against real: one half of the real images against the other, for measures of populations only; those that "
     "compare galaxy by galaxy have no floor here: it takes a second real image of each galaxy, and there is none"
 )
+NO_DRAWS = "it has no draws in this direction"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is evaluated: runs, both stores, their pair table, and the folder of their noise-free twins, if any."""
+    """What is evaluated: runs, both stores, their pair table, and the folder of the sky without noise, if any."""
 
     runs: tuple[Path, ...]
     x: Path
@@ -76,32 +81,37 @@ def evaluate(
         StoreError: A store, the pair table or the truth cannot be used.
         RunError: A run cannot be used, or was made for other surveys, bands or pixels.
     """
-    held_out = open_held_out(
-        inputs.x, inputs.y, inputs.pairs, inputs.truth, galaxies=settings.galaxies, seed=settings.seed
-    )
-    domains = {held_out.direction(domain): domain for domain in "yx"}
-    wanted = []
-    if requirements is not None:
-        wanted = read_requirements(requirements, domains, MEASURES, held_out.stores["x"].bands)
     engine = engine or Engine(settings.workers)
-    elsewhere = engine.client is not None
-    located = {
-        name: locate(path, settings.device, elsewhere=elsewhere) for name, path in name_runs(inputs.runs).items()
-    }
-    runs = {name: run for name, (_, run) in located.items()}
-    for run in runs.values():
-        check_run(run, held_out)
     with work_folder(out) as work:
-        samples = {
-            name: make_samples(
-                held_out, located, domain, work / name, draws=settings.draws, seed=settings.seed, engine=engine
-            )
-            for name, domain in domains.items()
-        }
+        held_out = open_held_out(
+            inputs.x,
+            inputs.y,
+            inputs.pairs,
+            inputs.truth,
+            galaxies=settings.galaxies,
+            seed=settings.seed,
+            work=work,
+            engine=engine,
+        )
+        located = open_runs(inputs.runs, held_out, settings.device, elsewhere=engine.client is not None)
+        runs = rows_of_runs({name: run for name, (_, run) in located.items()})
+        domains = {held_out.direction(domain): domain for domain in "yx"}
+        wanted = []
+        if requirements is not None:
+            bands = held_out.stores["x"].bands
+            wanted = read_requirements(requirements, domains, MEASURES, bands, (*REFERENCES, *runs))
+        samples, flagged = {}, {}
+        for name, domain in domains.items():
+            how = {"draws": settings.draws, "seed": settings.seed, "engine": engine}
+            samples[name], flagged[name] = make_samples(held_out, located, domain, work / name, **how)
         measured = measure_all(samples, runs, settings.seed, engine)
         report = describe(inputs, settings, held_out, runs)
         for name, domain in domains.items():
-            report["directions"][name] = describe_direction(held_out, domain, samples[name], measured[name], runs)
+            facts = describe_direction(held_out, domain, samples[name], measured[name], runs)
+            report["directions"][name] = facts | {"flagged": flagged[name]}
+        for name, domain in domains.items():
+            other = report["directions"][held_out.direction(OTHER[domain])]
+            report["directions"][name]["input"] = redshifts_of_input(other)
         report["requirements"] = judge(wanted, report)
         galaxies = tabulate(held_out, domains, measured, runs, report)
         write_page(out / "report.html", report, samples, measured, settings.workers)
@@ -120,6 +130,19 @@ def name_runs(paths: tuple[Path, ...]) -> dict[str, Path]:
         if len(set(names)) == len(names) and not set(names) & set(REFERENCES):
             break
     return dict(zip(names, paths, strict=True))
+
+
+def open_runs(paths: tuple[Path, ...], held_out: HeldOut, device: str, *, elsewhere: bool) -> dict:
+    """The runs by name, each as tasks find it and as it is loaded here; RunError where one does not suit the stores."""
+    located = {name: locate(path, device, elsewhere=elsewhere) for name, path in name_runs(paths).items()}
+    for _, run in located.values():
+        check_run(run, held_out)
+    return located
+
+
+def rows_of_runs(runs: dict[str, Run]) -> dict[str, Run]:
+    """The rows of the report that are runs, in order: each run, and its draws where it has any in some direction."""
+    return {row: run for name, run in runs.items() for domain in "yx" for row in rows_of(name, run, domain)}
 
 
 def check_run(run: Run, held_out: HeldOut) -> None:
@@ -161,7 +184,9 @@ def describe(inputs: Inputs, settings: Settings, held_out: HeldOut, runs: dict[s
         "truth": None if inputs.truth is None else str(inputs.truth),
         "pairs": {"path": str(inputs.pairs), "checksum": pairs, "counts": held_out.counts},
         "measures": {
-            name: {key: getattr(row, key) for key in ("title", "unit", "meaning", "formula", "source", "perfect")}
+            name: {
+                key: getattr(row, key) for key in ("title", "unit", "meaning", "formula", "source", "perfect", "cap")
+            }
             | {"needs": list(row.needs), "group": heading}
             for heading, group in GROUPS.items()
             for row in group.MEASURES
@@ -175,9 +200,12 @@ def describe(inputs: Inputs, settings: Settings, held_out: HeldOut, runs: dict[s
 def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dict[str, Measured], runs) -> dict:
     """All numbers of one direction: by measure and row, with what is left out and why."""
     here, there = held_out.stores[OTHER[domain]], held_out.stores[domain]
-    whole = [files for _, files in rows.values() if files] or [next(iter(rows.values()))[0]]
-    best = whole[0].open()  # the sample that has most
-    left_out = {name: lacking(row, best) for name, row in MEASURES.items() if lacking(row, best)}
+    first = next(iter(rows.values()))[0].open()
+    some = next((files.open() for _, files in rows.values() if files), first)  # of the galaxies with draws
+    left_out = {}
+    for name, row in MEASURES.items():
+        if lacking(row, first) and lacking(row, some):
+            left_out[name] = lacking(row, some if "draws" in row.needs else first)
     values = {}
     for name in MEASURES:
         found = {row: each.values[name] for row, each in measured.items() if name in each.values}
@@ -187,6 +215,7 @@ def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dic
             }
     curves = {row: {name: _curve(each) for name, each in one.curves.items()} for row, one in measured.items()}
     words = REFERENCES | ({} if held_out.truth else {FLOOR: HALVES})
+    perfect = {name: row.perfect for name, row in MEASURES.items()}
     return {
         "from": here.survey["title"],
         "to": there.survey["title"],
@@ -195,8 +224,11 @@ def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dic
         "galaxies": len(held_out),
         "drawn": drawn_galaxies(len(held_out)).tolist(),
         "references": {row: words[row] for row in rows if row not in runs},
+        "lacks": {row: NO_DRAWS for row in runs if row not in rows},
+        "registration": describe_registration(first, held_out.alignment(domain)),
         "left_out": left_out,
         "values": values,
+        "verdict": judge_direction({"values": values}, perfect),
         "curves": curves,
     }
 
@@ -219,6 +251,8 @@ def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: d
     for direction, domain in domains.items():
         bands = held_out.stores[domain].bands
         for run in runs:
+            if run not in measured[direction]:
+                continue  # it has no draws in this direction
             count = len(held_out)
             table = Table({"direction": [direction] * count, "run": [run] * count})
             for each in "xy":
@@ -240,21 +274,19 @@ def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: d
 
 
 def summarise(report: dict) -> list[str]:
-    """A line for each run and direction: how many of its measures are at their floor, and which are farthest off."""
-    lines = []
-    for direction, each in report["directions"].items():
-        for run in report["runs"]:
-            far = distances(each, run["name"])
-            worst = sorted(far, key=far.get, reverse=True)[:3]
-            words = f"{near_floor(far)} of {len(far)} measures that have a floor are at it"
-            lines.append(f"{run['name']}, {direction}: {words}; farthest from it: {', '.join(worst) or 'none'}")
-    return lines
+    """A line for each run and direction: the verdict on it."""
+    return [
+        f"{run['name']}, {direction}: {sentence(report, direction, run['name'])}"
+        for direction, facts in report["directions"].items()
+        for run in report["runs"]
+        if run["name"] not in facts.get("lacks", {})
+    ]
 
 
 def _describe_run(name: str, run: Run, pairs: str) -> dict:
     """What a report says of a run, and whether it is known to have kept the test galaxies from training."""
     kept = run.facts.pairs == pairs
-    if not kept:
+    if not kept and not name.endswith(drawn_name("")):
         log.warning("%s was not trained with this pair table: it may have seen the test galaxies", run.path)
     return {
         "name": name,

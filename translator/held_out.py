@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from astropy.table import Table
 
 from survey_tools.errors import StoreError
 from survey_tools.pairs import read_pairs
-from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
-from survey_tools.tan import north_up_wcs
+from survey_tools.tasks import Engine
+from translator.conditions import alignments
+from translator.facts import describe_domain
 from translator.images import OTHER
-from translator.metrics.blank import blank, middle_and_sigma
+from translator.metrics.blank import blank_sigma
 from translator.metrics.redshift import aperture_fluxes
-from translator.metrics.sample import Sample
+from translator.networks.observation_operator import area, inverse, is_richer, sample
 from translator.reading import read_rows
 from translator.sample_files import SampleFiles
+from translator.truth import open_truth, truth_rows
 
 TAUGHT = 3000  # training galaxies at most that teach redshifts
 AT_ONCE = 256  # galaxies in memory
@@ -51,12 +54,54 @@ class HeldOut:
         """Its name where translations land in `domain`: "sdss_to_cfht"."""
         return "_to_".join(self.stores[each].survey["name"] for each in (OTHER[domain], domain))
 
+    def alignment(self, domain: str) -> np.ndarray:
+        """From the grids of the images that are translated into `domain` to those of their targets (galaxy, 2, 3)."""
+        found = alignments(self.stores["x"], self.stores["y"], np.column_stack([self.rows["x"], self.rows["y"]]))
+        return found if domain == "y" else inverse(torch.from_numpy(found)).numpy()
 
-def open_held_out(x_path, y_path, pairs_path, truth_path, *, galaxies: int | None, seed: int) -> HeldOut:
+    def richer(self) -> str | None:
+        """The domain of the richer of the two surveys; None where nothing tells them apart."""
+        grids = {domain: describe_domain(store).grid for domain, store in self.stores.items()}
+        try:
+            return "x" if is_richer(grids["x"], grids["y"]) else "y"
+        except ValueError:
+            return None
+
+    def training_pairs(self, most: int) -> np.ndarray:
+        """Rows of both stores (pair, 2) of training pairs with every pixel, `most` of them, evenly over the table."""
+        train = self.pairs[np.asarray(self.pairs["split"]) == "train"]
+        rows = np.column_stack([np.asarray(train[ROW[domain]], int) for domain in "xy"])
+        fit = np.ones(len(rows), bool)
+        for number, domain in enumerate("xy"):
+            store = self.stores[domain]
+            fit &= (store.usable & ~store.column("saturated").any(axis=1))[rows[:, number]]
+        rows = rows[fit]
+        return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
+
+
+def open_held_out(
+    x_path,
+    y_path,
+    pairs_path,
+    truth_path,
+    *,
+    galaxies: int | None,
+    seed: int,
+    work: Path | None = None,
+    engine: Engine | None = None,
+) -> HeldOut:
     """The test galaxies that have every pixel, unsaturated, in both stores; a random `galaxies` of them where given.
 
-    `truth_path` is a folder with sdss.zarr and cfht.zarr as `galtrans simulate` writes it, or None; its objects are
-    found by their object_id.
+    Args:
+        x_path: Store of domain x.
+        y_path: Store of domain y.
+        pairs_path: Their pair table.
+        truth_path: Folder of the same sky without noise, as of `truth.open_truth`, or None; its objects are found by
+            their object_id.
+        galaxies: Number of galaxies at most.
+        seed: Of the choice among them.
+        work: Folder in which a truth that is archive files is cut.
+        engine: Where that is done.
 
     Raises:
         StoreError: A store or table cannot be read, the bands differ, nothing is left to test on, or the truth lacks an
@@ -82,7 +127,8 @@ def open_held_out(x_path, y_path, pairs_path, truth_path, *, galaxies: int | Non
     counts = {"test pairs": len(test), "with missing pixels": int((~whole).sum())}
     counts |= {"with saturated pixels": int((whole & ~clean).sum()), "used": len(used)}
     rows = {domain: rows[domain][used] for domain in rows}
-    return HeldOut(stores, _open_truth(truth_path, stores), pairs, rows, counts)
+    truth = open_truth(truth_path, stores, rows, work, engine)
+    return HeldOut(stores, truth, pairs, rows, counts)
 
 
 def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
@@ -93,45 +139,24 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
     sigma = blank_sigma(target, there.column("sky_sigma")[held_out.rows[domain]], bands, scale)
     truth = again = None
     if held_out.truth is not None:
-        truth = read_rows(held_out.truth[domain], truth_rows(held_out, domain))
+        twin = held_out.truth[domain]
+        truth = read_rows(twin, truth_rows(twin, there, held_out.rows[domain], domain))
         again = other_noise(target, truth, sigma, 2) if len(held_out) > 1 else None
     redshift = _redshift(held_out, held_out.rows)
+    source, rows = read_rows(here, held_out.rows[OTHER[domain]]), held_out.rows[OTHER[domain]]
     files = SampleFiles(bands, scale, here.pixel_scale, {})
     return files.add(
         folder,
         target=target,
-        source=read_rows(here, held_out.rows[OTHER[domain]]),
+        source=source,
+        source_sigma=blank_sigma(source, here.column("sky_sigma")[rows], bands, here.pixel_scale),
+        source_gain=here.column("gain")[rows],
         sigma=sigma,
         truth=truth,
         again=again,
         redshift=redshift if np.isfinite(redshift).any() else None,
         **_taught(held_out, domain),
     )
-
-
-def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> np.ndarray:
-    """Noise (galaxy, band) of a blank pixel of images, measured where no source reaches; as stated where none is blank.
-
-    What a store states is measured galaxy included, some percent too large where galaxies fill their images.
-    """
-    found = np.array(stated, np.float32)
-    for start in range(0, len(images), AT_ONCE):
-        some, sigma = images[start : start + AT_ONCE], stated[start : start + AT_ONCE]
-        where = blank(Sample(bands, pixel_scale, some, some, some, sigma))
-        for galaxy in np.flatnonzero(where.any(axis=(1, 2))):
-            _, measured = middle_and_sigma(some[galaxy][:, where[galaxy]].astype(float))
-            found[start + galaxy] = np.where(measured > 0, measured, sigma[galaxy])
-    return found
-
-
-def truth_rows(held_out: HeldOut, domain: str) -> np.ndarray:
-    """Rows (galaxy,) of the noise-free store that show the same objects; StoreError where one is not there."""
-    truth, names = held_out.truth[domain], held_out.stores[domain].column("object_id")[held_out.rows[domain]]
-    place = {name: row for row, name in enumerate(truth.column("object_id"))}
-    missing = [name for name in names if name not in place]
-    if missing:
-        raise StoreError(f"{truth.path} has no object {missing[0]}; give the truth of the same sky as {domain}'s store")
-    return np.array([place[name] for name in names])
 
 
 def other_noise(
@@ -163,37 +188,24 @@ def other_noise(
     return made
 
 
-def resampled(source: np.ndarray, source_scale: float, pixel_scale: float, size: int) -> np.ndarray:
-    """What bilinear interpolation alone makes of images: the same sky, at its flux, on other pixels of one centre.
+def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarray:
+    """What bilinear interpolation alone makes of images: the same sky, at its flux, on other grids.
 
-    Where the new grid reaches over the edge by a part of a pixel, the outermost pixels are repeated.
+    Where a new grid reaches over the edge, the outermost pixels are repeated.
+
+    Args:
+        source: (galaxy, band, row, col).
+        alignment: From these grids to the new ones (galaxy, 2, 3), as of `networks.observation_operator`.
+        size: Rows, and columns, of the new grids.
     """
-    count, bands, here = source.shape[:3]
-    edge = max(0, int(np.ceil((size * pixel_scale / source_scale - here) / 2))) + 1
-    padded = np.pad(source, ((0, 0), (0, 0), (edge, edge), (edge, edge)), mode="edge")
-    wcs = north_up_wcs(0, 0, source_scale, here + 2 * edge)
-    flat = regrid(padded.reshape(-1, *padded.shape[2:]), wcs, north_up_wcs(0, 0, pixel_scale, size), size)
-    return flat.reshape(count, bands, size, size)
+    led = torch.from_numpy(np.ascontiguousarray(alignment, np.float32))
+    image = torch.from_numpy(np.ascontiguousarray(source, np.float32))
+    return (sample(image, inverse(led), (size, size)) / area(led)).numpy()
 
 
 def drawn_galaxies(count: int) -> np.ndarray:
     """Which galaxies are translated several times: `DRAWN`, evenly spread over the rows."""
     return np.unique(np.linspace(0, count - 1, min(count, DRAWN)).round().astype(int))
-
-
-def _open_truth(path, stores: dict[str, Store]) -> dict[str, Store] | None:
-    """The noise-free twins of both stores; StoreError where one has other bands or pixels."""
-    if path is None:
-        return None
-    truth = {domain: open_store(Path(path) / f"{store.survey['name']}.zarr") for domain, store in stores.items()}
-    for domain, store in stores.items():
-        twin = truth[domain]
-        if (twin.bands, twin.size) != (store.bands, store.size):
-            raise StoreError(
-                f"{twin.path} has {twin.size} pixels in {''.join(twin.bands)} and {store.path} has {store.size} in "
-                f"{''.join(store.bands)}; give the truth of the same sky on the same grid"
-            )
-    return truth
 
 
 def _redshift(held_out: HeldOut, rows: dict[str, np.ndarray]) -> np.ndarray:

@@ -20,6 +20,7 @@ WORDS = {  # field of a sample: why it may be missing
     "again": "it needs the noise-free truth (--truth DIR) of at least two galaxies",
     "draws": "it needs several draws of a model that is random (--draws K)",
     "redshift": "it needs redshifts, which neither catalogue has",
+    "seen": "the input is the richer image",
 }
 COSTS = {"Invention and loss": 3, "Shape": 3, "Noise": 2}  # of a heading, about; unnamed ones cost less
 FEW = 4  # processes, to which tasks of whole headings are shared out evenly enough

@@ -210,7 +210,7 @@ def _spoil(images: Images, image: Tensor, known: Known, seeing: Tensor) -> tuple
     Returns:
         It, and the seeing of the target, which is not told either now and then.
     """
-    count, bands, side = image.shape[:3]
+    bands, side = image.shape[1:3]
     good = torch.isfinite(image)
     gap = images.draw(torch.rand, 4)
     place = torch.arange(side, device=image.device) / side

@@ -282,7 +282,7 @@ RECIPES = {
             "draws": of_richer(Draws),
         },
         operator_then_restoration(
-            iterations=(1200, 8000, 1500), decay_every=(500, 3500, 650), rates=(0.02, 1e-3, 1e-3)
+            iterations=(1200, 6000, 1200), decay_every=(500, 2800, 520), rates=(0.02, 1e-3, 1e-3)
         ),
         batch_size=8,
         reads=linear,

@@ -23,6 +23,7 @@ GREYS = {
     "floor": ("#000000", "_", ":"),
     "oracle": ("#555555", "1", (0, (1, 2))),
     "bilinear": ("#888888", "x", (0, (6, 3))),
+    "wiener": ("#777777", "+", (0, (4, 2, 1, 2))),
 }
 DPI = 100
 TONES = [level for grey in range(0, 256, 17) for level in [grey] * 3]  # of a picture: greys, and the colours of runs

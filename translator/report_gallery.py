@@ -8,9 +8,14 @@ import numpy as np
 from translator.measuring import Measured
 from translator.metrics.table import MEASURES
 from translator.report_panels import Panel, colour_panel, data_uri, grey_panel, rgb_bands
-from translator.sample_files import BILINEAR, Rows, SampleFiles
+from translator.sample_files import Rows, SampleFiles
+from translator.verdict import YARDSTICKS
 
 FEW_RUNS = 3  # up to which the translations without noise are shown too
+MIDDLE_BY = (
+    "signal_residual",
+    "signal_residual_real",
+)  # measures by which a galaxy is the median; the first that is there
 BANDED = 5  # galaxies of a direction, at most, that are shown in every band too: pictures are what makes a page large
 
 
@@ -63,6 +68,28 @@ def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, M
     }
 
 
+def middle_galaxy(report: dict, direction: str, rows: Rows, measured: dict[str, Measured]) -> dict:
+    """The galaxy that the first run translates neither well nor badly: the median by the residual of its signal.
+
+    Returns:
+        "galaxy": Its place in the test set. "by": the measure; None where it has none and the galaxy is the first.
+        "asks": the arguments of `pictures`. "titles": of the pictures. "rank" of "count" galaxies.
+    """
+    misses = measured[report["runs"][0]["name"]].misses
+    by = next((name for name in MIDDLE_BY if name in misses and np.isfinite(misses[name]).any()), None)
+    ranks = rank(misses[by]) if by else np.ones(1, int)
+    place = int(ranks.max()) // 2 + 1 if by else 1
+    columns = _columns(report, direction, rows, signals=False)
+    return {
+        "galaxy": int(np.argmax(ranks == place)),
+        "by": by,
+        "rank": place,
+        "count": int(ranks.max()),
+        "asks": (columns, int(np.argmax(ranks == place)), ()),
+        "titles": [each.title for each in columns],
+    }
+
+
 def mean_misses(runs: list[Measured]) -> dict[str, np.ndarray]:
     """Measure to how far each galaxy (galaxy,) is off in the mean of all runs; NaN where unknown.
 
@@ -99,19 +126,23 @@ def chosen(ranks: dict[str, np.ndarray], titles: dict[str, str]) -> dict[int, li
     return reasons
 
 
-def _columns(report: dict, direction: str, rows: Rows) -> list[Shown]:
-    """What is seen side by side: original, translations, interpolation, target and truth."""
-    facts, runs = report["directions"][direction], [run["name"] for run in report["runs"]]
+def _columns(report: dict, direction: str, rows: Rows, signals: bool = True) -> list[Shown]:
+    """What is seen side by side: original, translations, interpolation, target and truth.
+
+    `signals` is whether translations without noise are among them, where runs are few and have noise.
+    """
+    facts, runs = report["directions"][direction], [run["name"] for run in report["runs"] if run["name"] in rows]
     first = rows[runs[0]][0]
     columns = [Shown(f"{facts['from']} original", first, "source")]
     for run in runs:
         files = rows[run][0]
         columns.append(Shown(run, files, "output"))
-        if len(runs) <= FEW_RUNS and files.files.get("signal") != files.files.get("output"):
+        if signals and len(runs) <= FEW_RUNS and files.files.get("signal") != files.files.get("output"):
             sample = files.open()
             if not np.array_equal(sample.signal[0], sample.output[0]):
                 columns.append(Shown(f"{run}, no noise", files, "signal"))
-    columns.append(Shown(BILINEAR, rows[BILINEAR][0], "output"))
+    others = [name for name in facts["references"] if name not in YARDSTICKS and name in rows]
+    columns += [Shown(name, rows[name][0], "output") for name in others]
     columns.append(Shown(f"{facts['to']} target", first, "target"))
     if first.open().truth is not None:
         columns.append(Shown("noise-free truth", first, "truth"))

@@ -2,8 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,17 @@ from translator.measuring import Measured
 from translator.metrics.curve import Curve
 from translator.metrics.table import GROUPS
 from translator.report_figures import COLOURS, draw_curve
-from translator.report_gallery import make_gallery, pictures
+from translator.report_gallery import make_gallery, middle_galaxy, pictures
+from translator.report_headline import INPUT_ROW, headline_columns, headline_rows, matrix
 from translator.report_maps import map_table
 from translator.report_panels import data_uri
 from translator.report_plots import ONE, as_shown, draw_measure, number
-from translator.sample_files import FLOOR, Rows
+from translator.sample_files import BILINEAR, Rows
+from translator.verdict import RULE, compare, errors, middle, sentence
 
-STEPS = (1, 3, 10, 30)  # distances from the floor at which the colour changes [half widths of the interval]
-LONGEST = 32  # characters of a title in the first table
+STEPS = (0.5, 0.9, 1.1, 2.0)  # errors at which the colour changes, in units of that of `BILINEAR`
+TOLERANCES = {"mag": 0.01, "mag/mag": 0.01, "dex": 0.02, "arcsec": 0.05, "sigma": 0.02, "": 0.01}  # by unit
+LONGEST = 32  # characters of a title in the table of all measures
 
 
 def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dict, workers: int) -> Path:
@@ -43,7 +47,7 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"number": number, "shade": shade, "short": short}
+    pages.filters |= {"number": number, "short": short}
     runs, groups = [run["name"] for run in report["runs"]], _groups(report)
     heads = [
         {"name": name, "anchor": group["anchor"], "first": name == group["measures"][0]}
@@ -53,13 +57,18 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
     columns = [head["name"] for head in heads]
     galleries = {name: make_gallery(report, name, samples[name], measured[name]) for name in report["directions"]}
     figures = _figures(report, measured)
-    _draw_all(galleries, figures, workers)
+    typical = {name: middle_galaxy(report, name, samples[name], measured[name]) for name in report["directions"]}
+    cards = [card for gallery in galleries.values() for card in gallery["cards"]] + list(typical.values())
+    _draw_all(cards, figures, workers)
     text = pages.get_template("report.html").render(
         report=report,
         groups=groups,
         as_shown=as_shown,
         draw=lambda *arguments: Markup(draw_measure(*arguments, runs)),
         heads=heads,
+        **_first_screen(report, runs),
+        typical=typical,
+        tolerances=TOLERANCES,
         tables={name: table_rows(report, name, columns) for name in report["directions"]},
         figures=figures,
         galleries=galleries,
@@ -72,66 +81,68 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
     return path
 
 
+def _first_screen(report: dict, runs: list[str]) -> dict:
+    """The verdict in words and in numbers, and the headline table, each by direction."""
+    columns = headline_columns(report)
+    return {
+        "rule": RULE,
+        "input_row": INPUT_ROW,
+        "sentences": {name: {run: sentence(report, name, run) for run in runs} for name in report["directions"]},
+        "matrices": {name: matrix(report, name) for name in report["directions"]},
+        "headlines": columns,
+        "headline_groups": [(name, len(list(some))) for name, some in groupby(columns, key=lambda each: each["group"])],
+        "headline": {name: headline_rows(report, name, columns) for name in report["directions"]},
+    }
+
+
 def short(title: str) -> str:
     """A title as a narrow column has room for it: its beginning and its end."""
     return title if len(title) <= LONGEST else f"{title[: LONGEST - 14].rstrip()}…{title[-13:].lstrip()}"
 
 
-def shade(distance: float | None) -> str:
-    """The class of colour of a distance from the floor: "s0" (at the floor) to "s4", "none" where it is unknown."""
-    if distance is None or not math.isfinite(distance):
+def shade(off: float | None, other: float | None, unit: str) -> str:
+    """The class of colour of an error beside that of `BILINEAR`, from "s0" (much smaller) to "s4" (much larger).
+
+    An error below the tolerance of its unit counts as the tolerance, so that what is as good as perfect has no colours
+    of its own. "none" where there is no number, or nothing to compare with.
+    """
+    if off is None or other is None or not math.isfinite(other):
         return "none"
-    return f"s{sum(distance > step for step in STEPS)}"
-
-
-def middle(values: Iterable[float | None]) -> float | None:
-    """The median of the numbers that are there; None where none is."""
-    known = [value for value in values if value is not None]
-    return float(np.median(known)) if known else None
-
-
-def distances(facts: dict, row: str) -> dict[str, float]:
-    """Measure to how far a row of a direction is from the floor, the median over bands; those that have a floor."""
-    far = {name: middle(rows[row]["distance"]) for name, rows in facts["values"].items() if row in rows}
-    return {name: value for name, value in far.items() if value is not None}
-
-
-def near_floor(far: dict[str, float]) -> int:
-    """How many measures are at their floor."""
-    return sum(value <= STEPS[0] for value in far.values())
+    least = TOLERANCES.get(unit, TOLERANCES[""])
+    ratio = max(off, least) / max(other, least)
+    return f"s{sum(ratio > step for step in STEPS)}"
 
 
 def table_rows(report: dict, direction: str, columns: list[str]) -> list[dict]:
-    """Lines of the first table in one direction: runs, then what they are held against.
+    """Lines of the table of all measures in one direction: runs, then what they are held against.
 
     Returns:
-        "name"; "fixed": whether it stays below the runs; "near" of "of" measures with a floor that are at it; "cells":
-        for each column medians over bands of value, interval and distance from the floor ("far"), how far the value is
-        from perfect ("off"), and the class of colour; None where the row lacks the measure.
+        "name"; "fixed": whether it stays below the runs; "near" of "of" measures in which it is closer than `BILINEAR`,
+            0 of 0 for `BILINEAR`; "cells": for each column the medians over bands of value, interval and distance from
+            the floor ("far"), how far the value is from perfect ("off"), the class of colour ("shade"), and whether it
+            is alike with `BILINEAR` within the intervals ("alike"). A cell is None where the row lacks the measure.
     """
     facts, lines = report["directions"][direction], []
+    judged = facts["verdict"]["rows"]
     for name in [run["name"] for run in report["runs"]] + list(facts["references"]):
         cells = []
         for column in columns:
-            found = facts["values"].get(column, {}).get(name)
-            cells.append(found and _cell(found, report["measures"][column]["perfect"]))
-        far = distances(facts, name)
-        lines.append(
-            {
-                "name": name,
-                "fixed": name in facts["references"],
-                "cells": cells,
-                "near": near_floor(far),
-                "of": 0 if name == FLOOR else len(far),
-            }
-        )
+            rows = facts["values"].get(column, {})
+            cells.append(_cell(rows, name, report["measures"][column]) if name in rows else None)
+        counts = judged.get(name, {"against": {}})["against"].get(BILINEAR, {"closer": 0, "of": 0})
+        fixed = name in facts["references"]
+        lines.append({"name": name, "fixed": fixed, "cells": cells, "near": counts["closer"], "of": counts["of"]})
     return lines
 
 
-def _cell(found: dict, perfect: float) -> dict:
+def _cell(rows: dict[str, dict], name: str, measure: dict) -> dict:
+    found = rows[name]
     cell = {key: middle(found[key]) for key in ("value", "low", "high")} | {"far": middle(found["distance"])}
-    off = None if cell["value"] is None else abs(cell["value"] - perfect)
-    return cell | {"off": off, "shade": shade(cell["far"])}
+    known = errors(rows, measure["perfect"])
+    mine, other = known[name], known.get(BILINEAR, (math.inf, 0.0))
+    off = mine[0] if math.isfinite(mine[0]) else None
+    words = {"off": off, "shade": shade(off, other[0], measure["unit"]), "cap": measure.get("cap")}
+    return cell | words | {"alike": name != BILINEAR and compare(mine, other) == "alike"}
 
 
 def _groups(report: dict) -> list[dict]:
@@ -167,10 +178,9 @@ def _figures(report: dict, measured: dict[str, dict[str, Measured]]) -> dict[str
     return figures
 
 
-def _draw_all(galleries: dict[str, dict], figures: dict[str, list[dict]], workers: int) -> None:
+def _draw_all(cards: list[dict], figures: dict[str, list[dict]], workers: int) -> None:
     """Give galaxies their pictures ("lines") and figures their plot ("plot", HTML; None where they have maps)."""
     plots = [figure for some in figures.values() for figure in some if figure["asks"]]
-    cards = [card for gallery in galleries.values() for card in gallery["cards"]]
     tasks = [(draw_curve, plot["asks"]) for plot in plots] + [(pictures, card["asks"]) for card in cards]
     drawn = iter(run_tasks(_draw, tasks, workers, "draw"))
     for figure in (figure for some in figures.values() for figure in some):

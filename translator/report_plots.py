@@ -16,11 +16,22 @@ LINE, TOP, BOTTOM = 15, 16, 17  # height of a row of the report, of the names of
 LONGEST = 18  # characters of a name
 FAR = 10  # times the median distance from perfect, beyond which a mark is an arrow and a number
 ONE = "all bands"
+CLOSE = 1e-5  # to its cap, within which a value is at it
 
 
-def number(value: float | None) -> str:
-    """A number as the page shows it: three digits; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
+def number(value: float | None, cap: float | None = None) -> str:
+    """A number as the page shows it: three digits; a dash where there is none.
+
+    A measure that can state no more than `cap` is "> cap" where it has that value.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"> {cap:.3g}" if at_cap(value, cap) else f"{value:.3g}".replace("-", "−")
+
+
+def at_cap(value: float | None, cap: float | None) -> bool:
+    """Whether a value is the largest that its measure can state."""
+    return cap is not None and value is not None and value >= cap - CLOSE
 
 
 def as_shown(values: dict[str, dict], bands: list[str]) -> tuple[dict[str, dict], list[str]]:
@@ -41,7 +52,8 @@ def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: lis
         runs: Rows that are runs: these have colours.
     """
     values, bands = as_shown(values, bands)
-    low, high = _range(row["perfect"], values)
+    cap = row.get("cap")
+    low, high = _range(row["perfect"], values, cap)
     ticks = _ticks(low, high)
     step = (WIDTH - LEFT + GAP) / len(bands)
     height = TOP + LINE * len(values) + BOTTOM
@@ -49,20 +61,22 @@ def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: lis
         f'<rect class="z" y="{TOP + LINE * k}" width="{WIDTH}" height="{LINE}"/>' for k in range(0, len(values), 2)
     ]
     lines: list[list[tuple]] = [[] for _ in values]
-    for number, band in enumerate(bands):
-        start, width = LEFT + number * step, step - GAP
+    for which, band in enumerate(bands):
+        start, width = LEFT + which * step, step - GAP
 
         def place(value: float, start=start, width=width) -> float:
             return round(start + min(max((value - low) / (high - low), 0), 1) * width, 1)
 
         marks.append(_frame(band, start, width, height, [(place(t), _label(t, ticks)) for t in ticks]))
-        marks.append(_floor(values.get("floor"), number, place, height))
+        marks.append(_floor(values.get("floor"), which, place, height))
         marks.append(f'<path class="perfect" d="M{place(row["perfect"])} {TOP}V{height - BOTTOM}"/>')
         for line, found in zip(lines, values.values(), strict=True):
-            ends = [found[key][number] for key in ("low", "value", "high")]
+            ends = [found[key][which] for key in ("low", "value", "high")]
             if ends[1] is not None:
                 ends = [ends[1] if end is None else end for end in ends]
-                line.append((ends[1], [place(end) for end in ends], low <= ends[1] <= high, start, width))
+                inside = low <= ends[1] <= high and not at_cap(ends[1], cap)
+                x = [place(end) for end in ends] if inside or ends[1] < low else [round(start + width, 1)] * 3
+                line.append((number(ends[1], cap), x, inside, start, width))
     for k, (name, line) in enumerate(zip(values, lines, strict=True)):
         marks.append(
             _line(name, line, TOP + LINE * (k + 0.5), f"c{runs.index(name) % len(COLOURS)}" if name in runs else "c")
@@ -71,9 +85,9 @@ def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: lis
     return words + "".join(marks) + "</svg>"
 
 
-def _range(perfect: float, values: dict[str, dict]) -> tuple[float, float]:
-    """Ends of the axis: all values, and their intervals as far as these; but not what is far from all others."""
-    known = [value for found in values.values() for value in found["value"] if value is not None]
+def _range(perfect: float, values: dict[str, dict], cap: float | None) -> tuple[float, float]:
+    """Ends of the axis: all values, and their intervals as far as these; not what is far from all others, or capped."""
+    known = [v for found in values.values() for v in found["value"] if v is not None and not at_cap(v, cap)]
     away = [abs(value - perfect) for value in known]
     reach = max(FAR * float(np.median(away)) if away else 0, min((a for a in away if a > 0), default=0)) or math.inf
     near = [perfect, *(value for value, far in zip(known, away, strict=True) if far <= reach)]
@@ -133,6 +147,6 @@ def _line(name: str, line: list[tuple], y: float, colour: str) -> str:
     for value, (_, middle, _), inside, start, width in line:
         if not inside:
             right = middle > start + width / 2
-            side, label = ("e", f"{number(value)}▸") if right else ("w", f"◂{number(value)}")
+            side, label = ("e", f"{escape(value)}▸") if right else ("w", f"◂{value}")
             words.append(f'<text class="{side}" x="{middle}" y="{y + 4}">{label}</text>')
     return "".join(words)

@@ -3,6 +3,9 @@
 [sdss_to_cfht]
 aperture_offset.r = { min = -0.02, max = 0.02 }   # one band [mag]
 noise_amplitude = { min = -0.05, max = 0.05 }     # every band [dex]
+
+[sdss_to_cfht.verdict]                            # numbers of measures
+bilinear = { min_closer = 55, max_farther = 10 }  # against the reference "bilinear"
 """
 
 import math
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMITS = ("min", "max")
+VERDICT = "verdict"  # the table of a direction that has limits on the verdict and not on a measure
+COUNTS = ("min_closer", "max_farther", "max_lost")
 EXAMPLE = "write lines such as `aperture_offset.r = { max = 0.02 }` under [sdss_to_cfht]"
 
 
@@ -36,25 +41,70 @@ class Requirement:
         return value <= self.limit if self.kind == "max" else value >= self.limit
 
     def __str__(self) -> str:
-        return f"{self.direction} {self.measure}.{self.band} {'<=' if self.kind == 'max' else '>='} {self.limit:g}"
+        return f"{self.direction} {self.measure}.{self.band} {_sign(self.kind)} {self.limit:g}"
+
+    def find(self, report: dict, run: str) -> tuple[float | None, str]:
+        """The number of a run that is limited, None where there is none, and then why."""
+        facts = report["directions"][self.direction]
+        numbers = facts["values"].get(self.measure, {}).get(run)
+        value = None if numbers is None else numbers["value"][facts["bands"].index(self.band)]
+        return value, facts["left_out"].get(self.measure, "" if value is not None else "it has no value here")
+
+
+@dataclass(frozen=True)
+class VerdictRequirement:
+    """A limit on a count of the verdict: direction, row that runs are compared with, one of `COUNTS`, and the limit."""
+
+    direction: str
+    row: str
+    kind: str
+    limit: float
+
+    def holds(self, value: float | None) -> bool:
+        """Whether a count is within the limit; one that is missing is not."""
+        if value is None:
+            return False
+        return value <= self.limit if self.kind.startswith("max") else value >= self.limit
+
+    def __str__(self) -> str:
+        sign, word = _sign(self.kind), self.kind.partition("_")[2]
+        return f"{self.direction} {VERDICT}: measures {word} against {self.row} {sign} {self.limit:g}"
+
+    def find(self, report: dict, run: str) -> tuple[float | None, str]:
+        """The count of a run that is limited, None where there is none, and then why."""
+        rows = report["directions"][self.direction][VERDICT]["rows"]
+        counts = rows.get(run, {"against": {}})["against"].get(self.row)
+        if counts is None:
+            return None, f"this direction has no row {self.row} to compare with"
+        return counts[self.kind.partition("_")[2]], ""
 
 
 def read_requirements(
-    path: Path, directions: Iterable[str], measures: Iterable[str], bands: Iterable[str]
-) -> list[Requirement]:
+    path: Path, directions: Iterable[str], measures: Iterable[str], bands: Iterable[str], rows: Iterable[str] = ()
+) -> list[Requirement | VerdictRequirement]:
     """The requirements of a TOML file.
 
+    Args:
+        path: The file.
+        directions: Names that are known, such as "sdss_to_cfht".
+        measures: Likewise.
+        bands: Likewise.
+        rows: Runs and references, which a verdict may compare with.
+
     Raises:
-        RequirementError: The file is no TOML, or names a direction, measure, band or limit that there is not.
+        RequirementError: The file is no TOML, or names a direction, measure, band, row or limit that there is not.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, or not UTF-8
         raise RequirementError(f"{path} cannot be read as TOML: {error}; {EXAMPLE}") from error
-    bands, found = tuple(bands), []
-    for direction, rows in _known(path, "", document, directions, "direction"):
-        for measure, given in _known(path, direction, rows, measures, "measure"):
+    bands, rows, measures, found = tuple(bands), tuple(rows), (*measures, VERDICT), []
+    for direction, asked in _known(path, "", document, directions, "direction"):
+        for measure, given in _known(path, direction, asked, measures, "measure"):
             where = f"{direction}.{measure}"
+            if measure == VERDICT:
+                found += _read_verdict(path, direction, given, rows)
+                continue
             whole = isinstance(given, dict) and given and set(given) <= set(LIMITS)
             by_band = dict.fromkeys(bands, given) if whole else dict(_known(path, where, given, bands, "band"))
             for band, limits in by_band.items():
@@ -65,19 +115,30 @@ def read_requirements(
     return found
 
 
-def judge(requirements: list[Requirement], report: dict) -> list[dict]:
+def _read_verdict(path: Path, direction: str, given: object, rows: Iterable[str]) -> list[VerdictRequirement]:
+    """The limits on the verdict of one direction."""
+    found, where = [], f"{direction}.{VERDICT}"
+    for row, limits in _known(path, where, given, rows, "row"):
+        for kind, limit in _known(path, f"{where}.{row}", limits, COUNTS, "limit"):
+            found.append(VerdictRequirement(direction, row, kind, _number(path, f"{where}.{row}", limit)))
+    return found
+
+
+def judge(requirements: list[Requirement | VerdictRequirement], report: dict) -> list[dict]:
     """Each requirement for every run of a report: run, requirement, value, whether it holds, and why no value is there.
 
-    `report` is the content of report.json; the runs are judged, not floors or ceilings.
+    `report` is the content of report.json; the runs are judged, not floors or ceilings, and no run against itself. A
+    row that a direction lacks, as the draws of a run that has none there, is not judged in it.
     """
     judged = []
     for each in requirements:
-        direction = report["directions"][each.direction]
-        place = direction["bands"].index(each.band)
+        lacks = report["directions"][each.direction].get("lacks", {})
         for run in report["runs"]:
-            number = direction["values"].get(each.measure, {}).get(run["name"])
-            value = None if number is None else number["value"][place]
-            reason = direction["left_out"].get(each.measure, "" if value is not None else "it has no value here")
+            if run["name"] in lacks:
+                continue
+            if isinstance(each, VerdictRequirement) and each.row == run["name"]:
+                continue
+            value, reason = each.find(report, run["name"])
             judged.append(
                 {
                     "run": run["name"],
@@ -94,6 +155,10 @@ def describe_failure(judged: dict) -> str:
     """One line on a requirement that fails, with value and limit."""
     value = f"is {judged['value']:.4g}" if judged["value"] is not None else f"was not measured: {judged['reason']}"
     return f"{judged['run']}: {judged['requirement']} fails: it {value}"
+
+
+def _sign(kind: str) -> str:
+    return "<=" if kind.startswith("max") else ">="
 
 
 def _known(path: Path, where: str, given: object, known: Iterable[str], word: str) -> list[tuple[str, object]]:

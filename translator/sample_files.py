@@ -14,7 +14,7 @@ import numpy as np
 from translator.metrics.sample import Sample
 
 NO_AXIS = ("draws", "taught", "taught_redshift")  # arrays of a sample whose first axis is not its galaxies
-FLOOR, ORACLE, BILINEAR = "floor", "oracle", "bilinear"
+FLOOR, ORACLE, BILINEAR, WIENER = "floor", "oracle", "bilinear", "wiener"
 
 
 @dataclass(frozen=True)

@@ -6,36 +6,76 @@ from pathlib import Path
 import numpy as np
 
 from survey_tools.tasks import Engine
-from translator.checkpoint import Run
-from translator.fakes import noise_seed, translate_each
+from translator.checkpoint import Run, find_recipe
+from translator.fakes import Request, noise_seed, translate_each
+from translator.fitted_operator import operator_networks, usual_seeing
 from translator.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
-from translator.images import is_random
+from translator.images import OTHER
 from translator.loaded import RunAt
-from translator.sample_files import BILINEAR, FLOOR, ORACLE, Rows, SampleFiles, begin_array, write_part
+from translator.reading import read_rows
+from translator.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, SampleFiles, begin_array, write_part
+from translator.seen import add_seen
+from translator.survey_measures import noise_of
+from translator.wiener import Conditions, by_seeing, learn_spectrum, observed, restored
 
 PART = 32  # galaxies that a task translates
 AT_ONCE = 256  # images interpolated at once
+TAUGHT = 128  # training pairs at most from which the Wiener filter learns
 Runs = dict[str, tuple[RunAt, Run]]  # by name: where tasks find it, and the run as this process has it
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a task translates: some galaxies of a file of images, into a file from image `first` on."""
+class Asked:
+    """One file of translations that a run is asked for.
+
+    Attributes:
+        at: Where tasks find the run.
+        domain: Where they land.
+        seeds: Of the noise, each for all galaxies.
+        galaxies: Their places in the sample.
+        noise: Whether they have noise.
+        draw: Whether their signals are drawn, where the run has draws.
+        target: The file.
+    """
 
     at: RunAt
     domain: str
-    source: str
+    seeds: tuple[int, ...]
     galaxies: np.ndarray
-    seed: int
     noise: bool
-    target: str
+    draw: bool
+    target: Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a task translates: some galaxies of a file of images, into a file from image `first` on.
+
+    Attributes:
+        asked: The file.
+        seed: Of these galaxies' noise.
+        source: File of the images that are translated.
+        plain: File of the same images interpolated, which stand where a translation has no pixel.
+        galaxies: Places of some galaxies.
+        request: What is known and asked of them; None for recipes that read images alone.
+        first: Place of the first one in the file.
+    """
+
+    asked: Asked
+    seed: int
+    source: str
+    plain: str
+    galaxies: np.ndarray
+    request: Request | None
     first: int
 
 
 def make_samples(
     held_out: HeldOut, runs: Runs, domain: str, folder: Path, *, draws: int, seed: int, engine: Engine
-) -> Rows:
-    """The samples of a direction by row of the report: runs, floor, oracle, bilinear.
+) -> tuple[Rows, dict[str, int]]:
+    """The samples of a direction by row of the report: runs, floor, oracle, bilinear and the Wiener filter.
+
+    A run that can draw signals has a second row, `drawn_name` of its own: one draw in place of the mean of all.
 
     Args:
         held_out: The galaxies.
@@ -45,49 +85,194 @@ def make_samples(
         draws: How often some galaxies are translated, with other noise each time.
         seed: Of the noise, which every galaxy has its own of.
         engine: Where they are translated.
+
+    Returns:
+        The samples, and for each row of a run the number of pixels that its translations flag. There the interpolated
+        image stands in all that is measured.
     """
     common = reference(held_out, domain, folder / "common")
     some = drawn_galaxies(len(held_out))
     few = common.take(folder / "few", some)
-    sample, rows, asked = common.open(), {}, {}
-    everyone = np.arange(len(sample))
-    for name, (at, run) in runs.items():
-        random = is_random(run.networks, domain)
-        wanted = {"output": ([seed], everyone, True)}
-        wanted |= {"signal": ([seed], everyone, False)} if random else {}
-        wanted |= {"draws": (range(seed + 1, seed + 1 + draws), some, True)} if draws > 1 and random else {}
-        place, source = folder / f"run{len(asked)}", common.files["source"]
-        asked[name] = {key: _ask(at, domain, source, place / f"{key}.npy", *each) for key, each in wanted.items()}
-        for key, (seeds, galaxies, _) in wanted.items():
-            shape = (len(seeds), len(galaxies)) if key == "draws" else (len(galaxies),)
-            begin_array(place / f"{key}.npy", (*shape, *sample.target.shape[1:]))
-    parts = [part for files in asked.values() for each in files.values() for part in each]
-    engine.run(_translate_part, parts, f"translate {held_out.direction(domain)}", f"{PART} galaxies")
-    for name, files in asked.items():
-        rows[name] = _row(common, few, {key: each[0].target for key, each in files.items()}, some)
+    plain = _bilinear(held_out, common, domain, folder / BILINEAR)
+    asked = {}
+    for number, (name, run) in enumerate(runs.items()):
+        place = folder / f"run{number}"
+        for row, draw in rows_of(name, run[1], domain).items():
+            asked[row] = _ask(
+                run, domain, place / ("draws" if draw else "mean"), draw, some, len(held_out), seed, draws
+            )
+    flagged = _translate(held_out, common, plain, domain, runs, asked, engine)
+    rows: Rows = {name: _row(common, few, files, some) for name, files in asked.items()}
     rows |= _real(common, few, folder, draws, some, seed)
-    there = held_out.stores[domain]
-    pieces = np.array_split(everyone, -(-len(sample) // AT_ONCE))
-    plain = [resampled(sample.source[piece], common.source_scale, there.pixel_scale, there.size) for piece in pieces]
-    rows[BILINEAR] = common.add(folder / BILINEAR, output=np.concatenate(plain)).also(signal="output"), None
-    return rows
+    rows[BILINEAR] = plain.also(signal="output"), None
+    filtered = _wiener(held_out, common, domain)
+    if filtered is not None:
+        rows[WIENER] = common.add(folder / WIENER, output=filtered).also(signal="output"), None
+    if held_out.richer() == domain:
+        rows = add_seen(held_out, rows, runs, domain, folder / "seen", engine)
+    return rows, flagged
 
 
-def _ask(at: RunAt, domain: str, source: str, target: Path, seeds, galaxies: np.ndarray, noise: bool) -> list[Part]:
+def drawn_name(name: str) -> str:
+    """The row of a run's draws."""
+    return f"{name}, draws"
+
+
+def rows_of(name: str, run: Run, domain: str) -> dict[str, bool]:
+    """The rows that a run has where translations land in `domain`, and whether their signals are drawn."""
+    drawn = find_recipe(run.recipe).use.has_draws(run.networks, domain)
+    return {name: False} | ({drawn_name(name): True} if drawn else {})
+
+
+def request_of(held_out: HeldOut, domain: str, target: np.ndarray) -> Request:
+    """What is known of the images that are translated into `domain`, and what is asked: what the targets have."""
+    here, there = held_out.stores[OTHER[domain]], held_out.stores[domain]
+    of, to = held_out.rows[OTHER[domain]], held_out.rows[domain]
+    stated = there.column("sky_sigma")[to]
+    pieces = np.array_split(np.arange(len(target)), -(-len(target) // AT_ONCE))
+    sigma = [noise_of(target[piece], stated[piece], there.bands, there.pixel_scale)[0] for piece in pieces]
+    return Request(
+        psf_fwhm=here.column("psf_fwhm")[of],
+        sky_sigma=here.column("sky_sigma")[of],
+        gain=here.column("gain")[of],
+        seeing=there.column("psf_fwhm")[to],
+        sigma=np.concatenate(sigma),
+        wanted_gain=there.column("gain")[to],
+        alignment=held_out.alignment(domain),
+    )
+
+
+def _bilinear(held_out: HeldOut, common: SampleFiles, domain: str, folder: Path) -> SampleFiles:
+    """The images interpolated onto their targets' grids."""
+    source, alignment, size = common.open().source, held_out.alignment(domain), held_out.stores[domain].size
+    pieces = np.array_split(np.arange(len(source)), -(-len(source) // AT_ONCE))
+    return common.add(folder, output=np.concatenate([resampled(source[p], alignment[p], size) for p in pieces]))
+
+
+def _ask(
+    run: tuple[RunAt, Run], domain: str, place: Path, draw: bool, some: np.ndarray, count: int, seed: int, draws: int
+) -> dict[str, Asked]:
+    """The files of one row, by the field of `Sample` that they are.
+
+    Args:
+        run: Where it is, and the run.
+        domain: Where translations land.
+        place: Folder of the files.
+        draw: Whether signals are drawn.
+        some: Galaxies that are translated several times; where a run can draw signals, with other ones each time.
+        count: Of all galaxies.
+        seed: Of the noise.
+        draws: How often some are translated.
+    """
+    at, known = run
+    use, everyone = find_recipe(known.recipe).use, np.arange(count)
+    found = {"output": Asked(at, domain, (seed,), everyone, True, draw, place / "output.npy")}
+    if use.is_random(known.networks, domain):
+        found["signal"] = Asked(at, domain, (seed,), everyone, False, draw, place / "signal.npy")
+        if draws > 1:
+            seeds, drawn = tuple(range(seed + 1, seed + 1 + draws)), use.has_draws(known.networks, domain)
+            shared = place.parent / "draws.npy"  # the same for the mean of a run and for its draws
+            found["draws"] = Asked(at, domain, seeds, some, True, drawn, shared)
+    return found
+
+
+def _translate(
+    held_out: HeldOut, common: SampleFiles, plain: SampleFiles, domain: str, runs: Runs, asked: dict, engine: Engine
+) -> dict[str, int]:
+    """Have all files made; returns how many pixels of each row's translations are flagged."""
+    shape = common.open().target.shape[1:]
+    knows = {at: find_recipe(run.recipe).use.reads_any for at, run in runs.values()}
+    request = request_of(held_out, domain, common.open().target) if any(knows.values()) else None
+    parts, files = [], {}
+    for name, each in asked.items():
+        files |= {one.target: (name if key == "output" else "", one) for key, one in each.items()}
+    for _, one in files.values():
+        count = (len(one.seeds),) if len(one.seeds) > 1 else ()
+        begin_array(one.target, (*count, len(one.galaxies), *shape))
+        told = request if knows[one.at] else None
+        parts += _parts(one, common.files["source"], plain.files["output"], told)
+    holes = engine.run(_translate_part, parts, f"translate {held_out.direction(domain)}", f"{PART} galaxies")
+    flagged = dict.fromkeys(asked, 0)
+    for part, count in zip(parts, holes, strict=True):
+        name = files[part.asked.target][0]
+        if name:
+            flagged[name] += count
+    return flagged
+
+
+def _parts(asked: Asked, source: str, plain: str, request: Request | None) -> list[Part]:
     """The parts of one file: all galaxies with the first seed, then with the next."""
-    return [
-        Part(at, domain, source, galaxies[start : start + PART], seed, noise, str(target), turn * len(galaxies) + start)
-        for turn, seed in enumerate(seeds)
-        for start in range(0, len(galaxies), PART)
-    ]
+    parts = []
+    for turn, seed in enumerate(asked.seeds):
+        for start in range(0, len(asked.galaxies), PART):
+            galaxies = asked.galaxies[start : start + PART]
+            told = None if request is None else request.take(galaxies)
+            parts.append(Part(asked, seed, source, plain, galaxies, told, turn * len(asked.galaxies) + start))
+    return parts
 
 
-def _translate_part(part: Part) -> None:
-    """One task. A task that another one repeats, because its process was lost, writes the same."""
+def _translate_part(part: Part) -> int:
+    """One task; returns the number of pixels that are flagged.
+
+    A task that another one repeats, because its process was lost, writes the same.
+    """
+    asked = part.asked
     images = np.load(part.source, mmap_mode="r")[part.galaxies]
     seeds = [noise_seed(part.seed, f"galaxy {galaxy}") for galaxy in part.galaxies]
-    made = translate_each(part.at.open(), images, part.domain, seeds, noise=part.noise)
-    write_part(Path(part.target), part.first, made.astype(np.float32))
+    how = {"noise": asked.noise, "draw": asked.draw, "request": part.request}
+    made = translate_each(asked.at.open(), images, asked.domain, seeds, **how)
+    holes = ~np.isfinite(made)
+    if holes.any():
+        made = np.where(holes, np.load(part.plain, mmap_mode="r")[part.galaxies], made)
+    write_part(asked.target, part.first, made.astype(np.float32))
+    return int(holes.sum())
+
+
+def _row(common: SampleFiles, few: SampleFiles, asked: dict[str, Asked], some: np.ndarray) -> tuple:
+    """A sample of all galaxies, and one of those that were drawn several times, with a run's translations."""
+    files = {name: str(each.target) for name, each in asked.items()}
+    files = {"signal": files["output"]} | files
+    draws = files.pop("draws", None)
+    whole = common.known(files)
+    if draws is None:
+        return whole, None
+    less = {name: np.load(path, mmap_mode="r")[some] for name, path in files.items()}
+    return whole, few.add(Path(files["output"]).parent / "few", **less).known({"draws": draws})
+
+
+def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray | None:
+    """The images through a Wiener filter; None where neither seeing, nor which survey is the richer, is known.
+
+    None too where no training pair shows a galaxy's spectrum.
+    """
+    richer = held_out.richer()
+    pairs = held_out.training_pairs(TAUGHT)
+    if richer is None or not len(pairs):
+        return None
+    poorer, stores = OTHER[richer], held_out.stores
+    seeing = {each: _seeing(stores[each].column("psf_fwhm")[held_out.rows[each]], stores[each]) for each in "xy"}
+    if not all(np.isfinite(each).all() for each in seeing.values()):
+        return None
+    rows = pairs[:, "xy".index(richer)]
+    teacher = stores[richer]
+    spectrum = learn_spectrum(read_rows(teacher, rows), teacher.column("sky_sigma")[rows], teacher.pixel_scale)
+    here = stores[OTHER[domain]]
+    sigma = here.column("sky_sigma")[held_out.rows[OTHER[domain]]]
+    usual = np.nan_to_num(np.nanmedian(sigma, axis=0), nan=0.0)
+    known = Conditions(
+        alignment=held_out.alignment(domain),
+        seeing=seeing[poorer],
+        richer_seeing=seeing[richer],
+        sigma=np.where(np.isfinite(sigma), sigma, usual),
+    )
+    operator = by_seeing(operator_networks(stores, richer)[f"operator_{poorer}"])
+    made = restored if domain == richer else observed
+    return made(common.open().source, known, operator, spectrum, stores[domain].size)
+
+
+def _seeing(known: np.ndarray, store) -> np.ndarray:
+    """Seeing (galaxy, band) [arcsec], the store's usual one where it is not known."""
+    return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store))
 
 
 def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:
@@ -109,17 +294,6 @@ def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some:
             several = less.also(signal="truth").add(folder / name / "few", draws=drawn)
         rows[name] = whole.also(signal="truth"), several
     return rows
-
-
-def _row(common: SampleFiles, few: SampleFiles, files: dict[str, str], some: np.ndarray) -> tuple:
-    """A sample of all galaxies, and one of those that were drawn several times, with a run's translations."""
-    files = {"signal": files["output"]} | files
-    draws = files.pop("draws", None)
-    whole = common.known(files)
-    if draws is None:
-        return whole, None
-    less = {name: np.load(path, mmap_mode="r")[some] for name, path in files.items()}
-    return whole, few.add(Path(draws).parent / "few", **less).known({"draws": draws})
 
 
 def _halves(common: SampleFiles, folder: Path, seed: int) -> SampleFiles:

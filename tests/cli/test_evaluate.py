@@ -11,8 +11,12 @@ from translator.requirements import RequirementError
 REPORT = {
     "runs": [{"name": "run"}],
     "directions": {
-        "sdss_to_cfht": {"values": {"a": {"run": {"distance": [0.5]}}, "b": {"run": {"distance": [7.0]}}}},
+        "sdss_to_cfht": {
+            "references": {"floor": "what it is", "bilinear": "what it is"},
+            "verdict": {"rows": {"run": {"against": {"bilinear": {"closer": 61, "farther": 9, "lost": 0, "of": 82}}}}},
+        },
     },
+    "truth": "truth",
     "requirements": [],
 }
 FAILED = {"run": "run", "requirement": "sdss_to_cfht b.r <= 0.02", "value": 0.5, "holds": False, "reason": ""}
@@ -35,10 +39,11 @@ def call(tmp_path, monkeypatch):
     return run
 
 
-def test_it_says_what_is_at_the_floor_and_what_is_farthest(call):
+def test_it_says_the_verdict_on_every_run_and_direction(call):
     result = call()
     assert result.exit_code == 0, result.output
-    assert "run, sdss_to_cfht: 1 of 2 measures that have a floor are at it; farthest from it: b, a" in result.output
+    said = "run, sdss_to_cfht: closer to the truth than bilinear in 61 of 82 measures, farther in 9\n"
+    assert said in result.output
 
 
 def test_a_requirement_that_fails_is_named_with_value_and_limit(call):

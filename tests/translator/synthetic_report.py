@@ -9,6 +9,7 @@ from translator.metrics.curve import Curve
 from translator.metrics.table import GROUPS, MEASURES
 from translator.report_page import write_page
 from translator.sample_files import SampleFiles
+from translator.verdict import judge_direction
 
 MEASURED = [row.name for row in GROUPS["Photometry"].MEASURES] + ["photoz_bias"]
 BANDS, GALAXIES = tuple("ugriz"), 8
@@ -33,7 +34,7 @@ def describe(runs: list[str]) -> dict:
     facts = {"path": "/a/run", "recipe": "two_step", "iteration": 2, "iterations": [1, 1], "checksum": "c", "seed": 0}
     facts |= {"galtrans_version": "1", "test_galaxies_unseen": True}
     store = {"path": "/a/store", "survey": "s", "title": "SDSS", "objects": 99, "rows_checksum": "c"}
-    words = ("title", "unit", "meaning", "formula", "source", "perfect")
+    words = ("title", "unit", "meaning", "formula", "source", "perfect", "cap")
     return {
         "galtrans_version": "1",
         "date": "2026-11-23",
@@ -65,6 +66,8 @@ def _direction(name: str, rows: dict[str, float]) -> dict:
         "references": dict.fromkeys(("floor", "oracle", "bilinear"), "what it is"),
         "left_out": {"signal_residual": "it needs the truth"},
         "values": values,
+        "verdict": judge_direction({"values": values}, {name: MEASURES[name].perfect for name in MEASURED}),
+        "input": {"photoz_bias": _numbers(0.5, "photoz_bias")},
         "curves": {row: {"curve_figure6": {}} for row in rows},
     }
 

@@ -76,7 +76,10 @@ def with_truth(world):
 @pytest.fixture(scope="module")
 def without_truth(world):
     limits = world.folder / "limits.toml"
-    limits.write_text("[sdss_to_cfht]\nsignal_residual.r = { max = 1e9 }\nfigure6_log_ratio.g = { min = -1e9 }\n")
+    limits.write_text(
+        "[sdss_to_cfht]\nsignal_residual.r = { max = 1e9 }\nfigure6_log_ratio.g = { min = -1e9 }\n"
+        "[sdss_to_cfht.verdict]\nbilinear = { min_closer = 0, max_farther = 0 }\n"
+    )
     out = world.folder / "real"
     inputs = replace(world.inputs, runs=world.inputs.runs[:1])
     report = evaluate(inputs, Settings(galaxies=6, draws=0, device="cpu"), out, limits)
@@ -162,9 +165,28 @@ def test_what_needs_the_truth_is_left_out_and_said(without_truth):
 
 def test_requirements_are_judged(without_truth):
     judged = {each["requirement"].split()[1]: each for each in without_truth.report["requirements"]}
+    verdict = without_truth.report["directions"]["sdss_to_cfht"]["verdict"]["rows"]["first"]["against"]["bilinear"]
+    assert judged["verdict:"]["value"] == verdict["farther"]
+    assert judged["verdict:"]["holds"] == (verdict["farther"] == 0)
     assert judged["figure6_log_ratio.g"]["holds"]
     assert not judged["signal_residual.r"]["holds"]
     assert "it needs the noise-free truth" in judged["signal_residual.r"]["reason"]
+
+
+def test_the_verdict_is_over_every_measure_that_some_row_has(with_truth):
+    for direction in with_truth.report["directions"].values():
+        verdict = direction["verdict"]
+        known = {
+            name
+            for name, rows in direction["values"].items()
+            if any(value is not None for row in rows.values() for value in row["value"])
+        }
+        assert set(verdict["measures"]) == known
+        assert list(verdict["rows"]) == ["first", "second", "floor", "oracle", "bilinear"]
+        for row in verdict["rows"].values():
+            for counts in row["against"].values():
+                assert sum(counts[word] for word in ("closer", "farther", "alike", "lost")) == len(verdict["measures"])
+        assert direction["input"] == {}  # redshifts are not among the measures of these tests
 
 
 def test_a_run_that_may_have_seen_the_test_galaxies_is_named(with_truth):
@@ -224,7 +246,7 @@ def test_other_noise_is_a_neighbour_s_at_this_image_s_level():
 def test_interpolation_keeps_flux_and_centre():
     row, col = np.indices((20, 20)) - 9.5
     galaxy = np.exp(-0.5 * (row**2 + col**2) / 9).astype(np.float32)[None, None]
-    fine = resampled(galaxy, 0.4, 0.2, 42)  # reaches over the edge
+    fine = resampled(galaxy, np.array([[[2.0, 0, 0], [0, 2.0, 0]]]), 42)  # reaches over the edge
     assert fine.shape == (1, 1, 42, 42)
     assert np.isfinite(fine).all()
     assert np.isclose(fine.sum(), galaxy.sum(), rtol=0.01)

@@ -27,12 +27,18 @@ def opened(report_page):
         page.on("request", lambda request: request.url.startswith("data:") or faults.append(request.url))
         page.goto(report_page.path.as_uri())
         assert faults.pop(0) == report_page.path.as_uri()  # the one request there is
+        unfold(page)
         yield SimpleNamespace(page=page, faults=faults, runs=report_page.runs)
         browser.close()
 
 
+def unfold(page):
+    """Open every part of the page that is folded at first."""
+    page.evaluate("document.querySelectorAll('details.fold').forEach(each => { each.open = true; })")
+
+
 def order(page):
-    """Runs in the first table, top to bottom, in the first direction."""
+    """Runs in the map of all measures, top to bottom, in the first direction."""
     return page.eval_on_selector_all(
         "#summary tbody:nth-of-type(1) tr[data-row]", "rows => rows.map(r => r.dataset.row)"
     )
@@ -59,7 +65,7 @@ def test_runs_are_sorted_by_a_click_and_references_stay_below(opened):
 
 
 def test_a_cell_says_its_value_interval_and_floor(opened):
-    cell = opened.page.locator("#summary tr[data-row=run3] td.cell").first
+    cell = opened.page.locator("#summary tr[data-row=run3] td.cell").nth(1)
     assert cell.inner_text() == ""  # colours only, at first
     cell.click()
     words = opened.page.inner_text("#about")
@@ -68,6 +74,7 @@ def test_a_cell_says_its_value_interval_and_floor(opened):
     assert "floor 0 mag (−0.1 to 0.1)" in words
     opened.page.check("#with-numbers")
     assert cell.inner_text().split() == ["3", "21.2"]
+    assert opened.page.locator("#summary tr[data-row=run3] td.cell").first.inner_text().split("\n")[0] == "> 2.5"
     opened.page.uncheck("#with-numbers")
 
 
@@ -113,9 +120,31 @@ def test_every_link_leads_somewhere_on_the_page(opened):
     assert opened.page.evaluate(f"{links}.length") > 10
 
 
+def test_verdict_table_and_galaxy_come_first_and_the_rest_is_folded(opened):
+    page = opened.page
+    top = page.eval_on_selector_all(
+        ".sentences, .headline, .strip", "all => all.map(e => e.getBoundingClientRect().top + scrollY)"
+    )
+    gallery = page.evaluate("document.getElementById('gallery').getBoundingClientRect().top + scrollY")
+    assert len(top) == 6
+    assert max(top[:3]) < WIDE["height"]  # ten runs: those of the first direction
+    assert max(top) < gallery
+    page.evaluate("document.querySelectorAll('details.fold').forEach(each => { each.open = false; })")
+    folded = page.evaluate("document.documentElement.scrollHeight")
+    page.evaluate("location.hash = '#aperture_offset'")
+    page.wait_for_function("document.querySelector('#photometry details.fold').open")
+    unfold(page)
+    assert folded < page.evaluate("document.documentElement.scrollHeight") / 1.5
+
+
 def test_it_fits_a_phone(opened):
     opened.page.set_viewport_size(NARROW)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    for whole in (".sentences li", ".strip img", ".headline .stuck"):
+        right = opened.page.eval_on_selector_all(
+            whole, "all => Math.max(...all.map(e => e.getBoundingClientRect().right))"
+        )
+        assert 0 < right <= NARROW["width"], whole
     opened.page.check("#with-numbers")
     holder = opened.page.locator("#overview .wide")
     assert holder.evaluate("each => { each.scrollLeft = 1e4; return each.scrollLeft; }") > 0
@@ -129,7 +158,7 @@ def test_it_can_be_looked_at_and_printed(opened, tmp_path):
     picture = opened.page.screenshot(path=tmp_path / "page.png")
     assert len(picture) > 10_000
     assert opened.page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
-    assert opened.page.evaluate("document.querySelectorAll('#summary td.cell.s4').length") > 0
+    assert opened.page.evaluate("document.querySelectorAll('#summary td.cell.s0').length") > 0
 
 
 def test_nothing_went_wrong_and_nothing_was_fetched(opened):

@@ -10,10 +10,11 @@ from PIL import Image
 from translator.measuring import Measured
 from translator.metrics.curve import Curve
 from translator.report_figures import GREYS, draw_curve, log_ticks, style
-from translator.report_gallery import chosen, mean_misses, rank
+from translator.report_gallery import chosen, mean_misses, middle_galaxy, rank
 from translator.report_maps import map_table
 from translator.report_panels import BRIGHTEST, FAINTEST, KNEE, Panel, colour_panel, grey_panel, rgb_bands
 from translator.report_plots import as_shown, draw_measure
+from translator.sample_files import SampleFiles
 
 ROW = {"title": "a < b", "perfect": 0.0}
 
@@ -56,6 +57,15 @@ def test_what_is_far_off_is_an_arrow_with_its_number():
     svg = draw_measure(ROW, rows, ["r"], list(rows))
     assert "◂−5e+03" in svg
     assert len(dots(svg)) == 5
+
+
+def test_what_is_at_the_cap_is_drawn_as_beyond_it():
+    rows = values(good=[0.1], other=[0.2], lost=[2.5])
+    svg = draw_measure(ROW | {"cap": 2.5}, rows, ["r"], list(rows))
+    assert "&gt; 2.5▸" in svg
+    assert len(dots(svg)) == 2
+    assert "2.5" not in "".join(re.findall(r'class="t"[^>]*>([^<]*)', svg))  # the axis is that of the others
+    assert "&gt; 2.5▸" in draw_measure(ROW | {"cap": 2.5}, values(lost=[2.5]), ["r"], ["lost"])
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, None])
@@ -150,6 +160,22 @@ def test_ranks_and_choice():
         3: ["median by A", "worst by B"],
         0: ["worst by A", "median by B"],
     }
+
+
+def test_the_median_galaxy_is_that_of_the_first_run_by_the_residual_of_its_signal(tmp_path):
+    images = np.ones((5, 3, 8, 8))
+    files = SampleFiles(tuple("gri"), 0.2, 0.4, {}).add(
+        tmp_path, target=images, source=images, sigma=images[:, :, 0, 0]
+    )
+    rows = dict.fromkeys(("one", "two", "wiener", "bilinear", "floor"), (files, None))
+    facts = {"from": "SDSS", "to": "CFHTLS", "references": dict.fromkeys(("floor", "bilinear", "wiener"), "")}
+    report = {"runs": [{"name": "one"}, {"name": "two"}], "directions": {"d": facts}}
+    misses = {"signal_residual_real": np.array([5.0, 1.0, 4.0, 3.0, np.nan])}
+    measured = {"one": Measured({}, {}, misses, {}), "two": Measured({}, {}, {}, {})}
+    found = middle_galaxy(report, "d", rows, measured)
+    assert (found["galaxy"], found["rank"], found["count"], found["by"]) == (2, 3, 4, "signal_residual_real")
+    assert found["titles"] == ["SDSS original", "one", "two", "bilinear", "wiener", "CFHTLS target"]
+    assert middle_galaxy(report, "d", rows, measured | {"one": measured["two"]})["by"] is None
 
 
 def test_galaxies_are_sorted_only_by_what_each_of_them_has():

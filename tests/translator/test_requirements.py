@@ -1,8 +1,15 @@
 import pytest
 
-from translator.requirements import Requirement, RequirementError, describe_failure, judge, read_requirements
+from translator.requirements import (
+    Requirement,
+    RequirementError,
+    VerdictRequirement,
+    describe_failure,
+    judge,
+    read_requirements,
+)
 
-KNOWN = (["sdss_to_cfht", "cfht_to_sdss"], ["flux_bias", "noise_ks"], "gr")
+KNOWN = (["sdss_to_cfht", "cfht_to_sdss"], ["flux_bias", "noise_ks"], "gr", ["bilinear", "wiener", "good", "bad"])
 REPORT = {
     "runs": [{"name": "good"}, {"name": "bad"}],
     "directions": {
@@ -14,6 +21,12 @@ REPORT = {
                     "good": {"value": [0.5, 0.02]},
                     "bad": {"value": [None, 0.021]},
                     "floor": {"value": [9.0, 9.0]},
+                }
+            },
+            "verdict": {
+                "rows": {
+                    "good": {"against": {"bilinear": {"closer": 9, "farther": 1, "lost": 0}, "bad": {"closer": 10}}},
+                    "bad": {"against": {"bilinear": {"closer": 2, "farther": 5, "lost": 3}, "good": {"closer": 0}}},
                 }
             },
         }
@@ -55,6 +68,16 @@ def test_a_limit_is_of_one_band_or_of_all(written):
         ("[sdss_to_cfht]\nflux_bias.r = { max = '1' }", "must be a number"),
         ("[sdss_to_cfht]\nflux_bias.r = { max = nan }", "must be a number"),
         ("[sdss_to_cfht]\nflux_bias.r = 1", "no table of limits"),
+        (
+            "[sdss_to_cfht.verdict]\nbilinaer = { min_closer = 1 }",
+            "no row of sdss_to_cfht.verdict is called 'bilinaer'; known are bilinear, wiener, good, bad",
+        ),
+        (
+            "[sdss_to_cfht.verdict]\nbilinear = { max_closer = 1 }",
+            "no limit of sdss_to_cfht.verdict.bilinear is called 'max_closer'; known are min_closer, max_farther",
+        ),
+        ("[sdss_to_cfht.verdict]\nbilinear = { min_closer = true }", "must be a number"),
+        ("[sdss_to_cfht]\nverdict = 3", "no table of rows"),
     ],
 )
 def test_what_cannot_be_meant_is_named(written, text, said):
@@ -79,3 +102,25 @@ def test_what_was_not_measured_fails_and_says_why():
         == "good: sdss_to_cfht noise_ks.g >= -9 fails: it was not measured: it needs the truth"
     )
     assert "it has no value here" in describe_failure(judged[3])
+
+
+def test_the_verdict_is_limited_by_counts(written):
+    text = "[sdss_to_cfht.verdict]\nbilinear = { min_closer = 9, max_farther = 5, max_lost = 0 }"
+    wanted = read_requirements(written(text), *KNOWN)
+    assert wanted == [
+        VerdictRequirement("sdss_to_cfht", "bilinear", kind, limit)
+        for kind, limit in (("min_closer", 9.0), ("max_farther", 5.0), ("max_lost", 0.0))
+    ]
+    judged = judge(wanted, REPORT)
+    assert [(each["run"], each["value"], each["holds"]) for each in judged] == [
+        ("good", 9, True), ("bad", 2, False), ("good", 1, True), ("bad", 5, True), ("good", 0, True), ("bad", 3, False)
+    ]  # fmt: skip
+    said = "bad: sdss_to_cfht verdict: measures closer against bilinear >= 9 fails: it is 2"
+    assert describe_failure(judged[1]) == said
+
+
+def test_a_run_is_not_compared_with_itself_or_with_a_row_that_is_not_there():
+    wanted = [VerdictRequirement("sdss_to_cfht", row, "min_closer", 5) for row in ("bad", "wiener")]
+    judged = judge(wanted, REPORT)
+    assert [(each["run"], each["value"]) for each in judged] == [("good", 10), ("good", None), ("bad", None)]
+    assert "was not measured: this direction has no row wiener to compare with" in describe_failure(judged[1])

@@ -37,6 +37,7 @@ class Measure:
         per_band: False where all bands together have one number, which statistics and summary repeat for each band.
         population: Whether it compares distributions, so that target and translation may show different galaxies.
         of_means: Whether the summary asks for nothing but the mean of each statistic over the galaxies.
+        cap: The largest value that it can state, which means that much or more; None where it has no such end.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Measure:
     per_band: bool = True
     population: bool = False
     of_means: bool = False
+    cap: float | None = None
 
     def applies(self, sample: Sample) -> bool:
         """Whether a sample has what this measure needs."""

@@ -12,6 +12,7 @@ import numpy as np
 from translator.metrics.apertures import (
     APERTURE,
     KRON,
+    LEAST_SHARE,
     LOST,
     SIGNIFICANT,
     ZERO_POINT,
@@ -28,6 +29,7 @@ from translator.metrics.sample import Sample
 
 PEAK_RADIUS = 1.5  # from the image's centre, within which a peak is looked for [arcsec]
 LEAST_GALAXIES = 5  # in a bin of a curve
+FAINTEST = float(-2.5 * np.log10(LEAST_SHARE))  # error that a galaxy without any light has [mag]; none is larger
 
 
 def peaks(sample: Sample) -> Statistics:
@@ -119,6 +121,7 @@ class Quantity:
         each: What is measured of every galaxy.
         unit: Of the error.
         meaning: Of the error: what a positive one is.
+        cap: The largest error that can be stated; None where it has no such end.
     """
 
     name: str
@@ -130,6 +133,7 @@ class Quantity:
     each: Callable[[Sample], Statistics]
     unit: str
     meaning: str
+    cap: float | None = None
 
     def measures(self) -> list[Measure]:
         """Offset, scatter and, where there are magnitudes, slope."""
@@ -155,6 +159,7 @@ class Quantity:
                 each=self.each,
                 summary=summary,
                 alone=kind == "offset",
+                cap=self.cap if kind == "offset" else None,
             )
             for kind, unit, meaning, how, summary in rows
         ]
@@ -174,6 +179,7 @@ QUANTITIES = (
         apertures,
         "mag",
         "what translations are too faint by near the centre.",
+        FAINTEST,
     ),
     Quantity(
         "total",
@@ -185,6 +191,7 @@ QUANTITIES = (
         apertures,
         "mag",
         "what translations are too faint by in all.",
+        FAINTEST,
     ),
     Quantity(
         "colour",
@@ -219,6 +226,7 @@ QUANTITIES = (
         peaks,
         "mag",
         "what the brightest pixel is too faint by.",
+        FAINTEST,
     ),
     Quantity(
         "peak_colour",

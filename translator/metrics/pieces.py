@@ -18,8 +18,8 @@ PIECE = 32  # galaxies
 
 
 def pieces(sample: Sample) -> Iterator[Sample]:
-    """`PIECE` galaxies of the sample after another, without `again`, draws and source."""
-    lean = replace(sample, again=None, draws=None, source=None)
+    """`PIECE` galaxies of the sample after another, without `again`, draws, source and what is seen of it."""
+    lean = replace(sample, again=None, draws=None, source=None, seen=None)
     for start in range(0, len(sample), PIECE):
         yield lean.take(np.arange(start, min(start + PIECE, len(sample))))
 

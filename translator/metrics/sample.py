@@ -21,6 +21,10 @@ class Sample:
         draws: (draw, galaxy, band, row, col) several translations with different noise; None where they were not made.
         source: The images that were translated, on their own pixels; None where they do not matter.
         source_scale: Of `source` [arcsec/pixel].
+        seen: What the input's survey would see of `signal`, without noise, on the input's pixels (galaxy, band, row,
+            col); None where the input is the richer image, which nothing can be made of what is poorer.
+        source_sigma: (galaxy, band) standard deviation of a blank pixel of `source` [nanomaggy/pixel].
+        source_gain: (galaxy, band) of `source` [electron/nanomaggy]; NaN where it is not known.
         redshift: (galaxy,) NaN where unknown.
         taught: (other galaxy, band, aperture) light in real target images of other galaxies, as
             `redshift.aperture_fluxes` measures it: what a redshift estimator learns from; None where there are none.
@@ -38,6 +42,9 @@ class Sample:
     draws: np.ndarray | None = None
     source: np.ndarray | None = None
     source_scale: float = np.nan
+    seen: np.ndarray | None = None
+    source_sigma: np.ndarray | None = None
+    source_gain: np.ndarray | None = None
     redshift: np.ndarray | None = None
     taught: np.ndarray | None = None
     taught_redshift: np.ndarray | None = None
@@ -48,6 +55,6 @@ class Sample:
     def take(self, galaxies: np.ndarray) -> "Sample":
         """Some of the galaxies (index or bool), in that order."""
         images = {name: getattr(self, name) for name in ("output", "signal", "target", "sigma", "truth", "again")}
-        images |= {"source": self.source, "redshift": self.redshift}
+        images |= {name: getattr(self, name) for name in ("source", "seen", "source_sigma", "source_gain", "redshift")}
         some = {name: None if value is None else value[galaxies] for name, value in images.items()}
         return replace(self, **some, draws=None if self.draws is None else self.draws[:, galaxies])

@@ -142,7 +142,7 @@ def rings(sample: Sample, light: np.ndarray, correlation: np.ndarray) -> Statist
     rows, cols = light.shape[-2:]
     window = (taper(rows)[:, None] * taper(cols)).astype(np.float32)
     member = _members(rows, cols)
-    noise = _noise_power(correlation, rows, cols).reshape(len(correlation), -1) @ member * float((window**2).sum())
+    noise = noise_power(correlation, rows, cols).reshape(len(correlation), -1) @ member * float((window**2).sum())
     parts: dict[str, list[np.ndarray]] = {f"{name}_rings": [] for name in ("cross", "signal", "light", "noise")}
     for first in range(0, len(light), AT_ONCE):
         some = slice(first, first + AT_ONCE)
@@ -171,7 +171,7 @@ def _members(rows: int, cols: int) -> np.ndarray:
     return (ring[:, None] == np.arange(side // 2 + 1)) * weight.reshape(-1, 1)
 
 
-def _noise_power(correlation: np.ndarray, rows: int, cols: int) -> np.ndarray:
+def noise_power(correlation: np.ndarray, rows: int, cols: int) -> np.ndarray:
     """Power (band, half plane) of noise of unit variance per pixel, from its correlation."""
     lag = np.arange(-LAGS, LAGS + 1)
     along = np.exp(-2j * np.pi * scipy.fft.fftfreq(rows)[:, None] * lag)

@@ -131,13 +131,13 @@ def curve_noise_bands(sample: Sample) -> Curve:
 
 def row(
     name: str, title: str, unit: str, meaning: str, formula: str, summary: Callable, alone: bool = True,
-    of_means: bool = False,
+    of_means: bool = False, cap: float | None = None,
 ) -> Measure:  # fmt: skip
     """A measure of the sky's noise: it needs nothing besides the images."""
     source = "Compared on source-masked sky as in the sky noise of Bertin & Arnouts (1996, A&AS 117, 393)"
     return Measure(
         name, title, unit, meaning, formula, source, 0.0, (), statistics, summary, alone=alone, population=True,
-        of_means=of_means,
+        of_means=of_means, cap=cap,
     )  # fmt: skip
 
 
@@ -176,6 +176,7 @@ MEASURES: tuple[Measure, ...] = (
         f"mean |log10(power / power of the target's sky)| over {RINGS} rings of frequency in halves, at most {WORST:g}",
         power_distance,
         of_means=True,
+        cap=WORST,
     ),
     row(
         "noise_histogram",

@@ -1,11 +1,12 @@
 """Every measure, in the order of the report."""
 
-from translator.metrics import paper, photometry, redshift, shapes, signal, sky, sources, spread
+from translator.metrics import consistency, paper, photometry, redshift, shapes, signal, sky, sources, spread
 from translator.metrics.measure import Measure
 
 GROUPS = {  # heading of the report: the file that holds its measures
     "The paper's figures": paper,
     "Signal apart from noise": signal,
+    "Consistency with the input": consistency,
     "Photometry": photometry,
     "Shape": shapes,
     "Noise": sky,

@@ -4,6 +4,18 @@
   const bodies = [...summary.tBodies], original = bodies.map(body => [...body.rows]);
   const measures = [...summary.querySelectorAll("th.measure")];
 
+  // what a link leads to may lie in a part that is folded; on paper nothing is
+  const folds = [...document.querySelectorAll("details.fold")];
+  const reveal = () => {
+    const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place) return;
+    folds.filter(each => each.contains(place) || each.parentElement === place).forEach(each => { each.open = true; });
+    place.scrollIntoView();
+  };
+  window.addEventListener("hashchange", reveal);
+  reveal();
+  window.addEventListener("beforeprint", () => folds.forEach(each => { each.open = true; }));
+
   // one table: sort the runs of each direction, what they are held against stays below
   const key = (row, column) => {
     const cell = row.cells[column];
