@@ -11,7 +11,7 @@ from cli.options import overwrite_option, seed_option, verbose_option, workers_o
 
 HELD_OUT = 40  # pairs kept from training, to be translated
 JUDGED = 20, 4  # of which are in the report, and how often those are translated with other noise: the rest is patience
-WIDTH, ITERATIONS = 32, "400,550,120"  # of the networks, and of the steps: what two cores do in three minutes
+WIDTH, ITERATIONS = 32, "300,500,80"  # of the networks, and of the steps: what two cores do in three minutes
 RATIOS = {  # at the end: measure of the report, and what makes a ratio of it
     "flux ": ("aperture_offset", lambda magnitudes: 10 ** (-0.4 * magnitudes)),
     "noise": ("noise_amplitude", lambda dex: 10**dex),
@@ -31,8 +31,8 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
     """Go the whole way on a simulated sky, offline and on a CPU, in a few minutes.
 
     A small sky is written as both archives' own files; from there on everything is what you would do with real
-    ones: fetch both surveys, cross-match, regrid, train (the narrow and short recipe `demo`), translate galaxies
-    that training never saw, both ways, and say how good they are: OUT/report/report.html.
+    ones: fetch both surveys, cross-match, regrid, train (the recipe `psf_matched`, narrow and short), translate
+    galaxies that training never saw, both ways, and say how good they are: OUT/report/report.html.
 
     \b
     Example:
@@ -49,8 +49,7 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
     out.mkdir(parents=True)
     _prepare(out, workers, seed)
     _train(out, seed)
-    rows = _translate(out, seed)
-    _fetch_truth(out, rows, workers)
+    _translate(out, seed)
     _report(out, seed, workers)
     _show(out)
 
@@ -76,8 +75,8 @@ def _train(out: Path, seed: int) -> None:
     _run("train", *stores, "--recipe", "psf_matched", *short, "--run", out / "run", "--seed", seed)
 
 
-def _translate(out: Path, seed: int) -> dict:
-    """Write the held-out galaxies as FITS and translate them both ways; returns their rows in both stores."""
+def _translate(out: Path, seed: int) -> None:
+    """Write the held-out galaxies as FITS and translate them both ways."""
     from translator.held_out import open_held_out
 
     stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
@@ -88,26 +87,11 @@ def _translate(out: Path, seed: int) -> dict:
         _run("export", out / f"{survey}.zarr", "--rows", wanted, "--out", out / "fits" / survey)
         files = sorted((out / "fits" / survey).glob("*.fits"))
         _run("translate", out / "run", *files, "--to", target, "--out", out / "translated" / target, "--seed", seed)
-    return rows
-
-
-def _fetch_truth(out: Path, rows: dict, workers: int) -> None:
-    """Fetch the held-out galaxies from the noise-free sky, which is laid out as the archives are."""
-    from survey_tools.catalogue import read_catalogue
-
-    truth = out / "truth"
-    truth.mkdir()
-    for survey, name, folder in (("sdss", "catalogue", ""), ("cfht", "catalogue_cfht", "cfht")):
-        listed = truth / f"held_out_{survey}.ecsv"
-        read_catalogue(out / "sky" / f"{name}.ecsv")[rows[survey]].write(listed)
-        mirror = out / "sky" / "truth" / folder
-        parallel = "--workers", workers
-        _run("fetch", survey, "--catalogue", listed, "--mirror", mirror, "--out", truth / f"{survey}.zarr", *parallel)
 
 
 def _report(out: Path, seed: int, workers: int) -> None:
     """Hold translations of held-out galaxies against the other survey's images and the truth."""
-    inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "truth"
+    inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
     galaxies, draws = JUDGED
     how = "--galaxies", galaxies, "--draws", draws, "--seed", seed, "--workers", workers
     _run("evaluate", *inputs, "--out", out / "report", *how)
@@ -128,7 +112,6 @@ Everything lies in {out}:
   pairs.ecsv            the cross-match, with its training and test split
   run/                  the trained model; try: tensorboard --logdir {out}/run
   translated/           FITS files to open in DS9 or with astropy
-  truth/                the held-out galaxies without noise
 
 Try next: train it in full on more galaxies (an hour on two cores), or the paper's model (a GPU helps):
   galtrans simulate --galaxies 2000 --out sky

@@ -19,9 +19,9 @@ THREADS = 2  # that read, with a chunk each on its way
 class Resident:
     """Batches of streams whose images are all in memory; the same ones that `Streamed` gives, to the bit in float32.
 
-    As float16 a pixel is rounded by 2**-11 of itself at most, which is 0.05 % of its flux; and by 3e-8 nanomaggies where
-    it is fainter than 6e-5, which is no more than 1e-4 of the noise of any survey. Pixels beyond 65504 nanomaggies,
-    brighter than magnitude 10.5, are kept as that.
+    As float16 a pixel is rounded by 2**-11 of itself at most, which is 0.05 % of its flux; and by 3e-8 nanomaggies
+    where it is fainter than 6e-5, which is no more than 1e-4 of the noise of any survey. Pixels beyond 65504
+    nanomaggies, brighter than magnitude 10.5, are kept as that.
 
     Args:
         stores: x and y.

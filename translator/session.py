@@ -56,8 +56,8 @@ class Settings:
         device: "auto", "cpu", "cuda" or "cuda:1".
         checkpoint_every: Iterations between checkpoints.
         width: Of the networks; alike.
-        precision: Of convolutions, a row of `device.PRECISIONS`; alike, and for a new run the recipe's, where the device
-            has it.
+        precision: Of convolutions, a row of `device.PRECISIONS`; by default that of the run that is resumed, or else
+            the recipe's, where the device has it.
         data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
     """
 
@@ -236,8 +236,8 @@ def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, b
         counts = wanted * len(recipe.steps)
     elif wanted and len(wanted) != len(recipe.steps):
         raise RunError(
-            f"--iterations has {len(wanted)} numbers, and the recipe has {len(recipe.steps)} steps; give one number for "
-            "all, or one for each"
+            f"--iterations has {len(wanted)} numbers, and the recipe has {len(recipe.steps)} steps; give one number "
+            "for all, or one for each"
         )
     if counts is None or len(counts) != len(recipe.steps):
         return recipe

@@ -69,7 +69,7 @@ class Conditions:
 
 
 def by_seeing(operator: ObservationOperator) -> ObservationOperator:
-    """An operator before it is fitted, with the seeing of both surveys as of Kolmogorov's spectrum; changed in place."""
+    """An operator that is not fitted, changed in place: the seeing of both surveys is of Kolmogorov's spectrum."""
     with torch.no_grad():
         operator.poorer.fill_(KOLMOGOROV)
         operator.richer.fill_(KOLMOGOROV)
