@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from translator.requirements import (
@@ -8,6 +10,7 @@ from translator.requirements import (
     judge,
     read_requirements,
 )
+from translator.verdict import sentence
 
 KNOWN = (["sdss_to_cfht", "cfht_to_sdss"], ["flux_bias", "noise_ks"], "gr", ["bilinear", "wiener", "good", "bad"])
 REPORT = {
@@ -124,3 +127,15 @@ def test_a_run_is_not_compared_with_itself_or_with_a_row_that_is_not_there():
     judged = judge(wanted, REPORT)
     assert [(each["run"], each["value"]) for each in judged] == [("good", 10), ("good", None), ("bad", None)]
     assert "was not measured: this direction has no row wiener to compare with" in describe_failure(judged[1])
+
+
+def test_a_row_that_a_direction_cannot_have_is_not_judged_there():
+    report = copy.deepcopy(REPORT)
+    report["runs"].append({"name": "good, draws"})
+    report["directions"]["sdss_to_cfht"]["lacks"] = {"good, draws": "it has no draws in this direction"}
+    wanted = [
+        Requirement("sdss_to_cfht", "flux_bias", "r", "max", 0.02),
+        VerdictRequirement("sdss_to_cfht", "bilinear", "min_closer", 5),
+    ]
+    assert judge(wanted, report) == judge(wanted, REPORT)
+    assert sentence(report, "sdss_to_cfht", "good, draws") == "it has no draws in this direction"
