@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from translator.images import OTHER, is_random
 from translator.intensity import stretch, unstretch
 from translator.networks.observation_operator import area, inverse, sample
-from translator.networks.restoration import filled
+from translator.networks.restoration import SMOOTH, Told, box, filled
 from translator.observing import (
     SUPPORT,
     Observed,
@@ -20,6 +20,10 @@ from translator.observing import (
     share_around,
     tell_of,
 )
+
+LEAST_SKY = 500  # pixels, of which the noise of a restored sky is measured
+LEAST_SHARE = 0.5  # of the survey's variance, that is always added
+NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _by_observation(networks: nn.ModuleDict, observed: Observed, wanted: Wanted,
         survey = networks[f"survey_{wanted.domain}"]
         drawn = torch.cat([survey.draw_sigma(1, random) for random in randoms])
         sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn)
-        missing = torch.sqrt((sigma**2 - already).clamp(min=0))
+        missing = torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
         white = _each(randoms, signal.shape[1:], signal.device)
         signal = signal + survey.noise(signal, missing, survey.usual("gain", wanted.gain), white)
     return Made(signal.cpu().double(), (good & observed.bands[..., None, None]).cpu())
@@ -138,7 +142,7 @@ def _observation(networks, observed: Observed, wanted: Wanted, randoms) -> tuple
 
 
 def _restoration(networks, observed: Observed, wanted: Wanted, randoms) -> tuple[Tensor, Tensor, Tensor | float]:
-    """The same of a restoration, whose mean has next to no noise."""
+    """The same of a restoration, whose sky still shows a little of the input's noise."""
     domain, here = wanted.domain, OTHER[wanted.domain]
     told = tell_of(networks, domain, observed, wanted.seeing, wanted.alignment, wanted.size)
     signal = networks[f"restoration_{domain}"](told)
@@ -147,7 +151,23 @@ def _restoration(networks, observed: Observed, wanted: Wanted, randoms) -> tuple
         seeds = [_each(randoms, shape, signal.device) for shape in network.seed_shapes(wanted.size)]
         signal = network(told.with_mean(signal), seeds)
     width = networks[f"survey_{here}"].usual("psf_fwhm", observed.known.psf_fwhm)
-    return signal, share_around(told.there, width, wanted.pixel_scale) >= SUPPORT, 0.0
+    good = share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
+    return signal, good, sky_variance(signal, told)
+
+
+def sky_variance(signal: Tensor, told: Told) -> Tensor:
+    """Variance (B, band) of a restored signal where its input shows no light: noise that the survey's must not repeat.
+
+    By the median of how far pixels below the sky's median lie from it, since faint sources lie above it; 0 for an image
+    with less than `LEAST_SKY` pixels of sky.
+    """
+    sky = (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT)
+    found = torch.zeros(signal.shape[:2], device=signal.device)
+    for place in torch.nonzero(sky.sum((-2, -1)) >= LEAST_SKY).tolist():
+        values = signal[*place][sky[*place]]
+        middle = values.median()
+        found[*place] = (NORMAL * (middle - values[values < middle]).median()) ** 2
+    return found.nan_to_num()
 
 
 def _each(randoms: list[Generator], shape, device: torch.device) -> Tensor:

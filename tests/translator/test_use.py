@@ -7,9 +7,10 @@ import torch
 from torch import Generator
 
 from translator.networks.layers import Grid
+from translator.networks.restoration import Told
 from translator.observing import Observed
 from translator.recipes import RECIPES
-from translator.use import Wanted
+from translator.use import Wanted, sky_variance
 
 SCALE = {"x": 0.4, "y": 0.18}
 RANDOM = {"two_step", "no_autoencoder", "augmented_cyclegan", "augmented_cyclegan_repaired", "demo", "psf_matched"}
@@ -109,3 +110,19 @@ def test_noise_has_the_amplitude_that_is_wanted(domain, narrow, batch):
     noisy = make(recipe, networks, *asked(batch, domain, noise=True, sigma=sigma))
     noise = (noisy.image - plain.image)[..., 2:-2, 2:-2]
     assert 42 < float(noise.std()) < 58
+
+
+def test_noise_that_a_restored_sky_still_has_is_not_added_again():
+    random = torch.Generator().manual_seed(0)
+    left = 0.3 * torch.randn(1, 2, 80, 80, generator=random)
+    left[:, 1] *= 2
+    left[..., 30:50, 30:50] += 100.0  # a galaxy
+    plain = torch.zeros_like(left)
+    plain[..., 30:50, 30:50] = 50.0
+    ones = torch.ones_like(plain)
+    told = Told(plain, torch.ones(1, 2, 1, 1), ones, ones, torch.zeros(1, 6))
+    found = sky_variance(left, told).sqrt()[0]
+    assert abs(float(found[0]) - 0.3) < 0.02
+    assert abs(float(found[1]) - 0.6) < 0.04
+    nothing_but_galaxy = Told(50 * ones, told.sigma, ones, ones, told.conditions)
+    assert bool((sky_variance(left, nothing_but_galaxy) == 0).all())
