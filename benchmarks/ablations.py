@@ -25,7 +25,7 @@ from translator import observing
 from translator.conditions import alignments
 from translator.device import keep_memory
 from translator.fakes import Request, translate_each
-from translator.held_out import open_held_out, truth_rows
+from translator.held_out import open_held_out
 from translator.images import Batch
 from translator.intensity import stretch
 from translator.metrics.spread import aperture_flux, held
@@ -33,6 +33,7 @@ from translator.reading import read_rows
 from translator.recipes import RECIPES, Turn, both, moves
 from translator.session import Inputs, Settings, open_session, optimizers_of
 from translator.survey_measures import noise_of
+from translator.truth import truth_rows
 from translator.update import iterate
 
 OPERATOR = 300  # iterations of the first step
@@ -101,7 +102,8 @@ class Judge:
         rows = np.column_stack([held.rows["x"], held.rows["y"]])
         self.alignment = alignments(held.stores["x"], held.stores["y"], rows)
         self.images = {d: read_rows(held.stores[d], held.rows[d]) for d in "xy"}
-        self.truth = {d: read_rows(held.truth[d], truth_rows(held, d)) for d in "xy"}
+        twins = {d: truth_rows(held.truth[d], held.stores[d], held.rows[d], d) for d in "xy"}
+        self.truth = {d: read_rows(held.truth[d], twins[d]) for d in "xy"}
         self.known = {
             d: {n: held.stores[d].column(n)[held.rows[d]] for n in ("psf_fwhm", "sky_sigma", "gain")} for d in "xy"
         }

@@ -83,7 +83,8 @@ def headline_rows(report: dict, direction: str, columns: list[dict]) -> list[dic
     """
     facts = report["directions"][direction]
     runs = [run["name"] for run in report["runs"]]
-    names = runs + [name for name in facts["references"] if name not in YARDSTICKS]
+    there = [name for name in runs if name not in facts.get("lacks", {})]
+    names = there + [name for name in facts["references"] if name not in YARDSTICKS]
     names += [FLOOR] if FLOOR in facts["references"] else []
     lines = [
         {

@@ -90,9 +90,15 @@ def export_weights(path: Path, out: Path) -> Report:
     """Write the weights of a run's newest checkpoint as an .npz of {variable name: array}, as the authors have them.
 
     Raises:
-        RunError: Where the folder `path` holds no run, or no checkpoint that can be read.
+        RunError: Where the folder `path` holds no run, no checkpoint that can be read, or a recipe that the authors do
+            not have.
     """
     run = load_run(path, "cpu", begun=True)
+    if find_recipe(run.recipe).use.reads_any:
+        raise RunError(
+            f"{path} is a run of the recipe {run.recipe}, whose networks the authors do not have, so it has no weights "
+            "in their names; copy the folder of the run instead"
+        )
     arrays = {
         variable_name(name, parameter): to_authors(parameter, tensor.numpy())
         for name, network in run.networks.items()

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from translator import losses
 from translator.images import Batch, Images
 from translator.networks.absent import NoEncoder, NoNoise
+from translator.networks.layers import Grid
+from translator.recipes import RECIPES
 
 
 class Affine(nn.Module):
@@ -116,8 +118,11 @@ def test_cycle_has_noise_between_its_halves(networks, batch):
 
 @pytest.mark.parametrize("name", sorted(loss.__name__ for loss in losses.READ_PAIRS))
 def test_a_loss_on_pairs_refuses_a_batch_without(steered, batch, name):
-    with pytest.raises(ValueError, match="needs pairs, and the batch has none"):
-        getattr(losses, name)(images(steered, Batch(batch.x, batch.y)), "x")
+    grids = {"x": Grid(2, 16, (), 0.4), "y": Grid(2, 36, (), 0.18)}
+    all_networks = nn.ModuleDict(dict(RECIPES["psf_matched"].build(grids).items()) | dict(steered.items()))
+    for domain in "xy":
+        with pytest.raises(ValueError, match="needs pairs, and the batch has none"):
+            getattr(losses, name)(images(all_networks, Batch(batch.x, batch.y, known=batch.known)), domain)
 
 
 def entropy(logits, real):

@@ -93,8 +93,9 @@ def test_a_draw_differs_from_the_mean_and_both_have_the_noise_of_the_target(worl
     assert np.abs(mean.signal - drawn.signal).max() > 1e-3
     asked = request_of(world.held_out, "y", mean.target).sigma
     for sample in (mean, drawn):
-        noise = (sample.output - sample.signal)[..., 10:-10, 10:-10]
-        np.testing.assert_allclose(noise.std(axis=(2, 3)), asked, rtol=0.2)
+        noise = (sample.output - sample.signal)[..., 10:-10, 10:-10].std(axis=(2, 3))
+        assert (noise < 1.1 * asked).all()
+        assert (noise > 0.65 * asked).all()  # an untrained signal has noise of its own, which is not added again
 
 
 def test_both_rows_of_a_run_are_held_against_the_same_draws(into_y):

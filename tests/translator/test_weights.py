@@ -276,3 +276,17 @@ def test_a_source_that_is_no_npz_of_plain_arrays(write, tmp_path, trap, kind):
         import_weights(source, "demo", tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["source.npz"]
+
+
+def test_weights_of_a_recipe_that_the_authors_do_not_have_are_not_exported(tmp_path):
+    domains = {
+        "x": Domain("sdss", tuple("gr"), 64, 0.396, (), ""),
+        "y": Domain("cfht", tuple("gr"), 136, 0.186, (), ""),
+    }
+    facts = Facts("psf_matched", (1, 1, 1), 2, 0, domains, "", width=4)
+    write_facts(tmp_path / "run", facts)
+    state = build_networks(facts, RECIPES["psf_matched"]).state_dict()
+    save_checkpoint(tmp_path / "run", Checkpoint(3, 2, {name: each.contiguous() for name, each in state.items()}, {}))
+    with pytest.raises(RunError, match="psf_matched, whose networks the authors do not have"):
+        export_weights(tmp_path / "run", tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()

@@ -14,15 +14,16 @@ from translator.networks.layers import Grid
 PAD = 5.2  # [arcsec] by which an image is continued at its edges, so that the Fourier transform wraps nothing into it
 FINER = 2  # times as many pixels a side, on which a blurred image is sampled
 SMALLEST = 1e-6  # [1/arcsec] beside a frequency, whose power is differentiated
-UNKNOWN_SEEING = 1.0  # [arcsec] stands for the seeing of surveys of which none is known
 
 
 def is_richer(here: Grid, there: Grid) -> bool:
     """Whether `here` has the finer images of two surveys: by seeing and pixels together, or else by less noise.
 
-    ValueError where nothing tells the two apart.
+    Seeing counts where it is known of both. ValueError where nothing tells the two apart.
     """
-    blur = [_blur(grid) for grid in (here, there)]
+    seeing = [_seeing(grid) for grid in (here, there)]
+    seeing = seeing if all(seeing) else [0.0, 0.0]
+    blur = [(grid.pixel_scale**2 + width**2) ** 0.5 for grid, width in zip((here, there), seeing, strict=True)]
     if abs(blur[0] / blur[1] - 1) > 1e-3:
         return blur[0] < blur[1]
     noise = [sum(grid.sky) / grid.pixel_scale**2 for grid in (here, there)]
@@ -31,10 +32,10 @@ def is_richer(here: Grid, there: Grid) -> bool:
     raise ValueError("both stores have the same seeing, pixels and noise, so that neither can be made from the other")
 
 
-def _blur(grid: Grid) -> float:
-    """Full width at half maximum [arcsec] of a star as the survey's pixels show it, the median over bands."""
+def _seeing(grid: Grid) -> float:
+    """Full width at half maximum of stars [arcsec], the median over bands; 0 where it is not known."""
     known = sorted(width for width in grid.psf_fwhm if width > 0)
-    return (grid.pixel_scale**2 + (known[len(known) // 2] if known else 0.0) ** 2) ** 0.5
+    return known[len(known) // 2] if known else 0.0
 
 
 def sample(image: Tensor, alignment: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,8 +15,9 @@ from scipy.stats import foldnorm, norm
 from translator.metrics import measure, shapes
 from translator.metrics.redshift import aperture_fluxes, redshifts
 from translator.metrics.spread import aperture_flux
-from translator.metrics.table import MEASURES
+from translator.metrics.table import MEASURES as ALL
 
+MEASURES = {name: row for name, row in ALL.items() if "seen" not in row.needs}  # which test_consistency spoils
 COPIES = ("shifted", "blurred", "rescaled", "noiseless", "noise_doubled", "white_noise", "source_dropped",
           "source_added")  # fmt: skip
 AMPLITUDES = {"noiseless": 0.0, "noise_doubled": 2.0}  # of a copy's noise, in units of the oracle's

@@ -91,6 +91,9 @@ def test_sampling_on_the_same_grid_changes_nothing():
 def test_the_richer_survey_is_told_by_seeing_pixels_and_noise_not_by_its_place():
     assert is_richer(RICH, POOR)
     assert not is_richer(POOR, RICH)
+    unknown = Grid(1, 64, (0.1,), 0.396)  # of unknown seeing, which then does not count
+    assert is_richer(RICH, unknown)
+    assert not is_richer(unknown, RICH)
     deep, shallow = Grid(1, 64, (0.01,), 0.3), Grid(1, 64, (0.1,), 0.3)
     assert is_richer(deep, shallow)
     assert not is_richer(shallow, deep)
