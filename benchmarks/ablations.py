@@ -200,8 +200,8 @@ def middle_residual(judge: Judge, session) -> float:
     return float(np.median(judge.residual(session, "y", {})))
 
 
-def ablate(sky: Path, out: Path, seconds: float, only: tuple[str, ...]) -> dict:
-    """Residuals of every variant."""
+def ablate(sky: Path, out: Path, seconds: float, only: tuple[str, ...], coverage: bool) -> dict:
+    """Residuals of every variant; with `coverage`, that of the true flux with and without draws."""
     judge, found, paired = Judge(sky), {}, observing.PAIRED
     for name, change in VARIANTS.items():
         if only and name not in only:
@@ -216,7 +216,7 @@ def ablate(sky: Path, out: Path, seconds: float, only: tuple[str, ...]) -> dict:
         play(session, row.steps[1], seconds, batch)
         observing.PAIRED = paired
         found[name] = {d: judge.residual(session, d, request).round(4).tolist() for d in "yx"}
-        if name == "all ideas":
+        if coverage and name == "all ideas":
             found[name]["coverage without draws"] = judge.coverage(session, request, draw=False)
             play(session, row.steps[2], seconds / 2, batch)
             found[name]["coverage with draws"] = judge.coverage(session, request, draw=True)
@@ -254,12 +254,13 @@ def times(sky: Path, out: Path, seconds: float) -> dict:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--seconds", type=float, default=120, show_default=True, help="Of training, of the second step.")
 @click.option("--times", "timed", is_flag=True, help="Say how soon recipes get how far, in place of the ablations.")
+@click.option("--coverage", is_flag=True, help="Train draws too, and say what they do to the coverage of fluxes.")
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Variants; all by default.")
-def main(sky: Path, out: Path, seconds: float, timed: bool, only: tuple[str, ...]) -> None:
+def main(sky: Path, out: Path, seconds: float, timed: bool, coverage: bool, only: tuple[str, ...]) -> None:
     """Train short variants and write OUT/found.json."""
     keep_memory()
     out.mkdir(parents=True, exist_ok=True)
-    found = times(sky, out, seconds) if timed else ablate(sky, out, seconds, only)
+    found = times(sky, out, seconds) if timed else ablate(sky, out, seconds, only, coverage)
     (out / "found.json").write_text(json.dumps(found, indent=1) + "\n")
     for name, values in found.items():
         print(name, values)
