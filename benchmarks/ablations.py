@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from translator import observing
-from translator.conditions import alignments
+from translator.conditions import as_tensor, one_centre
 from translator.device import keep_memory
 from translator.fakes import Request, translate_each
 from translator.held_out import open_held_out
@@ -31,8 +31,8 @@ from translator.intensity import stretch
 from translator.metrics.spread import aperture_flux, held
 from translator.reading import read_rows
 from translator.recipes import RECIPES, Turn, both, moves
+from translator.samples import request_of
 from translator.session import Inputs, Settings, open_session, optimizers_of
-from translator.survey_measures import noise_of
 from translator.truth import truth_rows
 from translator.update import iterate
 
@@ -50,8 +50,8 @@ def main_row():
 def unregistered(batch: Batch) -> Batch:
     """The batch as if nothing were known of where the grids of pairs lie."""
     ratio = batch.y.shape[-1] / batch.x.shape[-1]
-    plain = batch.alignment.new_tensor([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
-    return replace(batch, alignment=plain.expand(len(batch.alignment), 2, 3))
+    plain = as_tensor(one_centre(ratio), batch.alignment.device)
+    return replace(batch, alignment=plain.expand_as(batch.alignment))
 
 
 def unconditioned(batch: Batch) -> Batch:
@@ -99,35 +99,13 @@ class Judge:
         self.held_out = held = open_held_out(
             sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0
         )
-        rows = np.column_stack([held.rows["x"], held.rows["y"]])
-        self.alignment = alignments(held.stores["x"], held.stores["y"], rows)
         self.images = {d: read_rows(held.stores[d], held.rows[d]) for d in "xy"}
         twins = {d: truth_rows(held.truth[d], held.stores[d], held.rows[d], d) for d in "xy"}
         self.truth = {d: read_rows(held.truth[d], twins[d]) for d in "xy"}
-        self.known = {
-            d: {n: held.stores[d].column(n)[held.rows[d]] for n in ("psf_fwhm", "sky_sigma", "gain")} for d in "xy"
-        }
-        self.sigma = {
-            d: noise_of(self.images[d], self.known[d]["sky_sigma"], held.stores[d].bands, held.stores[d].pixel_scale)[0]
-            for d in "xy"
-        }
 
     def request(self, domain: str, changes: dict) -> Request:
-        here, there = self.known["yx"["xy".index(domain)]], self.known[domain]
-        alignment = self.alignment
-        if domain == "x":
-            matrix = np.linalg.inv(alignment[..., :2])
-            alignment = np.concatenate([matrix, -matrix @ alignment[..., 2:]], axis=-1)
-        asked = Request(
-            psf_fwhm=here["psf_fwhm"],
-            sky_sigma=here["sky_sigma"],
-            gain=here["gain"],
-            seeing=there["psf_fwhm"],
-            sigma=self.sigma[domain],
-            wanted_gain=there["gain"],
-            alignment=alignment,
-        )
-        return replace(asked, **changes)
+        """What the report card tells a run, with some of it changed."""
+        return replace(request_of(self.held_out, domain, self.images[domain]), **changes)
 
     def residual(self, session, domain: str, changes: dict, galaxies: int | None = None) -> np.ndarray:
         """(band,) root of the median over galaxies of Σ(signal − truth)² / Σ truth², as the report has it."""

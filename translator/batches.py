@@ -26,7 +26,7 @@ from translator.streams import PAIRS, Stream, make_streams
 PART = 0.6  # of a GPU's free memory that images may take: the rest is the networks'
 MOST = 0.9  # that they take where the user wants them there
 TENTH = 0.1  # of the main memory, that images may take without being asked for
-NAMES, PAIR_NAMES = ("x", "y"), ("pair_x", "pair_y")  # of a batch's images, in the order of the streams
+UNPAIRED, PAIRED = ("x", "y"), ("pair_x", "pair_y")  # of a batch's images, in the order of the streams
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +84,7 @@ class Batches:
     def __next__(self) -> Batch:
         begun = time.perf_counter()
         known, alignment = self._known(self.iteration)
-        images = dict(zip((*NAMES, *PAIR_NAMES), self._source.batch(self.iteration), strict=False))
+        images = dict(zip((*UNPAIRED, *PAIRED), self._source.batch(self.iteration), strict=False))
         batch = Batch(**images, known=known, alignment=alignment)
         self.waited += time.perf_counter() - begun
         self.iteration += 1
@@ -99,7 +99,7 @@ class Batches:
         known, alignment = {}, None
         for stream in self._streams:
             objects = stream.objects(number)
-            names = PAIR_NAMES if stream.number == PAIRS else NAMES[stream.number : stream.number + 1]
+            names = PAIRED if stream.number == PAIRS else UNPAIRED[stream.number : stream.number + 1]
             for name, which, rows in zip(names, stream.stores, stream.rows[objects].T, strict=True):
                 known[name] = self._conditions[which].of(rows, self.device)
             if stream.number == PAIRS:

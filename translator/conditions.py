@@ -13,6 +13,28 @@ NAMES = ("psf_fwhm", "sky_sigma", "gain")  # columns of a store, in the order of
 MOST = 4.0  # of the images' size that an alignment's offset may be; a larger one is an error in a WCS
 
 
+def medians(values: np.ndarray) -> np.ndarray:
+    """(band,) medians of what is known, finite and above 0, of (image, band); NaN for a band of which nothing is."""
+    known = np.isfinite(values) & (values > 0)
+    return np.array(
+        [np.median(band[there]) if there.any() else np.nan for band, there in zip(values.T, known.T, strict=True)]
+    )
+
+
+def usual_seeing(values: np.ndarray) -> np.ndarray:
+    """Median seeing (band,) of images (image, band) [arcsec], for a band of which it is not known that of the others.
+
+    NaN in all bands where it is known of none.
+    """
+    found = medians(values)
+    return np.where(np.isfinite(found), found, np.nanmedian(found) if np.isfinite(found).any() else np.nan)
+
+
+def one_centre(ratio: float) -> np.ndarray:
+    """The alignment (2, 3) of grids with one centre and one orientation; `ratio` is that of their pixel scales."""
+    return np.array([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
+
+
 class Conditions:
     """The columns of one store that its images' conditions are read from, in memory."""
 
@@ -58,9 +80,8 @@ def align(here: list[np.ndarray], here_size: int, there: list[np.ndarray], there
     found = tan_pixels(*there, sky)[..., ::-1] - (there_size - 1) / 2
     matrix = np.stack([found[:, 1] - found[:, 2], found[:, 3] - found[:, 4]], axis=-1) / (2 * step)
     made = np.concatenate([matrix, found[:, 0][..., None]], axis=-1)
-    plain = np.array([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
     right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * there_size)
-    return np.where(right[:, None, None], made, plain)
+    return np.where(right[:, None, None], made, one_centre(ratio))
 
 
 def turned_alignments(alignments: np.ndarray, symmetries: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from survey_tools.errors import RunError
 from survey_tools.store import Store
 from survey_tools.surveys import CFHT, SDSS, find_survey
 from survey_tools.version import VERSION
+from translator.conditions import medians
 from translator.device import PRECISIONS
 from translator.intensity import stretch
 from translator.networks.layers import Grid
@@ -109,9 +110,8 @@ def describe_domain(store: Store) -> Domain:
 
 def _seeing(store: Store) -> tuple[float, ...]:
     """Median seeing of each band [arcsec]; empty where a band's is not known."""
-    widths = store.column("psf_fwhm")
-    known = [band[np.isfinite(band)] for band in widths.T]
-    return tuple(float(np.median(band)) for band in known) if all(map(len, known)) else ()
+    widths = medians(store.column("psf_fwhm"))
+    return tuple(widths.tolist()) if np.isfinite(widths).all() else ()
 
 
 def survey_domains(same_grid: bool) -> dict[str, Domain]:

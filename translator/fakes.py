@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from translator.checkpoint import Run, find_recipe
+from translator.conditions import one_centre
 from translator.device import one_thread
 from translator.images import OTHER, Known
 from translator.observing import Observed
@@ -56,7 +57,6 @@ def translate_each(
     noise: bool,
     draw: bool = False,
     request: Request | None = None,
-    size: int | None = None,
 ) -> np.ndarray:
     """Images of the other domain as they would look in `domain`.
 
@@ -72,21 +72,19 @@ def translate_each(
         noise: Whether the survey's noise is added, and latent codes are drawn; else codes are their mean, 0.
         draw: Whether signals are draws from all that they may be, where the recipe has draws.
         request: What is known and asked; the paper's recipes read images alone.
-        size: Rows, and columns, of translations; those of the domain by default.
 
     Returns:
         (galaxy, band, row, col) float64 [nanomaggy/pixel] on the grid of `domain`; NaN where a pixel would rest on too
         little of the image.
     """
     here, request = run.domains[domain], request or Request()
-    size = size or here.size
     step = together_on(run.device)
-    made = np.empty((len(images), len(here.bands), size, size))
+    made = np.empty((len(images), len(here.bands), here.size, here.size))
     way = find_recipe(run.recipe).use
     with torch.no_grad(), one_thread(run.device):
         for start in range(0, len(images), step):
             some = slice(start, min(start + step, len(images)))
-            observed, wanted = _asked(run, images[some], request.take(some), domain, size, step)
+            observed, wanted = _asked(run, images[some], request.take(some), domain, step)
             wanted = replace(wanted, noise=noise and way.is_random(run.networks, domain), draw=draw)
             randoms = [torch.Generator().manual_seed(seed) for seed in (seeds[some] + [0] * step)[:step]]
             found = way.translate(run.networks, observed, wanted, randoms)
@@ -94,15 +92,13 @@ def translate_each(
     return made
 
 
-def _asked(
-    run: Run, images: np.ndarray, request: Request, domain: str, size: int, count: int
-) -> tuple[Observed, Wanted]:
+def _asked(run: Run, images: np.ndarray, request: Request, domain: str, count: int) -> tuple[Observed, Wanted]:
     """Some images and their request as networks are given them, always `count`: other sizes may take other code."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     ratio = here.pixel_scale / there.pixel_scale
     alignment = request.alignment
     if alignment is None:
-        alignment = np.broadcast_to([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]], (len(images), 2, 3))
+        alignment = np.broadcast_to(one_centre(ratio), (len(images), 2, 3))
 
     def tensor(values: np.ndarray | None, dtype: torch.dtype = torch.float32) -> Tensor:
         values = np.full(images.shape[:2], np.nan) if values is None else np.asarray(values)
@@ -115,7 +111,7 @@ def _asked(
     observed = Observed(tensor(np.where(there_is, images, 0.0), torch.float64), tensor(good, torch.bool), known)
     wanted = Wanted(
         domain=domain,
-        size=size,
+        size=there.size,
         pixel_scale=there.pixel_scale,
         alignment=tensor(alignment),
         seeing=tensor(request.seeing),

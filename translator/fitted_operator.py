@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from survey_tools.store import Store
-from translator.conditions import Conditions, alignments, as_tensor
+from translator.conditions import Conditions, alignments, as_tensor, usual_seeing
 from translator.facts import describe_domain
 from translator.images import OTHER, Batch, Images
 from translator.losses import observation
@@ -55,21 +55,10 @@ def operator_networks(stores: dict[str, Store], richer: str) -> nn.ModuleDict:
     return nn.ModuleDict(made)
 
 
-def usual_seeing(store: Store) -> np.ndarray:
-    """Median seeing (band,) of a store's images [arcsec], that of all bands for a band of which it is not known.
-
-    NaN in all bands where it is known of none.
-    """
-    widths = store.column("psf_fwhm")
-    known = [band[np.isfinite(band) & (band > 0)] for band in widths.T]
-    found = np.array([np.median(band) if len(band) else np.nan for band in known])
-    return np.where(np.isfinite(found), found, np.nanmedian(found) if np.isfinite(found).any() else np.nan)
-
-
 def _take_seeing(networks: nn.ModuleDict, stores: dict[str, Store]) -> None:
     """Give both surveys the usual seeing of their stores, where it is known."""
     for domain, store in stores.items():
-        seeing = usual_seeing(store)
+        seeing = usual_seeing(store.column("psf_fwhm"))
         if np.isfinite(seeing).all():
             networks[f"survey_{domain}"].psf_fwhm.copy_(torch.from_numpy(seeing.astype(np.float32)))
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from survey_tools.tasks import Engine
 from translator.checkpoint import Run, find_recipe
+from translator.conditions import usual_seeing
 from translator.fakes import Request, noise_seed, translate_each
-from translator.fitted_operator import operator_networks, usual_seeing
+from translator.fitted_operator import operator_networks
 from translator.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
 from translator.images import OTHER
 from translator.loaded import RunAt
@@ -272,7 +273,7 @@ def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray |
 
 def _seeing(known: np.ndarray, store) -> np.ndarray:
     """Seeing (galaxy, band) [arcsec], the store's usual one where it is not known."""
-    return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store))
+    return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store.column("psf_fwhm")))
 
 
 def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:

@@ -3,15 +3,16 @@
 import warnings
 
 import numpy as np
-import scipy.fft
 import torch
 from scipy.ndimage import convolve, gaussian_filter
 from torch import nn
 
 from survey_tools.store import Store
+from translator.conditions import medians, usual_seeing
 from translator.images import OTHER
-from translator.metrics.blank import blank, middle_and_sigma
+from translator.metrics.blank import NORMAL, blank, middle_and_sigma
 from translator.metrics.sample import Sample
+from translator.metrics.signal import autocorrelation
 from translator.networks.measured_survey import LAGS, MeasuredSurvey
 from translator.reading import read_rows
 from translator.selection import Selection
@@ -23,7 +24,6 @@ BRIGHT = 3.0  # noises of a pixel, above which photon noise is looked for
 BINS = 12  # of flux
 FAR = 5.0, 6.5  # pixels between which covariance is that of light and not of noise
 CLIPPED = 4.0  # standard deviations beyond which a pixel counts as that
-NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 def measure_surveys(networks: nn.ModuleDict, stores: tuple[Store, Store], selection: Selection) -> None:
@@ -67,17 +67,15 @@ def measure(
     scatter = NORMAL * np.median(np.abs(logs - usual), axis=0)
     inside = (np.abs(logs - usual) <= 3 * np.maximum(scatter, 1e-3)).all(axis=1)
     found = {
-        "sky_sigma": _medians(stated),
-        "sigma_ratio": np.nan_to_num(_medians(ratio), nan=1.0),
+        "sky_sigma": medians(stated),
+        "sigma_ratio": np.nan_to_num(medians(ratio), nan=1.0),
         "log_sigma": usual,
         "spread": _triangle(np.atleast_2d(np.cov(logs[inside].T)) if inside.sum() > 1 else 0.0 * np.eye(len(usual))),
         "correlation": _typical(correlation),
         "moments": _moments(images[there], sigma[there], store.pixel_scale),
     }
-    seeing, known = _medians(psf_fwhm), _medians(gain)
-    found["psf_fwhm"] = np.where(
-        np.isfinite(seeing), seeing, np.nanmedian(seeing) if np.isfinite(seeing).any() else 1.0
-    )
+    found["psf_fwhm"] = np.nan_to_num(usual_seeing(psf_fwhm), nan=1.0)
+    known = medians(gain)
     missing = ~np.isfinite(known)
     if missing.any():
         known[missing] = [photon_gain(images[:, band], sigma[:, band]) for band in np.flatnonzero(missing)]
@@ -109,24 +107,19 @@ def noise_of(
     lags = np.arange(-LAGS, LAGS + 1)
     distance = np.hypot(lags[:, None], lags)
     far = (distance >= FAR[0]) & (distance <= FAR[1])
-    shape = tuple(size + LAGS for size in images.shape[-2:])
+    shape, wanted = tuple(size + LAGS for size in images.shape[-2:]), np.ix_(lags, lags)
     for galaxy in np.flatnonzero(where.any(axis=(1, 2))):
         mask = where[galaxy]
-        count = np.maximum(_autocorrelation(mask.astype(float), shape, lags), 1)
+        count = np.maximum(autocorrelation(mask.astype(float), shape)[wanted], 1)
         middle, width = middle_and_sigma(images[galaxy][:, mask].astype(float))
         for band in np.flatnonzero(width > 0):
             deviation = np.where(mask, images[galaxy, band] - middle[band], 0) / width[band]
-            covariance = _autocorrelation(np.clip(deviation, -CLIPPED, CLIPPED), shape, lags) / count
+            covariance = autocorrelation(np.clip(deviation, -CLIPPED, CLIPPED), shape)[wanted] / count
             light, variance = covariance[far].mean(), covariance[LAGS, LAGS]
             if variance > light:
                 found[galaxy, band] = (covariance - light) / (variance - light)
                 sigma[galaxy, band] = width[band] * np.sqrt(1 - max(light, 0) / variance)
     return sigma, found
-
-
-def _autocorrelation(image: np.ndarray, shape: tuple[int, int], lags: np.ndarray) -> np.ndarray:
-    """Sums of products of pixels (lag, lag) apart in rows and columns."""
-    return scipy.fft.irfft2(np.abs(scipy.fft.rfft2(image, shape)) ** 2, shape)[np.ix_(lags, lags)]
 
 
 def _typical(correlation: np.ndarray) -> np.ndarray:
@@ -168,21 +161,17 @@ def photon_gain(images: np.ndarray, sigma: np.ndarray) -> float:
     return float(1 / (linear * np.median(sigma))) if linear > 0 else np.inf
 
 
-def _medians(values: np.ndarray) -> np.ndarray:
-    """(band,) medians of what is known (galaxy, band); NaN for a band of which nothing is."""
-    known = np.isfinite(values) & (values > 0)
-    return np.array(
-        [np.median(band[there]) if there.any() else np.nan for band, there in zip(values.T, known.T, strict=True)]
-    )
+def flux_within(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Flux within `APERTURE` of the images' centre, and its standard error by blank sky, each (galaxy, band)."""
+    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
+    inside = np.hypot(rows[:, None], cols) * pixel_scale <= APERTURE
+    return images[..., inside].sum(axis=-1, dtype=float), sigma * np.sqrt(inside.sum())
 
 
 def _moments(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> np.ndarray:
     """Mean products (band, band) of the bands' fluxes within `APERTURE`, each galaxy's fluxes together of norm 1."""
-    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
-    inside = np.hypot(rows[:, None], cols) * pixel_scale <= APERTURE
-    flux = images[..., inside].sum(axis=-1)
-    noise = sigma * np.sqrt(inside.sum())
-    seen = (flux > 3 * noise).any(axis=1)
+    flux, error = flux_within(images, sigma, pixel_scale)
+    seen = (flux > 3 * error).any(axis=1)
     flux = flux[seen] if seen.any() else flux
     unit = flux / np.linalg.norm(flux, axis=1, keepdims=True)
     return unit.T @ unit / len(unit) + 1e-6 * np.eye(flux.shape[1])

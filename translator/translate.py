@@ -155,8 +155,11 @@ def _read(run: Run, path: Path, domain: str) -> Read:
             stated, _ = band_headers(path, run.bands)
             names = tuple(band for band in run.bands if band in stated) or run.bands
         bands, header = read_bands(path, names)
+        for name, mask in (read_masks(path, names) if reads_any else {}).items():
+            image = bands[names.index(name)].image
+            if mask.shape == image.shape:
+                image[mask] = np.nan
         found, wcs = on_grid(path, bands, names, here.pixel_scale, here.size, gaps=reads_any)
-        masks = read_masks(path, names) if reads_any else {}
         target = rescaled_wcs(wcs, found.shape[1:], there.pixel_scale, there.size)
     there_is = np.array([band in names for band in run.bands])
     images = np.full((len(run.bands), *found.shape[1:]), np.nan)
@@ -165,9 +168,6 @@ def _read(run: Run, path: Path, domain: str) -> Read:
     for place, band in zip(np.flatnonzero(there_is), bands, strict=True):
         for name, keyword in CONDITIONS.items():
             known[name][place] = stated_number(band.header, keyword)
-        mask = masks.get(run.bands[place])
-        if mask is not None and mask.shape == images[place].shape and band.image.shape == mask.shape:
-            images[place][mask] = np.nan
     return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target, there_is, known)
 
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from translator.images import OTHER, is_random
 from translator.intensity import stretch, unstretch
+from translator.metrics.blank import NORMAL
 from translator.networks.observation_operator import area, inverse, sample
 from translator.networks.restoration import SMOOTH, Told, box, filled
 from translator.observing import (
@@ -23,7 +24,6 @@ from translator.observing import (
 
 LEAST_SKY = 500  # pixels, of which the noise of a restored sky is measured
 LEAST_SHARE = 0.5  # of the survey's variance, that is always added
-NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)

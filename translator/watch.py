@@ -9,6 +9,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from translator.conditions import as_tensor, one_centre
 from translator.images import OTHER, Batch, Known
 from translator.networks.observation_operator import inverse
 from translator.observing import Observed
@@ -82,8 +83,7 @@ class Watch:
         here, known = (batch.known.get(f"{kind}{d}", none) for d in (domain, OTHER[domain]))
         here, known = (each.map(lambda values: values[:count]) for each in (here, known))
         ratio = size / original.shape[-1]
-        plain = torch.tensor([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]], device=original.device).expand(count, 2, 3)
-        alignment = plain
+        alignment = as_tensor(one_centre(ratio), original.device).expand(count, 2, 3)
         if batch.paired and batch.alignment is not None:
             alignment = batch.alignment[:count] if domain == "y" else inverse(batch.alignment[:count])
         wanted = Wanted(domain, size, 1.0, alignment, here.psf_fwhm, unknown, unknown)

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from translator.metrics.signal import noise_correlation, noise_power, taper
 from translator.networks.observation_operator import PAD, ObservationOperator, area, inverse, sample
+from translator.survey_measures import flux_within
 
-APERTURE = 3.0  # radius within which a galaxy's flux is measured [arcsec]
 CERTAIN = 10.0  # standard errors of their flux from which on galaxies show their spectrum
 KOLMOGOROV = (
     2.15  # a and b of an `ObservationOperator` for exp(-3.44 (λ k / r0)^(5/3)), of FWHM 0.976 λ / r0 (Fried 1966)
@@ -31,7 +31,7 @@ AT_ONCE = 32  # galaxies in memory
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean power of galaxies in a survey's images, for a flux of 1 within `APERTURE`, without noise.
+    """Mean power of galaxies in a survey's images, for a flux of 1 as of `flux_within`, without noise.
 
     Attributes:
         frequency: (ring,) [1/arcsec], from 0 on.
@@ -93,7 +93,7 @@ def learn_spectrum(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) ->
     along, across = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
     ring = np.rint(np.hypot(along, across) * size).astype(int)
     rings = size // 2 + 1
-    flux, error = aperture_flux(images, sigma, pixel_scale)
+    flux, error = flux_within(images, sigma, pixel_scale)
     sure = flux > CERTAIN * error
     found = np.zeros((images.shape[1], rings))
     for band in range(images.shape[1]):
@@ -110,13 +110,6 @@ def learn_spectrum(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) ->
     smooth = np.array([np.convolve(band, kernel, mode="valid") for band in ends])
     smooth[:, 0] = found[:, 0]
     return Spectrum(np.arange(rings) / (size * pixel_scale), np.maximum(smooth, 0.0))
-
-
-def aperture_flux(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Flux within `APERTURE` of the images' centre, and its standard error by blank sky, each (galaxy, band)."""
-    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
-    inside = np.hypot(rows[:, None], cols) * pixel_scale <= APERTURE
-    return images[..., inside].sum(axis=-1, dtype=float), sigma * np.sqrt(inside.sum())
 
 
 def restored(
@@ -150,7 +143,7 @@ def _a_few_at_a_time(function, images: np.ndarray, known: Conditions, operator, 
 
 def _flux(images: np.ndarray, known: Conditions, operator: ObservationOperator, poorer: bool) -> Tensor:
     """Flux of each object, at least its standard error (galaxy, band, 1, 1)."""
-    flux, error = aperture_flux(images, known.sigma, operator.scales[0 if poorer else 1])
+    flux, error = flux_within(images, known.sigma, operator.scales[0 if poorer else 1])
     return torch.from_numpy(np.maximum(flux, error).astype(np.float32))[..., None, None]
 
 

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 
 from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
 from translator.augment import SYMMETRIES, turned
-from translator.conditions import SYMMETRY, align, turned_alignments
+from translator.conditions import SYMMETRY, align, medians, turned_alignments, usual_seeing
 
 SIZES = 64, 136
 
@@ -53,3 +53,10 @@ def test_a_place_turns_as_the_image_does(symmetry):
     expected = SYMMETRY[symmetry] @ (matrix[:, :2] @ place + matrix[:, 2])
     assert_allclose(turned_matrix[:, :2] @ found + turned_matrix[:, 2], expected, atol=1e-12)
     assert torch.from_numpy(turned_matrix).shape == (2, 3)
+
+
+def test_the_usual_seeing_of_a_band_that_has_none_is_that_of_the_others():
+    widths = np.array([[1.0, np.nan], [1.2, np.nan], [1.4, np.nan]])
+    assert_allclose(usual_seeing(widths), [1.2, 1.2])
+    assert_allclose(medians(widths), [1.2, np.nan])
+    assert np.isnan(usual_seeing(widths * np.nan)).all()

@@ -1,8 +1,7 @@
 import numpy as np
 import torch
-from numpy.testing import assert_allclose
 
-from translator.fitted_operator import fit_operator, usual_seeing
+from translator.fitted_operator import fit_operator
 from translator.observing import leads_down
 
 
@@ -14,9 +13,3 @@ def test_it_leads_into_the_poorer_survey_and_learns_from_pairs(tiny):
     assert not torch.equal(begun["operator_x"].colour, fitted["operator_x"].colour)
     again = fit_operator(stores, pairs, "y")
     assert torch.equal(again["operator_x"].colour, fitted["operator_x"].colour)
-
-
-def test_the_usual_seeing_of_a_band_that_has_none_is_that_of_the_others(tiny, monkeypatch):
-    widths = np.array([[1.0, np.nan], [1.2, np.nan], [1.4, np.nan]])
-    monkeypatch.setattr(type(tiny.x), "column", lambda store, name: widths)
-    assert_allclose(usual_seeing(tiny.x), [1.2, 1.2])

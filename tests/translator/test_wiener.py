@@ -5,16 +5,8 @@ from numpy.testing import assert_allclose
 from translator.held_out import resampled
 from translator.networks.layers import Grid
 from translator.networks.observation_operator import ObservationOperator
-from translator.wiener import (
-    Conditions,
-    aperture_flux,
-    by_seeing,
-    filter_noise,
-    filter_up,
-    learn_spectrum,
-    observed,
-    restored,
-)
+from translator.survey_measures import flux_within
+from translator.wiener import Conditions, by_seeing, filter_noise, filter_up, learn_spectrum, observed, restored
 
 SCALES, SIZES, SEEING = (0.396, 0.186), (64, 136), (1.3, 0.7)
 OPERATOR = by_seeing(
@@ -81,7 +73,7 @@ def test_between_no_noise_and_nothing_but_noise():
 def test_a_spectrum_is_that_of_a_flux_of_one():
     _, seen = sky([300.0] * 20, 0.001, 1)
     spectrum = learn_spectrum(seen, np.full((20, 1), 0.001), SCALES[1])
-    flux, error = aperture_flux(seen, np.full((20, 1), 0.001), SCALES[1])
+    flux, error = flux_within(seen, np.full((20, 1), 0.001), SCALES[1])
     assert_allclose(spectrum.power[0, 0], (300 / flux[0, 0]) ** 2, rtol=0.03)
     assert spectrum.power[0, -1] < 1e-3
     assert (error < 0.01 * flux).all()

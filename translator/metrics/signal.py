@@ -92,8 +92,8 @@ def noise_correlation(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
             blank = blank_pixels(image / noise)
             if blank.any():
                 deviation = np.where(blank, image - image[blank].mean(), 0.0) / noise
-                product += _autocorrelation(deviation, shape)
-                pairs += _autocorrelation(blank.astype(float), shape)
+                product += autocorrelation(deviation, shape)
+                pairs += autocorrelation(blank.astype(float), shape)
         lags = np.ix_(np.arange(-LAGS, LAGS + 1), np.arange(-LAGS, LAGS + 1))
         if product[0, 0] > 0:
             correlation[:] = product[lags] / np.maximum(pairs[lags], 1.0) * (pairs[0, 0] / product[0, 0])
@@ -102,7 +102,8 @@ def noise_correlation(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     return found
 
 
-def _autocorrelation(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def autocorrelation(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Sums of products of an image's pixels by their lag in rows and columns (shape), negative lags from the end."""
     return scipy.fft.irfft2(np.abs(scipy.fft.rfft2(image, shape)) ** 2, shape)
 
 

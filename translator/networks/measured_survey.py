@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 from translator.networks.layers import Grid
 
 LAGS = 6  # pixels to which noise is correlated
-LEAST_POWER = 0.0  # of noise at any frequency
 
 
 class MeasuredSurvey(nn.Module):
@@ -78,7 +77,7 @@ class MeasuredSurvey(nn.Module):
         kernel = torch.zeros(len(self.correlation), *shape, device=self.correlation.device)
         lags = torch.arange(-LAGS, LAGS + 1, device=kernel.device)
         kernel[:, (lags % shape[0])[:, None], lags % shape[1]] = self.correlation
-        full = torch.fft.fft2(kernel).real.clamp(min=LEAST_POWER)
+        full = torch.fft.fft2(kernel).real.clamp(min=0)
         return (full / full.mean((-2, -1), keepdim=True))[..., : shape[1] // 2 + 1]
 
     def mixing(self, colour: Tensor, bands: Tensor) -> Tensor:
