@@ -256,3 +256,16 @@ def test_a_file_without_any_pixel_of_a_band_is_refused(matched, tmp_path):
     path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=none)
     with pytest.raises(ImageError, match=r"band g has no data in 4096 of the 64\^2 pixels"):
         translate_file(matched, path, "y", tmp_path / "out.fits")
+
+
+def test_the_mask_of_a_file_holds_though_the_image_is_resampled(matched, tmp_path):
+    path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.3, 120), 120)
+    mask = np.zeros((120, 120), np.uint8)
+    mask[40:46, 70:76] = 1
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(mask, name="MASK_r"))
+        hdus[-1].header["EXTNAME"] = "MASK_r"
+    with fits.open(translate_file(matched, path, "y", tmp_path / "out.fits")) as made:
+        missing = {hdu.name.lower(): int(np.isnan(hdu.data).sum()) for hdu in made[1:]}
+    assert missing["r"] > 20
+    assert sum(missing.values()) == missing["r"]
