@@ -76,6 +76,11 @@ def make_store(path, name, ra, dec, *, drawn=None, bands="ugriz", missing=(), sa
     return store.finish(manifest)
 
 
+def pytest_collection_modifyitems(items):
+    """The slow tests come first, so that no process waits for another's at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(name="make_store", scope="session")
 def make_store_fixture():
     """The function above."""

@@ -14,7 +14,7 @@ def test_a_stage_is_measured_beside_a_plain_alternative(tmp_path, capfd):
     assert result.exit_code == 0
     (figure,) = json.loads(out.read_text())["figures"]
     assert (figure["stage"], figure["unit"], figure["target"]) == ("start", "s", "<= 0.3 s")
-    assert 0 < figure["rate"] < 10
+    assert abs(figure["rate"]) < 10  # a difference of two times, which can be below zero on a busy machine
     assert figure["reached"] == (figure["rate"] <= 0.3)
     assert figure["ratio"] == pytest.approx(1 + figure["rate"] / figure["plain"])
     heading, rule, row = capfd.readouterr().out.splitlines()
