@@ -40,7 +40,7 @@ OPERATOR = 300  # iterations of the first step
 DRAWS = 6  # of each galaxy, for the coverage
 LIMITS = (0.15, 0.10, 0.07)  # of the residual, whose times are asked for
 EVERY = 20.0  # seconds of training between two judgements
-DECAYS = (0.55, 0.9)  # parts of the time after which the learning rate is divided by five
+PARTS = 1000  # of a step, in each of which the learning rate is the same
 
 
 def main_row():
@@ -157,14 +157,12 @@ def begin(sky: Path, path: Path, name: str, *, width=None, batch_size=None, prec
 def play(session, step, seconds: float, change=lambda batch: batch, judge=None, most: int = 10**9) -> list:
     """Train one step for so many seconds; returns the time and what `judge` gave, every `EVERY` seconds of training."""
     optimizers, spent, done, told, asked = optimizers_of(step, session.networks), 0.0, 0, [], EVERY
-    decays = [seconds * part for part in DECAYS] if most == 10**9 else [np.inf]
+    eased = replace(step, iterations=PARTS, decay_every=None)
     while spent < seconds and done < most:
         session.networks.train()
         begun = time.perf_counter()
-        slower = sum(spent > each for each in decays)
-        eased = replace(step, decay_every=1) if slower else replace(step, decay_every=10**9)
-        index = slower if slower else 0
-        iterate(session.model, eased, index, optimizers, change(next(session.batches)).map(session.recipe.reads))
+        part = int(PARTS * max(spent / seconds, done / most))
+        iterate(session.model, eased, part, optimizers, change(next(session.batches)).map(session.recipe.reads))
         spent, done = spent + time.perf_counter() - begun, done + 1
         if judge and spent >= asked:
             told.append((spent, done, judge()))

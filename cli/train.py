@@ -103,7 +103,7 @@ def train(
         session = open_together(Inputs(x, y, pairs), path, settings, share, resume=resume)
         say = click.echo if share.rank == 0 else lambda line: None
         names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
-        for name, counts in session.counts.items():
+        for name, counts in session.selection.counts.items():
             say(f"{names[name]}: {describe(counts)}")
         total, where = sum(session.facts.iterations), str(session.batches.device)
         where += f", one of {share.count} processes" if share.count > 1 else ""

@@ -1,6 +1,7 @@
 """Small stores of drawn galaxies, whose flux and position are known."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from astropy.table import Table
 from survey_tools.store import create
 from survey_tools.surveys import SURVEYS
 from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
+
+# Test processes side by side share the cores, as do the programs that they start: with more threads than cores each of
+# them would take several times as long.
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+)
 
 FLUX = 50.0  # of each galaxy in each band [nanomaggy]
 SIGMA = 1.2  # of its Gaussian [arcsec]

@@ -63,24 +63,30 @@ def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
     return align(here, x.size, there, y.size, x.pixel_scale / y.pixel_scale)
 
 
-def align(here: list[np.ndarray], here_size: int, there: list[np.ndarray], there_size: int, ratio: float) -> np.ndarray:
+def align(
+    here: list[np.ndarray],
+    here_shape: int | tuple[int, int],
+    there: list[np.ndarray],
+    there_shape: int | tuple[int, int],
+    ratio: float,
+) -> np.ndarray:
     """The same from the TAN terms crval, crpix and cd of both grids, each (pair, …).
 
     Args:
         here: Terms of the grids that are led from.
-        here_size: Their rows, and columns.
+        here_shape: Their rows and columns; one number where both are the same.
         there: Terms of the grids that are led to.
-        there_size: Alike.
+        there_shape: Alike.
         ratio: Of the pixel scales, for grids whose WCS is not known.
     """
-    middle = (here_size - 1) / 2
-    step = here_size / 4
+    middle, half = ((np.broadcast_to(shape, 2) - 1) / 2 for shape in (here_shape, there_shape))
+    step = np.min(here_shape) / 4
     places = middle + step * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])  # row, col
     sky = tan_places(*here, places[:, ::-1])
-    found = tan_pixels(*there, sky)[..., ::-1] - (there_size - 1) / 2
+    found = tan_pixels(*there, sky)[..., ::-1] - half
     matrix = np.stack([found[:, 1] - found[:, 2], found[:, 3] - found[:, 4]], axis=-1) / (2 * step)
     made = np.concatenate([matrix, found[:, 0][..., None]], axis=-1)
-    right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * there_size)
+    right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * np.max(there_shape))
     return np.where(right[:, None, None], made, one_centre(ratio))
 
 

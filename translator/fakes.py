@@ -1,6 +1,7 @@
 """Images through a trained run, each with noise of its own, whatever others it is passed with and wherever that is."""
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -57,6 +58,7 @@ def translate_each(
     noise: bool,
     draw: bool = False,
     request: Request | None = None,
+    at_once: int | None = None,
 ) -> np.ndarray:
     """Images of the other domain as they would look in `domain`.
 
@@ -72,16 +74,18 @@ def translate_each(
         noise: Whether the survey's noise is added, and latent codes are drawn; else codes are their mean, 0.
         draw: Whether signals are draws from all that they may be, where the recipe has draws.
         request: What is known and asked; the paper's recipes read images alone.
+        at_once: How many pass the networks together, with all threads of PyTorch's; quicker, but the last digits then
+            depend on company and threads. By default as above.
 
     Returns:
         (galaxy, band, row, col) float64 [nanomaggy/pixel] on the grid of `domain`; NaN where a pixel would rest on too
         little of the image.
     """
     here, request = run.domains[domain], request or Request()
-    step = together_on(run.device)
+    step = at_once or together_on(run.device)
     made = np.empty((len(images), len(here.bands), here.size, here.size))
     way = find_recipe(run.recipe).use
-    with torch.no_grad(), one_thread(run.device):
+    with torch.no_grad(), nullcontext() if at_once else one_thread(run.device):
         for start in range(0, len(images), step):
             some = slice(start, min(start + step, len(images)))
             observed, wanted = _asked(run, images[some], request.take(some), domain, step)

@@ -137,7 +137,7 @@ def posterior_draws(images: Images, domain: str) -> Tensor:
     gain = survey.usual("gain", learnt.known.gain)
     drawn = []
     for _ in range(2):
-        seeds = [images.draw(torch.randn, *shape) for shape in network.seed_shapes(told.plain.shape[-1])]
+        seeds = [images.draw(torch.randn, *shape) for shape in network.seed_shapes(tuple(told.plain.shape[-2:]))]
         signal = network(told, seeds)
         white = images.draw(torch.randn, *signal.shape[1:])
         drawn.append(signal + survey.noise(signal.detach(), sigma, gain, white))

@@ -52,23 +52,28 @@ class Term:
 
 @dataclass(frozen=True)
 class Turn:
-    """One optimiser update: the networks of `moves` move, under these terms; all others are frozen."""
+    """One optimiser update: the networks of `moves` move, under these terms; all others are frozen.
+
+    A gradient whose norm over all these networks exceeds `largest_norm` is scaled down to it.
+    """
 
     moves: tuple[str, ...]
     terms: tuple[Term, ...]
     learning_rate: float = 1e-4
+    largest_norm: float = 5.0
 
 
 @dataclass(frozen=True)
 class Step:
     """A stretch of training: at each iteration its turns are played in order.
 
-    Every `decay_every` iterations the learning rates are divided by five.
+    Every `decay_every` iterations the learning rates are divided by five. With None they fall smoothly in its place, by
+    half a cosine from their value at the first iteration to 0 after the last.
     """
 
     turns: tuple[Turn, ...]
     iterations: int = 60_000
-    decay_every: int = 20_000
+    decay_every: int | None = 20_000
 
 
 @dataclass(frozen=True)
@@ -182,15 +187,18 @@ def of_poorer(network: Network) -> Network:
 
 
 def operator_then_restoration(
-    iterations: tuple[int, int, int], decay_every: tuple[int, int, int], rates: tuple[float, float, float]
+    iterations: tuple[int, int, int], rates: tuple[float, float, float], norms: tuple[float, float, float]
 ) -> tuple[Step, ...]:
     """The operator from pairs; the mean of what may be behind an observation; draws around it."""
-    turns = (
-        Turn(moves("operator"), both(losses.observation), rates[0]),
-        Turn(moves("restoration"), both(losses.posterior_mean), rates[1]),
-        Turn(moves("draws"), both(losses.posterior_draws), rates[2]),
+    stages = (
+        ("operator", losses.observation),
+        ("restoration", losses.posterior_mean),
+        ("draws", losses.posterior_draws),
     )
-    return tuple(Step((turn,), n, k) for turn, n, k in zip(turns, iterations, decay_every, strict=True))
+    return tuple(
+        Step((Turn(moves(role), both(loss), rate, norm),), count, decay_every=None)
+        for (role, loss), count, rate, norm in zip(stages, iterations, rates, norms, strict=True)
+    )
 
 
 CYCLE, IDENTITY = both(losses.cycle, CONTENT), both(losses.identity, CONTENT)
@@ -282,9 +290,12 @@ RECIPES = {
             "draws": of_richer(Draws),
         },
         operator_then_restoration(
-            iterations=(1200, 6000, 1200), decay_every=(500, 2800, 520), rates=(0.02, 1e-3, 1e-3)
+            iterations=(1200, 4500, 900),
+            rates=(0.02, 1e-3, 1e-3),
+            norms=(5.0, 1.0, 20.0),  # of gradients, beyond all but one in a thousand: what a spike is cut to
         ),
         batch_size=8,
+        width=48,
         reads=linear,
         use=BY_OBSERVATION,
         precision="bf16",

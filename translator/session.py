@@ -16,6 +16,7 @@ from survey_tools.store import Store, open_store
 from translator.batches import Batches
 from translator.checkpoint import (
     Checkpoint,
+    Run,
     build_networks,
     find_recipe,
     load_weights,
@@ -26,7 +27,7 @@ from translator.device import choose_device, has_bf16
 from translator.facts import Facts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.ranks import gather, in_all, launcher, restarted
 from translator.recipes import Recipe, Step
-from translator.selection import select
+from translator.selection import Selection, select
 from translator.share import WHOLE, Share
 from translator.survey_measures import measure_surveys
 from translator.update import Model
@@ -80,7 +81,8 @@ class Session:
         path: Folder of the run.
         facts: What it is made from.
         command: The command that goes on with it.
-        counts: What the stores' objects are used for (`Selection.counts`).
+        stores: "x" and "y".
+        selection: What their objects are used for.
         recipe: The row, with the iterations of this run.
         networks: By role and domain.
         batches: Where images come from.
@@ -94,7 +96,8 @@ class Session:
     path: Path
     facts: Facts
     command: str
-    counts: dict[str, dict[str, int]]
+    stores: tuple[Store, Store]
+    selection: Selection
     recipe: Recipe
     networks: nn.ModuleDict
     batches: Batches
@@ -108,6 +111,11 @@ class Session:
     def model(self) -> Model:
         """What an iteration moves."""
         return Model(self.networks, self.random, self.share, self.facts.precision)
+
+    @property
+    def run(self) -> Run:
+        """The model as it is, for use."""
+        return Run(self.path, self.facts, self.networks, self.batches.device, self.iteration, "")
 
 
 def open_session(
@@ -145,7 +153,8 @@ def open_session(
         path=path,
         facts=facts,
         command=_command(inputs, path, facts, settings),
-        counts=selection.counts,
+        stores=stores,
+        selection=selection,
         recipe=recipe,
         networks=build_networks(facts, recipe).to(device),
         batches=Batches(stores, selection, facts.batch_size, facts.seed, device, share, settings.data),
@@ -228,7 +237,7 @@ def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
 def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, begun: Facts | None) -> Recipe:
     """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
 
-    Learning rates are divided at the same parts of a step, however long it is.
+    Learning rates fall at the same parts of a step, however long it is.
     """
     wanted = (iterations,) if isinstance(iterations, int) else iterations
     counts = wanted or (begun.iterations if begun else None)
@@ -242,10 +251,15 @@ def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, b
     if counts is None or len(counts) != len(recipe.steps):
         return recipe
     steps = tuple(
-        replace(step, iterations=n, decay_every=max(1, round(step.decay_every * n / step.iterations)))
+        replace(step, iterations=n, decay_every=_scaled(step.decay_every, n / step.iterations))
         for step, n in zip(recipe.steps, counts, strict=True)
     )
     return replace(recipe, steps=steps)
+
+
+def _scaled(decay_every: int | None, ratio: float) -> int | None:
+    """After how many iterations learning rates are divided in a step that is `ratio` times as long."""
+    return decay_every and max(1, round(decay_every * ratio))
 
 
 def _command(inputs: Inputs, path: Path, facts: Facts, settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from survey_tools.errors import RunError
+from translator.flux_scatter import measure_flux_scatter
 from translator.interrupts import Interrupts
 from translator.ranks import any_asks
 from translator.session import Session, optimizers_of, save
@@ -48,6 +49,8 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
         watch.show(number + 1, session.iteration, losses)
         last = index + 1 == step.iterations
         asked = any_asks(interrupts.asked, session.share, session.batches.device)
+        if last and number + 1 == len(session.recipe.steps) and session.share.rank == 0:
+            measure_flux_scatter(session.run, session.stores, session.selection.pairs)
         if last or asked or session.iteration % session.checkpoint_every == 0:
             watch.flush()
             save(session, number)

@@ -14,7 +14,6 @@ from translator.ranks import average
 from translator.recipes import Step, Term, Turn
 from translator.share import WHOLE, Share
 
-LARGEST_NORM = 5.0  # of all gradients of a turn together
 DECAY = 5.0  # the learning rate is divided by this every `Step.decay_every` iterations
 
 
@@ -40,7 +39,7 @@ def iterate(model: Model, step: Step, index: int, optimizers: list[Optimizer], b
     losses: dict[str, float] = {}
     images = Images(model.networks, batch, model.random, model.share)
     for number, (turn, optimizer) in enumerate(zip(step.turns, optimizers, strict=True)):
-        rate = turn.learning_rate / DECAY ** (index // step.decay_every)
+        rate = turn.learning_rate * slowed(step, index)
         for group in optimizer.param_groups:
             group["lr"] = rate
         later = {name for after in step.turns[number + 1 :] for name in after.moves} - {*turn.moves}
@@ -49,10 +48,17 @@ def iterate(model: Model, step: Step, index: int, optimizers: list[Optimizer], b
     return losses
 
 
+def slowed(step: Step, index: int) -> float:
+    """By what the learning rates of a step are multiplied in its iteration `index`."""
+    if step.decay_every is None:
+        return (1 + math.cos(math.pi * index / step.iterations)) / 2
+    return DECAY ** -(index // step.decay_every)
+
+
 def update(
     images: Images, turn: Turn, optimizer: Optimizer, precision: str = "float32", later: Collection[str] = ()
 ) -> dict[str, float]:
-    """Move the networks of one turn by one step of its optimiser, their gradients together clipped to a norm of 5.
+    """Move the networks of one turn by one step of its optimiser, their gradients clipped to the turn's norm.
 
     Args:
         images: New ones, or what the turn before has handed on.
@@ -82,8 +88,8 @@ def update(
     for name, value in (losses | {f"the gradient of {', '.join(losses)}": length}).items():
         if not math.isfinite(value):
             raise FloatingPointError(f"{name} is {value}")
-    if length > LARGEST_NORM:
-        torch._foreach_mul_(gradients, LARGEST_NORM / length)
+    if length > turn.largest_norm:
+        torch._foreach_mul_(gradients, turn.largest_norm / length)
     optimizer.step()
     return losses
 

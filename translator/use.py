@@ -2,16 +2,16 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from translator.images import OTHER, is_random
+from translator.images import OTHER, Known, is_random
 from translator.intensity import stretch, unstretch
 from translator.metrics.blank import NORMAL
 from translator.networks.observation_operator import area, inverse, sample
-from translator.networks.restoration import SMOOTH, Told, box, filled
+from translator.networks.restoration import SMOOTH, box, filled
 from translator.observing import (
     SUPPORT,
     Observed,
@@ -41,7 +41,7 @@ class Wanted:
             object of the survey, drawn at random.
         gain: (B, band) [electron/nanomaggy]; NaN for the survey's usual.
         noise: Whether it has noise as the survey's images have.
-        draw: Whether its signal is a draw from all that it may be, and not their mean.
+        draw: Whether its signal is one of all that it may be, drawn at random, and not their mean.
     """
 
     domain: str
@@ -114,21 +114,106 @@ def _by_observation(networks: nn.ModuleDict, observed: Observed, wanted: Wanted,
         wanted: Any grid.
         randoms: One for each image, on the CPU; all that is drawn is drawn there.
     """
+    seeds = None
+    if wanted.draw:
+        shapes = seed_shapes(networks, wanted.domain, (wanted.size, wanted.size))
+        seeds = [_each(randoms, shape, observed.image.device) for shape in shapes]
+    found = signal_of(networks, observed, wanted, seeds)
+    signal = found.image
+    if wanted.noise:
+        drawn = torch.cat([networks[f"survey_{wanted.domain}"].draw_sigma(1, random) for random in randoms])
+        white = _each(randoms, signal.shape[1:], signal.device)
+        already = known_variance(networks, observed.known, wanted, signal, found.sky)
+        signal = signal + noise_of(networks, wanted, signal, drawn, already, white)
+    return Made(signal.cpu().double(), (found.good & observed.bands[..., None, None]).cpu())
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A translation without noise.
+
+    Attributes:
+        image: (B, band, row, col) float32 [nanomaggy/pixel].
+        good: Which of its pixels rest on enough of the input.
+        sky: Where the input shows no light, bool; None where that does not matter, as into the poorer survey.
+    """
+
+    image: Tensor
+    good: Tensor
+    sky: Tensor | None
+
+
+def seed_shapes(networks: nn.ModuleDict, domain: str, shape: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Shapes of the normal numbers that draws of images of `shape` (rows, cols) are made of.
+
+    The last of them, (band,), are those of the flux; maps (channel, row, col) and codes (channel,) of the network, if
+    there is one, come before.
+    """
+    network, bands = networks[f"draws_{domain}"], len(networks[f"survey_{domain}"].psf_fwhm)
+    return [*([] if leads_down(networks, domain) else network.seed_shapes(shape)), (bands,)]
+
+
+def signal_of(
+    networks: nn.ModuleDict,
+    observed: Observed,
+    wanted: Wanted,
+    seeds: list[Tensor] | None = None,
+    mean: Tensor | None = None,
+) -> Signal:
+    """What `psf_matched` makes of observations, without noise.
+
+    Args:
+        networks: Of the model.
+        observed: Images of any size, with gaps or missing bands.
+        wanted: Any grid.
+        seeds: (B, …) of `seed_shapes`, for draws; None for the mean.
+        mean: What this gives without seeds, where it is known already.
+    """
     observed = Observed(observed.image.float(), observed.good, observed.known)
     into = _observation if leads_down(networks, wanted.domain) else _restoration
-    signal, good, already = into(networks, observed, wanted, randoms)
-    if wanted.noise:
-        survey = networks[f"survey_{wanted.domain}"]
-        drawn = torch.cat([survey.draw_sigma(1, random) for random in randoms])
-        sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn)
-        missing = torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
-        white = _each(randoms, signal.shape[1:], signal.device)
-        signal = signal + survey.noise(signal, missing, survey.usual("gain", wanted.gain), white)
-    return Made(signal.cpu().double(), (good & observed.bands[..., None, None]).cpu())
+    found = into(networks, observed, wanted, seeds, mean)
+    if seeds is None:
+        return found
+    wrong = seeds[-1] @ networks[f"survey_{wanted.domain}"].flux_scatter.mT
+    return replace(found, image=found.image * torch.exp(wrong)[..., None, None])
 
 
-def _observation(networks, observed: Observed, wanted: Wanted, randoms) -> tuple[Tensor, Tensor, Tensor | float]:
-    """Signal, good pixels and the variance of the noise that the signal has, of an observation by the poorer survey."""
+def known_variance(networks: nn.ModuleDict, known: Known, wanted: Wanted, signal: Tensor, sky: Tensor | None) -> Tensor:
+    """Variance (B, band) of the noise of the input that a signal still has.
+
+    Args:
+        networks: Of the model.
+        known: Of the input.
+        wanted: What was asked of the signal.
+        signal: The whole of it.
+        sky: As of `Signal`.
+    """
+    if sky is None:
+        return seen_variance(networks, wanted.domain, known, wanted.seeing, inverse(wanted.alignment))
+    return sky_variance(signal, sky)
+
+
+def noise_of(
+    networks: nn.ModuleDict, wanted: Wanted, signal: Tensor, drawn: Tensor, already: Tensor, white: Tensor
+) -> Tensor:
+    """Noise (B, band, row, col) of the survey that a signal lacks.
+
+    Args:
+        networks: Of the model.
+        wanted: Its noise and gain.
+        signal: Without noise.
+        drawn: Noise of blank sky (B, band) of some object, for where none is wanted.
+        already: Variance (B, band) that the signal's sky still has, as of `known_variance`.
+        white: Normal numbers of the signal's shape.
+    """
+    survey = networks[f"survey_{wanted.domain}"]
+    sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn.to(wanted.sigma))
+    missing = torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
+    return survey.noise(signal, missing, survey.usual("gain", wanted.gain), white)
+
+
+def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:
+    """An observation by the poorer survey."""
     domain = wanted.domain
     operator, there = networks[f"operator_{domain}"], networks[f"survey_{OTHER[domain]}"]
     back = inverse(wanted.alignment)
@@ -138,30 +223,31 @@ def _observation(networks, observed: Observed, wanted: Wanted, randoms) -> tuple
     width = networks[f"survey_{domain}"].usual("psf_fwhm", seeing)
     around = share_around(observed.good.to(image), width, wanted.pixel_scale / float(area(back)[0].sqrt()))
     good = sample(around, back, (wanted.size, wanted.size)) >= SUPPORT
-    return signal, good, seen_variance(networks, domain, observed.known, seeing, back)
+    return Signal(signal, good, None)
 
 
-def _restoration(networks, observed: Observed, wanted: Wanted, randoms) -> tuple[Tensor, Tensor, Tensor | float]:
-    """The same of a restoration, whose sky still shows a little of the input's noise."""
+def _restoration(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:
+    """A restoration into the richer survey, whose sky still shows a little of the input's noise."""
     domain, here = wanted.domain, OTHER[wanted.domain]
     told = tell_of(networks, domain, observed, wanted.seeing, wanted.alignment, wanted.size)
-    signal = networks[f"restoration_{domain}"](told)
-    if wanted.draw:
-        network = networks[f"draws_{domain}"]
-        seeds = [_each(randoms, shape, signal.device) for shape in network.seed_shapes(wanted.size)]
-        signal = network(told.with_mean(signal), seeds)
+    signal = networks[f"restoration_{domain}"](told) if mean is None else mean
+    if seeds is not None:
+        signal = networks[f"draws_{domain}"](told.with_mean(signal), seeds[:-1])
     width = networks[f"survey_{here}"].usual("psf_fwhm", observed.known.psf_fwhm)
     good = share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
-    return signal, good, sky_variance(signal, told)
+    return Signal(signal, good, (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT))
 
 
-def sky_variance(signal: Tensor, told: Told) -> Tensor:
+def sky_variance(signal: Tensor, sky: Tensor) -> Tensor:
     """Variance (B, band) of a restored signal where its input shows no light: noise that the survey's must not repeat.
 
     By the median of how far pixels below the sky's median lie from it, since faint sources lie above it; 0 for an image
     with less than `LEAST_SKY` pixels of sky.
+
+    Args:
+        signal: (B, band, row, col).
+        sky: Where its input shows no light, bool.
     """
-    sky = (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT)
     found = torch.zeros(signal.shape[:2], device=signal.device)
     for place in torch.nonzero(sky.sum((-2, -1)) >= LEAST_SKY).tolist():
         values = signal[*place][sky[*place]]
@@ -185,6 +271,6 @@ BY_GENERATOR = Use(_by_generator, is_random, lambda networks, domain: False, rea
 BY_OBSERVATION = Use(
     _by_observation,
     lambda networks, domain: True,
-    lambda networks, domain: not leads_down(networks, domain),
+    lambda networks, domain: True,
     reads_any=True,
 )

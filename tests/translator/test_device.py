@@ -75,3 +75,20 @@ def test_memory_can_be_kept_where_the_c_library_can_and_is_left_alone_where_it_c
     assert called == [(device.M_MMAP_MAX, 0), (device.M_TRIM_THRESHOLD, -1)]
     monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace())
     device.keep_memory()
+
+
+def test_bfloat16_is_taken_where_it_is_faster_and_not_where_it_merely_is(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for faster in (True, False):
+        monkeypatch.setattr(device, "_is_bf16_faster", lambda faster=faster: faster)
+        assert device.has_bf16(cpu) is faster
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert not device.has_bf16(cpu)
+    assert not device.has_bf16(torch.device("meta"))
+
+
+def test_the_time_of_a_convolution_decides(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks))
+    assert not device._is_bf16_faster.__wrapped__()  # as long in either type

@@ -12,7 +12,7 @@ from translator.device import PRECISIONS
 from translator.images import Batch, Images
 from translator.networks.layers import Grid
 from translator.recipes import RECIPES, Step, Term, Turn
-from translator.update import LARGEST_NORM, Model, iterate, update
+from translator.update import Model, iterate, update
 
 PAPERS = {name: recipe for name, recipe in RECIPES.items() if not recipe.use.reads_any}  # whose turns share images
 STEPS = [(name, number) for name, recipe in PAPERS.items() for number in range(len(recipe.steps))]
@@ -47,7 +47,9 @@ def in_a_whole(networks, step, seen, batch, random):
         optimizer.zero_grad()
         sum(term.weight * term.loss(images, term.domain) for term in turn.terms).backward()
         parameters = optimizer.param_groups[0]["params"]
-        nn.utils.clip_grads_with_norm_(parameters, LARGEST_NORM, nn.utils.get_total_norm(p.grad for p in parameters))
+        nn.utils.clip_grads_with_norm_(
+            parameters, turn.largest_norm, nn.utils.get_total_norm(p.grad for p in parameters)
+        )
         optimizer.param_groups[0]["lr"] = turn.learning_rate
         optimizer.step()
 

@@ -23,6 +23,8 @@ class MeasuredSurvey(nn.Module):
         gain: Usual gain (band,) [electron/nanomaggy]; infinite where no photon noise was found.
         correlation: Of the noise of blank sky (band, 2 LAGS + 1, 2 LAGS + 1), by row and column lag, 1 in the middle.
         moments: Mean products of the bands' fluxes (band, band) in the galaxies, in units of the noise.
+        flux_scatter: Lower triangle (band, band), whose square is the covariance of what translations into this survey
+            get wrong of a galaxy's light, as natural logarithms, beyond noise and draws; 0 until it is measured.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
@@ -39,6 +41,7 @@ class MeasuredSurvey(nn.Module):
             "gain": torch.full((bands,), torch.inf),
             "correlation": white,
             "moments": torch.eye(bands),
+            "flux_scatter": torch.zeros(bands, bands),
         }.items():
             self.register_buffer(name, value)
 

@@ -177,11 +177,11 @@ class UNet(nn.Module):
     def _entered(self, maps: Tensor, seeds: list[Tensor] | None, place: int) -> Tensor:
         return maps if seeds is None else maps + self.enter[place](seeds[place])
 
-    def seed_shapes(self, size: int) -> list[tuple[int, ...]]:
-        """Shapes of the random numbers for an image of size × size pixels: maps wherever they enter, and a code."""
-        side = -(-size // self.step) * self.step // 2
+    def seed_shapes(self, shape: tuple[int, int]) -> list[tuple[int, ...]]:
+        """Shapes of the random numbers for an image of `shape` (rows, cols): maps wherever they enter, and a code."""
+        rows, cols = (-(-side // self.step) * self.step // 2 for side in shape)
         levels = [*range(len(self.down)), *range(len(self.down) - 1)]
-        return [(SEEDS, side >> level, side >> level) for level in levels] + [(SEEDS,)]
+        return [(SEEDS, rows >> level, cols >> level) for level in levels] + [(SEEDS,)]
 
 
 class Restoration(nn.Module):
@@ -214,9 +214,9 @@ class Draws(nn.Module):
         """
         return told.mean + told.error * self.net(told.maps, told.conditions, seeds)
 
-    def seed_shapes(self, size: int) -> list[tuple[int, ...]]:
-        """Shapes of the random numbers that a draw is made of."""
-        return self.net.seed_shapes(size)
+    def seed_shapes(self, shape: tuple[int, int]) -> list[tuple[int, ...]]:
+        """Shapes of the random numbers that a draw of `shape` (rows, cols) is made of."""
+        return self.net.seed_shapes(shape)
 
 
 class Nothing(nn.Module):

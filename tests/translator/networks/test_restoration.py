@@ -55,7 +55,7 @@ def test_draws_surround_the_mean_and_follow_their_random_numbers():
     network = Draws(HERE, THERE, 8)
     torch.nn.init.normal_(network.net.last.weight)
     asked = told(40, 40).with_mean(torch.ones(1, 2, 40, 40))
-    seeds = [[torch.randn(1, *shape) for shape in network.seed_shapes(40)] for _ in range(2)]
+    seeds = [[torch.randn(1, *shape) for shape in network.seed_shapes((40, 40))] for _ in range(2)]
     first, same, other = network(asked, seeds[0]), network(asked, seeds[0]), network(asked, seeds[1])
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
