@@ -1,13 +1,12 @@
 """`galtrans evaluate`: how good translations are, as a page, a JSON file and a table."""
 
-from pathlib import Path
-
 import click
 
 from cli.options import (
     EXISTING_FILE,
     EXISTING_STORE,
     NEW_FOLDER,
+    RunPath,
     device_option,
     engine_of,
     scheduler_option,
@@ -21,9 +20,7 @@ FILES = ("report.html", "report.json", "galaxies.ecsv")
 
 
 @click.command()
-@click.argument(
-    "runs", metavar="RUN…", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True
-)
+@click.argument("runs", metavar="RUN…", type=RunPath(), nargs=-1, required=True)
 @click.argument("x", metavar="X.zarr", type=EXISTING_STORE)
 @click.argument("y", metavar="Y.zarr", type=EXISTING_STORE)
 @click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING_FILE)

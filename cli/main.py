@@ -25,6 +25,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "recipes": "cli.recipes",
     "train": "cli.train",
     "translate": "cli.translate",
+    "models": "cli.models",
     "evaluate": "cli.evaluate",
     "import-weights": "cli.weights",
     "export-weights": "cli.weights",

@@ -83,6 +83,27 @@ def engine_of(workers: int, scheduler: str | None):
         yield working
 
 
+class RunPath(click.ParamType):
+    """A trained run: its folder, or the name of a model that comes with galtrans."""
+
+    name = "run"
+
+    def convert(self, value, param, ctx) -> Path:
+        """Where the run is."""
+        from translator.models import find_model
+
+        path = Path(value)
+        if path.is_dir():
+            return path
+        if path.exists():
+            self.fail(f"{value!r} is a file, and a run is a folder with run.json; galtrans train makes one", param, ctx)
+        found = find_model(str(value))
+        if found is None:
+            self.fail(f"{value!r} is neither a folder nor a built-in model; `galtrans models` lists these", param, ctx)
+        return found
+
+
+run_argument = click.argument("run", type=RunPath())
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one."
 )

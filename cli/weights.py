@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import NEW_PATH, check_recipe, overwrite_option, verbose_option
+from cli.options import NEW_PATH, check_recipe, overwrite_option, run_argument, verbose_option
 
 
 def _npz(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
@@ -43,7 +43,7 @@ def import_weights(source, recipe, path) -> None:
 
 
 @click.command("export-weights")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@run_argument
 @click.option("--out", type=NEW_PATH, required=True, callback=_npz, metavar="FILE.npz", help="File to write.")
 @overwrite_option
 @verbose_option

@@ -1,5 +1,6 @@
 """FITS files of one object in several bands: one image HDU a band on the same sky, or a (band, row, col) cube."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,13 @@ def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header
             if band in bands:
                 found.setdefault(band, hdu.header.copy())
         return found, hdus[0].header.copy()
+
+
+def stated_number(header: fits.Header, keyword: str) -> float:
+    """A positive number of a header; NaN where the header has none."""
+    value = header.get(keyword)
+    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return float(value) if right else math.nan
 
 
 @contextmanager

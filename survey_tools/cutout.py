@@ -27,7 +27,7 @@ class Cutout:
     wcs: WCS
 
 
-def resample(image, wcs: WCS, target: WCS, size: int) -> np.ndarray:
+def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
     """The flux per pixel that `image` has on another grid, by bicubic interpolation times the ratio of pixel areas.
 
     Interpolation keeps surface brightness, so the factor (area of a target pixel / area of a source pixel) makes it
@@ -37,19 +37,19 @@ def resample(image, wcs: WCS, target: WCS, size: int) -> np.ndarray:
         image: (row, col) flux per pixel; an array, or anything with a shape that can be sliced. NaN = no data.
         wcs: Celestial WCS of `image`.
         target: Celestial WCS of the new grid.
-        size: Rows, and columns, of the new grid.
+        size: Rows and columns of the new grid; one number where it is square.
 
     Returns:
-        (size, size) float32; NaN wherever one of the four nearest source pixels is missing or outside the image.
+        (row, col) float32; NaN wherever one of the four nearest source pixels is missing or outside the image.
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, image.shape):
-        return np.full((size, size), np.nan, np.float32)
+        return np.full(source.shape[1:], np.nan, np.float32)
     start, shape = _extent(source, SPLINE_REACH)
     pixels, inside = _cut(image, start, shape), source - start[:, None, None]
     missing = ~np.isfinite(pixels)
     if missing.all():
-        return np.full((size, size), np.nan, np.float32)
+        return np.full(source.shape[1:], np.nan, np.float32)
     if missing.any():  # the nearest data stand in, so that a gap does not ring through the spline into the stamp
         pixels = pixels[tuple(distance_transform_edt(missing, return_distances=False, return_indices=True))]
     flux = map_coordinates(pixels.astype(float), inside, order=3, mode="mirror")
@@ -58,14 +58,14 @@ def resample(image, wcs: WCS, target: WCS, size: int) -> np.ndarray:
     return (flux * _area(source)).astype(np.float32)
 
 
-def resample_flags(flags, wcs: WCS, target: WCS, size: int) -> np.ndarray:
-    """Which pixels of another grid touch a flagged pixel: (size, size) bool from flags (row, col) bool; see `resample`.
+def resample_flags(flags, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
+    """Which pixels of another grid touch a flagged pixel: (row, col) bool from flags (row, col) bool; see `resample`.
 
     A target pixel is flagged if any of the four source pixels around its centre is; outside the image none is.
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, flags.shape):
-        return np.zeros((size, size), bool)
+        return np.zeros(source.shape[1:], bool)
     start, shape = _extent(source, 1)
     touched = np.nan_to_num(_cut(flags, start, shape))
     return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
@@ -133,12 +133,13 @@ def _clusters(source: np.ndarray) -> np.ndarray:
     return source & (neighbours >= 2)
 
 
-def _pixels_in(wcs: WCS, target: WCS, size: int) -> np.ndarray:
-    """Row and column (2, size, size) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
-    row, col = np.mgrid[:size, :size]
+def _pixels_in(wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
+    """Row and column (2, row, col) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
+    shape = np.broadcast_to(size, 2)
+    row, col = np.indices(shape)
     if _is_plain(wcs) and _is_plain(target):  # ten times as fast as by way of SkyCoord
         sky = target.wcs_pix2world(np.stack([col.ravel(), row.ravel()], axis=1), 0)
-        return wcs.wcs_world2pix(sky, 0).T[::-1].reshape(2, size, size)
+        return wcs.wcs_world2pix(sky, 0).T[::-1].reshape(2, *shape)
     return np.stack(wcs.world_to_pixel(target.pixel_to_world(col, row))[::-1]).astype(float)
 
 
@@ -151,7 +152,8 @@ def _is_plain(wcs: WCS) -> bool:
 def _area(source: np.ndarray) -> float:
     """Area of a target pixel in pixels of the source, in the mean over the target's grid; from `_pixels_in`."""
     diagonals = source[:, -1, -1] - source[:, 0, 0], source[:, -1, 0] - source[:, 0, -1]
-    return abs(np.linalg.det(diagonals)) / 2 / (source.shape[1] - 1) ** 2
+    rows, cols = source.shape[1:]
+    return abs(np.linalg.det(diagonals)) / 2 / ((rows - 1) * (cols - 1))
 
 
 def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:

@@ -28,17 +28,17 @@ def north_up_wcs(ra: float, dec: float, pixel_scale: float, size: int) -> WCS:
     return tan_wcs((ra, dec), (centre, centre), [[-degrees, 0.0], [0.0, degrees]])
 
 
-def rescaled_wcs(wcs: WCS, shape: tuple[int, int], pixel_scale: float, size: int) -> WCS:
-    """A square grid with the centre and orientation of another.
+def rescaled_wcs(wcs: WCS, shape: tuple[int, int], pixel_scale: float, size: int | tuple[int, int]) -> WCS:
+    """A grid with the centre and orientation of another.
 
-    The grid `wcs` of `shape` (rows, columns) keeps its sky centre, rotation and parity; the new one has size × size
-    pixels of `pixel_scale` [arcsec/pixel].
+    The grid `wcs` of `shape` (rows, columns) keeps its sky centre, rotation and parity; the new one has `size` rows and
+    columns, one number where it is square, of `pixel_scale` [arcsec/pixel].
     """
     rows, cols = shape
     crval = wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
     ratio = pixel_scale / scale_of(wcs)
-    centre = (size + 1) / 2
-    return tan_wcs(crval, (centre, centre), local_cd(wcs, shape) * ratio)
+    new_rows, new_cols = np.broadcast_to(size, 2)
+    return tan_wcs(crval, ((new_cols + 1) / 2, (new_rows + 1) / 2), local_cd(wcs, shape) * ratio)
 
 
 def local_cd(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:

@@ -79,15 +79,25 @@ def align(
         there_shape: Alike.
         ratio: Of the pixel scales, for grids whose WCS is not known.
     """
+    made = lead(here, here_shape, there, there_shape)
+    right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * np.max(there_shape))
+    return np.where(right[:, None, None], made, one_centre(ratio))
+
+
+def lead(
+    here: list[np.ndarray],
+    here_shape: int | tuple[int, int],
+    there: list[np.ndarray],
+    there_shape: int | tuple[int, int],
+) -> np.ndarray:
+    """The same for grids whose WCS is known, wherever they lie; NaN where it is not."""
     middle, half = ((np.broadcast_to(shape, 2) - 1) / 2 for shape in (here_shape, there_shape))
     step = np.min(here_shape) / 4
     places = middle + step * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])  # row, col
     sky = tan_places(*here, places[:, ::-1])
     found = tan_pixels(*there, sky)[..., ::-1] - half
     matrix = np.stack([found[:, 1] - found[:, 2], found[:, 3] - found[:, 4]], axis=-1) / (2 * step)
-    made = np.concatenate([matrix, found[:, 0][..., None]], axis=-1)
-    right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * np.max(there_shape))
-    return np.where(right[:, None, None], made, one_centre(ratio))
+    return np.concatenate([matrix, found[:, 0][..., None]], axis=-1)
 
 
 def turned_alignments(alignments: np.ndarray, symmetries: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from translator.intensity import stretch
 from translator.networks.layers import Grid
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
-TUPLES = ("bands", "sky", "psf_fwhm")  # fields of a domain that JSON has as lists
+TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that JSON has as lists
 DIFFERENCES = {  # what must be the same for a run to go on, and the words for it
     "recipe": "--recipe",
     "domains": "pair of stores",
@@ -44,6 +44,8 @@ class Domain:
         sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where unknown.
         fingerprint: Checksum of the store that it trains on.
         psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
+        psf_range: The least in each band, and then the greatest, but for a hundredth of the images; empty alike, and in
+            older runs.
     """
 
     survey: str
@@ -53,6 +55,7 @@ class Domain:
     sky: tuple[float, ...]
     fingerprint: str
     psf_fwhm: tuple[float, ...] = ()
+    psf_range: tuple[float, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -105,6 +108,7 @@ def describe_domain(store: Store) -> Domain:
         sky=tuple(stretch(sky.astype(float)).tolist()) if known else (),
         fingerprint=digest.hexdigest(),
         psf_fwhm=_seeing(store),
+        psf_range=_range_of_seeing(store),
     )
 
 
@@ -112,6 +116,14 @@ def _seeing(store: Store) -> tuple[float, ...]:
     """Median seeing of each band [arcsec]; empty where a band's is not known."""
     widths = medians(store.column("psf_fwhm"))
     return tuple(widths.tolist()) if np.isfinite(widths).all() else ()
+
+
+def _range_of_seeing(store: Store) -> tuple[float, ...]:
+    """The least and the greatest seeing of each band [arcsec], as `Domain.psf_range` has them."""
+    if not _seeing(store):
+        return ()
+    widths = store.column("psf_fwhm")
+    return tuple(np.nanquantile(np.where(widths > 0, widths, np.nan), [0.005, 0.995], axis=0).ravel().tolist())
 
 
 def survey_domains(same_grid: bool) -> dict[str, Domain]:
@@ -147,7 +159,7 @@ def _comparable(fact: object) -> object:
     """A fact without what older runs do not state: the seeing of stores, which their fingerprints stand for."""
     if not isinstance(fact, dict):
         return fact
-    return {name: replace(domain, psf_fwhm=()) for name, domain in fact.items()}
+    return {name: replace(domain, psf_fwhm=(), psf_range=()) for name, domain in fact.items()}
 
 
 def write_facts(path: Path, facts: Facts) -> None:
@@ -194,7 +206,11 @@ def _check_types(facts: Facts) -> None:
         ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
-        (int, float): [number for domain in domains for number in (domain.pixel_scale, *domain.sky, *domain.psf_fwhm)],
+        (int, float): [
+            number
+            for domain in domains
+            for number in (domain.pixel_scale, *domain.sky, *domain.psf_fwhm, *domain.psf_range)
+        ],
     }
     for kind, values in kinds.items():
         wrong = [value for value in values if not isinstance(value, kind)]

@@ -115,7 +115,7 @@ def _asked(run: Run, images: np.ndarray, request: Request, domain: str, count: i
     observed = Observed(tensor(np.where(there_is, images, 0.0), torch.float64), tensor(good, torch.bool), known)
     wanted = Wanted(
         domain=domain,
-        size=there.size,
+        shape=(there.size, there.size),
         pixel_scale=there.pixel_scale,
         alignment=tensor(alignment),
         seeing=tensor(request.seeing),

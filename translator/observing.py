@@ -87,7 +87,7 @@ def observe(
     known: Known,
     seeing: Tensor,
     alignment: Tensor,
-    size: int,
+    size: int | tuple[int, int],
     mixing: Tensor | None = None,
 ) -> Tensor:
     """What the poorer survey would see of the richer one's image, without noise of its own.
@@ -99,7 +99,7 @@ def observe(
         known: Of that image.
         seeing: That the observation shall have (B, band) [arcsec]; the survey's usual where it is NaN.
         alignment: From the observation's grid to the image's.
-        size: Of the observation.
+        size: Rows and columns of the observation; one number where it is square.
         mixing: Of its bands (B, band, band), where some are missing.
     """
     surveys = networks[f"survey_{domain}"], networks[f"survey_{OTHER[domain]}"]
@@ -128,7 +128,12 @@ def seen_variance(networks: nn.ModuleDict, domain: str, known: Known, seeing: Te
 
 @exact
 def tell_of(
-    networks: nn.ModuleDict, domain: str, observed: Observed, seeing: Tensor, alignment: Tensor, size: int
+    networks: nn.ModuleDict,
+    domain: str,
+    observed: Observed,
+    seeing: Tensor,
+    alignment: Tensor,
+    size: int | tuple[int, int],
 ) -> Told:
     """What a restoration into `domain`, the richer survey, is told.
 
@@ -138,7 +143,7 @@ def tell_of(
         observed: Image of the poorer one.
         seeing: That is wanted (B, band) [arcsec].
         alignment: From the observation's grid to the one that is wanted.
-        size: Of the grid that is wanted.
+        size: Rows and columns of the grid that is wanted; one number where it is square.
     """
     here, there = networks[f"survey_{OTHER[domain]}"], networks[f"survey_{domain}"]
     known = observed.known.map(lambda each: torch.where(observed.bands, each, torch.nan))

@@ -2,75 +2,96 @@
 
 import hashlib
 import logging
-import math
 import threading
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import BandImage, band_headers, header_text, read_bands, read_masks
+from survey_tools.band_fits import BandImage, header_text, read_bands
 from survey_tools.cutout import resample
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.fits_writing import write_bands
+from survey_tools.photometry import zero_point_of
 from survey_tools.surveys import find_survey
 from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
+from translator.asking import How
 from translator.checkpoint import Run, find_recipe
-from translator.fakes import Request, noise_seed, together_on, translate_each, what_noise
+from translator.fakes import noise_seed, together_on, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt
+from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits
+from translator.preview import write_preview
+from translator.translated import LARGE, row_of, translate_observation, write_translated
 
-SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 SENT = 16  # files of a task on a cluster
 WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
-CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
+WASTED = 2.0  # times the area that a model reads, above which an image is not cut without being asked
 SYNTHETIC = "made by a neural network: NOT an observation"
 log = logging.getLogger(__name__)
-_fits = threading.Lock()  # held while FITS is read or written: its reader sets Python's warnings, which threads share
+_large = threading.Lock()  # held while an image is translated that takes much of the memory
+Inputs = tuple[Path, ...]  # the files of one object or field
+
+
+@dataclass
+class Outcome:
+    """What became of files.
+
+    Attributes:
+        rows: Of the table of a command, one for each translation.
+        notes: Lines for the user.
+        errors: Of those that cannot be translated.
+    """
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[GaltransError] = field(default_factory=list)
+
+    def add(self, other: "Outcome") -> None:
+        """Take up what became of others."""
+        self.rows += other.rows
+        self.notes += other.notes
+        self.errors += other.errors
 
 
 @dataclass(frozen=True)
 class Read:
-    """A file, read for a translation.
+    """A file, read for a recipe that reads images alone, of one size.
 
     Attributes:
-        images: (band, row, col) [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
+        images: (band, row, col) [nanomaggy/pixel], in the order of the run's bands.
         header: Of the primary HDU.
         checksum: SHA-256 of the file.
         target: WCS of its translation.
-        bands: Which of the run's bands it has (band,), bool.
-        known: Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy] (band,) that its headers state, by
-            the names of a store's columns; NaN where they state none.
     """
 
     images: np.ndarray
     header: fits.Header
     checksum: str
     target: WCS
-    bands: np.ndarray
-    known: dict[str, np.ndarray]
 
 
-def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool = True, seed: int = 0) -> Path:
-    """Translate one file and write the result.
+def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how) -> Path:
+    """Translate one object or field and write the result.
 
     Args:
         run: The trained model.
-        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube. A recipe
-            that reads any image is content with some of the bands, and with gaps.
+        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube; or several
+            files with some of the bands each. A recipe that reads any image is content with some of the bands, with
+            gaps, and with any number of pixels.
         domain: "x" or "y", where the translation lands.
-        out: File to write: one image HDU a band, in nanomaggies, on the target's grid with the input's sky centre; NaN
-            where a pixel would rest on too little of the input.
-        noise: Whether the survey's noise is added, one realisation of the run's noise emulator; and, where a latent
-            code steers the generator, whether it is drawn or is the mean of all.
-        seed: Of that realisation; with the same input it gives the same noise.
+        out: File to write: one image HDU a band, in nanomaggies, on the target's grid; NaN where a pixel would rest on
+            too little of the input.
+        how: Fields of `asking.How`. The same input and seed give the same noise.
 
     Returns:
         The path written.
@@ -78,113 +99,153 @@ def translate_file(run: Run, path: Path, domain: str, out: Path, *, noise: bool 
     Raises:
         ImageError: Where the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
     """
-    errors = translate_group(run, domain, [(path, out)], noise=noise, seed=seed)
-    if errors:
-        raise errors[0]
+    outcome = translate_group(run, domain, [(_inputs(path), out)], How(**how))
+    if outcome.errors:
+        raise outcome.errors[0]
     return out
 
 
-def translate_files(
-    at: RunAt, to: str, files: dict[Path, Path], engine: Engine, *, noise: bool = True, seed: int = 0
-) -> list[GaltransError]:
+def translate_files(located: RunAt, to: str, files: dict, engine: Engine, how: How | None = None) -> Outcome:
     """Translate many files as `translate_file` does each; files are read and written while networks are at others.
 
     Args:
-        at: The trained model.
+        located: The trained model.
         to: Survey to translate into.
-        files: Of each file to read, the one to write.
+        files: Of each file to read, or tuple of files, the one to write.
         engine: Where they are translated; as many files are in memory as it has workers, and `WAITING` (on a GPU: as
             many times what passes its networks at once).
-        noise: As of `translate_file`.
-        seed: Alike.
-
-    Returns:
-        The errors of those that cannot be translated.
+        how: What is asked of all.
     """
     step = SENT
     if engine.client is None:
-        step = together_on(at.open().device)
+        step = together_on(located.open().device)
         engine = replace(engine, workers=engine.workers + WAITING)
-    pairs = list(files.items())
+    pairs = [(_inputs(path), out) for path, out in files.items()]
     groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]
     unit = "file" if step == 1 else f"{step} files"
-    task = partial(_translate_at, at, to, noise, seed)
-    return [error for errors in engine.run(task, groups, "translate", unit) for error in errors]
+    task = partial(_translate_at, located, to, how or How())
+    outcome = Outcome()
+    for each in engine.run(task, groups, "translate", unit):
+        outcome.add(each)
+    return outcome
 
 
-def _translate_at(at: RunAt, to: str, noise: bool, seed: int, files: list[tuple[Path, Path]]) -> list[GaltransError]:
-    run = at.open()
-    return translate_group(run, run.domain_of(to), files, noise=noise, seed=seed)
+def _inputs(path: Path | Inputs) -> Inputs:
+    return path if isinstance(path, tuple) else (path,)
 
 
-def translate_group(
-    run: Run, domain: str, files: list[tuple[Path, Path]], *, noise: bool, seed: int
-) -> list[GaltransError]:
-    """Translate a few files, each to the path beside it; returns the errors of those that cannot be."""
-    read, errors = {}, []
-    for path, out in files:
+def _translate_at(located: RunAt, to: str, how: How, files: list[tuple[Inputs, Path]]) -> Outcome:
+    run = located.open()
+    return translate_group(run, run.domain_of(to), files, how)
+
+
+def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> Outcome:
+    """Translate a few objects, each to the path beside it."""
+    if find_recipe(run.recipe).use.reads_any:
+        outcome = Outcome()
+        for paths, out in files:
+            try:
+                row, notes = _translate_any(run, domain, paths, out, how)
+            except GaltransError as error:  # the other files are still worth translating
+                outcome.errors.append(error)
+            else:
+                outcome.add(Outcome([row], notes))
+        return outcome
+    return _translate_plain(run, domain, files, how)
+
+
+def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) -> tuple[dict[str, object], list[str]]:
+    """One object or field by a recipe that reads any image; returns its row and the lines on it."""
+    here = run.domains[OTHER[domain]]
+    observation = read_observation(paths, run.bands, here.pixel_scale, how)
+    if observation.images[0].size > LARGE:
+        with _large:
+            made = translate_observation(run, observation, domain, how)
+    else:
+        made = translate_observation(run, observation, domain, how)
+    primary = _primary(run, domain, observation.header, observation.name, observation.checksum, how)
+    if observation.resampled:
+        primary.add_history(f"The input was {observation.resampled}.")
+    missing = int((~np.isfinite(made.whole.signal[observation.bands])).sum())
+    if missing:
+        primary["GTGAPS"] = (missing, "pixels that rest on too little input")
+    write_translated(made, run, primary, out, planes=how.planes)
+    if how.preview:
+        write_preview(made, run, out.with_suffix(".png"))
+    return row_of(made, run, out), [f"{observation.name}: {note}" for note in made.notes]
+
+
+def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> Outcome:
+    """A few files by a recipe that reads images alone, of one size."""
+    read, outcome = {}, Outcome()
+    for paths, out in files:
         try:
-            read[out] = path, _read(run, path, domain)
+            if how.needs_any:
+                raise ImageError(
+                    f"{how.needs_any[0]} needs a run of a recipe that is told what is known of images, such as "
+                    f"psf_matched; {run.path} is of {run.recipe}"
+                )
+            read[out] = paths[0], _read(run, paths, domain, how)
         except GaltransError as error:  # the other files are still worth translating
-            errors.append(error)
+            outcome.errors.append(error)
     if read:
         images = np.stack([found.images for _, found in read.values()])
-        seeds = [noise_seed(seed, found.checksum) for _, found in read.values()]
-        known = {name: np.stack([found.known[name] for _, found in read.values()]) for name in CONDITIONS}
-        made = translate_each(run, images, domain, seeds, noise=noise, request=Request(**known))
+        seeds = [noise_seed(how.seed, found.checksum) for _, found in read.values()]
+        made = translate_each(run, images, domain, seeds, noise=how.noise)
         for (out, (path, found)), image in zip(read.items(), made, strict=True):
-            primary = provenance(run, domain, found.header, noise=noise, seed=seed)
-            primary["GTINPUT"] = (header_text(path.name)[-NAME_LENGTH:], "file that was translated")
-            primary["GTINSHA"] = found.checksum  # SHA-256; no comment fits beside it
-            missing = int((~np.isfinite(image[found.bands])).sum())
-            if missing:
-                primary["GTGAPS"] = (missing, "pixels that rest on too little input")
-            names = [band for band, there in zip(run.bands, found.bands, strict=True) if there]
-            with _fits, whole_file(out) as temporary:
-                write_bands(image[found.bands], names, found.target, primary, temporary)
-    return errors
+            primary = _primary(run, domain, found.header, path.name, found.checksum, how)
+            with reading_fits, whole_file(out) as temporary:
+                write_bands(image, run.bands, found.target, primary, temporary)
+            rows, cols = image.shape[1:]
+            ra, dec = found.target.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+            place = {"ra": round(float(ra), 6), "dec": round(float(dec), 6), "bands": "".join(run.bands)}
+            outcome.rows.append({"file": path.name, "output": out.name, **place, "flags": ""})
+    return outcome
 
 
-def _read(run: Run, path: Path, domain: str) -> Read:
+def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
     """What is needed of one file; ImageError where it cannot be translated."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
-    reads_any = find_recipe(run.recipe).use.reads_any
-    with _fits:
-        names = run.bands
-        if reads_any:
-            stated, _ = band_headers(path, run.bands)
-            names = tuple(band for band in run.bands if band in stated) or run.bands
-        bands, header = read_bands(path, names)
-        for name, mask in (read_masks(path, names) if reads_any else {}).items():
-            image = bands[names.index(name)].image
-            if mask.shape == image.shape:
-                image[mask] = np.nan
-        found, wcs = on_grid(path, bands, names, here.pixel_scale, here.size, gaps=reads_any)
-        target = rescaled_wcs(wcs, found.shape[1:], there.pixel_scale, there.size)
-    there_is = np.array([band in names for band in run.bands])
-    images = np.full((len(run.bands), *found.shape[1:]), np.nan)
-    images[there_is] = found
-    known = {name: np.full(len(run.bands), np.nan) for name in CONDITIONS}
-    for place, band in zip(np.flatnonzero(there_is), bands, strict=True):
-        for name, keyword in CONDITIONS.items():
-            known[name][place] = stated_number(band.header, keyword)
-    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target, there_is, known)
+    path, silent = paths[0], zero_point_of(how.unit) if how.unit else how.zero_point
+    if len(paths) > 1:
+        raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
+    with reading_fits:
+        bands, header = read_bands(path, run.bands, silent)
+        images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
+        target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
+    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target)
 
 
-def stated_number(header: fits.Header, keyword: str) -> float:
-    """A positive number of a header; NaN where the header has none."""
-    value = header.get(keyword)
-    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    return float(value) if right else math.nan
+def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:
+    """Whether a file is the translation of the same by the same run, asked for alike."""
+    digest = hashlib.sha256()
+    try:
+        with reading_fits, warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)  # which is what astropy makes of a truncated file
+            with open(out, "rb") as file, fits.open(file) as hdus:  # astropy leaves a bad file open
+                header = hdus[0].header.copy()
+        for path in _inputs(paths):
+            digest.update(path.read_bytes())
+    except (OSError, ValueError, AstropyUserWarning):
+        return False
+    wanted = {"GTINSHA": digest.hexdigest(), "GTWGHTS": run.checksum, "GTASKED": how.fingerprint}
+    return all(header.get(key) == value for key, value in wanted.items())
 
 
-def on_grid(
-    path: Path, bands: list[BandImage], names, pixel_scale: float, size: int, *, gaps: bool = False
-) -> tuple[np.ndarray, WCS]:
+def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: str, how: How) -> fits.Header:
+    """The primary header of a translated file."""
+    primary = provenance(run, domain, source, noise=how.noise, seed=how.seed)
+    primary["GTINPUT"] = (header_text(name)[-NAME_LENGTH:], "file that was translated")
+    primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
+    primary["GTASKED"] = (how.fingerprint, "of all that was asked")
+    return primary
+
+
+def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:
     """The bands as (band, row, col) [nanomaggy/pixel] on one grid of the survey's pixel scale and size.
 
     Bands that have that grid already are taken as they are; else all are resampled onto it, around the centre of the
-    first. ImageError where pixels are missing in it, or, where `gaps` are allowed, where a band has no pixel at all.
+    first. ImageError where pixels are missing in it, or where most of the image would be thrown away.
     """
     first = bands[0]
     scale = scale_of(first.wcs)
@@ -193,6 +254,12 @@ def on_grid(
         images, wcs = np.stack([band.image for band in bands]), first.wcs
     else:
         shape = first.image.shape
+        if min(shape) * scale > WASTED**0.5 * size * pixel_scale:
+            angle = size * pixel_scale
+            raise ImageError(
+                f"{path} covers {min(shape) * scale:.0f} arcsec, of which the model reads {angle:.1f}: cut it around "
+                "the galaxy, or give a run of psf_matched, which reads images of any size"
+            )
         wcs = rescaled_wcs(first.wcs, shape, pixel_scale, size)
         log.warning(
             f"{path}: resampled from {shape[0]} x {shape[1]} pixels of {scale:.3f} arcsec "
@@ -201,7 +268,7 @@ def on_grid(
         images = np.stack([resample(band.image, band.wcs, wcs, size) for band in bands])
     for name, image in zip(names, images, strict=True):
         missing = int((~np.isfinite(image)).sum())
-        if missing > (image.size - 1 if gaps else 0):
+        if missing:
             angle = size * pixel_scale
             raise ImageError(
                 f"{path}: band {name} has no data in {missing} of the {size}^2 pixels that the model reads; "

@@ -17,7 +17,8 @@ from translator.checkpoint import Run, find_recipe
 from translator.fakes import Request, noise_seed, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt, locate
-from translator.translate import CONDITIONS, SCALE_TOLERANCE, SYNTHETIC
+from translator.observation import CONDITIONS, SCALE_TOLERANCE
+from translator.translate import SYNTHETIC
 
 
 @dataclass(frozen=True)

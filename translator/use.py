@@ -32,7 +32,7 @@ class Wanted:
 
     Attributes:
         domain: "x" or "y", where it lands.
-        size: Rows, and columns, of its grid.
+        shape: Rows and columns of its grid.
         pixel_scale: Of its grid [arcsec/pixel].
         alignment: From the grid of the input to that of the translation (B, 2, 3), as of
             `networks.observation_operator`.
@@ -45,7 +45,7 @@ class Wanted:
     """
 
     domain: str
-    size: int
+    shape: tuple[int, int]
     pixel_scale: float
     alignment: Tensor
     seeing: Tensor
@@ -116,7 +116,7 @@ def _by_observation(networks: nn.ModuleDict, observed: Observed, wanted: Wanted,
     """
     seeds = None
     if wanted.draw:
-        shapes = seed_shapes(networks, wanted.domain, (wanted.size, wanted.size))
+        shapes = seed_shapes(networks, wanted.domain, wanted.shape)
         seeds = [_each(randoms, shape, observed.image.device) for shape in shapes]
     found = signal_of(networks, observed, wanted, seeds)
     signal = found.image
@@ -169,7 +169,7 @@ def signal_of(
         seeds: (B, …) of `seed_shapes`, for draws; None for the mean.
         mean: What this gives without seeds, where it is known already.
     """
-    observed = Observed(observed.image.float(), observed.good, observed.known)
+    observed = Observed(observed.image.to(wanted.alignment.dtype), observed.good, observed.known)
     into = _observation if leads_down(networks, wanted.domain) else _restoration
     found = into(networks, observed, wanted, seeds, mean)
     if seeds is None:
@@ -218,18 +218,18 @@ def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> S
     operator, there = networks[f"operator_{domain}"], networks[f"survey_{OTHER[domain]}"]
     back = inverse(wanted.alignment)
     mixing = there.mixing(operator.colour, observed.bands)
-    image, seeing = filled(observed.image, observed.good), wanted.seeing
-    signal = observe(networks, domain, image, observed.known, seeing, back, wanted.size, mixing)
+    image, seeing = filled(observed.image.float(), observed.good), wanted.seeing
+    signal = observe(networks, domain, image, observed.known, seeing, back, wanted.shape, mixing)
     width = networks[f"survey_{domain}"].usual("psf_fwhm", seeing)
     around = share_around(observed.good.to(image), width, wanted.pixel_scale / float(area(back)[0].sqrt()))
-    good = sample(around, back, (wanted.size, wanted.size)) >= SUPPORT
+    good = sample(around, back.float(), wanted.shape) >= SUPPORT
     return Signal(signal, good, None)
 
 
 def _restoration(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:
     """A restoration into the richer survey, whose sky still shows a little of the input's noise."""
     domain, here = wanted.domain, OTHER[wanted.domain]
-    told = tell_of(networks, domain, observed, wanted.seeing, wanted.alignment, wanted.size)
+    told = tell_of(networks, domain, observed, wanted.seeing, wanted.alignment, wanted.shape)
     signal = networks[f"restoration_{domain}"](told) if mean is None else mean
     if seeds is not None:
         signal = networks[f"draws_{domain}"](told.with_mean(signal), seeds[:-1])

@@ -7,13 +7,15 @@ has, and the random numbers, which are drawn for the whole grid so that a draw d
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from survey_tools.tan import tan_places
 from translator.checkpoint import Run
-from translator.conditions import NAMES, align
+from translator.conditions import NAMES, lead
 from translator.device import one_thread
 from translator.images import OTHER, Known
 from translator.metrics.consistency import CLIPPED
@@ -24,6 +26,7 @@ MIDDLE = 512  # pixels a side of the middle of a tile, on the grid of the transl
 STEP = 8  # pixels: tiles begin at multiples of it, as networks halve their maps three times
 MARGIN = 72  # pixels around the middle: how far a network sees [pixel]
 REACH = 12.0  # how much farther the input is read [arcsec]: how far seeing spreads light
+NEAR = 0.99  # cosine of an angle on the sky, within which grids may meet
 DRAWS = 8  # by which the spread of the signal is measured, unless told otherwise
 
 
@@ -130,10 +133,10 @@ def tile_count(shape: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class _Tile:
-    """A square window of a grid: its first (row, col), and the part of it that is kept, in pixels of the grid."""
+    """A window of a grid: its first (row, col), its shape, and the part of it that is kept, in pixels of the grid."""
 
     first: tuple[int, int]
-    size: int
+    shape: tuple[int, int]
     kept: tuple[slice, slice]
 
     @property
@@ -144,20 +147,20 @@ class _Tile:
     @property
     def over(self) -> tuple[slice, slice]:
         """The tile in pixels of the grid."""
-        return tuple(slice(f, f + self.size) for f in self.first)
+        return tuple(slice(f, f + side) for f, side in zip(self.first, self.shape, strict=True))
 
 
 def _tiles(shape: tuple[int, int]) -> Iterator[_Tile]:
-    """The tiles of a grid: one for a small grid, else squares that overlap by twice the margin."""
+    """The tiles of a grid: one for a small grid, else windows that overlap by twice the margin, up to its edges."""
     if max(shape) <= MIDDLE + 2 * MARGIN:
-        yield _Tile((0, 0), max(shape), (slice(0, shape[0]), slice(0, shape[1])))
+        yield _Tile((0, 0), shape, (slice(0, shape[0]), slice(0, shape[1])))
         return
-    size = MIDDLE + 2 * MARGIN
-    for row in range(0, shape[0], MIDDLE):
-        for col in range(0, shape[1], MIDDLE):
-            first = tuple(max(0, at - MARGIN) for at in (row, col))
-            kept = tuple(slice(at, min(at + MIDDLE, side)) for at, side in zip((row, col), shape, strict=True))
-            yield _Tile(first, size, kept)
+    padded = [-(-side // STEP) * STEP for side in shape]
+    size = tuple(min(MIDDLE + 2 * MARGIN, side) for side in padded)
+    for start in product(*(range(0, side, MIDDLE) for side in shape)):
+        first = tuple(max(0, min(at - MARGIN, p - n)) for at, p, n in zip(start, padded, size, strict=True))
+        kept = tuple(slice(at, min(at + MIDDLE, side)) for at, side in zip(start, shape, strict=True))
+        yield _Tile(first, size, kept)
 
 
 class _Maker:
@@ -215,14 +218,14 @@ class _Maker:
     def _empty(self, kind=np.float32) -> np.ndarray:
         return np.zeros((self.bands, *self.asked.grid.shape), kind)
 
-    def _wanted(self, alignment: Tensor | None = None, size: int = 0) -> Wanted:
+    def _wanted(self, alignment: Tensor | None = None, shape: tuple[int, int] = (0, 0)) -> Wanted:
         asked = self.asked
         if alignment is None:
             ratio = self.grid.pixel_scale / asked.grid.pixel_scale
             alignment = torch.tensor([[[ratio, 0.0, 0.0], [0.0, ratio, 0.0]]], device=self.device)
         return Wanted(
             domain=asked.domain,
-            size=size,
+            shape=shape,
             pixel_scale=asked.grid.pixel_scale,
             alignment=alignment,
             seeing=self._one(asked.seeing),
@@ -232,16 +235,16 @@ class _Maker:
 
     def _signal(self, tile: _Tile, seeds: list[Tensor] | None = None, mean: np.ndarray | None = None) -> Signal:
         """What a tile becomes, without noise; 0 and not good where the image has nothing for it."""
-        window = self.asked.grid.window(tile.first, (tile.size, tile.size))
+        window = self.asked.grid.window(tile.first, tile.shape)
         part = _seen_from(window, self.grid)
         self.at += 1
         if part is None:
             self.done(self.at, self.total)
-            nothing = torch.zeros(1, self.bands, tile.size, tile.size)
+            nothing = torch.zeros(1, self.bands, *tile.shape)
             return Signal(nothing, nothing.bool(), nothing.bool())
         observed, alignment = self._observed(part, window)
         about = None if mean is None else torch.from_numpy(mean)[None].to(self.device)
-        found = signal_of(self.run.networks, observed, self._wanted(alignment, tile.size), seeds, about)
+        found = signal_of(self.run.networks, observed, self._wanted(alignment, tile.shape), seeds, about)
         self.done(self.at, self.total)
         return found
 
@@ -249,12 +252,11 @@ class _Maker:
         """A part of the image, and the alignment from it to a window of the translation's grid."""
         pixels = self.image[(slice(None), *part)]
         here = self.grid.window((part[0].start, part[1].start), pixels.shape[1:])
-        ratio = self.grid.pixel_scale / self.asked.grid.pixel_scale
-        alignment = align(here.terms, here.shape, window.terms, window.shape, ratio)
+        alignment = lead(here.terms, here.shape, window.terms, window.shape)
         there_is = np.isfinite(pixels)
-        image = torch.from_numpy(np.where(there_is, pixels, 0).astype(np.float32))[None].to(self.device)
+        image = torch.from_numpy(np.where(there_is, pixels, 0).astype(float))[None].to(self.device)
         good = torch.from_numpy(there_is)[None].to(self.device)
-        return Observed(image, good, self.known), torch.from_numpy(alignment.astype(np.float32)).to(self.device)
+        return Observed(image, good, self.known), torch.from_numpy(alignment).to(self.device)
 
     def _with_noise(self, signal: np.ndarray, drawn: Tensor, already: Tensor | None) -> np.ndarray:
         """A signal with the survey's noise, where that is wanted."""
@@ -288,7 +290,7 @@ class _Maker:
 
     def _padded(self) -> tuple[int, int]:
         """Rows and columns that the tiles reach to, all of one size."""
-        ends = (max(tile.first[axis] + tile.size for tile in self.tiles) for axis in (0, 1))
+        ends = (max(tile.first[axis] + tile.shape[axis] for tile in self.tiles) for axis in (0, 1))
         return tuple(-(-end // STEP) * STEP for end in ends)
 
     def _cut(self, seed: Tensor, tile: _Tile, shape: tuple[int, ...]) -> Tensor:
@@ -296,9 +298,9 @@ class _Maker:
         if len(shape) == 1:
             return seed[None].to(self.device)
         pixels = self._padded()[0] // shape[1]
-        side = -(-tile.size // STEP) * STEP // pixels
+        rows, cols = (-(-side // STEP) * STEP // pixels for side in tile.shape)
         row, col = (first // pixels for first in tile.first)
-        return seed[:, row : row + side, col : col + side][None].to(self.device)
+        return seed[:, row : row + rows, col : col + cols][None].to(self.device)
 
     def _consistency(self, signal: np.ndarray) -> np.ndarray:
         """χ² a pixel (band,) of the input, by what the poorer survey would see of the signal."""
@@ -313,20 +315,20 @@ class _Maker:
         )
         total, count = np.zeros(self.bands), np.zeros(self.bands)
         for tile in _tiles(self.grid.shape):
-            window = self.grid.window(tile.first, (tile.size, tile.size))
+            window = self.grid.window(tile.first, tile.shape)
             part = _seen_from(window, self.asked.grid)
             if part is None:
                 continue
             pixels = signal[(slice(None), *part)]
             here = self.asked.grid.window((part[0].start, part[1].start), pixels.shape[1:])
             ratio = self.grid.pixel_scale / self.asked.grid.pixel_scale
-            led = align(window.terms, window.shape, here.terms, here.shape, ratio)
-            led = torch.from_numpy(led.astype(np.float32)).to(self.device)
+            led = lead(window.terms, window.shape, here.terms, here.shape)
+            led = torch.from_numpy(led).to(self.device)
             whole = torch.from_numpy(np.nan_to_num(pixels))[None].to(self.device)
-            seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.size, mixing)
+            seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.shape, mixing)
             held = observe(
                 networks, poorer, torch.from_numpy(np.isfinite(pixels).astype(np.float32))[None].to(self.device),
-                told, self.known.psf_fwhm, led, tile.size, torch.eye(self.bands, device=self.device)[None],
+                told, self.known.psf_fwhm, led, tile.shape, torch.eye(self.bands, device=self.device)[None],
             )  # fmt: skip
             inner = (0, slice(None), *tile.inner)
             seen = seen[inner].cpu().numpy()
@@ -340,17 +342,24 @@ class _Maker:
 
 
 def _padded_window(image: np.ndarray, tile: _Tile) -> np.ndarray:
-    """The pixels of a tile (band, size, size); beyond the edges of the image those of the edge."""
+    """The pixels of a tile (band, row, col); beyond the edges of the image those of the edge."""
     part = image[(slice(None), *tile.over)]
-    beyond = [(0, tile.size - side) for side in part.shape[1:]]
+    beyond = [(0, side - there) for side, there in zip(tile.shape, part.shape[1:], strict=True)]
     return np.pad(part, [(0, 0), *beyond], mode="edge")
+
+
+def _middle(grid: Grid) -> np.ndarray:
+    """The direction (3,) of a grid's middle."""
+    rows, cols = grid.shape
+    return tan_places(*grid.terms, np.array([[(cols - 1) / 2, (rows - 1) / 2]]))[0, 0]
 
 
 def _seen_from(window: Grid, image: Grid) -> tuple[slice, slice] | None:
     """The part of an image that a window of another grid depends on; None where they do not meet."""
     rows, cols = window.shape
-    ratio = window.pixel_scale / image.pixel_scale
-    led = align(window.terms, window.shape, image.terms, image.shape, ratio)[0]
+    if float(_middle(window) @ _middle(image)) < NEAR:
+        return None
+    led = lead(window.terms, window.shape, image.terms, image.shape)[0]
     corners = np.array([(r, c) for r in (-0.5, 0.5) for c in (-0.5, 0.5)]) * [rows, cols]
     found = corners @ led[:, :2].T + led[:, 2] + (np.array(image.shape) - 1) / 2
     reach = REACH / image.pixel_scale

@@ -15,12 +15,13 @@ from survey_tools.errors import ImageError
 from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
 from survey_tools.tasks import Engine
 from translator import fakes, loaded
+from translator.asking import Depth, How
 from translator.checkpoint import Run, build_networks
 from translator.facts import Domain, Facts
 from translator.loaded import RunAt
 from translator.networks.absent import NoEncoder
 from translator.recipes import RECIPES
-from translator.translate import translate_file, translate_files
+from translator.translate import is_made, translate_file, translate_files
 
 RA, DEC = 38.57159, -7.09912
 BANDS = tuple("ugriz")
@@ -169,7 +170,9 @@ def test_many_files_are_what_each_is_alone(run, tmp_path, monkeypatch):
     for together in (1, 4):
         monkeypatch.setitem(fakes.AT_ONCE, "cpu", together)
         files = {path: tmp_path / str(together) / path.name for path in sources}
-        (error,) = translate_files(at, "cfht", files, Engine(2), seed=3)
+        outcome = translate_files(at, "cfht", files, Engine(2), How(seed=3))
+        (error,) = outcome.errors
+        assert {row["output"] for row in outcome.rows} == {f"{name}.fits" for name in "abcde"}
         assert "none.fits cannot be read" in str(error)
         for path in set(sources) - {sources[2]}:
             alone = translate_file(run, path, "y", tmp_path / "alone.fits", seed=3)
@@ -254,7 +257,7 @@ def test_a_file_without_any_pixel_of_a_band_is_refused(matched, tmp_path):
         images[1] = np.nan
 
     path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=none)
-    with pytest.raises(ImageError, match=r"band g has no data in 4096 of the 64\^2 pixels"):
+    with pytest.raises(ImageError, match=r"band g has no data in any of its 4096 pixels"):
         translate_file(matched, path, "y", tmp_path / "out.fits")
 
 
@@ -269,3 +272,125 @@ def test_the_mask_of_a_file_holds_though_the_image_is_resampled(matched, tmp_pat
         missing = {hdu.name.lower(): int(np.isnan(hdu.data).sum()) for hdu in made[1:]}
     assert missing["r"] > 20
     assert sum(missing.values()) == missing["r"]
+
+
+def randomised(run):
+    """The run, but with weights that make something of everything."""
+    torch.manual_seed(3)
+    for parameter in run.networks.parameters():
+        if float(parameter.detach().abs().max()) == 0:
+            torch.nn.init.normal_(parameter, 0, 0.02)
+    return run
+
+
+def hdus_of(path):
+    with fits.open(path, checksum=True) as hdus:
+        return {hdu.name.upper(): (np.array(hdu.data), hdu.header.copy()) for hdu in hdus[1:]}, hdus[0].header.copy()
+
+
+def test_an_image_of_any_shape_is_translated_whole(matched, tmp_path):
+    wcs = tan_wcs((RA, DEC), (100.5, 60.5), 0.396 / 3600 * np.array([[-1, 0], [0, 1]]))
+    col, row = wcs.wcs_world2pix([(RA, DEC)], 0)[0]
+    rows, cols = np.indices((120, 200))
+    image = np.exp(-0.5 * np.hypot(rows - row, cols - col) ** 2 / (1.5 / 0.396) ** 2)
+    band_hdus(np.stack([image] * 5), BANDS, wcs, fits.Header()).writeto(tmp_path / "wide.fits")
+    made, _ = hdus_of(translate_file(matched, tmp_path / "wide.fits", "y", tmp_path / "out.fits", noise=False))
+    data, header = made["R"]
+    assert data.shape == (round(120 * 0.396 / 0.186), round(200 * 0.396 / 0.186))
+    assert offset(*WCS(header).pixel_to_world_values(*peak_position(data))) == pytest.approx(offset(RA, DEC), abs=0.05)
+    assert_allclose(data.sum(), image.sum(), rtol=0.01)
+
+
+def test_a_part_is_translated_around_a_place(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 150), 150, at=(RA + 6 / 3600, DEC - 4 / 3600))
+    where = {"at": (RA + 6 / 3600, DEC - 4 / 3600), "noise": False}
+    made, _ = hdus_of(translate_file(matched, source, "y", tmp_path / "out.fits", **where))
+    data, header = made["R"]
+    assert data.shape == (136, 136)
+    assert_allclose(WCS(header).pixel_to_world_values(67.5, 67.5), where["at"], atol=1e-9)
+    assert np.hypot(*(np.array(peak_position(data)) - 67.5)) < 0.3
+    made, _ = hdus_of(translate_file(matched, source, "y", tmp_path / "out.fits", size=9.3, **where))
+    assert made["R"][0].shape == (50, 50)
+    with pytest.raises(ImageError, match=r"does not show ra 39, dec -7: it covers 1.0 arcmin around ra 38.57"):
+        translate_file(matched, source, "y", tmp_path / "out.fits", at=(39.0, -7.0))
+
+
+def test_planes_draws_and_cards_say_what_came_of_it(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
+    path = translate_file(
+        randomised(matched), source, "y", tmp_path / "out.fits", planes=True, draws=3, seeing=(0.6,), preview=True,
+        depth=(Depth(0.004, False),),
+    )  # fmt: skip
+    made, primary = hdus_of(path)
+    kinds = ("", "SIGNAL_", "SIGMA_", "MASK_", "DRAWS_")
+    assert list(made) == [f"{kind}{band}".upper() for band in BANDS for kind in kinds]
+    assert made["DRAWS_G"][0].shape == (3, 136, 136)
+    assert made["MASK_G"][0].dtype == np.uint8
+    assert not made["MASK_G"][0].any()
+    sigma, signal, image = (made[f"{kind}G"][0] for kind in ("SIGMA_", "SIGNAL_", ""))
+    assert (sigma >= 0.004 * 0.99).all()
+    noise = (image - signal)[:30, :30]
+    assert 0.002 < noise.std() < 0.005
+    header = made["G"][1]
+    assert (header["SYNTH"], header["MAGZERO"], header["PSFFWHM"]) == (True, 22.5, 0.6)
+    assert header["SKYSIGMA"] == pytest.approx(0.004)
+    assert (header["PSFINBY"], header["SKYINBY"]) == ("usual", "usual")  # the image has no noise
+    assert primary["CONSIST"] == max(made[band.upper()][1]["CONSIST"] for band in BANDS)
+    assert "seeing unknown" in primary["GTFLAGS"]
+    assert all(each[1]["SYNTH"] for each in made.values())
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_translation_is_like_another_file(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 90), 90)
+    turned = tan_wcs((RA, DEC), (30.5, 25.5), 0.25 / 3600 * np.array([[-0.6, 0.8], [0.8, 0.6]]))
+    hdus = band_hdus(np.zeros((5, 50, 60)), BANDS, turned, fits.Header())
+    for hdu in hdus[1:]:
+        hdu.header["PSFFWHM"], hdu.header["SKYSIGMA"] = 0.55, 0.003
+    hdus.writeto(tmp_path / "pattern.fits")
+    made, _ = hdus_of(translate_file(matched, source, "y", tmp_path / "out.fits", like=tmp_path / "pattern.fits"))
+    data, header = made["I"]
+    assert data.shape == (50, 60)
+    assert_allclose(WCS(header).pixel_scale_matrix, turned.pixel_scale_matrix, atol=1e-12)
+    assert (header["PSFFWHM"], header["SKYSIGMA"]) == (0.55, pytest.approx(0.003))
+    col, row = WCS(header).world_to_pixel_values(RA, DEC)
+    assert np.hypot(*(np.array(peak_position(data)) - [col, row])) < 0.6
+
+
+def test_files_of_one_band_each_are_one_object(matched, tmp_path):
+    write(tmp_path / "all.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
+    with fits.open(tmp_path / "all.fits") as hdus:
+        for band in "gi":
+            fits.HDUList([hdus[0], hdus[band]]).writeto(tmp_path / f"{band}.fits")
+    paths = tmp_path / "g.fits", tmp_path / "i.fits"
+    made, _ = hdus_of(translate_file(matched, paths, "y", tmp_path / "out.fits"))
+    assert list(made) == ["G", "I"]
+    with pytest.raises(ImageError, match="has band g, which"):
+        translate_file(matched, (paths[0], paths[0]), "y", tmp_path / "out.fits")
+
+
+def test_units_are_told_where_a_header_is_silent(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
+    with fits.open(source) as hdus:
+        for hdu in hdus[1:]:
+            del hdu.header["BUNIT"]
+            hdu.data *= 3.631
+        hdus.writeto(tmp_path / "uJy.fits")
+    light = []
+    for path, how in ((source, {}), (tmp_path / "uJy.fits", {"unit": "uJy"})):
+        made, _ = hdus_of(translate_file(matched, path, "y", tmp_path / "out.fits", noise=False, **how))
+        light.append(made["R"][0].sum())
+    assert light[1] == pytest.approx(light[0], rel=2e-3)
+    with pytest.raises(ImageError, match="has no BUNIT"):
+        translate_file(matched, tmp_path / "uJy.fits", "y", tmp_path / "out.fits")
+
+
+def test_what_was_made_from_the_same_is_known(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
+    out = translate_file(matched, source, "y", tmp_path / "out.fits", seed=4)
+    assert is_made(matched, source, out, How(seed=4))
+    assert is_made(matched, source, out, How(seed=4, preview=True))
+    assert not is_made(matched, source, out, How(seed=5))
+    assert not is_made(matched, source, tmp_path / "none.fits", How(seed=4))
+    out.write_bytes(out.read_bytes()[:100])
+    assert not is_made(matched, source, out, How(seed=4))

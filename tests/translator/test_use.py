@@ -28,7 +28,7 @@ def asked(batch, domain, **wishes):
     unknown = torch.full((len(image), 2), torch.nan)
     ratio = image.shape[-1] / size
     alignment = torch.tensor([[1 / ratio, 0.0, 0.0], [0.0, 1 / ratio, 0.0]]).expand(len(image), 2, 3)
-    wanted = Wanted(domain, size, SCALE[domain], alignment, unknown, unknown, unknown)
+    wanted = Wanted(domain, (size, size), SCALE[domain], alignment, unknown, unknown, unknown)
     return Observed(image.double(), torch.isfinite(image), known), replace(wanted, **wishes)
 
 

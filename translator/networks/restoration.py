@@ -69,7 +69,9 @@ def box(image: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(rows, (1, side), 1, (0, side // 2), count_include_pad=False)
 
 
-def tell(image: Tensor, good: Tensor, conditions: Tensor, sigma: Tensor, alignment: Tensor, size: int) -> Told:
+def tell(
+    image: Tensor, good: Tensor, conditions: Tensor, sigma: Tensor, alignment: Tensor, size: int | tuple[int, int]
+) -> Told:
     """What networks are told of an observation.
 
     Args:
@@ -78,21 +80,21 @@ def tell(image: Tensor, good: Tensor, conditions: Tensor, sigma: Tensor, alignme
         conditions: As of `Told`.
         sigma: Of a pixel of its blank sky (B, band).
         alignment: From the observation's grid to the richer survey's, as of `observation_operator`.
-        size: Rows, and columns, of the grid that is wanted.
+        size: Rows and columns of the grid that is wanted; one number where it is square.
     """
     back, ratio = inverse(alignment), area(alignment)
-    plain = sample(filled(image, good), back, (size, size)) / ratio
-    there = _sample_with_zeros(good.to(image), back, size)
-    sigma = sigma[..., None, None] / ratio
+    plain = (sample(filled(image, good), back, size) / ratio).float()
+    there = _sample_with_zeros(good.to(image), back, size).float()
+    sigma = (sigma[..., None, None] / ratio).float()
     smooth = box(plain, SMOOTH)
     error = torch.sqrt(sigma**2 + (RELATIVE * smooth.clamp(min=0)) ** 2)
     return Told(plain, sigma, error, there, conditions)
 
 
-def _sample_with_zeros(image: Tensor, alignment: Tensor, size: int) -> Tensor:
+def _sample_with_zeros(image: Tensor, alignment: Tensor, size: int | tuple[int, int]) -> Tensor:
     """As `sample`, but 0 beyond the edges."""
     padded = F.pad(image, (1, 1, 1, 1))
-    return sample(padded, alignment, (size, size))
+    return sample(padded, alignment, size)
 
 
 class Block(nn.Module):

@@ -1,0 +1,143 @@
+"""What a user asks of translations: seeing, depth, grid and draws, and what is known of inputs beside their headers."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from survey_tools.band_fits import band_headers, stated_number
+from survey_tools.errors import ImageError
+from survey_tools.photometry import magnitude_to_nanomaggies
+from survey_tools.tan import icrs_tan, read_wcs, tan_terms
+from translator.whole_images import Grid
+
+APERTURE = 2.0  # diameter of the aperture of a stated depth [arcsec]
+SIGNIFICANT = 5.0  # standard deviations of the flux in it
+A_DEPTH = re.compile(r"([0-9.]+(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How noisy blank sky shall be.
+
+    Attributes:
+        value: A 5-sigma AB magnitude within 2 arcsec, or the standard deviation of a pixel [nanomaggy].
+        is_magnitude: Which of the two.
+    """
+
+    value: float
+    is_magnitude: bool
+
+    def sigma(self, pixel_scale: float) -> float:
+        """Standard deviation of a pixel [nanomaggy], of uncorrelated noise."""
+        if not self.is_magnitude:
+            return self.value
+        pixels = math.pi * (APERTURE / 2 / pixel_scale) ** 2
+        return float(magnitude_to_nanomaggies(self.value)) / (SIGNIFICANT * math.sqrt(pixels))
+
+
+def read_depth(text: str) -> Depth:
+    """A depth as users write it: 25.2mag, or 0.002nanomaggy; ValueError where it is neither."""
+    match = A_DEPTH.fullmatch(text.strip())
+    if not match or float(match[1]) <= 0:
+        raise ValueError(
+            f"{text!r} is no depth: give a 5-sigma magnitude within 2 arcsec, such as 25.2mag, or the noise of a "
+            "pixel, such as 0.002nanomaggy"
+        )
+    return Depth(float(match[1]), match[2].lower() == "mag")
+
+
+@dataclass(frozen=True)
+class How:
+    """How images are translated.
+
+    Attributes:
+        noise: Whether translations have the survey's noise.
+        seed: Of all that is drawn.
+        seeing: Full width at half maximum of stars that is wanted [arcsec], one number for all bands or one for each of
+            the run's; None for the survey's usual.
+        depth: Noise that is wanted, alike; None for that of an object of the survey, drawn at random.
+        like: A FITS file whose grid, seeing and depth are wanted.
+        draws: How many draws of each image are written besides the best guess.
+        planes: Whether signal, standard deviation and mask are written, too.
+        at: Right ascension and declination [deg] around which a part is translated; None for the whole image.
+        size: Side of that part [arcsec]; None for that of the images that the run was trained on.
+        unit: Of the input's pixels, where its header is silent.
+        zero_point: AB magnitude of one unit of the input, alike.
+        preview: Whether a picture is written beside each file.
+    """
+
+    noise: bool = True
+    seed: int = 0
+    seeing: tuple[float, ...] | None = None
+    depth: tuple[Depth, ...] | None = None
+    like: Path | None = None
+    draws: int = 0
+    planes: bool = False
+    at: tuple[float, float] | None = None
+    size: float | None = None
+    unit: str | None = None
+    zero_point: float | None = None
+    preview: bool = False
+
+    @property
+    def needs_any(self) -> list[str]:
+        """Options that only a recipe can obey that reads any image and is told what is known of it."""
+        plain = How()
+        names = ("seeing", "depth", "like", "draws", "planes", "at", "size")
+        return [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides a translation's pixels and planes, in 16 letters."""
+        said = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name != "preview"}
+        return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What is taken from the file of `How.like`: its grid, and (band,) conditions, NaN where its headers state none."""
+
+    grid: Grid
+    seeing: np.ndarray
+    sigma: np.ndarray
+
+
+def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
+    """Grid, seeing and depth of a file, band by band by EXTNAME or FILTER where it names them.
+
+    ImageError where it cannot be read or has no image with a plain tangential WCS.
+    """
+    headers, _ = band_headers(path, bands)
+    if not headers:
+        headers = {"": _first_image(path)}
+    first = next(iter(headers.values()))
+    wcs = read_wcs(first)
+    if wcs is None:
+        raise ImageError(f"{path}: its image has no celestial WCS, so nothing can be made like it")
+    try:
+        terms = tan_terms(icrs_tan(wcs))
+    except ValueError as error:
+        raise ImageError(f"{path} has {error}, so nothing can be made like it; resample it to a TAN grid") from error
+    shape = int(first["NAXIS2"]), int(first["NAXIS1"])
+
+    def stated(keyword: str) -> np.ndarray:
+        return np.array([stated_number(headers.get(band, headers.get("", fits.Header())), keyword) for band in bands])
+
+    return Pattern(Grid(*terms, shape), stated("PSFFWHM"), stated("SKYSIGMA"))
+
+
+def _first_image(path: Path) -> fits.Header:
+    """The header of a file's first image."""
+    try:
+        with fits.open(path) as hdus:
+            for hdu in hdus:
+                if hdu.is_image and hdu.header.get("NAXIS", 0) == 2:
+                    return hdu.header.copy()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read as FITS: {error}") from error
+    raise ImageError(f"{path} has no image that another could be made like")

@@ -1,0 +1,219 @@
+"""FITS files as observations: pixels on one grid, calibrated, with what their headers, stars and sky say of them."""
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.archives.star_width import star_fwhm
+from survey_tools.band_fits import BandImage, band_headers, read_bands, read_masks, stated_number
+from survey_tools.cutout import resample, sky_sigma
+from survey_tools.errors import ImageError
+from survey_tools.photometry import zero_point_of
+from survey_tools.tan import icrs_tan, rescaled_wcs, scale_of, tan_terms, tan_wcs
+from translator.asking import How
+from translator.whole_images import Grid
+
+CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
+SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
+SAME = 0.01  # pixels, by which two grids or two descriptions of one may differ
+ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
+ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
+NOISELESS = 1e-7  # of its brightest pixel, below which what is measured of an image's sky is no noise
+HEADER, STARS, SKY, USUAL = "header", "stars", "blank sky", "usual"
+log = logging.getLogger(__name__)
+reading_fits = (
+    threading.Lock()
+)  # held where FITS is read or written: its reader sets Python's warnings, for all threads
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One object or field, read for a translation.
+
+    Attributes:
+        paths: Files that it was read from.
+        images: (band, row, col) float32 [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
+        grid: Of its pixels.
+        bands: Which of the run's bands it has (band,), bool.
+        header: Of the first file's primary HDU.
+        checksum: SHA-256 of the files.
+        known: Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy] (band,) by the names of a store's
+            columns; NaN where they are not known.
+        origin: Where each of them is from, by the same names: `HEADER`, `STARS`, `SKY` or `USUAL`.
+        resampled: What was done to its pixels; "" where nothing was.
+    """
+
+    paths: tuple[Path, ...]
+    images: np.ndarray
+    grid: Grid
+    bands: np.ndarray
+    header: fits.Header
+    checksum: str
+    known: dict[str, np.ndarray]
+    origin: dict[str, str]
+    resampled: str
+
+    @property
+    def name(self) -> str:
+        """What it is called: its first file."""
+        return self.paths[0].name
+
+
+def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scale: float, how: How) -> Observation:
+    """Read one object or field from a file, or from several with some of its bands each.
+
+    The first band's grid is kept where it has the run's pixel scale and is a plain tangential one; else, and for bands
+    on other grids, pixels are resampled. What no header states of seeing is measured on the image's stars, and noise on
+    its blank sky, where it has enough of either.
+
+    Args:
+        paths: The files.
+        bands: Of the run.
+        pixel_scale: That it reads [arcsec/pixel].
+        how: For the unit and zero point of files whose headers are silent.
+
+    Raises:
+        ImageError: A file cannot be read, or has no band, no WCS, no calibration or no pixel of a band; or two files
+            have the same band.
+    """
+    found: dict[str, BandImage] = {}
+    masks, header, digest = {}, None, hashlib.sha256()
+    silent = zero_point_of(how.unit) if how.unit else how.zero_point
+    with reading_fits:
+        for path in paths:
+            stated, _ = band_headers(path, bands)
+            names = tuple(band for band in bands if band in stated) or bands
+            twice = [band for band in names if band in found]
+            if twice:
+                raise ImageError(
+                    f"{path} has band {twice[0]}, which {paths[0]} or another file has, too; give one of them"
+                )
+            read, primary = read_bands(path, names, silent)
+            found |= dict(zip(names, read, strict=True))
+            masks |= read_masks(path, names)
+            header = primary if header is None else header
+            digest.update(path.read_bytes())
+    for band, mask in masks.items():
+        if mask.shape == found[band].image.shape:
+            found[band].image[mask] = np.nan
+    order = [band for band in bands if band in found]
+    images, grid, resampled = _on_one_grid(paths[0], {band: found[band] for band in order}, pixel_scale)
+    there = np.array([band in found for band in bands])
+    whole = np.full((len(bands), *images.shape[1:]), np.nan, np.float32)
+    whole[there] = images
+    for band, image in zip(order, images, strict=True):
+        if not np.isfinite(image).any():
+            raise ImageError(f"{paths[0]}: band {band} has no data in any of its {image.size} pixels; leave it out")
+    known = {name: np.full(len(bands), np.nan) for name in CONDITIONS}
+    for place, band in enumerate(bands):
+        for name, keyword in CONDITIONS.items() if band in found else ():
+            known[name][place] = stated_number(found[band].header, keyword)
+    if resampled:  # a header speaks of other pixels
+        known["sky_sigma"][:] = np.nan
+    origin = _measure(whole, grid, known, there)
+    return Observation(
+        paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled
+    )  # fmt: skip
+
+
+def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, Grid, str]:
+    """The bands (band, row, col) float32 on one grid, and what was done to them."""
+    first = next(iter(found.values()))
+    shape, scale = first.image.shape, scale_of(first.wcs)
+    wcs = _plain(first.wcs, shape)
+    right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
+    if wcs is not None and right_scale:
+        same = {band: _same_grid(each, first) for band, each in found.items()}
+        if all(same.values()):
+            return (
+                np.stack([band.image for band in found.values()]).astype(np.float32),
+                Grid(*tan_terms(wcs), shape),
+                "",
+            )
+        others = ", ".join(band for band, is_same in same.items() if not is_same)
+        said = f"bands {others} resampled onto the first one's grid"
+        size = shape
+    else:
+        size = tuple(max(1, round(side * scale / pixel_scale)) for side in shape)
+        wcs = rescaled_wcs(first.wcs, shape, pixel_scale, size)
+        said = (
+            f"resampled from {shape[0]} x {shape[1]} pixels of {scale:.3f} arcsec to {size[0]} x {size[1]} of "
+            f"{pixel_scale:.3f} arcsec"
+        )
+    log.warning(f"{path}: {said}")
+    images = np.stack([resample(each.image, each.wcs, wcs, size) for each in found.values()])
+    return images, Grid(*tan_terms(wcs), size), said
+
+
+def _plain(wcs: WCS, shape: tuple[int, int]) -> WCS | None:
+    """A WCS as ICRS TAN terms; None where they do not say where each corner and the centre lie."""
+    try:
+        plain = icrs_tan(wcs)
+    except ValueError:
+        return None
+    rows, cols = shape
+    pixels = np.array([(0, 0), (cols - 1, 0), (0, rows - 1), (cols - 1, rows - 1), ((cols - 1) / 2, (rows - 1) / 2)])
+    places = wcs.pixel_to_world(*pixels.T).icrs
+    found = plain.wcs_world2pix(np.column_stack([places.ra.deg, places.dec.deg]), 0)
+    return plain if np.abs(found - pixels).max() < SAME else None
+
+
+def _same_grid(band: BandImage, first: BandImage) -> bool:
+    """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
+    if band is first or band.wcs is first.wcs:
+        return band.image.shape == first.image.shape
+    if band.image.shape != first.image.shape:
+        return False
+    rows, cols = first.image.shape
+    corners = np.array([[0, 0], [cols - 1, 0], [0, rows - 1], [cols - 1, rows - 1]], float)
+    there = first.wcs.world_to_pixel(band.wcs.pixel_to_world(*corners.T))
+    return bool(np.abs(np.column_stack(there) - corners).max() < SAME)
+
+
+def _measure(images: np.ndarray, grid: Grid, known: dict[str, np.ndarray], there: np.ndarray) -> dict[str, str]:
+    """Put in what the pixels themselves say of seeing and noise; returns where each condition is from."""
+    origin = dict.fromkeys(known, HEADER)
+    for name, measure, source in (
+        ("psf_fwhm", partial(_star_width, pixel_scale=grid.pixel_scale), STARS),
+        ("sky_sigma", _sky, SKY),
+    ):
+        for band in np.flatnonzero(there & ~np.isfinite(known[name])):
+            known[name][band] = measure(images[band])
+            origin[name] = source
+    for name, values in known.items():
+        if not np.isfinite(values[there]).any():
+            origin[name] = USUAL
+    return origin
+
+
+def _star_width(image: np.ndarray, pixel_scale: float) -> float:
+    """Seeing of an image by its stars [arcsec]; NaN where it is small or shows too few."""
+    if min(image.shape) < ENOUGH_FOR_STARS:
+        return np.nan
+
+    def windows(starts: np.ndarray, size: int):
+        for row, col in starts:
+            yield image[row : row + size, col : col + size]
+
+    return star_fwhm(windows, image.shape) * pixel_scale
+
+
+def _sky(image: np.ndarray) -> float:
+    """Noise of an image's blank sky; NaN where it has too little of it."""
+    missing = ~np.isfinite(image)
+    if missing.size - missing.sum() < ENOUGH_SKY:
+        return np.nan
+    sigma = sky_sigma(image, missing)
+    return sigma if sigma > NOISELESS * np.nanmax(np.abs(image)) else np.nan
+
+
+def as_wcs(grid: Grid) -> WCS:
+    """The WCS of a grid."""
+    return tan_wcs(grid.crval, grid.crpix, grid.cd)

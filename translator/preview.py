@@ -1,0 +1,67 @@
+"""A picture beside a translation: the input, what it became, and how uncertain that is, at one stretch."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from astropy.visualization import make_lupton_rgb
+from PIL import Image, ImageDraw
+
+from survey_tools.atomic import whole_file
+from translator.checkpoint import Run
+from translator.images import OTHER
+from translator.report_panels import SOFTENING, STRETCH, rgb_bands
+from translator.translated import Translated
+
+SIDE = 420  # pixels of the larger side of a panel
+GAP, TITLE = 8, 18  # between panels; above them
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def write_preview(made: Translated, run: Run, path: Path) -> None:
+    """Write a PNG with the input, the translation and, where planes were asked for, its standard deviation.
+
+    All are surface brightnesses at the stretch of galtrans's pictures (Lupton et al. 2004). North is where each grid
+    has it; the first row is at the bottom.
+    """
+    observation, whole = made.observation, made.whole
+    domain = made.asked.domain
+    titles = [run.domains[each].survey for each in (OTHER[domain], domain)]
+    panels = [
+        (f"input ({titles[0]})", observation.images, observation.grid.pixel_scale),
+        (f"translation ({titles[1]}, synthetic)", whole.image, made.asked.grid.pixel_scale),
+    ]
+    if whole.sigma is not None:
+        panels.append(("standard deviation", whole.sigma, made.asked.grid.pixel_scale))
+    bands = tuple(band for band, is_there in zip(run.bands, observation.bands, strict=True) if is_there)
+    pictures = [(title, _colour(images[observation.bands], bands, scale)) for title, images, scale in panels]
+    sheet = side_by_side(pictures)
+    held = io.BytesIO()
+    sheet.save(held, format="PNG", optimize=True)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(held.getvalue())
+
+
+def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
+    """Titled pictures in a row."""
+    width = sum(picture.width for _, picture in pictures) + GAP * (len(pictures) + 1)
+    height = max(picture.height for _, picture in pictures) + TITLE + GAP
+    sheet = Image.new("RGB", (width, height), WHITE)
+    pen, left = ImageDraw.Draw(sheet), GAP
+    for title, picture in pictures:
+        pen.text((left, 3), title, fill=BLACK)
+        sheet.paste(picture, (left, TITLE))
+        left += picture.width + GAP
+    return sheet
+
+
+def _colour(images: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> Image.Image:
+    """Images (band, row, col) [nanomaggy/pixel] in colour, grey where there is one band, in a panel's size."""
+    brightness = np.nan_to_num(images) / pixel_scale**2
+    chosen = [brightness[bands.index(band)] for band in rgb_bands(bands)]
+    with np.errstate(invalid="ignore"):  # pixels of no light have no colour
+        rgb = make_lupton_rgb(*chosen, stretch=STRETCH, Q=SOFTENING)
+    picture = Image.fromarray(np.ascontiguousarray(rgb[::-1]))
+    factor = SIDE / max(picture.size)
+    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX)

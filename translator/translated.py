@@ -1,0 +1,299 @@
+"""One observation through a run that reads any image, and the FITS file that it becomes."""
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from tqdm import tqdm
+
+from survey_tools.atomic import whole_file
+from survey_tools.band_fits import band_hdus
+from survey_tools.errors import ImageError
+from survey_tools.fits_writing import write_hdus
+from survey_tools.photometry import NANOMAGGY_ZERO_POINT
+from survey_tools.tan import north_up_wcs, rescaled_wcs, tan_terms
+from translator.asking import How, read_pattern
+from translator.checkpoint import Run
+from translator.fakes import noise_seed
+from translator.images import OTHER
+from translator.observation import USUAL, Observation, as_wcs, reading_fits
+from translator.whole_images import Asked, Grid, Whole, tile_count, translate_whole
+
+DOUBTFUL = 1.5  # χ² a pixel beyond which an input is unlike what the run knows
+LARGE = 1_000_000  # pixels of an image, above which one is translated at a time, for the memory it takes
+MANY_TILES = 4  # of which a progress bar tells
+WIDELY = 3.0  # standard deviations of the logarithm of a survey's noise that count as its range
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Translated:
+    """An observation's translation.
+
+    Attributes:
+        observation: What was translated.
+        asked: What was asked.
+        whole: What came of it.
+        flags: Words for what a user should know: "inconsistent", "seeing unknown", "beyond training".
+        notes: A line on each.
+    """
+
+    observation: Observation
+    asked: Asked
+    whole: Whole
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def worst(self) -> float:
+        """The largest χ² a pixel of the bands; NaN into the poorer survey."""
+        values = self.whole.consistency[self.observation.bands]
+        return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
+
+
+def translate_observation(run: Run, observation: Observation, domain: str, how: How) -> Translated:
+    """Translate one observation as a user asks.
+
+    Args:
+        run: Of a recipe that reads any image.
+        observation: To be translated.
+        domain: "x" or "y", where it lands.
+        how: What is asked.
+
+    Raises:
+        ImageError: What is asked for lies outside of the observation, or its number of bands is another.
+    """
+    asked = _asked(run, observation, domain, how)
+    survey = run.networks[f"survey_{domain}"]
+    tiles = tile_count(asked.grid.shape)
+    bar = tqdm(desc=observation.name, unit="tile", disable=None) if tiles > MANY_TILES else nullcontext()
+    with bar as shown:
+        whole = translate_whole(
+            run, observation.images, observation.grid, observation.known, asked, done=_telling(shown)
+        )
+    flags, notes = _remarks(run, observation, domain, asked, whole)
+    if not np.isfinite(whole.signal[observation.bands]).any():
+        raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
+    seeing = np.where(np.isfinite(asked.seeing), asked.seeing, survey.psf_fwhm.cpu().numpy())
+    return Translated(observation, _with_seeing(asked, seeing), whole, flags, notes)
+
+
+def _with_seeing(asked: Asked, seeing: np.ndarray) -> Asked:
+    return Asked(**{**asked.__dict__, "seeing": seeing})
+
+
+def _telling(bar) -> Callable[[int, int], None]:
+    """What tells a progress bar of each tile."""
+
+    def tell(at: int, of: int) -> None:
+        if bar is not None:
+            bar.total = of
+            bar.update(at - bar.n)
+
+    return tell
+
+
+def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
+    """What is asked of a run, from what a user asks."""
+    there, bands = run.domains[domain], run.bands
+    seeing, sigma = _each(how.seeing, bands, "--seeing"), np.full(len(bands), np.nan)
+    grid = _grid(run, observation, domain, how)
+    if how.like is not None:
+        with reading_fits:
+            pattern = read_pattern(how.like, bands)
+        grid = pattern.grid
+        seeing = np.where(np.isfinite(seeing), seeing, pattern.seeing)
+        sigma = pattern.sigma
+    if how.depth is not None:
+        sigma = _each(tuple(each.sigma(there.pixel_scale) for each in how.depth), bands, "--depth")
+    return Asked(
+        domain=domain,
+        grid=grid,
+        seeing=seeing,
+        sigma=sigma,
+        gain=np.full(len(bands), np.nan),
+        noise=how.noise,
+        draws=how.draws,
+        spread=how.planes,
+        seed=noise_seed(how.seed, observation.checksum),
+    )
+
+
+def _each(values: tuple[float, ...] | None, bands: tuple[str, ...], option: str) -> np.ndarray:
+    """(band,) of one number for all bands or one for each; NaN where nothing is asked."""
+    if values is None:
+        return np.full(len(bands), np.nan)
+    if len(values) not in (1, len(bands)):
+        raise ImageError(
+            f"{option} has {len(values)} numbers, and the run has bands {''.join(bands)}: give one number, or "
+            f"{len(bands)}"
+        )
+    return np.broadcast_to(np.array(values, float), len(bands)).copy()
+
+
+def _grid(run: Run, observation: Observation, domain: str, how: How) -> Grid:
+    """The grid of a translation: the same sky as that of the input, or a part of it."""
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    wcs, shape = as_wcs(observation.grid), observation.grid.shape
+    if how.at is None:
+        if shape == (here.size, here.size):
+            size = (there.size, there.size)
+        else:
+            size = tuple(max(1, round(side * observation.grid.pixel_scale / there.pixel_scale)) for side in shape)
+        return Grid(*tan_terms(rescaled_wcs(wcs, shape, there.pixel_scale, size)), size)
+    side = there.size if how.size is None else max(1, round(how.size / there.pixel_scale))
+    col, row = wcs.wcs_world2pix([how.at], 0)[0]
+    if not (-0.5 <= row < shape[0] - 0.5 and -0.5 <= col < shape[1] - 0.5):
+        middle = wcs.wcs_pix2world([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]], 0)[0]
+        angle = max(shape) * observation.grid.pixel_scale / 60
+        raise ImageError(
+            f"{observation.paths[0]} does not show ra {how.at[0]:g}, dec {how.at[1]:g}: it covers {angle:.1f} arcmin "
+            f"around ra {middle[0]:.5f}, dec {middle[1]:.5f}"
+        )
+    return Grid(*tan_terms(north_up_wcs(*how.at, there.pixel_scale, side)), (side, side))
+
+
+def _remarks(run: Run, observation: Observation, domain: str, asked: Asked, whole: Whole) -> tuple[tuple, tuple]:
+    """Flags, and a line on each, about an input or a wish that the run is no good for."""
+    flags, notes = [], []
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    if observation.origin["psf_fwhm"] == USUAL:
+        flags.append("seeing unknown")
+        usual = np.median(run.networks[f"survey_{OTHER[domain]}"].psf_fwhm.cpu().numpy())
+        notes.append(f'its seeing is not known; the usual one of the survey is assumed ({usual:.2f}")')
+    beyond = []
+    for word, values, domain_of in (
+        ("its seeing", observation.known["psf_fwhm"], here),
+        ("--seeing", asked.seeing, there),
+    ):
+        if domain_of.psf_range:
+            least, most = np.reshape(domain_of.psf_range, (2, -1))
+            beyond += _beyond(word, "arcsec", values, least, most, run.bands)
+    for word, values, of in (
+        ("its noise", observation.known["sky_sigma"], OTHER[domain]),
+        ("--depth", asked.sigma, domain),
+    ):
+        survey = run.networks[f"survey_{of}"]
+        middle, spread = survey.log_sigma.cpu().numpy(), survey.spread.cpu().numpy()
+        width = WIDELY * np.sqrt((spread**2).sum(axis=1))
+        beyond += _beyond(word, "nanomaggy", values, np.exp(middle - width), np.exp(middle + width), run.bands)
+    if beyond:
+        flags.append("beyond training")
+        notes += beyond
+    values = np.where(observation.bands, whole.consistency, np.nan)
+    if np.isfinite(values).any() and np.nanmax(values) > DOUBTFUL:
+        band = int(np.nanargmax(values))
+        flags.append("inconsistent")
+        notes.append(
+            f"CONSIST = {values[band]:.2f} in band {run.bands[band]}: the translation, seen again as the input was, is "
+            f"not the input (about 1 is right, above {DOUBTFUL} is not); saturated stars, artefacts or another "
+            "telescope do this"
+        )
+    return tuple(flags), tuple(notes)
+
+
+def _beyond(word: str, unit: str, values, least, most, bands) -> list[str]:
+    """A line where values (band,) lie beyond a range."""
+    outside = np.flatnonzero((values < least) | (values > most))
+    if not len(outside):
+        return []
+    band = outside[0]
+    return [
+        f"{word} of {values[band]:.3g} {unit} in band {bands[band]} is beyond what the model was trained for "
+        f"({least[band]:.3g} to {most[band]:.3g})"
+    ]
+
+
+def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path, *, planes: bool) -> None:
+    """Write a translation: one image HDU a band, and what else was asked for.
+
+    Args:
+        made: The translation.
+        run: That made it.
+        primary: Header of the primary HDU, as of `translate.provenance`.
+        out: The file.
+        planes: Whether SIGNAL_r, SIGMA_r and MASK_r follow band r.
+    """
+    observation, asked, whole = made.observation, made.asked, made.whole
+    places = np.flatnonzero(observation.bands)
+    names = [run.bands[place] for place in places]
+    if np.isfinite(made.worst):
+        primary["CONSIST"] = (round(made.worst, 4), "chi2 a pixel of the input: 1 is right")
+    primary["GTFLAGS"] = ", ".join(made.flags) or "none"  # no comment fits beside all of them
+    with reading_fits:
+        hdus = band_hdus(whole.image[places], names, as_wcs(asked.grid), primary)
+        every = [hdus[0]]
+        for place, hdu in zip(places, hdus[1:], strict=True):
+            _state(hdu.header, made, place)
+            every.append(hdu)
+            if planes:
+                signal, sigma = whole.signal[place], whole.sigma[place]
+                mask = (~np.isfinite(signal)).astype(np.uint8)
+                every += [
+                    _plane(hdu, name, image) for name, image in (("SIGNAL", signal), ("SIGMA", sigma), ("MASK", mask))
+                ]
+            if asked.draws:
+                every.append(_plane(hdu, "DRAWS", np.stack([each[place] for each in whole.draws])))
+        with whole_file(out) as temporary:
+            write_hdus(fits.HDUList(every), temporary)
+
+
+def _state(header: fits.Header, made: Translated, place: int) -> None:
+    """Put into a band's header what it is and what it was made from."""
+    observation, asked, whole = made.observation, made.asked, made.whole
+    header["SYNTH"] = (True, "made by a neural network: NOT an observation")
+    header["MAGZERO"] = (NANOMAGGY_ZERO_POINT, "[mag] AB magnitude of one unit")
+    header["PSFFWHM"] = (round(float(asked.seeing[place]), 4), "[arcsec] seeing that it imitates")
+    if asked.noise:
+        header["SKYSIGMA"] = (float(whole.noise_sigma[place]), "[nanomaggy] standard deviation of empty sky")
+    for name, keyword, comment in (
+        ("psf_fwhm", "PSFIN", "[arcsec] seeing of the input"),
+        ("sky_sigma", "SKYIN", "[nanomaggy] noise of the input's sky"),
+    ):
+        value = observation.known[name][place]
+        origin = observation.origin[name] if np.isfinite(value) else USUAL
+        if np.isfinite(value):
+            header[keyword] = (round(float(value), 6), comment)
+        header[f"{keyword}BY"] = (origin, f"where {keyword} is from")
+    if np.isfinite(whole.consistency[place]):
+        header["CONSIST"] = (round(float(whole.consistency[place]), 4), "chi2 a pixel of the input")
+
+
+def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
+    """An HDU beside that of a band."""
+    name = f"{kind}_{hdu.header['EXTNAME']}"
+    made = fits.ImageHDU(image, hdu.header.copy())
+    made.header["EXTNAME"] = name
+    del made.header["FILTER"]
+    if kind == "MASK":
+        made.header["BUNIT"] = ("", "1 where a pixel rests on too little of the input")
+    return made
+
+
+def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
+    """What the table of a command says of one translation."""
+    observation, grid = made.observation, made.asked.grid
+    rows, cols = grid.shape
+    ra, dec = as_wcs(grid).wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+    some = observation.bands
+
+    def middle(values: np.ndarray) -> float:
+        known = values[some][np.isfinite(values[some])]
+        return round(float(np.median(known)), 5) if len(known) else np.nan
+
+    return {
+        "file": observation.name,
+        "output": out.name,
+        "ra": round(float(ra), 6),
+        "dec": round(float(dec), 6),
+        "bands": "".join(band for band, is_there in zip(run.bands, some, strict=True) if is_there),
+        "psf_fwhm_in": middle(observation.known["psf_fwhm"]),
+        "psf_fwhm_from": observation.origin["psf_fwhm"],
+        "psf_fwhm": middle(made.asked.seeing),
+        "consistency": round(made.worst, 4) if np.isfinite(made.worst) else np.nan,
+        "flags": ", ".join(made.flags),
+    }
