@@ -99,8 +99,31 @@ def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
     True where saturated or missing. ImageError where the file cannot be read.
     """
     with _opened(path) as hdus:
-        names = {band: f"MASK_{band}" for band in bands}
-        return {band: np.asarray(hdus[name].data, bool) for band, name in names.items() if name in hdus}
+        return _masks(hdus, bands)
+
+
+def _masks(hdus: fits.HDUList, bands) -> dict[str, np.ndarray]:
+    names = {band: f"MASK_{band}" for band in bands}
+    return {band: np.asarray(hdus[name].data, bool) for band, name in names.items() if name in hdus}
+
+
+def read_present(path: Path, bands, zero_point: float | None = None) -> tuple[dict[str, BandImage], fits.Header]:
+    """The images of those of `bands` that the file has, and the primary header; the file is read once.
+
+    Pixels that the file flags by an extension MASK_r beside band r, as `galtrans export` writes it, are NaN. Else as
+    `read_bands`; ImageError too where the file has none of the bands.
+    """
+    bands = tuple(bands)
+    with _opened(path) as hdus:
+        stated = _headers(hdus, bands)
+        wanted = tuple(band for band in bands if band in stated) or bands
+        found = _find_bands(path, hdus, wanted)
+        grids: dict[tuple, WCS | None] = {}
+        images = {band: _band_image(path, *found[band], band, zero_point, grids) for band in wanted}
+        for band, mask in _masks(hdus, wanted).items():
+            if mask.shape == images[band].image.shape:
+                images[band].image[mask] = np.nan
+        return images, hdus[0].header.copy()
 
 
 def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header]:
@@ -108,17 +131,22 @@ def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header
 
     ImageError where the file cannot be read.
     """
-    found: dict[str, fits.Header] = {}
     with _opened(path) as hdus:
-        for hdu in hdus:
-            axes = hdu.header.get("NAXIS", 0) if hdu.is_image else 0
-            if axes == 3:
-                planes = str(hdu.header.get("BANDS", "".join(bands))).strip()
-                return {band: hdu.header.copy() for band in planes if band in bands}, hdus[0].header.copy()
-            band = _band_of(hdu, bands) if axes == 2 else None
-            if band in bands:
-                found.setdefault(band, hdu.header.copy())
-        return found, hdus[0].header.copy()
+        return _headers(hdus, bands), hdus[0].header.copy()
+
+
+def _headers(hdus: fits.HDUList, bands) -> dict[str, fits.Header]:
+    """The header of each of `bands` that a file has."""
+    found: dict[str, fits.Header] = {}
+    for hdu in hdus:
+        axes = hdu.header.get("NAXIS", 0) if hdu.is_image else 0
+        if axes == 3:
+            planes = str(hdu.header.get("BANDS", "".join(bands))).strip()
+            return {band: hdu.header.copy() for band in planes if band in bands}
+        band = _band_of(hdu, bands) if axes == 2 else None
+        if band in bands:
+            found.setdefault(band, hdu.header.copy())
+    return found
 
 
 def stated_number(header: fits.Header, keyword: str) -> float:

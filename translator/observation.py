@@ -3,16 +3,16 @@
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.archives.star_width import star_fwhm
-from survey_tools.band_fits import BandImage, band_headers, read_bands, read_masks, stated_number
+from survey_tools.band_fits import BandImage, read_present, stated_number
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.errors import ImageError
 from survey_tools.photometry import zero_point_of
@@ -24,6 +24,8 @@ CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  #
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
 SAME = 0.01  # pixels, by which two grids or two descriptions of one may differ
 ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
+DEFAULT_SIZE = 64  # pixels a side of a part whose size is not stated
+AROUND = 20.0  # how much more is read of an image than is translated [arcsec]
 ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
 NOISELESS = 1e-7  # of its brightest pixel, below which what is measured of an image's sky is no noise
 HEADER, STARS, SKY, USUAL = "header", "stars", "blank sky", "usual"
@@ -69,9 +71,9 @@ class Observation:
 def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scale: float, how: How) -> Observation:
     """Read one object or field from a file, or from several with some of its bands each.
 
-    The first band's grid is kept where it has the run's pixel scale and is a plain tangential one; else, and for bands
-    on other grids, pixels are resampled. What no header states of seeing is measured on the image's stars, and noise on
-    its blank sky, where it has enough of either.
+    The grid of the band in the middle is kept where it has the run's pixel scale and is a plain tangential one; else,
+    and for bands on other grids, pixels are resampled. What no header states of seeing is measured on the image's
+    stars, and noise on its blank sky, where it has enough of either.
 
     Args:
         paths: The files.
@@ -84,25 +86,30 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
             have the same band.
     """
     found: dict[str, BandImage] = {}
-    masks, header, digest = {}, None, hashlib.sha256()
+    header, digest = None, hashlib.sha256()
     silent = zero_point_of(how.unit) if how.unit else how.zero_point
     with reading_fits:
         for path in paths:
-            stated, _ = band_headers(path, bands)
-            names = tuple(band for band in bands if band in stated) or bands
-            twice = [band for band in names if band in found]
+            read, primary = read_present(path, bands, silent)
+            twice = [band for band in read if band in found]
             if twice:
                 raise ImageError(
                     f"{path} has band {twice[0]}, which {paths[0]} or another file has, too; give one of them"
                 )
-            read, primary = read_bands(path, names, silent)
-            found |= dict(zip(names, read, strict=True))
-            masks |= read_masks(path, names)
+            found |= read
             header = primary if header is None else header
             digest.update(path.read_bytes())
-    for band, mask in masks.items():
-        if mask.shape == found[band].image.shape:
-            found[band].image[mask] = np.nan
+    known = {name: np.full(len(bands), np.nan) for name in CONDITIONS}
+    for place, band in enumerate(bands):
+        for name, keyword in CONDITIONS.items() if band in found else ():
+            known[name][place] = stated_number(found[band].header, keyword)
+    origin = dict.fromkeys(known, HEADER)
+    for place, band in enumerate(bands):  # by the stars of all of the image, before a part of it is cut
+        if band in found and not np.isfinite(known["psf_fwhm"][place]):
+            known["psf_fwhm"][place] = _star_width(found[band])
+            origin["psf_fwhm"] = STARS
+    if how.at is not None:
+        found = {band: _part(paths[0], each, how, pixel_scale) for band, each in found.items()}
     order = [band for band in bands if band in found]
     images, grid, resampled = _on_one_grid(paths[0], {band: found[band] for band in order}, pixel_scale)
     there = np.array([band in found for band in bands])
@@ -111,13 +118,14 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
     for band, image in zip(order, images, strict=True):
         if not np.isfinite(image).any():
             raise ImageError(f"{paths[0]}: band {band} has no data in any of its {image.size} pixels; leave it out")
-    known = {name: np.full(len(bands), np.nan) for name in CONDITIONS}
-    for place, band in enumerate(bands):
-        for name, keyword in CONDITIONS.items() if band in found else ():
-            known[name][place] = stated_number(found[band].header, keyword)
     if resampled:  # a header speaks of other pixels
         known["sky_sigma"][:] = np.nan
-    origin = _measure(whole, grid, known, there)
+    for place in np.flatnonzero(there & ~np.isfinite(known["sky_sigma"])):
+        known["sky_sigma"][place] = _sky(whole[place])
+        origin["sky_sigma"] = SKY
+    for name, values in known.items():
+        if not np.isfinite(values[there]).any():
+            origin[name] = USUAL
     return Observation(
         paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled
     )  # fmt: skip
@@ -125,7 +133,8 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, Grid, str]:
     """The bands (band, row, col) float32 on one grid, and what was done to them."""
-    first = next(iter(found.values()))
+    middle = list(found)[len(found) // 2]
+    first = found[middle]
     shape, scale = first.image.shape, scale_of(first.wcs)
     wcs = _plain(first.wcs, shape)
     right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
@@ -138,7 +147,7 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
                 "",
             )
         others = ", ".join(band for band, is_same in same.items() if not is_same)
-        said = f"bands {others} resampled onto the first one's grid"
+        said = f"bands {others} resampled onto the grid of band {middle}"
         size = shape
     else:
         size = tuple(max(1, round(side * scale / pixel_scale)) for side in shape)
@@ -177,24 +186,28 @@ def _same_grid(band: BandImage, first: BandImage) -> bool:
     return bool(np.abs(np.column_stack(there) - corners).max() < SAME)
 
 
-def _measure(images: np.ndarray, grid: Grid, known: dict[str, np.ndarray], there: np.ndarray) -> dict[str, str]:
-    """Put in what the pixels themselves say of seeing and noise; returns where each condition is from."""
-    origin = dict.fromkeys(known, HEADER)
-    for name, measure, source in (
-        ("psf_fwhm", partial(_star_width, pixel_scale=grid.pixel_scale), STARS),
-        ("sky_sigma", _sky, SKY),
-    ):
-        for band in np.flatnonzero(there & ~np.isfinite(known[name])):
-            known[name][band] = measure(images[band])
-            origin[name] = source
-    for name, values in known.items():
-        if not np.isfinite(values[there]).any():
-            origin[name] = USUAL
-    return origin
+def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImage:
+    """The part of a band that a translation around `how.at` depends on; ImageError where it does not show it."""
+    rows, cols = band.image.shape
+    scale = scale_of(band.wcs)
+    col, row = band.wcs.world_to_pixel(SkyCoord(*how.at, unit="deg"))
+    if not (-0.5 <= row < rows - 0.5 and -0.5 <= col < cols - 0.5):
+        middle = band.wcs.pixel_to_world((cols - 1) / 2, (rows - 1) / 2).icrs
+        raise ImageError(
+            f"{path} does not show ra {how.at[0]:g}, dec {how.at[1]:g}: it covers {max(rows, cols) * scale / 60:.1f} "
+            f"arcmin around ra {middle.ra.deg:.5f}, dec {middle.dec.deg:.5f}"
+        )
+    side = how.size or DEFAULT_SIZE * pixel_scale
+    reach = (side * np.sqrt(0.5) + AROUND) / scale
+    first = [max(0, int(at - reach)) for at in (float(row), float(col))]
+    last = [min(side, int(at + reach) + 2) for at, side in ((float(row), rows), (float(col), cols))]
+    cut = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    return replace(band, image=band.image[cut].copy(), wcs=band.wcs[cut])
 
 
-def _star_width(image: np.ndarray, pixel_scale: float) -> float:
+def _star_width(band: BandImage) -> float:
     """Seeing of an image by its stars [arcsec]; NaN where it is small or shows too few."""
+    image = band.image
     if min(image.shape) < ENOUGH_FOR_STARS:
         return np.nan
 
@@ -202,7 +215,7 @@ def _star_width(image: np.ndarray, pixel_scale: float) -> float:
         for row, col in starts:
             yield image[row : row + size, col : col + size]
 
-    return star_fwhm(windows, image.shape) * pixel_scale
+    return star_fwhm(windows, image.shape) * scale_of(band.wcs)
 
 
 def _sky(image: np.ndarray) -> float:

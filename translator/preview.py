@@ -8,11 +8,15 @@ from astropy.visualization import make_lupton_rgb
 from PIL import Image, ImageDraw
 
 from survey_tools.atomic import whole_file
+from survey_tools.cutout import resample
 from translator.checkpoint import Run
 from translator.images import OTHER
+from translator.observation import Observation, as_wcs
 from translator.report_panels import SOFTENING, STRETCH, rgb_bands
 from translator.translated import Translated
+from translator.whole_images import Grid
 
+TIMES = 5  # as bright as it is, that a standard deviation is shown
 SIDE = 420  # pixels of the larger side of a panel
 GAP, TITLE = 8, 18  # between panels; above them
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -28,11 +32,11 @@ def write_preview(made: Translated, run: Run, path: Path) -> None:
     domain = made.asked.domain
     titles = [run.domains[each].survey for each in (OTHER[domain], domain)]
     panels = [
-        (f"input ({titles[0]})", observation.images, observation.grid.pixel_scale),
+        (f"input ({titles[0]})", _on(made.asked.grid, observation), made.asked.grid.pixel_scale),
         (f"translation ({titles[1]}, synthetic)", whole.image, made.asked.grid.pixel_scale),
     ]
     if whole.sigma is not None:
-        panels.append(("standard deviation", whole.sigma, made.asked.grid.pixel_scale))
+        panels.append((f"standard deviation, {TIMES} times", TIMES * whole.sigma, made.asked.grid.pixel_scale))
     bands = tuple(band for band, is_there in zip(run.bands, observation.bands, strict=True) if is_there)
     pictures = [(title, _colour(images[observation.bands], bands, scale)) for title, images, scale in panels]
     sheet = side_by_side(pictures)
@@ -40,6 +44,12 @@ def write_preview(made: Translated, run: Run, path: Path) -> None:
     sheet.save(held, format="PNG", optimize=True)
     with whole_file(path) as temporary:
         temporary.write_bytes(held.getvalue())
+
+
+def _on(grid: Grid, observation: Observation) -> np.ndarray:
+    """The input (band, row, col) on the grid of the translation, for the eye alone."""
+    here, there = as_wcs(observation.grid), as_wcs(grid)
+    return np.stack([resample(image, here, there, grid.shape) for image in observation.images])
 
 
 def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:

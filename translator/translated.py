@@ -146,14 +146,6 @@ def _grid(run: Run, observation: Observation, domain: str, how: How) -> Grid:
             size = tuple(max(1, round(side * observation.grid.pixel_scale / there.pixel_scale)) for side in shape)
         return Grid(*tan_terms(rescaled_wcs(wcs, shape, there.pixel_scale, size)), size)
     side = there.size if how.size is None else max(1, round(how.size / there.pixel_scale))
-    col, row = wcs.wcs_world2pix([how.at], 0)[0]
-    if not (-0.5 <= row < shape[0] - 0.5 and -0.5 <= col < shape[1] - 0.5):
-        middle = wcs.wcs_pix2world([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]], 0)[0]
-        angle = max(shape) * observation.grid.pixel_scale / 60
-        raise ImageError(
-            f"{observation.paths[0]} does not show ra {how.at[0]:g}, dec {how.at[1]:g}: it covers {angle:.1f} arcmin "
-            f"around ra {middle[0]:.5f}, dec {middle[1]:.5f}"
-        )
     return Grid(*tan_terms(north_up_wcs(*how.at, there.pixel_scale, side)), (side, side))
 
 

@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from survey_tools.tan import tan_places
@@ -19,13 +20,16 @@ from translator.conditions import NAMES, lead
 from translator.device import one_thread
 from translator.images import OTHER, Known
 from translator.metrics.consistency import CLIPPED
-from translator.observing import SUPPORT, Observed, blank_sigma, leads_down, observe
+from translator.networks.observation_operator import sample
+from translator.networks.restoration import box
+from translator.observing import Observed, blank_sigma, leads_down, observe
 from translator.use import Signal, Wanted, known_variance, noise_of, seed_shapes, signal_of
 
 MIDDLE = 512  # pixels a side of the middle of a tile, on the grid of the translation
 STEP = 8  # pixels: tiles begin at multiples of it, as networks halve their maps three times
 MARGIN = 72  # pixels around the middle: how far a network sees [pixel]
 REACH = 12.0  # how much farther the input is read [arcsec]: how far seeing spreads light
+WHOLE = 0.999  # share of the light that a pixel sees, which counts as all of it
 NEAR = 0.99  # cosine of an angle on the sky, within which grids may meet
 DRAWS = 8  # by which the spread of the signal is measured, unless told otherwise
 
@@ -321,24 +325,34 @@ class _Maker:
                 continue
             pixels = signal[(slice(None), *part)]
             here = self.asked.grid.window((part[0].start, part[1].start), pixels.shape[1:])
-            ratio = self.grid.pixel_scale / self.asked.grid.pixel_scale
             led = lead(window.terms, window.shape, here.terms, here.shape)
             led = torch.from_numpy(led).to(self.device)
             whole = torch.from_numpy(np.nan_to_num(pixels))[None].to(self.device)
             seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.shape, mixing)
-            held = observe(
-                networks, poorer, torch.from_numpy(np.isfinite(pixels).astype(np.float32))[None].to(self.device),
-                told, self.known.psf_fwhm, led, tile.shape, torch.eye(self.bands, device=self.device)[None],
-            )  # fmt: skip
+            held = self._supported(np.isfinite(pixels), here.pixel_scale, led, tile.shape)
             inner = (0, slice(None), *tile.inner)
             seen = seen[inner].cpu().numpy()
-            held = held[inner].cpu().numpy() / ratio**2 > 1 - (1 - SUPPORT) / 10
+            held = held[inner].cpu().numpy()
             variance = sigma[:, None, None] ** 2 + np.maximum(seen, 0) / gain[:, None, None]
             square = np.minimum((seen - self.image[(slice(None), *tile.kept)]) ** 2 / variance, CLIPPED**2)
             square = np.where(held, square, np.nan)
             total += np.nansum(square, axis=(1, 2))
             count += np.isfinite(square).sum(axis=(1, 2))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def _supported(self, there: np.ndarray, pixel_scale: float, led: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Pixels (1, band, *shape) of the input, bool, of which all light that they see is in a signal.
+
+        Args:
+            there: Which pixels of the signal are there (band, row, col).
+            pixel_scale: Of the signal [arcsec/pixel].
+            led: From the input's grid to the signal's.
+            shape: Of the part of the input.
+        """
+        reach = round(3 * float(self.run.networks[f"survey_{OTHER[self.asked.domain]}"].psf_fwhm.max()) / pixel_scale)
+        whole = torch.from_numpy(there)[None].to(self.device, led.dtype)
+        whole = F.pad(whole, (reach,) * 4)  # beyond the edges nothing is known
+        return sample(box(whole, 2 * (reach // 2) + 1), led, shape) > WHOLE
 
 
 def _padded_window(image: np.ndarray, tile: _Tile) -> np.ndarray:
