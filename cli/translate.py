@@ -210,8 +210,14 @@ def _stem(path: Path) -> str:
 def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
     """Store to store."""
     from survey_tools.gather import DONE
+    from translator.asking import How
     from translator.translate_store import translate_store
 
+    others = [name for name in NOT_OF_STORES if options[name]]
+    if others:
+        raise click.UsageError(
+            f"--{others[0].replace('_', '-')} is for FITS files; stores take --seeing, --depth, --noise"
+        )
     there = out.exists() and not options["overwrite"]
     with engine_of(options["workers"], options["scheduler"]) as engine:
         made = translate_store(
@@ -219,8 +225,7 @@ def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
             store,
             out,
             to=options["target"],
-            noise=options["noise"] == "sampled",
-            seed=options["seed"],
+            how=How(options["noise"] == "sampled", **{name: options[name] for name in ("seed", "seeing", "depth")}),
             device=options["device"],
             engine=engine,
             overwrite=options["overwrite"],
@@ -278,6 +283,7 @@ def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> 
         raise outcome.errors[-1]
 
 
+NOT_OF_STORES = ("at", "size", "like", "draws", "planes", "preview", "unit", "zero_point", "files_from")
 HOW = ("seed", "seeing", "depth", "draws", "planes", "at", "size", "unit", "zero_point", "preview")
 
 

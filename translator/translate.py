@@ -25,6 +25,7 @@ from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
 from translator.asking import How
 from translator.checkpoint import Run, find_recipe
+from translator.device import keep_memory
 from translator.fakes import noise_seed, together_on, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt
@@ -118,6 +119,7 @@ def translate_files(located: RunAt, to: str, files: dict, engine: Engine, how: H
     """
     step = SENT
     if engine.client is None:
+        keep_memory()
         step = together_on(located.open().device)
         engine = replace(engine, workers=engine.workers + WAITING)
     pairs = [(_inputs(path), out) for path, out in files.items()]
@@ -166,7 +168,7 @@ def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) ->
     primary = _primary(run, domain, observation.header, observation.name, observation.checksum, how)
     if observation.resampled:
         primary.add_history(f"The input was {observation.resampled}.")
-    missing = int((~np.isfinite(made.whole.signal[observation.bands])).sum())
+    missing = int((~np.isfinite(made.whole.image[observation.bands])).sum())
     if missing:
         primary["GTGAPS"] = (missing, "pixels that rest on too little input")
     write_translated(made, run, primary, out, planes=how.planes)

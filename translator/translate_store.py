@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from astropy.wcs import WCS
 
 from survey_tools.checksums import SUMS, checksum
 from survey_tools.derived import Manifest, Plan, derive, read_originals, remake
@@ -12,25 +13,40 @@ from survey_tools.errors import RunError
 from survey_tools.gather import DONE, FAILED, Chunk
 from survey_tools.store import Store, open_store
 from survey_tools.surveys import find_survey
+from survey_tools.tan import tan_terms
 from survey_tools.tasks import Engine
+from translator.asking import How
 from translator.checkpoint import Run, find_recipe
 from translator.fakes import Request, noise_seed, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt, locate
 from translator.observation import CONDITIONS, SCALE_TOLERANCE
 from translator.translate import SYNTHETIC
+from translator.translated import DOUBTFUL, each_band
+from translator.whole_images import Asked, Grid, Whole, translate_whole
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a task needs to translate rows: run, the input store, places of the run's bands in it, domain, noise."""
+    """What a task needs to translate rows.
+
+    Attributes:
+        at: The run.
+        store: Of the images.
+        bands: Places in it of those of the run's bands that it has.
+        there: Their places among the run's bands.
+        domain: Where translations land.
+        size: Rows, and columns, of a translation.
+        how: What is asked.
+    """
 
     at: RunAt
     store: Store
     bands: tuple[int, ...]
+    there: tuple[int, ...]
     domain: str
-    noise: bool
-    seed: int
+    size: int
+    how: How
 
 
 def translate_store(
@@ -39,8 +55,7 @@ def translate_store(
     out,
     *,
     to: str | None = None,
-    noise: bool = True,
-    seed: int = 0,
+    how: How | None = None,
     device: str = "auto",
     engine: Engine | None = None,
     overwrite: bool = False,
@@ -48,18 +63,19 @@ def translate_store(
     """Translate every object of a store into a new store; returns that, open.
 
     Rows are the same objects, with their catalogue. Each image keeps centre and orientation and has the pixels of the
-    other survey. Its sky sigma is measured; PSF and zero point are unknown. A row without an image, or with pixels
-    missing, is NaN, and its manifest says why. Saturated pixels are flagged where they lie. The noise of an object
-    depends on the seed and its row alone. A store that is there already is returned as it is if it was made from the
-    same; one begun as `OUT.part` is gone on with, to the same bytes.
+    other survey. Its sky sigma is measured; its PSF is what was asked for, or unknown where the recipe reads images
+    alone; its zero point is unknown. A row without an image, or, for such a recipe, with pixels missing, is NaN, and
+    its manifest says why; it also says which translations are inconsistent with their input. Saturated pixels are
+    flagged where they lie. The noise of an object depends on the seed and its row alone. A store that is there already
+    is returned as it is if it was made from the same; one begun as `OUT.part` is gone on with, to the same bytes.
 
     Args:
         run_path: Folder of a trained run.
-        store_path: Store of one of its surveys, on the pixels that it was trained on.
+        store_path: Store of one of its surveys, on the pixels that it was trained on; a recipe that reads any image
+            takes any size of them, and some of the bands.
         out: Where the new store will be.
         to: Survey to translate into, to be sure; there is but one that the run can make of the store's.
-        noise: As of `translate.translate_file`.
-        seed: Of the noise.
+        how: What is asked: of `asking.How` the fields noise, seed, seeing and depth.
         device: Of the networks, in the processes that do the work.
         engine: Where tasks run; in one thread by default.
         overwrite: Replace a store that is there, once the new one is finished.
@@ -69,20 +85,25 @@ def translate_store(
         StoreError: The store cannot be opened; or `out` is the store itself, was made from something else, is no
             store, or is being made by another process.
     """
-    engine = engine or Engine()
+    engine, how = engine or Engine(), how or How()
     store = open_store(store_path)
     at, run = locate(Path(run_path), device, elsewhere=engine.client is not None)
     domain = _domain(run, store, to)
     there = run.domains[domain]
-    places = tuple(store.bands.index(band) for band in run.bands)
+    bands = tuple(band for band in run.bands if band in store.bands)
+    places = tuple(store.bands.index(band) for band in bands)
+    size = there.size
+    if store.size != run.domains[OTHER[domain]].size:
+        size = max(1, round(store.size * store.pixel_scale / there.pixel_scale))
+    job = Job(at, store, places, tuple(run.bands.index(band) for band in bands), domain, size, how)
     plan = Plan(
         source=store,
         survey=find_survey(there.survey),
-        bands=there.bands,
-        size=there.size,
+        bands=bands,
+        size=size,
         pixel_scale=there.pixel_scale,
-        settings=_settings(run, store, domain, noise, seed),
-        make=partial(_translate_chunk, Job(at, store, places, domain, noise, seed)),
+        settings=_settings(run, store, domain, how),
+        make=partial(_translate_chunk, job),
         manifest=partial(_manifest, store.path.name),
         desc="translate",
         synthetic=SYNTHETIC,
@@ -99,13 +120,15 @@ def _domain(run: Run, store: Store, to: str | None) -> str:
             f"{run.path} translates {here.survey}, which {store.path} is, into {there.survey} and not {to}; "
             f"give --to {there.survey}, or no --to"
         )
+    reads_any = find_recipe(run.recipe).use.reads_any
     missing = [band for band in run.bands if band not in store.bands]
-    if missing:
+    if missing and not (reads_any and len(missing) < len(run.bands)):
         raise RunError(
             f"{run.path} reads bands {''.join(run.bands)}, and {store.path} has {''.join(store.bands)}; "
             f"make a store with {', '.join(missing)} as well"
         )
-    if store.size != here.size or abs(store.pixel_scale / here.pixel_scale - 1) > SCALE_TOLERANCE:
+    other_size = store.size != here.size and not reads_any
+    if other_size or abs(store.pixel_scale / here.pixel_scale - 1) > SCALE_TOLERANCE:
         words = ["{0} x {0} pixels of {1:g} arcsec".format(*each) for each in _grids(here, store)]
         raise RunError(
             f"{run.path} reads {words[0]} of {here.survey}, and {store.path} has {words[1]}; "
@@ -118,7 +141,7 @@ def _grids(*of) -> list[tuple[int, float]]:
     return [(each.size, each.pixel_scale) for each in of]
 
 
-def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> dict:
+def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
     """What the new store is made from."""
     sums = store.path / SUMS
     return {
@@ -127,8 +150,9 @@ def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> di
         "recipe": run.recipe,
         "iteration": run.iteration,
         "weights": run.checksum,
-        "noise": what_noise(run, domain, noise),
-        "seed": seed,
+        "noise": what_noise(run, domain, how.noise),
+        "seed": how.seed,
+        **({"asked": asked} if (asked := _asked(how)) else {}),
         "source": {
             "store": store.path.name,
             "survey": store.survey["name"],
@@ -140,6 +164,15 @@ def _settings(run: Run, store: Store, domain: str, noise: bool, seed: int) -> di
     }
 
 
+def _asked(how: How) -> dict:
+    """What is asked besides noise and seed, as settings state it."""
+    found = {"seeing": how.seeing and list(how.seeing)}
+    found["depth"] = how.depth and [
+        f"{each.value:g}{'mag' if each.is_magnitude else 'nanomaggy'}" for each in how.depth
+    ]
+    return {name: value for name, value in found.items() if value}
+
+
 def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
     """The input's manifest; but an object that was done and could not be translated has failed, for what was found."""
     columns = {key: values.astype(object) for key, values in before.items()}
@@ -147,6 +180,8 @@ def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
     lost = was_done & ~translated
     columns["status"][lost], columns["reason"][lost] = FAILED, made["reason"][lost]
     columns["file"][was_done] = name
+    remarked = translated & was_done & (made["remark"] != "")
+    columns["reason"][remarked] = made["remark"][remarked]
     return columns
 
 
@@ -157,20 +192,73 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
     originals = read_originals(job.store, rows, job.bands)
     reasons = [_why_not(run, *each) for each in zip(originals.images, originals.crpix, strict=True)]
     able = np.flatnonzero(np.array(reasons, object) == "")
-    seeds = [noise_seed(job.seed, f"row {rows.start + at}") for at in able]
-    known = {name: job.store.column(name, rows)[:, job.bands][able] for name in CONDITIONS}
-    request = Request(good=_good(job, rows)[able], **known)
-    fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.noise, request=request)
-    made = dict(zip(able.tolist(), fakes, strict=True))
-    chunk = remake(originals, able, there.size, there.pixel_scale, lambda at, *_: made[at])
+    seeds = [noise_seed(job.how.seed, f"row {rows.start + at}") for at in able]
+    remarks = np.full(len(reasons), "", object)
+    seeing = np.full(originals.images.shape[:2], np.nan)
+    if find_recipe(run.recipe).use.reads_any:
+        known = {name: job.store.column(name, rows)[:, job.bands] for name in CONDITIONS}
+        good = ~originals.mask
+
+        def make(at, wcs, target):
+            how = dict(zip(able.tolist(), seeds, strict=True))[at]
+            shown = np.where(good[at], originals.images[at], np.nan)
+            made = _one(run, job, shown, wcs, target, {name: values[at] for name, values in known.items()}, how)
+            remarks[at], seeing[at] = _remark(made.consistency), _usual_seeing(run, job)
+            return made.image[list(job.there)]
+    else:
+        request = _plain_request(job)
+        fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.how.noise, request=request)
+        ready = dict(zip(able.tolist(), fakes, strict=True))
+
+        def make(at, wcs, target):
+            return ready[at]
+
+    chunk = remake(originals, able, job.size, there.pixel_scale, make)
+    chunk.columns["psf_fwhm"][:] = seeing
     for at in able:
         chunk.columns["source"][at] = f"{job.store.path.name}, row {rows.start + at}, by {run.path.resolve().name}"
-    return replace(chunk, manifest={"reason": np.array(reasons, object)})
+    return replace(chunk, manifest={"reason": np.array(reasons, object), "remark": remarks})
 
 
-def _good(job: Job, rows: slice) -> np.ndarray:
-    """Which pixels (galaxy, band, row, col) of some rows of the store may be used: those that are not masked."""
-    return ~job.store.mask[rows][:, job.bands]
+def _one(run: Run, job: Job, image: np.ndarray, wcs: WCS, target: WCS, known: dict, seed: int) -> Whole:
+    """One row by a recipe that reads any image, as `translate` makes a file of it."""
+    there, count = run.domains[job.domain], len(run.bands)
+    whole = np.full((count, *image.shape[1:]), np.nan, np.float32)
+    whole[list(job.there)] = image
+    told = {name: np.full(count, np.nan) for name in CONDITIONS}
+    for name, values in known.items():
+        told[name][list(job.there)] = values
+    depth = job.how.depth and tuple(each.sigma(there.pixel_scale) for each in job.how.depth)
+    asked = Asked(
+        domain=job.domain,
+        grid=Grid(*tan_terms(target), (job.size, job.size)),
+        seeing=each_band(job.how.seeing, run.bands, "--seeing"),
+        sigma=each_band(depth, run.bands, "--depth"),
+        gain=np.full(count, np.nan),
+        noise=job.how.noise,
+        seed=seed,
+    )
+    return translate_whole(run, whole, Grid(*tan_terms(wcs), image.shape[1:]), told, asked)
+
+
+def _usual_seeing(run: Run, job: Job) -> np.ndarray:
+    """The seeing (band,) that translations have: what is asked for, else the survey's usual."""
+    asked = each_band(job.how.seeing, run.bands, "--seeing")
+    usual = run.networks[f"survey_{job.domain}"].psf_fwhm.cpu().numpy()
+    return np.where(np.isfinite(asked), asked, usual)[list(job.there)]
+
+
+def _remark(consistency: np.ndarray) -> str:
+    """A word on a translation that is not consistent with its input; "" for one that is."""
+    worst = np.nanmax(consistency) if np.isfinite(consistency).any() else np.nan
+    return f"inconsistent with its input: chi2 a pixel is {worst:.2f}, and not about 1" if worst > DOUBTFUL else ""
+
+
+def _plain_request(job: Job) -> Request:
+    """Nothing is known or asked for by recipes that read images alone."""
+    if job.how.needs_any:
+        raise RunError(f"{job.how.needs_any[0]} needs a run of a recipe that is told what is known of images")
+    return Request()
 
 
 def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:

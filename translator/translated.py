@@ -76,7 +76,7 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
             run, observation.images, observation.grid, observation.known, asked, done=_telling(shown)
         )
     flags, notes = _remarks(run, observation, domain, asked, whole)
-    if not np.isfinite(whole.signal[observation.bands]).any():
+    if not np.isfinite(whole.image[observation.bands]).any():
         raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
     seeing = np.where(np.isfinite(asked.seeing), asked.seeing, survey.psf_fwhm.cpu().numpy())
     return Translated(observation, _with_seeing(asked, seeing), whole, flags, notes)
@@ -100,7 +100,7 @@ def _telling(bar) -> Callable[[int, int], None]:
 def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
     """What is asked of a run, from what a user asks."""
     there, bands = run.domains[domain], run.bands
-    seeing, sigma = _each(how.seeing, bands, "--seeing"), np.full(len(bands), np.nan)
+    seeing, sigma = each_band(how.seeing, bands, "--seeing"), np.full(len(bands), np.nan)
     grid = _grid(run, observation, domain, how)
     if how.like is not None:
         with reading_fits:
@@ -109,7 +109,7 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
         seeing = np.where(np.isfinite(seeing), seeing, pattern.seeing)
         sigma = pattern.sigma
     if how.depth is not None:
-        sigma = _each(tuple(each.sigma(there.pixel_scale) for each in how.depth), bands, "--depth")
+        sigma = each_band(tuple(each.sigma(there.pixel_scale) for each in how.depth), bands, "--depth")
     return Asked(
         domain=domain,
         grid=grid,
@@ -123,7 +123,7 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
     )
 
 
-def _each(values: tuple[float, ...] | None, bands: tuple[str, ...], option: str) -> np.ndarray:
+def each_band(values: tuple[float, ...] | None, bands: tuple[str, ...], option: str) -> np.ndarray:
     """(band,) of one number for all bands or one for each; NaN where nothing is asked."""
     if values is None:
         return np.full(len(bands), np.nan)

@@ -207,9 +207,14 @@ def noise_of(
         white: Normal numbers of the signal's shape.
     """
     survey = networks[f"survey_{wanted.domain}"]
-    sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn.to(wanted.sigma))
-    missing = torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
+    missing = missing_sigma(wanted, drawn, already)
     return survey.noise(signal, missing, survey.usual("gain", wanted.gain), white)
+
+
+def missing_sigma(wanted: Wanted, drawn: Tensor, already: Tensor) -> Tensor:
+    """Noise of blank sky (B, band) that is to be added; arguments as of `noise_of`."""
+    sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn.to(wanted.sigma))
+    return torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
 
 
 def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:

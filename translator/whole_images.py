@@ -6,12 +6,14 @@ has, and the random numbers, which are drawn for the whole grid so that a draw d
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Generator, Tensor
 
 from survey_tools.tan import tan_places
@@ -23,7 +25,7 @@ from translator.metrics.consistency import CLIPPED
 from translator.networks.observation_operator import sample
 from translator.networks.restoration import box
 from translator.observing import Observed, blank_sigma, leads_down, observe
-from translator.use import Signal, Wanted, known_variance, noise_of, seed_shapes, signal_of
+from translator.use import Signal, Wanted, known_variance, missing_sigma, seed_shapes, signal_of
 
 MIDDLE = 512  # pixels a side of the middle of a tile, on the grid of the translation
 STEP = 8  # pixels: tiles begin at multiples of it, as networks halve their maps three times
@@ -91,7 +93,7 @@ class Whole:
 
     Attributes:
         image: With noise, where it is wanted; else the signal.
-        signal: Without noise: the mean of all that it may be.
+        signal: Without noise: the mean of all that it may be; None where only the image is wanted, and has noise.
         sigma: Standard deviation of the error to expect, of draws and noise together; None unless it is wanted.
         draws: Signals drawn from all that it may be, with noise where that is wanted; each alike.
         noise_sigma: Of a pixel of blank sky (band,) [nanomaggy/pixel], as the image has it; 0 without noise.
@@ -99,7 +101,7 @@ class Whole:
     """
 
     image: np.ndarray
-    signal: np.ndarray
+    signal: np.ndarray | None
     sigma: np.ndarray | None
     draws: list[np.ndarray]
     noise_sigma: np.ndarray
@@ -126,7 +128,8 @@ def translate_whole(
         done: Is told after each tile how many of how many are done.
     """
     maker = _Maker(run, image, grid, known, asked, done)
-    with torch.no_grad(), one_thread(run.device):
+    alone = len(maker.tiles) > 1  # a large image is not one of many that are made side by side
+    with torch.no_grad(), nullcontext() if alone else one_thread(run.device):
         return maker.whole()
 
 
@@ -183,6 +186,7 @@ class _Maker:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None].to(self.device)
 
     def whole(self) -> Whole:
+        """All of the work."""
         asked, networks = self.asked, self.run.networks
         count = max(asked.draws, DRAWS if asked.spread else 0)
         self.total, self.at = len(self.tiles) * (1 + count), 0
@@ -193,31 +197,35 @@ class _Maker:
                 if part is not None:
                     whole[(slice(None), *tile.kept)] = part[0][(slice(None), *tile.inner)].cpu().numpy()
         good &= np.isfinite(self.image).any(axis=(1, 2))[:, None, None]
-        wanted, noise_sigma = self._wanted(), np.zeros(self.bands)
-        already = None
-        if asked.noise or asked.spread:
-            reached = None if leads_down(networks, asked.domain) else torch.from_numpy(sky)[None]
-            already = known_variance(networks, self.known, wanted, torch.from_numpy(signal)[None], reached)
-        drawn = networks[f"survey_{asked.domain}"].draw_sigma(1, self.random)
+        drawn = networks[f"survey_{asked.domain}"].draw_sigma(1, self.random).to(self.device)
+        missing = self._missing(signal, sky, drawn) if asked.noise else None
+        del sky
+        noise_sigma = np.zeros(self.bands)
         if asked.noise:
             stated = self._one(asked.sigma)
-            noise_sigma = torch.where(torch.isfinite(stated), stated, drawn.to(stated))[0].cpu().numpy()
-        noisy = self._with_noise(signal, drawn, already)
-        draws, spread = [], None
-        if count:
-            draws, spread = self._drawn(signal, count, drawn, already)
-        consistency = np.full(self.bands, np.nan)
-        if not leads_down(networks, asked.domain):
-            consistency = self._consistency(np.where(good, signal, np.nan))
+            noise_sigma = torch.where(torch.isfinite(stated), stated, drawn)[0].cpu().numpy()
+        draws, spread = self._drawn(signal, count, missing) if count else ([], None)
+        for each in (signal, *draws):
+            each[~good] = np.nan
         sigma = None
         if asked.spread:
             gain = networks[f"survey_{asked.domain}"].usual("gain", self._one(asked.gain))[0].cpu().numpy()
             noise = noise_sigma[:, None, None] ** 2 + np.maximum(signal, 0) / gain[:, None, None] * asked.noise
             sigma = np.sqrt(spread + noise).astype(np.float32)
-            sigma[~good] = np.nan
-        for each in (signal, noisy, *draws):
-            each[~good] = np.nan
-        return Whole(noisy, signal, sigma, draws, noise_sigma, consistency)
+        consistency = np.full(self.bands, np.nan)
+        if not leads_down(networks, asked.domain):
+            consistency = self._consistency(signal)
+        kept = signal
+        if asked.noise:
+            kept = signal.copy() if count else None
+        return Whole(self._add_noise(signal, missing), kept, sigma, draws, noise_sigma, consistency)
+
+    def _missing(self, signal: np.ndarray, sky: np.ndarray, drawn: Tensor) -> np.ndarray:
+        """Noise of blank sky (band,) that signals lack."""
+        networks, wanted = self.run.networks, self._wanted()
+        reached = None if leads_down(networks, self.asked.domain) else torch.from_numpy(sky)[None]
+        already = known_variance(networks, self.known, wanted, torch.from_numpy(signal)[None], reached)
+        return missing_sigma(wanted, drawn, already.to(self.device))[0].cpu().numpy()
 
     def _empty(self, kind=np.float32) -> np.ndarray:
         return np.zeros((self.bands, *self.asked.grid.shape), kind)
@@ -262,18 +270,24 @@ class _Maker:
         good = torch.from_numpy(there_is)[None].to(self.device)
         return Observed(image, good, self.known), torch.from_numpy(alignment).to(self.device)
 
-    def _with_noise(self, signal: np.ndarray, drawn: Tensor, already: Tensor | None) -> np.ndarray:
-        """A signal with the survey's noise, where that is wanted."""
-        if not self.asked.noise:
-            return signal.copy()
-        image = torch.from_numpy(signal)[None]
-        white = torch.randn(image.shape, generator=self.random)
-        noise = noise_of(
-            self.run.networks, self._wanted(), image.to(self.device), drawn, already, white.to(self.device)
-        )
-        return signal + noise[0].cpu().numpy()
+    def _add_noise(self, signal: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+        """Add the survey's noise to a signal, in its place and band by band; None of noise adds nothing."""
+        if missing is None:
+            return signal
+        survey, shape = self.run.networks[f"survey_{self.asked.domain}"], signal.shape[1:]
+        gain = survey.usual("gain", self._one(self.asked.gain))[0]
+        around = tuple(
+            next_fast_len(side, real=True) for side in shape
+        )  # the Fourier transform takes no other as quickly
+        for band in range(self.bands):
+            white = torch.randn(1, 1, *around, generator=self.random).to(self.device)
+            field = survey.correlated(white, slice(band, band + 1))[0, 0, : shape[0], : shape[1]]
+            image = torch.from_numpy(signal[band]).to(self.device)
+            field *= torch.sqrt(float(missing[band]) ** 2 + image.clamp(min=0) / gain[band])
+            signal[band] += field.cpu().numpy()
+        return signal
 
-    def _drawn(self, mean: np.ndarray, count: int, drawn, already) -> tuple[list[np.ndarray], np.ndarray]:
+    def _drawn(self, mean: np.ndarray, count: int, missing) -> tuple[list[np.ndarray], np.ndarray]:
         """The draws that are wanted, and the variance of all."""
         kept, total, squares = [], np.zeros_like(mean), np.zeros_like(mean)
         shapes = seed_shapes(self.run.networks, self.asked.domain, self._padded())
@@ -289,7 +303,7 @@ class _Maker:
             total += away
             squares += away**2
             if number < self.asked.draws:
-                kept.append(self._with_noise(made, drawn, already))
+                kept.append(self._add_noise(made, missing))
         return kept, np.maximum(squares - total**2 / count, 0) / max(count - 1, 1)
 
     def _padded(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from survey_tools.summary import summarise
 from survey_tools.tasks import Engine
 from survey_tools.verify import verify
 from translator import translate_store as module
+from translator.asking import Depth, How
 from translator.checkpoint import Checkpoint, build_networks, load_run, save_checkpoint
 from translator.facts import Domain, Facts, write_facts
 from translator.recipes import RECIPES
@@ -69,7 +70,7 @@ def small_chunks(monkeypatch):
 def made(run, x, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("survey_tools.store.CHUNK_BYTES", SMALL_CHUNKS)
-        return translate_store(run, x, tmp_path_factory.mktemp("out") / "y.zarr", seed=5, engine=Engine(2))
+        return translate_store(run, x, tmp_path_factory.mktemp("out") / "y.zarr", how=How(seed=5), engine=Engine(2))
 
 
 def files(store) -> dict[str, str]:
@@ -94,7 +95,7 @@ def test_rows_are_the_same_objects_on_the_other_survey_s_pixels(x, made):
 def test_a_row_is_what_the_same_file_of_it_becomes(run, x, made, tmp_path):
     (source,) = export(open_store(x), [3], tmp_path)
     alone = translate_file(load_run(run), source, "y", tmp_path / "y.fits", noise=False)
-    whole = translate_store(run, x, tmp_path / "y.zarr", noise=False, engine=Engine(2))
+    whole = translate_store(run, x, tmp_path / "y.zarr", how=How(noise=False), engine=Engine(2))
     with fits.open(alone) as hdus:
         for band, image in zip("gr", whole.images[3], strict=True):
             assert_array_equal(hdus[band].data, image)
@@ -142,16 +143,16 @@ def test_nobody_takes_it_for_an_observation(run, made, x, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_workers_change_no_byte(run, x, made, tmp_path, small_chunks, workers):
-    again = translate_store(run, x, tmp_path / "y.zarr", seed=5, engine=Engine(workers))
+    again = translate_store(run, x, tmp_path / "y.zarr", how=How(seed=5), engine=Engine(workers))
     assert files(again.path) == files(made.path)
     assert [path.name for path in tmp_path.iterdir()] == ["y.zarr"]
 
 
 def test_noise_depends_on_seed_and_row_alone(run, x, made, tmp_path):
-    whole = translate_store(run, x, tmp_path / "y.zarr", seed=5)  # in one chunk
+    whole = translate_store(run, x, tmp_path / "y.zarr", how=How(seed=5))  # in one chunk
     assert len(whole.chunks()) == 1
     assert_array_equal(whole.images[:], made.images[:])
-    other = translate_store(run, x, tmp_path / "other.zarr", seed=6)
+    other = translate_store(run, x, tmp_path / "other.zarr", how=How(seed=6))
     assert (other.images[0] != made.images[0]).any()
     assert (other.images[0] - made.images[0])[0].std() > 0
 
@@ -168,17 +169,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, sm
     monkeypatch.setattr(module, "translate_each", stopping)
     out = tmp_path / "y.zarr"
     with pytest.raises(KeyboardInterrupt):
-        translate_store(run, x, out, seed=5)
+        translate_store(run, x, out, how=How(seed=5))
     with pytest.raises(StoreError, match="not finished"):
         open_store(out)
     with pytest.raises(StoreError, match=r"y\.zarr\.part was begun with other settings"):
-        translate_store(run, x, out, seed=6)
-    assert files(translate_store(run, x, out, seed=5).path) == files(made.path)
+        translate_store(run, x, out, how=How(seed=6))
+    assert files(translate_store(run, x, out, how=How(seed=5)).path) == files(made.path)
     assert len(calls) == 5  # two chunks, the one that was stopped, and two more
     monkeypatch.setattr(module, "translate_each", None)
-    assert translate_store(run, x, out, seed=5).rows == made.rows  # it is there
+    assert translate_store(run, x, out, how=How(seed=5)).rows == made.rows  # it is there
     with pytest.raises(StoreError, match=r"was made with other settings; .*--overwrite"):
-        translate_store(run, x, out, seed=6)
+        translate_store(run, x, out, how=How(seed=6))
 
 
 @pytest.mark.parametrize(
@@ -219,3 +220,48 @@ def replaced(store, name):
 def test_the_store_itself_is_not_written_over(run, x):
     with pytest.raises(StoreError, match="is the store to read"):
         translate_store(run, x, x, overwrite=True)
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory):
+    """A narrow run of `psf_matched` in three bands, with the weights that it began with."""
+    path = tmp_path_factory.mktemp("runs") / "matched"
+    domains = {
+        d: Domain(survey, ("g", "r", "i"), *grid, (0.01,) * 3, "", (seeing,) * 3)
+        for (d, (survey, *grid)), seeing in zip(GRIDS.items(), (1.3, 0.7), strict=True)
+    }
+    facts = Facts("psf_matched", (1, 1, 1), 2, 0, domains, "", width=4)
+    networks = build_networks(facts, RECIPES["psf_matched"])
+    networks["survey_y"].psf_fwhm.fill_(0.7)
+    weights = {name: tensor.contiguous() for name, tensor in networks.state_dict().items()}
+    write_facts(path, facts)
+    save_checkpoint(path, Checkpoint(3, 2, weights, {}))
+    return path
+
+
+def test_a_run_that_reads_any_image_takes_gaps_masks_and_some_of_the_bands(matched, x, tmp_path):
+    how = How(seed=2, seeing=(0.6,), depth=(Depth(0.05, False),))
+    made = translate_store(matched, x, tmp_path / "y.zarr", how=how, engine=Engine(2))
+    assert (made.bands, made.size) == (("g", "r"), 136)
+    assert made.settings["asked"] == {"seeing": [0.6], "depth": ["0.05nanomaggy"]}
+    manifest = made.manifest()
+    done = np.array([status == "done" for status in manifest["status"]])
+    assert done.sum() == COUNT - 1
+    assert_allclose(made.column("psf_fwhm")[done], 0.6)
+    assert_allclose(np.median(made.column("sky_sigma")[done]), 0.05, rtol=0.1)
+    assert np.isfinite(made.images[HOLE]).all()  # three pixels of its input are missing, which neighbours stand for
+    assert verify(made.path) == []
+    again = translate_store(matched, x, tmp_path / "again.zarr", how=how, engine=Engine(1))
+    assert files(again.path) == files(made.path)
+
+
+def test_what_is_inconsistent_with_its_input_is_said(matched, x, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "DOUBTFUL", 0.1)
+    made = translate_store(matched, x, tmp_path / "y.zarr")
+    assert "inconsistent with its input: chi2 a pixel is" in made.manifest()["reason"][0]
+
+
+def test_wishes_are_for_recipes_that_can_grant_them(run, x, tmp_path):
+    with pytest.raises(RunError, match="--seeing needs a run of a recipe that is told"):
+        translate_store(run, x, tmp_path / "y.zarr", how=How(seeing=(0.6,)))
+    assert not (tmp_path / "y.zarr").exists()

@@ -70,18 +70,23 @@ class MeasuredSurvey(nn.Module):
             variance = sigma[..., None, None] ** 2 + signal.clamp(min=0) / gain[..., None, None]
             return self.correlated(white) * variance.sqrt()
 
-    def correlated(self, white: Tensor) -> Tensor:
-        """Normal numbers (B, band, row, col) with the correlation of the survey's noise and variance 1."""
+    def correlated(self, white: Tensor, bands: slice = slice(None)) -> Tensor:
+        """Normal numbers (B, band, row, col) of some bands with the correlation of their noise and variance 1."""
         shape = tuple(white.shape[-2:])
-        return torch.fft.irfft2(torch.fft.rfft2(white) * self.power(shape).sqrt(), s=shape)
+        return torch.fft.irfft2(torch.fft.rfft2(white) * self.power(shape, bands).sqrt(), s=shape)
 
-    def power(self, shape: tuple[int, int]) -> Tensor:
+    def power(self, shape: tuple[int, int], bands: slice = slice(None)) -> Tensor:
         """Power of noise of variance 1 (band, frequency of the half plane) in images of `shape`; its mean is 1."""
-        kernel = torch.zeros(len(self.correlation), *shape, device=self.correlation.device)
+        correlation = self.correlation[bands]
+        kernel = torch.zeros(len(correlation), *shape, device=correlation.device)
         lags = torch.arange(-LAGS, LAGS + 1, device=kernel.device)
-        kernel[:, (lags % shape[0])[:, None], lags % shape[1]] = self.correlation
-        full = torch.fft.fft2(kernel).real.clamp(min=0)
-        return (full / full.mean((-2, -1), keepdim=True))[..., : shape[1] // 2 + 1]
+        kernel[:, (lags % shape[0])[:, None], lags % shape[1]] = correlation
+        half = torch.fft.rfft2(kernel).real.clamp(min=0)
+        twice = torch.full((half.shape[-1],), 2.0, device=half.device)  # frequencies that stand for two of the whole
+        twice[0] = 1.0
+        if shape[1] % 2 == 0:
+            twice[-1] = 1.0
+        return half / ((half * twice).sum((-2, -1), keepdim=True) / (shape[0] * shape[1]))
 
     def mixing(self, colour: Tensor, bands: Tensor) -> Tensor:
         """A colour matrix for images of which some bands are missing: (B, band, band).
