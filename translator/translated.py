@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from translator.asking import How, read_pattern
 from translator.checkpoint import Run
 from translator.fakes import noise_seed
 from translator.images import OTHER
-from translator.observation import USUAL, Observation, as_wcs, reading_fits
+from translator.observation import SCALE_TOLERANCE, USUAL, Observation, as_wcs, reading_fits
 from translator.whole_images import Asked, Grid, Whole, tile_count, translate_whole
 
 DOUBTFUL = 1.5  # χ² a pixel beyond which an input is unlike what the run knows
@@ -79,11 +79,7 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     if not np.isfinite(whole.image[observation.bands]).any():
         raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
     seeing = np.where(np.isfinite(asked.seeing), asked.seeing, survey.psf_fwhm.cpu().numpy())
-    return Translated(observation, _with_seeing(asked, seeing), whole, flags, notes)
-
-
-def _with_seeing(asked: Asked, seeing: np.ndarray) -> Asked:
-    return Asked(**{**asked.__dict__, "seeing": seeing})
+    return Translated(observation, replace(asked, seeing=seeing), whole, flags, notes)
 
 
 def _telling(bar) -> Callable[[int, int], None]:
@@ -106,10 +102,15 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
         with reading_fits:
             pattern = read_pattern(how.like, bands)
         grid = pattern.grid
+        if abs(grid.pixel_scale / there.pixel_scale - 1) > SCALE_TOLERANCE:
+            raise ImageError(
+                f"{how.like} has pixels of {grid.pixel_scale:.3f} arcsec, and the model makes {there.pixel_scale:.3f}: "
+                "resample it to these, or translate without --like and resample the result"
+            )
         seeing = np.where(np.isfinite(seeing), seeing, pattern.seeing)
         sigma = pattern.sigma
     if how.depth is not None:
-        sigma = each_band(tuple(each.sigma(there.pixel_scale) for each in how.depth), bands, "--depth")
+        sigma = each_band(tuple(each.sigma(grid.pixel_scale) for each in how.depth), bands, "--depth")
     return Asked(
         domain=domain,
         grid=grid,

@@ -343,7 +343,7 @@ def test_planes_draws_and_cards_say_what_came_of_it(matched, tmp_path):
 
 def test_a_translation_is_like_another_file(matched, tmp_path):
     source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 90), 90)
-    turned = tan_wcs((RA, DEC), (30.5, 25.5), 0.25 / 3600 * np.array([[-0.6, 0.8], [0.8, 0.6]]))
+    turned = tan_wcs((RA, DEC), (30.5, 25.5), 0.186 / 3600 * np.array([[-0.6, 0.8], [0.8, 0.6]]))
     hdus = band_hdus(np.zeros((5, 50, 60)), BANDS, turned, fits.Header())
     for hdu in hdus[1:]:
         hdu.header["PSFFWHM"], hdu.header["SKYSIGMA"] = 0.55, 0.003
@@ -355,6 +355,11 @@ def test_a_translation_is_like_another_file(matched, tmp_path):
     assert (header["PSFFWHM"], header["SKYSIGMA"]) == (0.55, pytest.approx(0.003))
     col, row = WCS(header).world_to_pixel_values(RA, DEC)
     assert np.hypot(*(np.array(peak_position(data)) - [col, row])) < 0.6
+    with fits.open(tmp_path / "pattern.fits", mode="update") as hdus:
+        for hdu in hdus[1:]:
+            hdu.header["CD1_1"], hdu.header["CD2_2"] = 0.3 / 3600, 0.3 / 3600
+    with pytest.raises(ImageError, match=r"pattern.fits has pixels of 0.\d+ arcsec, and the model makes 0.186"):
+        translate_file(matched, source, "y", tmp_path / "out.fits", like=tmp_path / "pattern.fits")
 
 
 def test_files_of_one_band_each_are_one_object(matched, tmp_path):
