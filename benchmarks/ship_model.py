@@ -11,18 +11,37 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
+from survey_tools.store import open_store
+from survey_tools.twin_sky.benchmark import (
+    BENCHMARKS,
+    RECORDS,
+    Benchmark,
+    Record,
+    draw_targets,
+    fingerprint,
+    probe,
+    simulate_benchmark,
+)
 from survey_tools.version import VERSION
-from translator.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from translator.facts import read_facts
+from translator.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
+from translator.facts import describe_domain, read_facts, write_facts
+from translator.fakes import translate_each
+from translator.held_out import open_held_out
+from translator.images import OTHER
+from translator.reading import read_rows
+from translator.samples import request_of
+from translator.truth import truth_rows
 
 MODELS = Path(__file__).parents[1] / "translator" / "models"
 LARGEST = 8e6  # bytes of a model in the package
+TEN = Benchmark(sdss=2, cfht=2, train=2, test=10, seed=11)
 SMALL = 4096  # numbers of a tensor that stays float32
 EXACT = ("survey_", "operator_")  # networks that stay float32
 FIGURES = {  # of the card: measure of the report
@@ -66,13 +85,43 @@ def figures_of(report: Path, run: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def pack(run: Path, name: str, trained: str) -> Path:
-    """Put a run into the package, without figures as yet."""
+def ten_galaxies(folder: Path) -> Path:
+    """A sky with ten galaxies that no training has seen, in both surveys and without noise."""
+    targets = draw_targets(TEN)
+    sums = {survey: probe(survey, targets, TEN.seed) for survey in ("sdss", "cfht")}
+    BENCHMARKS["ten"], RECORDS["ten"] = TEN, Record(fingerprint(targets, TEN.seed), sums)
+    try:
+        simulate_benchmark(folder, "ten")
+    finally:
+        del BENCHMARKS["ten"], RECORDS["ten"]
+    return folder
+
+
+def residuals_of_ten(run: Run, sky: Path) -> dict[str, list[float]]:
+    """By domain that translations land in: √ of the median over galaxies of Σ(signal − truth)² / Σ truth², by band."""
+    stores = sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth"
+    held_out, found = open_held_out(*stores, galaxies=None, seed=0), {}
+    for domain, source in OTHER.items():
+        images = read_rows(held_out.stores[source], held_out.rows[source])
+        target = read_rows(held_out.stores[domain], held_out.rows[domain])
+        request = request_of(held_out, domain, target)
+        made = translate_each(run, images, domain, [0] * len(images), noise=False, request=request)
+        twin = held_out.truth[domain]
+        truth = read_rows(twin, truth_rows(twin, held_out.stores[domain], held_out.rows[domain], domain))
+        ratio = ((made - truth) ** 2).sum(axis=(2, 3)) / (truth**2).sum(axis=(2, 3))
+        found[domain] = np.sqrt(np.nanmedian(ratio, axis=0)).round(4).tolist()
+    return found
+
+
+def pack(run: Path, name: str, trained: str, stores: dict[str, Path]) -> Path:
+    """Put a run into the package, without figures as yet; the range of its seeing is that of its stores."""
     facts, checkpoint = read_facts(run), read_checkpoint(run)
+    ranges = {domain: describe_domain(open_store(path)).psf_range for domain, path in stores.items()}
+    domains = {name: replace(domain, psf_range=ranges[name]) for name, domain in facts.domains.items()}
     folder = MODELS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(run / "run.json", folder / "run.json")
+    write_facts(folder, replace(facts, domains=domains))
     small = Checkpoint(checkpoint.iteration, checkpoint.step, packed(checkpoint.networks), {})
     save_checkpoint(folder, small)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -117,10 +166,12 @@ def main(work: Path, benchmark: str, name: str, seed: int) -> None:
     if wanted is None or done < wanted:
         more = ["--resume"] if wanted else []
         galtrans("train", *inputs, "--recipe", "psf_matched", "--run", run, "--seed", seed, *more)
-    folder = pack(run, name, f"simulated galaxies alone, the sky {benchmark}")
+    folder = pack(run, name, f"simulated galaxies alone, the sky {benchmark}", dict(zip("xy", inputs, strict=False)))
     if not (report / "report.json").exists():
         galtrans("evaluate", folder, *inputs, "--truth", sky / "truth", "--out", report)
     card = json.loads((folder / "model.json").read_text())
+    ten = work / "ten"
+    card["ten_galaxies"] = residuals_of_ten(load_run(folder, "cpu"), ten if ten.exists() else ten_galaxies(ten))
     write_card(folder, card | {"figures": figures_of(report / "report.json", name)})
     print(f"{folder}: {card['megabytes']} MB, weights {card['weights_sha256']}")
 

@@ -28,6 +28,7 @@ from translator.observing import Observed, blank_sigma, leads_down, observe
 from translator.use import Signal, Wanted, known_variance, missing_sigma, seed_shapes, signal_of
 
 MIDDLE = 512  # pixels a side of the middle of a tile, on the grid of the translation
+SEEN_AT_ONCE = 192  # pixels a side of the input that are seen again at once
 STEP = 8  # pixels: tiles begin at multiples of it, as networks halve their maps three times
 MARGIN = 72  # pixels around the middle: how far a network sees [pixel]
 REACH = 12.0  # how much farther the input is read [arcsec]: how far seeing spreads light
@@ -157,16 +158,17 @@ class _Tile:
         return tuple(slice(f, f + side) for f, side in zip(self.first, self.shape, strict=True))
 
 
-def _tiles(shape: tuple[int, int]) -> Iterator[_Tile]:
+def _tiles(shape: tuple[int, int], middle: int | None = None, margin: int = MARGIN) -> Iterator[_Tile]:
     """The tiles of a grid: one for a small grid, else windows that overlap by twice the margin, up to its edges."""
-    if max(shape) <= MIDDLE + 2 * MARGIN:
+    middle = middle or MIDDLE
+    if max(shape) <= middle + 2 * margin:
         yield _Tile((0, 0), shape, (slice(0, shape[0]), slice(0, shape[1])))
         return
     padded = [-(-side // STEP) * STEP for side in shape]
-    size = tuple(min(MIDDLE + 2 * MARGIN, side) for side in padded)
-    for start in product(*(range(0, side, MIDDLE) for side in shape)):
-        first = tuple(max(0, min(at - MARGIN, p - n)) for at, p, n in zip(start, padded, size, strict=True))
-        kept = tuple(slice(at, min(at + MIDDLE, side)) for at, side in zip(start, shape, strict=True))
+    size = tuple(min(middle + 2 * margin, side) for side in padded)
+    for start in product(*(range(0, side, middle) for side in shape)):
+        first = tuple(max(0, min(at - margin, p - n)) for at, p, n in zip(start, padded, size, strict=True))
+        kept = tuple(slice(at, min(at + middle, side)) for at, side in zip(start, shape, strict=True))
         yield _Tile(first, size, kept)
 
 
@@ -332,7 +334,7 @@ class _Maker:
             networks[f"operator_{poorer}"].colour, torch.from_numpy(there)[None].to(self.device)
         )
         total, count = np.zeros(self.bands), np.zeros(self.bands)
-        for tile in _tiles(self.grid.shape):
+        for tile in _tiles(self.grid.shape, SEEN_AT_ONCE, 0):
             window = self.grid.window(tile.first, tile.shape)
             part = _seen_from(window, self.asked.grid)
             if part is None:
@@ -340,7 +342,7 @@ class _Maker:
             pixels = signal[(slice(None), *part)]
             here = self.asked.grid.window((part[0].start, part[1].start), pixels.shape[1:])
             led = lead(window.terms, window.shape, here.terms, here.shape)
-            led = torch.from_numpy(led).to(self.device)
+            led = torch.from_numpy(led.astype(np.float32)).to(self.device)
             whole = torch.from_numpy(np.nan_to_num(pixels))[None].to(self.device)
             seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.shape, mixing)
             held = self._supported(np.isfinite(pixels), here.pixel_scale, led, tile.shape)

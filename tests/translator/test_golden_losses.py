@@ -9,14 +9,14 @@ from translator.authors_names import variable_name
 
 pytestmark = pytest.mark.usefixtures("authors_slope")
 METHODS = range(1, 11)
-LIKE_ANOTHER = (3, 4, 5, 6)  # methods with the networks and images of 8, whose float64 takes half a minute of a core
+SLOW = (3, 4, 5, 6, 7, 8)  # methods whose float64 takes half a minute of a core each: `long`; their float32 is not
 PRECISIONS = {"float64": 1e-6, "float32": 1e-4}
 
 
 @pytest.mark.parametrize(
     ("method", "precision", "tolerance"),
     [
-        pytest.param(m, precision, t, marks=[pytest.mark.long] if precision == "float64" and m in LIKE_ANOTHER else [])
+        pytest.param(m, precision, t, marks=[pytest.mark.long] if precision == "float64" and m in SLOW else [])
         for m in METHODS
         for precision, t in PRECISIONS.items()
     ],

@@ -116,6 +116,7 @@ SMALLER = {  # a small machine in place of a cluster
 }
 
 
+@pytest.mark.long
 def test_two_processes_begin_one_goes_on_and_two_machines_finish(
     paths, alone, tmp_path, read_losses, free_port, wait_for, newest
 ):
