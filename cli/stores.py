@@ -58,9 +58,10 @@ def info(store: Path) -> None:
 @click.argument("store", type=NEW_PATH)
 @click.option("--rows", "wanted", required=True, help="Rows, counted from 0: 0:10, or 3, or 0:10,25,40: and so on.")
 @click.option("--out", type=NEW_PATH, required=True, help="Folder for the files.")
+@click.option("--preview", is_flag=True, help="Write a PNG beside each file.")
 @overwrite_option
 @verbose_option
-def export(store: Path, wanted: str, out: Path, overwrite: bool) -> None:
+def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) -> None:
     """Write rows of STORE as FITS files: an image HDU a band in nanomaggies, with WCS, and its mask.
 
     \b
@@ -73,6 +74,11 @@ def export(store: Path, wanted: str, out: Path, overwrite: bool) -> None:
     opened = open_store(store)
     rows = _parse_rows(wanted, len(opened))
     paths = write(opened, rows, out, overwrite=overwrite)
+    if preview:
+        from translator.preview import write_store_preview
+
+        for path in paths:
+            write_store_preview(opened, int(path.name.split("_")[0]), path.with_suffix(".png"))
     missing = len(rows) - len(paths)
     why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
     click.echo(f"Wrote {len(paths)} of {len(rows)} rows to {out}{why}.")

@@ -126,9 +126,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
     for name, values in known.items():
         if not np.isfinite(values[there]).any():
             origin[name] = USUAL
-    return Observation(
-        paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled
-    )  # fmt: skip
+    return Observation(paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled)
 
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, Grid, str]:

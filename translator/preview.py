@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from survey_tools.atomic import whole_file
 from survey_tools.cutout import resample
+from survey_tools.store import Store
 from translator.checkpoint import Run
 from translator.images import OTHER
 from translator.observation import Observation, as_wcs
@@ -39,7 +40,18 @@ def write_preview(made: Translated, run: Run, path: Path) -> None:
         panels.append((f"standard deviation, {TIMES} times", TIMES * whole.sigma, made.asked.grid.pixel_scale))
     bands = tuple(band for band, is_there in zip(run.bands, observation.bands, strict=True) if is_there)
     pictures = [(title, _colour(images[observation.bands], bands, scale)) for title, images, scale in panels]
-    sheet = side_by_side(pictures)
+    _write(side_by_side(pictures), path)
+
+
+def write_store_preview(store: Store, row: int, path: Path) -> None:
+    """Write a PNG of one object of a store, at the same stretch."""
+    picture = _colour(store.images[row], tuple(store.bands), store.pixel_scale)
+    title = f"{store.survey['title']}, {store.column('object_id')[row]}"
+    _write(side_by_side([(title, picture)]), path)
+
+
+def _write(sheet: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
     held = io.BytesIO()
     sheet.save(held, format="PNG", optimize=True)
     with whole_file(path) as temporary:

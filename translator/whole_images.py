@@ -278,9 +278,7 @@ class _Maker:
             return signal
         survey, shape = self.run.networks[f"survey_{self.asked.domain}"], signal.shape[1:]
         gain = survey.usual("gain", self._one(self.asked.gain))[0]
-        around = tuple(
-            next_fast_len(side, real=True) for side in shape
-        )  # the Fourier transform takes no other as quickly
+        around = tuple(next_fast_len(side, real=True) for side in shape)  # others take several times as long
         for band in range(self.bands):
             white = torch.randn(1, 1, *around, generator=self.random).to(self.device)
             field = survey.correlated(white, slice(band, band + 1))[0, 0, : shape[0], : shape[1]]

@@ -53,3 +53,10 @@ def test_a_store_is_verified_and_what_is_wrong_said(store, galtrans):
     code, out, err = galtrans("verify", "x.zarr")
     assert (code, out) == (1, "mask/c/0/0/0/0 is missing\n")
     assert err.startswith("Error: x.zarr is damaged in 1 places")
+
+
+def test_pictures_are_written_beside_exported_files(store, galtrans):
+    assert galtrans("export", "x.zarr", "--rows", "0,2", "--out", "f", "--preview")[0] == 0
+    names = sorted(path.name for path in (store.parent / "f").iterdir())
+    assert names == ["000000_sdss-0.fits", "000000_sdss-0.png", "000002_sdss-2.fits", "000002_sdss-2.png"]
+    assert (store.parent / "f" / names[1]).read_bytes().startswith(b"\x89PNG")
