@@ -239,7 +239,8 @@ def _restoration(networks, observed: Observed, wanted: Wanted, seeds, mean) -> S
     if seeds is not None:
         signal = networks[f"draws_{domain}"](told.with_mean(signal), seeds[:-1])
     width = networks[f"survey_{here}"].usual("psf_fwhm", observed.known.psf_fwhm)
-    good = share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
+    whole = bool((told.there > 0.999).all())  # as usual; means over squares take half as long as the network
+    good = told.there > 0 if whole else share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
     return Signal(signal, good, (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT))
 
 

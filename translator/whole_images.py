@@ -22,7 +22,7 @@ from translator.conditions import NAMES, lead
 from translator.device import one_thread
 from translator.images import OTHER, Known
 from translator.metrics.consistency import CLIPPED
-from translator.networks.observation_operator import sample
+from translator.networks.observation_operator import places, sample
 from translator.networks.restoration import box
 from translator.observing import Observed, blank_sigma, leads_down, observe
 from translator.use import Signal, Wanted, known_variance, missing_sigma, seed_shapes, signal_of
@@ -364,9 +364,14 @@ class _Maker:
             shape: Of the part of the input.
         """
         reach = round(3 * float(self.run.networks[f"survey_{OTHER[self.asked.domain]}"].psf_fwhm.max()) / pixel_scale)
+        side = 2 * (reach // 2) + 1
+        if there.all():  # as usual: what is far enough from the edges
+            most = torch.tensor([(n - side) / 2 for n in there.shape[1:]], device=self.device)
+            inside = (places(led, shape).abs() <= most).all(-1)
+            return inside[:, None].expand(-1, self.bands, -1, -1)
         whole = torch.from_numpy(there)[None].to(self.device, led.dtype)
         whole = F.pad(whole, (reach,) * 4)  # beyond the edges nothing is known
-        return sample(box(whole, 2 * (reach // 2) + 1), led, shape) > WHOLE
+        return sample(box(whole, side)[..., reach:-reach, reach:-reach], led, shape) > WHOLE
 
 
 def _padded_window(image: np.ndarray, tile: _Tile) -> np.ndarray:

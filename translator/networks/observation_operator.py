@@ -50,11 +50,11 @@ def sample(image: Tensor, alignment: Tensor, size: int | tuple[int, int]) -> Ten
     """
     size = (size, size) if isinstance(size, int) else size
     half = torch.tensor(image.shape[-2:], device=image.device) / 2
-    place = (_places(alignment, size) / half).flip(-1)
+    place = (places(alignment, size) / half).flip(-1)
     return F.grid_sample(image, place, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _places(alignment: Tensor, size: tuple[int, int]) -> Tensor:
+def places(alignment: Tensor, size: tuple[int, int]) -> Tensor:
     """Row and column, from the image's centre, of each pixel of a new grid (B, *size, 2)."""
     rows, cols = (torch.arange(side, device=alignment.device, dtype=alignment.dtype) - (side - 1) / 2 for side in size)
     matrix, offset = alignment[..., :2], alignment[..., 2]
