@@ -11,13 +11,13 @@ from astropy.io import fits
 
 from survey_tools.band_fits import band_headers, stated_number
 from survey_tools.errors import ImageError
-from survey_tools.photometry import magnitude_to_nanomaggies
+from survey_tools.photometry import magnitude_to_nanomaggies, zero_point_of
 from survey_tools.tan import icrs_tan, read_wcs, tan_terms
 from translator.whole_images import Grid
 
 APERTURE = 2.0  # diameter of the aperture of a stated depth [arcsec]
 SIGNIFICANT = 5.0  # standard deviations of the flux in it
-A_DEPTH = re.compile(r"([0-9.]+(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
+A_DEPTH = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ class How:
     unit: str | None = None
     zero_point: float | None = None
     preview: bool = False
+
+    @property
+    def silent_zero_point(self) -> float | None:
+        """AB magnitude of one unit of a file whose header is silent; None where the user is silent, too."""
+        return zero_point_of(self.unit) if self.unit else self.zero_point
 
     @property
     def needs_any(self) -> list[str]:

@@ -15,7 +15,6 @@ from survey_tools.archives.star_width import star_fwhm
 from survey_tools.band_fits import BandImage, read_present, stated_number
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.errors import ImageError
-from survey_tools.photometry import zero_point_of
 from survey_tools.tan import icrs_tan, rescaled_wcs, scale_of, tan_terms, tan_wcs
 from translator.asking import How
 from translator.whole_images import Grid
@@ -30,9 +29,8 @@ ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
 NOISELESS = 1e-7  # of its brightest pixel, below which what is measured of an image's sky is no noise
 HEADER, STARS, SKY, USUAL = "header", "stars", "blank sky", "usual"
 log = logging.getLogger(__name__)
-reading_fits = (
-    threading.Lock()
-)  # held where FITS is read or written: its reader sets Python's warnings, for all threads
+# Held where FITS is read or written: its reader sets Python's warnings, which threads share.
+reading_fits = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,9 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
     """
     found: dict[str, BandImage] = {}
     header, digest = None, hashlib.sha256()
-    silent = zero_point_of(how.unit) if how.unit else how.zero_point
     with reading_fits:
         for path in paths:
-            read, primary = read_present(path, bands, silent)
+            read, primary = read_present(path, bands, how.silent_zero_point)
             twice = [band for band in read if band in found]
             if twice:
                 raise ImageError(

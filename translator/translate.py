@@ -18,7 +18,6 @@ from survey_tools.band_fits import BandImage, header_text, read_bands
 from survey_tools.cutout import resample
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.fits_writing import write_bands
-from survey_tools.photometry import zero_point_of
 from survey_tools.surveys import find_survey
 from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.tasks import Engine
@@ -31,13 +30,12 @@ from translator.images import OTHER
 from translator.loaded import RunAt
 from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits
 from translator.preview import write_preview
-from translator.translated import LARGE, row_of, translate_observation, write_translated
+from translator.translated import LARGE, SYNTHETIC, centre_of, row_of, translate_observation, write_translated
 
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 SENT = 16  # files of a task on a cluster
 WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
 WASTED = 2.0  # times the area that a model reads, above which an image is not cut without being asked
-SYNTHETIC = "made by a neural network: NOT an observation"
 log = logging.getLogger(__name__)
 _large = threading.Lock()  # held while an image is translated that takes much of the memory
 Inputs = tuple[Path, ...]  # the files of one object or field
@@ -198,21 +196,19 @@ def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], ho
             primary = _primary(run, domain, found.header, path.name, found.checksum, how)
             with reading_fits, whole_file(out) as temporary:
                 write_bands(image, run.bands, found.target, primary, temporary)
-            rows, cols = image.shape[1:]
-            ra, dec = found.target.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
-            place = {"ra": round(float(ra), 6), "dec": round(float(dec), 6), "bands": "".join(run.bands)}
-            outcome.rows.append({"file": path.name, "output": out.name, **place, "flags": ""})
+            row = {"file": path.name, "output": out.name, **centre_of(found.target, image.shape[1:])}
+            outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
     return outcome
 
 
 def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
     """What is needed of one file; ImageError where it cannot be translated."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
-    path, silent = paths[0], zero_point_of(how.unit) if how.unit else how.zero_point
+    path = paths[0]
     if len(paths) > 1:
         raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
     with reading_fits:
-        bands, header = read_bands(path, run.bands, silent)
+        bands, header = read_bands(path, run.bands, how.silent_zero_point)
         images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
         target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
     return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target)

@@ -21,8 +21,7 @@ from translator.fakes import Request, noise_seed, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt, locate
 from translator.observation import CONDITIONS, SCALE_TOLERANCE
-from translator.translate import SYNTHETIC
-from translator.translated import DOUBTFUL, each_band
+from translator.translated import DOUBTFUL, SYNTHETIC, each_band, seeing_of
 from translator.whole_images import Asked, Grid, Whole, translate_whole
 
 
@@ -197,13 +196,14 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
     seeing = np.full(originals.images.shape[:2], np.nan)
     if find_recipe(run.recipe).use.reads_any:
         known = {name: job.store.column(name, rows)[:, job.bands] for name in CONDITIONS}
-        good = ~originals.mask
+        seed_of = dict(zip(able.tolist(), seeds, strict=True))
+        seeing[able] = seeing_of(run, job.domain, each_band(job.how.seeing, run.bands, "--seeing"))[list(job.there)]
 
         def make(at, wcs, target):
-            how = dict(zip(able.tolist(), seeds, strict=True))[at]
-            shown = np.where(good[at], originals.images[at], np.nan)
-            made = _one(run, job, shown, wcs, target, {name: values[at] for name, values in known.items()}, how)
-            remarks[at], seeing[at] = _remark(made.consistency), _usual_seeing(run, job)
+            shown = np.where(originals.mask[at], np.nan, originals.images[at])
+            told = {name: values[at] for name, values in known.items()}
+            made = _one(run, job, shown, wcs, target, told, seed_of[at])
+            remarks[at] = _remark(made.consistency)
             return made.image[list(job.there)]
     else:
         request = _plain_request(job)
@@ -239,13 +239,6 @@ def _one(run: Run, job: Job, image: np.ndarray, wcs: WCS, target: WCS, known: di
         seed=seed,
     )
     return translate_whole(run, whole, Grid(*tan_terms(wcs), image.shape[1:]), told, asked)
-
-
-def _usual_seeing(run: Run, job: Job) -> np.ndarray:
-    """The seeing (band,) that translations have: what is asked for, else the survey's usual."""
-    asked = each_band(job.how.seeing, run.bands, "--seeing")
-    usual = run.networks[f"survey_{job.domain}"].psf_fwhm.cpu().numpy()
-    return np.where(np.isfinite(asked), asked, usual)[list(job.there)]
 
 
 def _remark(consistency: np.ndarray) -> str:

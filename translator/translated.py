@@ -1,6 +1,5 @@
 """One observation through a run that reads any image, and the FITS file that it becomes."""
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
@@ -25,9 +25,9 @@ from translator.whole_images import Asked, Grid, Whole, tile_count, translate_wh
 
 DOUBTFUL = 1.5  # χ² a pixel beyond which an input is unlike what the run knows
 LARGE = 1_000_000  # pixels of an image, above which one is translated at a time, for the memory it takes
+SYNTHETIC = "made by a neural network: NOT an observation"
 MANY_TILES = 4  # of which a progress bar tells
 WIDELY = 3.0  # standard deviations of the logarithm of a survey's noise that count as its range
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,6 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
         ImageError: What is asked for lies outside of the observation, or its number of bands is another.
     """
     asked = _asked(run, observation, domain, how)
-    survey = run.networks[f"survey_{domain}"]
     tiles = tile_count(asked.grid.shape)
     bar = tqdm(desc=observation.name, unit="tile", disable=None) if tiles > MANY_TILES else nullcontext()
     with bar as shown:
@@ -78,8 +77,12 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     flags, notes = _remarks(run, observation, domain, asked, whole)
     if not np.isfinite(whole.image[observation.bands]).any():
         raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
-    seeing = np.where(np.isfinite(asked.seeing), asked.seeing, survey.psf_fwhm.cpu().numpy())
-    return Translated(observation, replace(asked, seeing=seeing), whole, flags, notes)
+    return Translated(observation, replace(asked, seeing=seeing_of(run, domain, asked.seeing)), whole, flags, notes)
+
+
+def seeing_of(run: Run, domain: str, asked: np.ndarray) -> np.ndarray:
+    """The seeing (band,) [arcsec] that translations have: what is asked for, else the survey's usual."""
+    return np.where(np.isfinite(asked), asked, run.networks[f"survey_{domain}"].psf_fwhm.cpu().numpy())
 
 
 def _telling(bar) -> Callable[[int, int], None]:
@@ -238,7 +241,7 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
 def _state(header: fits.Header, made: Translated, place: int) -> None:
     """Put into a band's header what it is and what it was made from."""
     observation, asked, whole = made.observation, made.asked, made.whole
-    header["SYNTH"] = (True, "made by a neural network: NOT an observation")
+    header["SYNTH"] = (True, SYNTHETIC)
     header["MAGZERO"] = (NANOMAGGY_ZERO_POINT, "[mag] AB magnitude of one unit")
     header["PSFFWHM"] = (round(float(asked.seeing[place]), 4), "[arcsec] seeing that it imitates")
     if asked.noise:
@@ -267,11 +270,16 @@ def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
     return made
 
 
+def centre_of(wcs: WCS, shape: tuple[int, int]) -> dict[str, float]:
+    """Where the middle of an image lies [deg], as tables state it."""
+    rows, cols = shape
+    ra, dec = wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+    return {"ra": round(float(ra), 6), "dec": round(float(dec), 6)}
+
+
 def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
     """What the table of a command says of one translation."""
     observation, grid = made.observation, made.asked.grid
-    rows, cols = grid.shape
-    ra, dec = as_wcs(grid).wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
     some = observation.bands
 
     def middle(values: np.ndarray) -> float:
@@ -281,8 +289,7 @@ def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
     return {
         "file": observation.name,
         "output": out.name,
-        "ra": round(float(ra), 6),
-        "dec": round(float(dec), 6),
+        **centre_of(as_wcs(grid), grid.shape),
         "bands": "".join(band for band, is_there in zip(run.bands, some, strict=True) if is_there),
         "psf_fwhm_in": middle(observation.known["psf_fwhm"]),
         "psf_fwhm_from": observation.origin["psf_fwhm"],
