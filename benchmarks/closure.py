@@ -28,7 +28,6 @@ import numpy as np
 import sep
 import torch
 from astropy.io import fits
-from astropy.visualization import make_lupton_rgb
 from scipy.ndimage import distance_transform_edt
 
 from survey_tools.archives.cfht import calibrate
@@ -46,7 +45,7 @@ from translator.images import Known
 from translator.networks.observation_operator import ObservationOperator, sample
 from translator.observing import observe
 from translator.reading import read_rows
-from translator.report_panels import SOFTENING, STRETCH, Panel, rgb_bands
+from translator.report_panels import Panel, coloured
 from translator.seen import has_operator
 from translator.wiener import Conditions, Spectrum, by_seeing, learn_spectrum, restored
 
@@ -431,14 +430,6 @@ def draw_picture(
         line[0].set_ylabel(f"{FOUND_IN} = {objects.magnitude[closure.source[image]]:.1f}")
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def coloured(panel: Panel) -> np.ndarray:
-    """An image in colour, at the stretch of all panels of galtrans."""
-    with np.errstate(invalid="ignore"):
-        return make_lupton_rgb(
-            *(panel.brightness(band) for band in rgb_bands(panel.bands)), stretch=STRETCH, Q=SOFTENING
-        )
 
 
 def written_values(found: dict, closure: Closure, objects: Objects, bands: tuple[str, ...]) -> list[dict]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from astropy.visualization import make_lupton_rgb
 from PIL import Image
 
 from survey_tools.cutout import resample
@@ -19,7 +18,7 @@ from translator.checkpoint import load_run
 from translator.models import find_model
 from translator.observation import as_wcs, read_observation
 from translator.preview import side_by_side
-from translator.report_panels import SOFTENING, rgb_bands
+from translator.report_panels import Panel, coloured
 from translator.translated import translate_observation
 
 PLACES = ("38.57159 -7.09912", "38.62781 -7.06985", "38.62705 -7.03109")  # of RA and Dec [deg]
@@ -29,8 +28,7 @@ STRETCH = 1.0  # as the pictures of galtrans have it, but for faint galaxies [na
 
 def panel(images: np.ndarray, bands, pixel_scale: float) -> Image.Image:
     """(band, row, col) in colour."""
-    bright = np.nan_to_num(images) / pixel_scale**2
-    rgb = make_lupton_rgb(*(bright[bands.index(band)] for band in rgb_bands(bands)), stretch=STRETCH, Q=SOFTENING)
+    rgb = coloured(Panel("", images, bands, pixel_scale), STRETCH)
     return Image.fromarray(np.ascontiguousarray(rgb[::-1])).resize((SIDE, SIDE), Image.Resampling.NEAREST)
 
 

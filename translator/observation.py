@@ -134,7 +134,7 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
     wcs = _plain(first.wcs, shape)
     right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
     if wcs is not None and right_scale:
-        same = {band: _same_grid(each, first) for band, each in found.items()}
+        same = {band: same_grid(each, first) for band, each in found.items()}
         if all(same.values()):
             return (
                 np.stack([band.image for band in found.values()]).astype(np.float32),
@@ -169,7 +169,7 @@ def _plain(wcs: WCS, shape: tuple[int, int]) -> WCS | None:
     return plain if np.abs(found - pixels).max() < SAME else None
 
 
-def _same_grid(band: BandImage, first: BandImage) -> bool:
+def same_grid(band: BandImage, first: BandImage) -> bool:
     """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
     if band is first or band.wcs is first.wcs:
         return band.image.shape == first.image.shape

@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-from astropy.visualization import make_lupton_rgb
 from PIL import Image, ImageDraw
 
 from survey_tools.atomic import whole_file
@@ -13,7 +12,7 @@ from survey_tools.store import Store
 from translator.checkpoint import Run
 from translator.images import OTHER
 from translator.observation import Observation, as_wcs
-from translator.report_panels import SOFTENING, STRETCH, rgb_bands
+from translator.report_panels import Panel, coloured
 from translator.translated import Translated
 from translator.whole_images import Grid
 
@@ -79,10 +78,7 @@ def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
 
 def _colour(images: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> Image.Image:
     """Images (band, row, col) [nanomaggy/pixel] in colour, grey where there is one band, in a panel's size."""
-    brightness = np.nan_to_num(images) / pixel_scale**2
-    chosen = [brightness[bands.index(band)] for band in rgb_bands(bands)]
-    with np.errstate(invalid="ignore"):  # pixels of no light have no colour
-        rgb = make_lupton_rgb(*chosen, stretch=STRETCH, Q=SOFTENING)
+    rgb = coloured(Panel("", images, bands, pixel_scale))
     picture = Image.fromarray(np.ascontiguousarray(rgb[::-1]))
     factor = SIDE / max(picture.size)
     size = tuple(max(1, round(side * factor)) for side in picture.size)

@@ -40,11 +40,15 @@ def data_uri(picture: bytes, kind: str = "webp") -> str:
 
 def colour_panel(panel: Panel) -> bytes:
     """A galaxy in colour (Lupton et al. 2004), at the stretch that all panels of galtrans have."""
+    return _picture(coloured(panel), COLOUR_QUALITY)
+
+
+def coloured(panel: Panel, stretch: float = STRETCH) -> np.ndarray:
+    """A galaxy in colour (row, col, 3) uint8 (Lupton et al. 2004); row 0 is the southern edge."""
     with np.errstate(invalid="ignore"):  # pixels of no light have no colour
-        rgb = make_lupton_rgb(
-            *(panel.brightness(band) for band in rgb_bands(panel.bands)), stretch=STRETCH, Q=SOFTENING
+        return make_lupton_rgb(
+            *(panel.brightness(band) for band in rgb_bands(panel.bands)), stretch=stretch, Q=SOFTENING
         )
-    return _picture(rgb, COLOUR_QUALITY)
 
 
 def grey_panel(panel: Panel, band: str) -> bytes:

@@ -28,7 +28,7 @@ from translator.device import keep_memory
 from translator.fakes import noise_seed, together_on, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt
-from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits
+from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits, same_grid
 from translator.preview import write_preview
 from translator.translated import LARGE, SYNTHETIC, centre_of, row_of, translate_observation, write_translated
 
@@ -247,7 +247,7 @@ def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size:
     """
     first = bands[0]
     scale = scale_of(first.wcs)
-    same = all(band.image.shape == (size, size) and _same_grid(band.wcs, first.wcs, size) for band in bands)
+    same = first.image.shape == (size, size) and all(same_grid(band, first) for band in bands)
     if same and abs(scale / pixel_scale - 1) < SCALE_TOLERANCE:
         images, wcs = np.stack([band.image for band in bands]), first.wcs
     else:
@@ -298,9 +298,3 @@ def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed:
     if run.facts.imported:
         header.add_history(f"Weights imported from {', '.join(run.facts.imported)}.")
     return header
-
-
-def _same_grid(wcs: WCS, other: WCS, size: int) -> bool:
-    """Whether the corners of two grids of size × size pixels fall on each other to a hundredth of a pixel."""
-    corners = np.array([[0, 0], [size - 1, 0], [0, size - 1]])
-    return bool(np.abs(other.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0) - corners).max() < 0.01)
