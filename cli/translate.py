@@ -95,7 +95,7 @@ def _place(ctx: click.Context, param: click.Parameter, value: tuple[float, float
 @click.option(
     "--draws", type=click.IntRange(0, 64), default=0, show_default=True, help="Draws to write beside the best guess."
 )
-@click.option("--planes", is_flag=True, help="Write SIGNAL, SIGMA and MASK beside each band.")
+@click.option("--planes", is_flag=True, help="Write SIGNAL, SIGMA and MASK beside each band; of a store, such arrays.")
 @click.option(
     "--noise", type=click.Choice(["sampled", "none"]), default="sampled", show_default=True, help="Noise to add."
 )
@@ -125,7 +125,8 @@ def translate(run: Path, files: tuple[Path, ...], out: Path, **options) -> None:
     header, so that nobody takes it for an observation. OUT/translated.ecsv says what was made of what.
 
     Of a store IN.zarr every row becomes a row of the store given by --out; what cannot be translated is NaN, and
-    OUT/manifest.ecsv says why. After an interruption the same command goes on.
+    OUT/manifest.ecsv says why. --planes adds the arrays signal and sigma, and --draws K draw_1 to draw_K; the column
+    consistency says for each row and band whether to believe it. After an interruption the same command goes on.
 
     \b
     Examples:
@@ -216,7 +217,8 @@ def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
     others = [name for name in NOT_OF_STORES if options[name]]
     if others:
         raise click.UsageError(
-            f"--{others[0].replace('_', '-')} is for FITS files; stores take --seeing, --depth, --noise"
+            f"--{others[0].replace('_', '-')} is for FITS files; stores take --seeing, --depth, --draws, --planes and "
+            "--noise"
         )
     there = out.exists() and not options["overwrite"]
     with engine_of(options["workers"], options["scheduler"]) as engine:
@@ -225,7 +227,7 @@ def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
             store,
             out,
             to=options["target"],
-            how=How(options["noise"] == "sampled", **{name: options[name] for name in ("seed", "seeing", "depth")}),
+            how=How(options["noise"] == "sampled", **{name: options[name] for name in OF_STORES}),
             device=options["device"],
             engine=engine,
             overwrite=options["overwrite"],
@@ -283,7 +285,8 @@ def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> 
         raise outcome.errors[-1]
 
 
-NOT_OF_STORES = ("at", "size", "like", "draws", "planes", "preview", "unit", "zero_point", "files_from")
+NOT_OF_STORES = ("at", "size", "like", "preview", "unit", "zero_point", "files_from")
+OF_STORES = ("seed", "seeing", "depth", "draws", "planes")
 HOW = ("seed", "seeing", "depth", "draws", "planes", "at", "size", "unit", "zero_point", "preview")
 
 

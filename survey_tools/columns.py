@@ -41,6 +41,9 @@ MEASURED = (
     Column("zero_point", "f8", ("band",), "mag(AB)", "AB magnitude of one unit of the source file, as applied"),
     Column("source", "T", ("band",), "", "file, or files, that the pixels come from"),
 )
+TRANSLATED = (  # of stores whose images a network made, where it can say so
+    Column("consistency", "f4", ("band",), "", "chi2 a pixel of the input under the translation: about 1 is right"),
+)
 ADDED = ("psf_source", "gain")  # that stores made before lack
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Plan:
             theirs.
         desc: Word for the progress bar.
         synthetic: Where the pixels are no observation, the words that say so.
+        planes: What is made of each object beside its image: name to description.
     """
 
     source: Store
@@ -52,6 +53,7 @@ class Plan:
     manifest: Callable[[Manifest, Manifest], Manifest]
     desc: str
     synthetic: str = ""
+    planes: Mapping[str, str] = field(default_factory=dict)
 
 
 def derive(plan: Plan, out, engine: Engine, *, overwrite: bool = False) -> Store:
@@ -169,6 +171,7 @@ def _finished(out: Path, plan: Plan) -> Store:
 def _begin(target: Path, plan: Plan, overwrite: bool) -> Store:
     """The store as `TARGET.part`, begun or gone on with."""
     facts = {"size": plan.size, "pixel_scale": plan.pixel_scale, "synthetic": plan.synthetic}
+    facts["planes"] = plan.planes
     begin = partial(create, target, plan.survey, plan.bands, plan.source.catalogue(), plan.settings, **facts)
     return begun(begin, target, overwrite=overwrite)
 
@@ -177,7 +180,7 @@ def _make_chunk(make: Callable[[slice], Chunk], store: Store, work: Path, rows: 
     """Write one chunk of the store, unless it is written."""
     if not path_of(work, rows).exists():
         chunk = make(rows)
-        store.write(rows, chunk.images, chunk.mask)
+        store.write(rows, chunk.images, chunk.mask, chunk.planes)
         save(work, store, rows, chunk)
 
 

@@ -26,15 +26,16 @@ PER_BAND = {  # column of a store: keyword, comment
     "saturated": ("NSATUR", "[pix] number of saturated pixels"),
     "coverage": ("COVERAGE", "fraction of the pixels that have data"),
     "source": ("SOURCE", "file that the pixels come from"),
+    "consistency": ("CONSIST", "chi2 a pixel of the input: about 1 is right"),
 }
 
 
 def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
     """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`; returns their paths.
 
-    The pixels are the store's, in nanomaggies with NaN where there is no data; an extension MASK_r beside band r is 1
-    where they are saturated or missing. Rows without an image or without a position, which the manifest explains, are
-    left out.
+    The pixels are the store's, in nanomaggies with NaN where there is no data. An extension MASK_r beside band r is 1
+    where they are saturated or missing; the store's planes follow it as SIGNAL_r, SIGMA_r or DRAW_1_r. Rows without an
+    image or without a position, which the manifest explains, are left out.
 
     Raises:
         StoreError: Where one of the files is there already, before any is written, unless `overwrite`.
@@ -62,13 +63,21 @@ def file_name(row: int, object_id: str) -> str:
 def _hdus(store: Store, row: int, columns) -> fits.HDUList:
     """The file of one row; `columns` is its row of the store's table."""
     wcs, mask = store.wcs(row), store.mask[row]
+    planes = {name: array[row] for name, array in store.planes.items()}
     hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns))
     for b, band in enumerate(store.bands):
         for name, card in PER_BAND.items():
+            if name not in columns.colnames:
+                continue
             value = getattr(columns[name], "value", columns[name])[b]
             if value != "" and not (isinstance(value, np.floating) and np.isnan(value)):  # a header holds no NaN
                 hdus[band].header[card[0]] = header_text(value) if isinstance(value, str) else (value.item(), card[1])
         hdus.append(_mask_hdu(mask[b], band, wcs))
+        for name, values in planes.items():
+            plane = fits.ImageHDU(values[b], hdus[band].header)
+            plane.header["EXTNAME"] = f"{name.upper()}_{band}"
+            del plane.header["FILTER"]  # so that nobody reads it for the band itself
+            hdus.append(plane)
     return hdus
 
 

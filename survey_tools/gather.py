@@ -1,7 +1,7 @@
 """From the cutouts of many files to the rows of a store: combined by object and band, measured, and judged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,12 +110,14 @@ class Chunk:
         mask: Alike, True where the pixel is missing or saturated.
         columns: The measured columns of a store, by name.
         manifest: Of each object the status, the reason, and the files, URL and HTTP status that it speaks of.
+        planes: What the store has of each object beside its images, by name, each like `images`.
     """
 
     images: np.ndarray
     mask: np.ndarray
     columns: dict[str, np.ndarray]
     manifest: dict[str, np.ndarray]
+    planes: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def gather(work: Work) -> Chunk:

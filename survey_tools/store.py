@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from zarr.codecs import BloscCodec
 
 from survey_tools.checksums import write_sums
-from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED, Column, empty_columns
+from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED, TRANSLATED, Column, empty_columns
 from survey_tools.errors import StoreError
 from survey_tools.manifest import read_manifest, write_manifest
 from survey_tools.surveys import Survey
@@ -60,6 +60,7 @@ class Store:
         rows: Checksum of which objects its rows are (`row_fingerprint`).
         settings: What it was made from.
         synthetic: Where a network made its pixels, the words that say so; "" where they are not.
+        planes: What it has of each object beside its images, by name; each like `images`.
     """
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
@@ -74,6 +75,7 @@ class Store:
         self.synthetic: str = attributes.get("synthetic", "")
         self.attributes: dict = attributes
         self.images, self.mask = group["images"], group["mask"]
+        self.planes: dict[str, zarr.Array] = {name: group[name] for name in attributes.get("planes", ())}
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -84,7 +86,7 @@ class Store:
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """One value, or a few, per object (`CATALOGUE`, `FRAME`, `MEASURED`); KeyError where there is none.
+        """One value, or a few, per object (a row of `columns`); KeyError where the store has no such column.
 
         A store that was made before one of the columns `ADDED` came has what an object without a value has.
         """
@@ -99,10 +101,15 @@ class Store:
         """Whether each object has data in every pixel of every band (object,); saturated ones count as data."""
         return (self.column("coverage") == 1).all(axis=1)
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns that it has."""
+        known = {*self._group, *ADDED}
+        return [each.name for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in known]
+
     def table(self) -> QTable:
         """One row per object with every column, units attached."""
-        known = {*self._group, *ADDED}
-        present = [column for column in CATALOGUE + FRAME + MEASURED if column.name in known]
+        present = [each for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in self.columns]
         units = {column.name: u.Unit(column.unit) for column in present if column.unit}
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
@@ -122,10 +129,16 @@ class Store:
         """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""
         return read_manifest(self.path / MANIFEST)
 
-    def write(self, rows: slice, images: np.ndarray, mask: np.ndarray) -> None:
-        """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel], mask alike, True = unusable."""
+    def write(
+        self, rows: slice, images: np.ndarray, mask: np.ndarray, planes: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel]; mask of the same shape, True where a
+        pixel cannot be used; and the store's planes by name.
+        """
         self.images[rows] = images
         self.mask[rows] = mask
+        for name, values in (planes or {}).items():
+            self.planes[name][rows] = values
 
     def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
         """Write measured columns, one value per object, of the whole store or of one of `column_parts`.
@@ -144,7 +157,7 @@ class Store:
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def chunk_files(self, rows: slice) -> list[str]:
-        """Names of the files that hold one chunk's images and mask; a chunk without any pixel has none."""
+        """Names of the files that hold one chunk's images, mask and planes; a chunk without any pixel has none."""
         names = (_file_of(array, rows) for array in self._pixels())
         return [name for name in names if (self.path / name).exists()]
 
@@ -179,8 +192,8 @@ class Store:
         os.rename(self.path, final)
         return open_store(final)
 
-    def _pixels(self) -> tuple[zarr.Array, zarr.Array]:
-        return self.images, self.mask
+    def _pixels(self) -> tuple[zarr.Array, ...]:
+        return self.images, self.mask, *self.planes.values()
 
 
 def _file_of(array: zarr.Array, rows: slice) -> str:
@@ -194,7 +207,16 @@ def _column_rows(chunk: int) -> int:
 
 
 def create(
-    path, survey: Survey, bands, catalogue: Table, settings: dict, *, size=None, pixel_scale=None, synthetic: str = ""
+    path,
+    survey: Survey,
+    bands,
+    catalogue: Table,
+    settings: dict,
+    *,
+    size=None,
+    pixel_scale=None,
+    synthetic: str = "",
+    planes: Mapping[str, str] | None = None,
 ) -> Store:
     """Start a store as `PATH.part`, or take up the one that an interrupted run of the same settings left there.
 
@@ -207,6 +229,7 @@ def create(
         size: Rows, and columns, of an image; the survey's by default.
         pixel_scale: Arcsec/pixel; the survey's by default.
         synthetic: Where the pixels are no observation, the words that say so.
+        planes: Arrays like the images that it has as well: name to description.
 
     Raises:
         StoreError: Where a store is there already, or `PATH.part` was made with other settings.
@@ -228,6 +251,8 @@ def create(
     }
     if synthetic:
         attributes["synthetic"] = synthetic
+    if planes:
+        attributes["planes"] = dict(planes)
     attributes = json.loads(json.dumps(attributes))  # as they are read back: lists for tuples
     if path.exists():
         raise StoreError(f"{path} exists already; choose another name or pass --overwrite")
@@ -291,10 +316,14 @@ def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
     group.create_array("images", dtype="f4", fill_value=np.nan, attributes=unit, **image)
     usable = {"description": "True where the pixel is saturated or missing"}
     group.create_array("mask", dtype="?", fill_value=True, attributes=usable, **image)
+    for name, description in attributes.get("planes", {}).items():
+        about = unit | {"description": description}
+        group.create_array(name, dtype="f4", fill_value=np.nan, attributes=about, **image)
     names = group.create_array("band", shape=(len(bands),), dtype=str, dimension_names=("band",))
     names[:] = np.array(bands)
     known = [column for column in CATALOGUE + FRAME if column.name in catalogue.colnames]
-    for column in (*known, *MEASURED):
+    measured = MEASURED + TRANSLATED * bool(attributes.get("synthetic"))
+    for column in (*known, *measured):
         array = _create_column(group, column, count, len(bands), image["chunks"][0])
         if column in known:
             array[:] = np.asarray(catalogue[column.name])

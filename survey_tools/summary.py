@@ -20,10 +20,12 @@ def summarise(store: Store) -> list[tuple[str, str]]:
         ("objects", f"{len(store)}: " + ", ".join(f"{status[s]} {s}" for s in ("done", "outside", "failed"))),
         ("usable", f"{int(store.usable.sum())} with data in every pixel of every band"),
         ("images", f"{rows} x {cols} pixels of {store.pixel_scale} arcsec, nanomaggy/pixel"),
+        *([("planes", " ".join(store.planes))] if store.planes else []),
         ("sky", sky_range(store.column("ra"), store.column("dec"))),
         ("sky sigma", _per_band(store, "sky_sigma", "{:.4f}", "nanomaggy/pixel, median")),
         ("seeing", _per_band(store, "psf_fwhm", "{:.2f}", f"arcsec, median FWHM{_seeing_from(store)}")),
         ("gain", _per_band(store, "gain", "{:.0f}", "electron/nanomaggy, median")),
+        *_consistency(store),
         ("chunks", f"{len(chunks)} of at most {chunks[0].stop - chunks[0].start if chunks else 0} objects"),
         ("on disk", f"{_bytes_in(store.path) / 1e6:.1f} MB in {store.path}"),
     ]
@@ -61,6 +63,13 @@ def _seeing_from(store: Store) -> str:
     """What the seeing is from, in words that follow others; "" where the store does not say."""
     found = [name for name in np.unique(store.column("psf_source")) if name]
     return f", from {', '.join(found)}" if found else ""
+
+
+def _consistency(store: Store) -> list[tuple[str, str]]:
+    """What a translated store says of its agreement with its input; nothing of any other store."""
+    if "consistency" not in store.columns:
+        return []
+    return [("consistency", _per_band(store, "consistency", "{:.2f}", "chi2 a pixel, median; about 1 is right"))]
 
 
 def _bytes_in(folder: Path) -> int:

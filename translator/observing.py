@@ -22,6 +22,10 @@ LEFT = 0.6  # chance of each of its bands to be there
 GAPS = 0.1  # share of a batch that has a gap
 LARGEST_GAP = 0.2  # of the image's side
 IN_ALL_BANDS = 0.5  # chance that a gap is in all bands alike
+UNEVEN_SKY = 0.25  # share of a batch whose sky was not subtracted well
+SKY_LEFT = 0.1  # standard deviation of what is left of it, and of its change over the image, in units of the noise
+SATURATED = 0.05  # share of a batch whose brightest pixels are flagged, as those of a bright star are
+LEAST_FULL = 20.0  # in units of the noise, up to which no pixel counts as saturated
 PSF_STEPS, SIGMA_STEPS = 5.0, 3.0  # of the logarithms in which seeing and noise are told
 LEAST_NOISE = 0.2  # of the poorer survey's noise, that is always added
 SUPPORT = 0.5  # share of the pixels around, within the input's seeing, below which an output pixel is flagged
@@ -204,13 +208,41 @@ def _scene(images: Images, domain: str) -> Scene:
 
     made, target = choose(pair_here, made), choose(pair_there, target)
     known, ours = known_of(batch.known[f"pair_{domain}"], known), known_of(batch.known[f"pair_{here}"], ours)
-    observed, seeing = _spoil(images, made, ours, known.psf_fwhm)
+    sigma = blank_sigma(networks, here, ours)
+    observed, seeing = _spoil(images, _uneven_sky(images, made, sigma), ours, known.psf_fwhm, sigma)
     told = tell_of(networks, domain, observed, seeing, batch.alignment, size)
     return Scene(told, target, known, observed.bands.to(target)[..., None, None])
 
 
-def _spoil(images: Images, image: Tensor, known: Known, seeing: Tensor) -> tuple[Observed, Tensor]:
-    """An observation as some users have them: with a gap, without some bands, of unknown seeing or noise.
+def _uneven_sky(images: Images, image: Tensor, sigma: Tensor) -> Tensor:
+    """Images (B, band, row, col), to some of which a level and a slope of sky are added that their survey left in.
+
+    `sigma` is their noise (B, band).
+    """
+    bands, rows, cols = image.shape[1:]
+    left = SKY_LEFT * sigma[..., None] * images.draw(torch.randn, bands, 3)
+    left = torch.where(images.draw(torch.rand, 1)[..., None] < UNEVEN_SKY, left, 0.0)[..., None, None]
+    down, along = (torch.linspace(-1.0, 1.0, side, device=image.device) for side in (rows, cols))
+    return image + left[:, :, 0] + left[:, :, 1] * down[:, None] + left[:, :, 2] * along
+
+
+def _saturated(images: Images, image: Tensor, sigma: Tensor) -> Tensor:
+    """Pixels (B, band, row, col) bool that count as saturated: in a few images those above a share of the brightest.
+
+    The share is drawn for each image and band, so that not all of its bands need be saturated. `sigma` is the images'
+    noise (B, band): what is lost in it is never saturated.
+    """
+    chance = images.draw(torch.rand, image.shape[1] + 2)
+    share = (0.2 + 0.7 * chance[:, 1, None] + 0.5 * (chance[:, 2:] - 0.5)).clamp(min=0.1)
+    level = torch.maximum(
+        share[..., None, None] * image.amax((-2, -1), keepdim=True), LEAST_FULL * sigma[..., None, None]
+    )
+    return (image > level) & (chance[:, 0] < SATURATED)[:, None, None, None]
+
+
+def _spoil(images: Images, image: Tensor, known: Known, seeing: Tensor, sigma: Tensor) -> tuple[Observed, Tensor]:
+    """An observation as some users have them: with a gap or saturated pixels, without some bands, of unknown seeing or
+    noise.
 
     Returns:
         It, and the seeing of the target, which is not told either now and then.
@@ -233,5 +265,5 @@ def _spoil(images: Images, image: Tensor, known: Known, seeing: Tensor) -> tuple
         return torch.where(untold[:, which, None], torch.nan, value)
 
     known = Known(forget(known.psf_fwhm, 0), forget(known.sky_sigma, 1), known.gain)
-    good = good & ~hole & left[..., None, None]
+    good = good & ~hole & ~_saturated(images, image, sigma) & left[..., None, None]
     return Observed(torch.where(good, image, 0.0), good, known), forget(seeing, 2)

@@ -65,8 +65,11 @@ def translate_store(
     other survey. Its sky sigma is measured; its PSF is what was asked for, or unknown where the recipe reads images
     alone; its zero point is unknown. A row without an image, or, for such a recipe, with pixels missing, is NaN, and
     its manifest says why; it also says which translations are inconsistent with their input. Saturated pixels are
-    flagged where they lie. The noise of an object depends on the seed and its row alone. A store that is there already
-    is returned as it is if it was made from the same; one begun as `OUT.part` is gone on with, to the same bytes.
+    flagged where they lie. The noise of an object depends on the seed and its row alone. Returns an existing store
+    unchanged if it was made from the same; resumes one that was interrupted (`OUT.part`), to the same bytes.
+
+    A recipe that reads any image fills the column `consistency`, and on request makes arrays like `images` beside them
+    (`Store.planes`): `signal` and `sigma` with `how.planes`, and `draw_1`, `draw_2`, … with `how.draws`.
 
     Args:
         run_path: Folder of a trained run.
@@ -74,7 +77,7 @@ def translate_store(
             takes any size of them, and some of the bands.
         out: Where the new store will be.
         to: Survey to translate into, to be sure; there is but one that the run can make of the store's.
-        how: What is asked: of `asking.How` the fields noise, seed, seeing and depth.
+        how: What is asked: of `asking.How` the fields noise, seed, seeing, depth, draws and planes.
         device: Of the networks, in the processes that do the work.
         engine: Where tasks run; in one thread by default.
         overwrite: Replace a store that is there, once the new one is finished.
@@ -106,6 +109,7 @@ def translate_store(
         manifest=partial(_manifest, store.path.name),
         desc="translate",
         synthetic=SYNTHETIC,
+        planes=planes_of(how),
     )
     return derive(plan, out, engine, overwrite=overwrite)
 
@@ -165,11 +169,22 @@ def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
 
 def _asked(how: How) -> dict:
     """What is asked besides noise and seed, as settings state it."""
-    found = {"seeing": how.seeing and list(how.seeing)}
+    found = {"seeing": how.seeing and list(how.seeing), "planes": how.planes, "draws": how.draws}
     found["depth"] = how.depth and [
         f"{each.value:g}{'mag' if each.is_magnitude else 'nanomaggy'}" for each in how.depth
     ]
     return {name: value for name, value in found.items() if value}
+
+
+def planes_of(how: How) -> dict[str, str]:
+    """The arrays beside the images that are asked for: name to description."""
+    found = {}
+    if how.planes:
+        found["signal"] = "translation without noise: the mean of all that it may be"
+        found["sigma"] = "standard deviation of the error to expect, of draws and noise together"
+    return found | {
+        f"draw_{number + 1}": "one translation, drawn from all that it may be" for number in range(how.draws)
+    }
 
 
 def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
@@ -194,6 +209,9 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
     seeds = [noise_seed(job.how.seed, f"row {rows.start + at}") for at in able]
     remarks = np.full(len(reasons), "", object)
     seeing = np.full(originals.images.shape[:2], np.nan)
+    consistency = np.full(seeing.shape, np.nan, np.float32)
+    shape = (*seeing.shape, job.size, job.size)
+    planes = {name: np.full(shape, np.nan, np.float32) for name in planes_of(job.how)}
     if find_recipe(run.recipe).use.reads_any:
         known = {name: job.store.column(name, rows)[:, job.bands] for name in CONDITIONS}
         seed_of = dict(zip(able.tolist(), seeds, strict=True))
@@ -204,6 +222,9 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
             told = {name: values[at] for name, values in known.items()}
             made = _one(run, job, shown, wcs, target, told, seed_of[at])
             remarks[at] = _remark(made.consistency)
+            consistency[at] = made.consistency[list(job.there)]
+            for name, values in planes.items():
+                values[at] = _plane(made, name)[list(job.there)]
             return made.image[list(job.there)]
     else:
         request = _plain_request(job)
@@ -214,10 +235,17 @@ def _translate_chunk(job: Job, rows: slice) -> Chunk:
             return ready[at]
 
     chunk = remake(originals, able, job.size, there.pixel_scale, make)
-    chunk.columns["psf_fwhm"][:] = seeing
+    chunk.columns |= {"psf_fwhm": seeing, "consistency": consistency}
     for at in able:
         chunk.columns["source"][at] = f"{job.store.path.name}, row {rows.start + at}, by {run.path.resolve().name}"
-    return replace(chunk, manifest={"reason": np.array(reasons, object), "remark": remarks})
+    return replace(chunk, manifest={"reason": np.array(reasons, object), "remark": remarks}, planes=planes)
+
+
+def _plane(made: Whole, name: str) -> np.ndarray:
+    """One of `planes_of` of a translation (band, row, col)."""
+    if name.startswith("draw_"):
+        return made.draws[int(name.removeprefix("draw_")) - 1]
+    return made.signal if name == "signal" else made.sigma
 
 
 def _one(run: Run, job: Job, image: np.ndarray, wcs: WCS, target: WCS, known: dict, seed: int) -> Whole:
@@ -236,6 +264,8 @@ def _one(run: Run, job: Job, image: np.ndarray, wcs: WCS, target: WCS, known: di
         sigma=each_band(depth, run.bands, "--depth"),
         gain=np.full(count, np.nan),
         noise=job.how.noise,
+        draws=job.how.draws,
+        spread=job.how.planes,
         seed=seed,
     )
     return translate_whole(run, whole, Grid(*tan_terms(wcs), image.shape[1:]), told, asked)

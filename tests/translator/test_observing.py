@@ -101,3 +101,36 @@ def test_the_share_around_a_pixel_counts_what_is_there():
     assert_allclose(around[0, 0, 10, 5], 0)
     assert_allclose(around[0, 0, 10, 15], 1)
     assert 0 < float(around[0, 0, 10, 10]) < 1
+
+
+def test_some_observations_have_saturated_pixels_which_are_the_brightest(monkeypatch):
+    for name in ("GAPS", "FEW_BANDS"):
+        monkeypatch.setattr(observing, name, 0.0)
+    monkeypatch.setattr(observing, "SATURATED", 1.0)
+    monkeypatch.setattr(observing, "_uneven_sky", lambda images, image, sigma: image)
+    seen = []
+    monkeypatch.setattr(observing, "tell_of", lambda networks, domain, observed, *more: seen.append(observed))
+    model, whole = networks(), batch(100)
+    whole.y[:, :, 8, 8] = 100.0  # a star
+    scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    image, good = seen[0].image, seen[0].good
+    flagged = (~good).any(-1).any(-1)
+    assert float(flagged.float().mean()) > 0.5
+    assert float(good.float().mean()) > 0.7
+    assert bool((image[~good] == 0).all())
+    monkeypatch.setattr(observing, "LEAST_FULL", 1e9)
+    scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    assert bool(seen[1].good.all())  # what noise reaches is never saturated
+
+
+def test_some_observations_have_a_level_and_a_slope_of_sky_that_was_left(monkeypatch):
+    model, whole = networks(), batch(400)
+    images = Images(model, whole, torch.Generator().manual_seed(2))
+    flat, sigma = torch.zeros(whole.x.shape), torch.full(whole.x.shape[:2], 2.0)
+    left = observing._uneven_sky(images, flat, sigma)
+    touched = left.abs().amax((1, 2, 3)) > 0
+    assert abs(float(touched.float().mean()) - observing.UNEVEN_SKY) < 0.07
+    level = left[touched].mean((-2, -1))
+    assert_allclose(level.std(), 2 * observing.SKY_LEFT, rtol=0.2)
+    slope = left[touched][..., -1, :].mean(-1) - left[touched][..., 0, :].mean(-1)
+    assert_allclose(slope.std() / 2, 2 * observing.SKY_LEFT, rtol=0.2)

@@ -255,6 +255,35 @@ def test_a_run_that_reads_any_image_takes_gaps_masks_and_some_of_the_bands(match
     assert files(again.path) == files(made.path)
 
 
+def test_planes_draws_and_consistency_are_those_of_the_same_image_as_a_file(matched, x, tmp_path, small_chunks):
+    how = How(seed=2, planes=True, draws=2)
+    made = translate_store(matched, x, tmp_path / "y.zarr", how=how, engine=Engine(2))
+    assert list(made.planes) == ["signal", "sigma", "draw_1", "draw_2"]
+    assert made.settings["asked"] == {"planes": True, "draws": 2}
+    done = np.array([status == "done" for status in made.manifest()["status"]])
+    consistency = made.column("consistency")
+    assert np.isfinite(consistency[done]).all()
+    assert np.isnan(consistency[MISSING]).all()
+    assert np.isnan(made.planes["sigma"][MISSING]).all()
+    signal, draw, sigma = (made.planes[name][0] for name in ("signal", "draw_1", "sigma"))
+    assert (sigma > 0).all()
+    assert not np.array_equal(draw, made.planes["draw_2"][0])
+    noise = made.images[0] - signal
+    assert_allclose(np.median(sigma, axis=(1, 2)), noise.std(axis=(1, 2)), rtol=0.5)
+    plain = translate_store(matched, x, tmp_path / "plain.zarr", how=How(seed=2), engine=Engine(1))
+    assert plain.planes == {}
+    assert_array_equal(plain.column("consistency"), consistency)
+    assert verify(made.path) == []
+    assert dict(summarise(made))["planes"] == "signal sigma draw_1 draw_2"
+    (path,) = export(made, [0], tmp_path / "fits")
+    with fits.open(path) as hdus:
+        assert_array_equal(hdus["SIGMA_g"].data, sigma[0])
+        assert_array_equal(hdus["DRAW_2_r"].data, made.planes["draw_2"][0, 1])
+        assert_allclose(hdus["g"].header["CONSIST"], consistency[0, 0], rtol=1e-6)
+    with pytest.raises(StoreError):
+        translate_store(matched, x, tmp_path / "y.zarr", how=How(seed=2))
+
+
 def test_what_is_inconsistent_with_its_input_is_said(matched, x, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DOUBTFUL", 0.1)
     made = translate_store(matched, x, tmp_path / "y.zarr")
