@@ -25,15 +25,15 @@ from translator import observing
 from translator.conditions import as_tensor, one_centre
 from translator.device import keep_memory
 from translator.fakes import Request, translate_each
-from translator.held_out import open_held_out
+from translator.held_out import open_held_out, truth_images
 from translator.images import Batch
 from translator.intensity import stretch
+from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux, held
 from translator.reading import read_rows
 from translator.recipes import RECIPES, Turn, both, moves
 from translator.samples import request_of
 from translator.session import Inputs, Settings, open_session, optimizers_of
-from translator.truth import truth_rows
 from translator.update import iterate
 
 OPERATOR = 300  # iterations of the first step
@@ -100,28 +100,21 @@ class Judge:
             sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0
         )
         self.images = {d: read_rows(held.stores[d], held.rows[d]) for d in "xy"}
-        twins = {d: truth_rows(held.truth[d], held.stores[d], held.rows[d], d) for d in "xy"}
-        self.truth = {d: read_rows(held.truth[d], twins[d]) for d in "xy"}
+        self.truth = {d: truth_images(held, d) for d in "xy"}
 
     def request(self, domain: str, changes: dict) -> Request:
         """What the report card tells a run, with some of it changed."""
         return replace(request_of(self.held_out, domain, self.images[domain]), **changes)
 
     def residual(self, session, domain: str, changes: dict, galaxies: int | None = None) -> np.ndarray:
-        """(band,) root of the median over galaxies of Σ(signal − truth)² / Σ truth², as the report has it."""
+        """(band,) relative residual of the signal against the truth, as the report has it."""
         some, source = slice(galaxies), "yx"["xy".index(domain)]
         request = self.request(domain, changes).take(some)
         made = translate_each(
             run_of(session), self.images[source][some], domain, [0] * len(self.images[source][some]), noise=False,
             request=request,
         )  # fmt: skip
-        truth = self.truth[domain][some]
-        there = np.isfinite(made)
-        return np.sqrt(
-            np.median(
-                ((made - truth) ** 2).sum(axis=(2, 3), where=there) / (truth**2).sum(axis=(2, 3), where=there), axis=0
-            )
-        )
+        return residual_of(made, self.truth[domain][some])
 
     def coverage(self, session, changes: dict, *, draw: bool, galaxies: int = 48) -> float:
         """Share of true fluxes towards CFHTLS within one translation ± its draws' 68 % interval, median of bands."""

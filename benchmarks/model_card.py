@@ -1,6 +1,8 @@
 """Figures for the card of a model: by brightness, size and seeing; with fewer bands; with wrong or unknown seeing.
 
-    python benchmarks/model_card.py --run sdss-cfhtls --sky bench --out card.json
+    python benchmarks/model_card.py --run sdss-cfhtls --sky bench --report report/report.json --out card
+
+writes CARD.json, and CARD.md with the tables of docs/models.md: those of the report, then groups and conditions.
 
 Towards the richer survey, on the test pairs of a benchmark sky with its truth. Of each group of galaxies: √ of the
 median of Σ(signal − truth)² / Σ truth² (residual), and the median and the robust scatter of the magnitude within 2
@@ -13,17 +15,34 @@ from pathlib import Path
 
 import click
 import numpy as np
+from results import cell
 
 from cli.options import RunPath
 from translator.checkpoint import load_run
 from translator.fakes import Request, translate_each
-from translator.held_out import open_held_out
+from translator.held_out import open_held_out, truth_images
 from translator.metrics.blank import NORMAL
+from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux
 from translator.reading import read_rows
-from translator.samples import request_of
-from translator.truth import truth_rows
+from translator.sample_files import BILINEAR, FLOOR, WIENER
+from translator.samples import drawn_name, request_of
+from translator.verdict import AT_FLOOR, WITHIN, distances
 
+MEASURES = {  # of the report: words of the table
+    "signal_residual": "residual of the signal",
+    "signal_scale": "resolution [″]",
+    "aperture_offset": "Δmag within 3″",
+    "hsm_size_bias": "size, relative",
+    "photoz_sigma_mad": "photo-z σ_MAD",
+    "sources_invented": "sources invented",
+    "sources_lost": "sources lost",
+    "noise_amplitude": "noise amplitude [dex]",
+    "noise_power": "noise power",
+    "coverage_flux_68": "68 % interval holds the flux",
+    "coverage_truth_68": "68 % interval holds the true flux",
+    "consistency": "consistency",
+}
 GROUPS = 3  # of galaxies by brightness, size and seeing, of one size each
 BAND = 2  # r: by which galaxies are grouped
 
@@ -41,7 +60,7 @@ def half_light_radius(images: np.ndarray, pixel_scale: float) -> np.ndarray:
 def said(made: np.ndarray, truth: np.ndarray, pixel_scale: float, bands) -> dict[str, float]:
     """Residual, offset and scatter of some galaxies (galaxy, band, row, col)."""
     made, truth = made[:, bands], truth[:, bands]
-    residual = np.sqrt(np.nanmedian(((made - truth) ** 2).sum((2, 3)) / (truth**2).sum((2, 3)), axis=0))
+    residual = residual_of(made, truth)
     with np.errstate(invalid="ignore", divide="ignore"):
         off = -2.5 * np.log10(aperture_flux(made, pixel_scale) / aperture_flux(truth, pixel_scale))
     middle = np.nanmedian(off, axis=0)
@@ -53,14 +72,16 @@ def said(made: np.ndarray, truth: np.ndarray, pixel_scale: float, bands) -> dict
 @click.command()
 @click.option("--run", type=RunPath(), default="sdss-cfhtls", show_default=True)
 @click.option("--sky", type=click.Path(exists=True, path_type=Path), required=True, help="Folder of a benchmark sky.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file to write.")
-def main(run: Path, sky: Path, out: Path) -> None:
+@click.option(
+    "--report", type=click.Path(exists=True, path_type=Path), help="report.json of `galtrans evaluate` on that sky."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Files to write, without their endings.")
+def main(run: Path, sky: Path, report: Path | None, out: Path) -> None:
     """Translate the test galaxies in every way and write the figures."""
     trained = load_run(run, "cpu")
     held = open_held_out(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0)
     images, target = (read_rows(held.stores[d], held.rows[d]) for d in "xy")
-    twin = held.truth["y"]
-    truth = read_rows(twin, truth_rows(twin, held.stores["y"], held.rows["y"], "y"))
+    truth = truth_images(held, "y")
     scale, usual = held.stores["y"].pixel_scale, request_of(held, "y", target)
     everything = list(range(len(trained.bands)))
 
@@ -94,8 +115,41 @@ def main(run: Path, sky: Path, out: Path) -> None:
         found[f"seeing stated {word}"] = said(made(wrong), truth, scale, everything)
     found["seeing of SDSS unknown"] = said(made(replace(usual, psf_fwhm=None)), truth, scale, everything)
     found["noise of SDSS unknown"] = said(made(replace(usual, sky_sigma=None)), truth, scale, everything)
-    out.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    lines = [] if report is None else of_report(json.loads(report.read_text()))
+    out.with_suffix(".md").write_text("\n".join([*lines, *of_groups(found)]) + "\n")
+    print(out.with_suffix(".md").read_text())
+
+
+def of_report(report: dict) -> list[str]:
+    """The tables of both directions: the run, one draw of it, and the references."""
+    lines, name = [], report["runs"][0]["name"]
+    for direction, found in report["directions"].items():
+        rows = [name, *(row for row in (drawn_name(name), WIENER, BILINEAR) if row in found["verdict"]["rows"])]
+        rows.append(FLOOR)
+        lines += [f"### {direction}", "", "| | " + " | ".join(rows) + " |", "|---" * (1 + len(rows)) + "|"]
+        for measure, words in MEASURES.items():
+            values = found["values"].get(measure, {})
+            lines.append(f"| {words} (`{measure}`) | " + " | ".join(cell(values.get(row)) for row in rows) + " |")
+        for words, limit in (("measures at their floor", AT_FLOOR), ("within three half widths", WITHIN)):
+            far = [distances(found, row) for row in rows]
+            counts = [sum(value <= limit for value in each.values()) for each in far]
+            lines.append(f"| {words}, of {len(far[0])} | " + " | ".join(map(str, counts)) + " |")
+        lines.append("")
+    return lines
+
+
+def of_groups(found: dict) -> list[str]:
+    """A line for each group of galaxies and each condition."""
+    lines = ["| galaxies, conditions | number | residual | offset [mag] | scatter [mag] |", "|---" * 5 + "|"]
+    flat = {}
+    for name, value in found.items():
+        grouped = "residual" not in value
+        flat |= {f"{name} {edges}": each for edges, each in value.items()} if grouped else {name: value}
+    for name, value in flat.items():
+        numbers = (f"{value[key]:g}".replace("-", "−") for key in ("galaxies", "residual", "offset", "scatter"))
+        lines.append(f"| {name} | " + " | ".join(numbers) + " |")
+    return lines
 
 
 if __name__ == "__main__":

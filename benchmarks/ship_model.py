@@ -1,13 +1,15 @@
 """Make the model that comes with galtrans: simulate, train, judge, and pack it into the package.
 
-    python benchmarks/ship_model.py --work work --benchmark twin-v1-small --name sdss-cfhtls
+    python benchmarks/ship_model.py --work work --benchmark twin-v1 --also twin-v1-small --name sdss-cfhtls
 
 Each stage is left out where its result is there, and a training is taken up where it stopped, so the same command goes
-on after any interruption. The packed model is a run folder: run.json, one checkpoint whose large tensors are float16,
-and model.json, which says what it was trained on, with which figures, and the checksum of its weights.
+on after any interruption. The skies and reports lie in WORK/SKY and WORK/report_SKY. The packed model is a run folder:
+run.json, one checkpoint whose large tensors are float16, and model.json, which says what it was trained on, with which
+figures, and the checksum of its weights.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,11 +35,11 @@ from survey_tools.version import VERSION
 from translator.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
 from translator.facts import describe_domain, read_facts, write_facts
 from translator.fakes import translate_each
-from translator.held_out import open_held_out
+from translator.held_out import open_held_out, truth_images
 from translator.images import OTHER
+from translator.metrics.signal import residual_of
 from translator.reading import read_rows
 from translator.samples import request_of
-from translator.truth import truth_rows
 
 MODELS = Path(__file__).parents[1] / "translator" / "models"
 LARGEST = 8e6  # bytes of a model in the package
@@ -98,7 +100,7 @@ def ten_galaxies(folder: Path) -> Path:
 
 
 def residuals_of_ten(run: Run, sky: Path) -> dict[str, list[float]]:
-    """By domain that translations land in: √ of the median over galaxies of Σ(signal − truth)² / Σ truth², by band."""
+    """By domain that translations land in: the relative residual of the signal against the truth (band,)."""
     stores = sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth"
     held_out, found = open_held_out(*stores, galaxies=None, seed=0), {}
     for domain, source in OTHER.items():
@@ -106,10 +108,7 @@ def residuals_of_ten(run: Run, sky: Path) -> dict[str, list[float]]:
         target = read_rows(held_out.stores[domain], held_out.rows[domain])
         request = request_of(held_out, domain, target)
         made = translate_each(run, images, domain, [0] * len(images), noise=False, request=request)
-        twin = held_out.truth[domain]
-        truth = read_rows(twin, truth_rows(twin, held_out.stores[domain], held_out.rows[domain], domain))
-        ratio = ((made - truth) ** 2).sum(axis=(2, 3)) / (truth**2).sum(axis=(2, 3))
-        found[domain] = np.sqrt(np.nanmedian(ratio, axis=0)).round(4).tolist()
+        found[domain] = residual_of(made, truth_images(held_out, domain)).round(4).tolist()
     return found
 
 
@@ -149,30 +148,41 @@ def write_card(folder: Path, card: dict) -> None:
     (folder / "model.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
+def sky_of(work: Path, benchmark: str, workers: int) -> tuple[Path, ...]:
+    """The stores and pairs of a benchmark sky, which is made where it is not there."""
+    sky = work / benchmark
+    if not (sky / "pairs.ecsv").exists():
+        galtrans("simulate", "--benchmark", benchmark, "--out", sky, "--workers", workers)
+    return sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv"
+
+
 @click.command()
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Folder of sky, run and report.")
-@click.option("--benchmark", default="twin-v1-small", show_default=True, help="Sky to train on.")
+@click.option("--benchmark", default="twin-v1", show_default=True, help="Sky to train on, and to judge on.")
+@click.option("--also", multiple=True, help="Another sky to judge on.")
+@click.option("--workers", default=os.cpu_count(), show_default=True, help="Processes that draw a sky.")
 @click.option("--name", default="sdss-cfhtls", show_default=True, help="Of the model.")
 @click.option("--seed", default=0, show_default=True)
-def main(work: Path, benchmark: str, name: str, seed: int) -> None:
+def main(work: Path, benchmark: str, also: tuple[str, ...], workers: int, name: str, seed: int) -> None:
     """Do what is left to do."""
     work.mkdir(parents=True, exist_ok=True)
-    sky, run, report = work / "sky", work / name, work / "report"
-    if not (sky / "pairs.ecsv").exists():
-        galtrans("simulate", "--benchmark", benchmark, "--out", sky)
-    inputs = sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv"
+    run = work / name
+    inputs = sky_of(work, benchmark, workers)
     wanted = sum(read_facts(run).iterations) if (run / "run.json").exists() else None
     done = read_checkpoint(run).iteration if wanted and read_checkpoint(run) else 0
     if wanted is None or done < wanted:
         more = ["--resume"] if wanted else []
         galtrans("train", *inputs, "--recipe", "psf_matched", "--run", run, "--seed", seed, *more)
     folder = pack(run, name, f"simulated galaxies alone, the sky {benchmark}", dict(zip("xy", inputs, strict=False)))
-    if not (report / "report.json").exists():
-        galtrans("evaluate", folder, *inputs, "--truth", sky / "truth", "--out", report)
+    for sky in (benchmark, *also):
+        shown, report = sky_of(work, sky, workers), work / f"report_{sky}"
+        if not (report / "report.json").exists():
+            galtrans("evaluate", folder, *shown, "--truth", work / sky / "truth", "--out", report)
     card = json.loads((folder / "model.json").read_text())
     ten = work / "ten"
     card["ten_galaxies"] = residuals_of_ten(load_run(folder, "cpu"), ten if ten.exists() else ten_galaxies(ten))
-    write_card(folder, card | {"figures": figures_of(report / "report.json", name)})
+    figures = figures_of(work / f"report_{benchmark}" / "report.json", name)
+    write_card(folder, card | {"figures": figures, "figures_of": benchmark})
     print(f"{folder}: {card['megabytes']} MB, weights {card['weights_sha256']}")
 
 

@@ -131,6 +131,12 @@ def open_held_out(
     return HeldOut(stores, truth, pairs, rows, counts)
 
 
+def truth_images(held_out: HeldOut, domain: str) -> np.ndarray:
+    """The test galaxies of a domain without noise (galaxy, band, row, col) [nanomaggy/pixel]."""
+    twin = held_out.truth[domain]
+    return read_rows(twin, truth_rows(twin, held_out.stores[domain], held_out.rows[domain], domain))
+
+
 def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
     """All of a direction's sample but the translations: targets, sources, truth, and other noise on the truth."""
     there, here = held_out.stores[domain], held_out.stores[OTHER[domain]]
@@ -139,8 +145,7 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
     sigma = blank_sigma(target, there.column("sky_sigma")[held_out.rows[domain]], bands, scale)
     truth = again = None
     if held_out.truth is not None:
-        twin = held_out.truth[domain]
-        truth = read_rows(twin, truth_rows(twin, there, held_out.rows[domain], domain))
+        truth = truth_images(held_out, domain)
         again = other_noise(target, truth, sigma, 2) if len(held_out) > 1 else None
     redshift = _redshift(held_out, held_out.rows)
     source, rows = read_rows(here, held_out.rows[OTHER[domain]]), held_out.rows[OTHER[domain]]

@@ -62,6 +62,15 @@ def relative_residual(statistics: Statistics) -> np.ndarray:
     return np.sqrt(np.maximum(median(share), 0.0))
 
 
+def residual_of(signal: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(band,) `relative_residual` of signals against the truth, both (galaxy, band, row, col) [nanomaggy/pixel].
+
+    Pixels that either lacks are left out.
+    """
+    both = np.isfinite(signal) & np.isfinite(truth)
+    return relative_residual(_powers(signal, truth, both, np.zeros(both.shape[:2])))
+
+
 def blank_pixels(image: np.ndarray) -> np.ndarray:
     """Pixels (row, col) of a real image, in units of its noise, that no source reaches and that are there.
 

@@ -136,3 +136,12 @@ def test_intervals_are_quick_and_hold_the_value(shifted):
     found = measure.summary(statistics)
     assert (low <= found).all()
     assert (found <= high).all()
+
+
+def test_the_residual_of_two_arrays_is_that_of_the_measure():
+    rng = np.random.default_rng(5)
+    truth = rng.normal(1, 0.1, (9, 2, 8, 8))
+    made = 1.1 * truth
+    made[:, 1] = truth[:, 1]
+    made[0, 0, 0] = np.nan
+    np.testing.assert_allclose(signal.residual_of(made, truth), [0.1, 0.0], atol=1e-12)
