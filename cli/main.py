@@ -73,7 +73,9 @@ def main() -> None:
     except GaltransError as error:
         _fail(error)
     except ConnectionError as error:  # an archive, or a cluster, that may be there later
-        _fail(f"{error} Nothing half-written is left; run the same command again later")
+        said = f"{error}"
+        said += "" if said.endswith((".", "?", "!")) else "."
+        _fail(f"{said} Nothing half-written is left; run the same command again later")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; nothing half-written is left: mend that and run the command again")

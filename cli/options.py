@@ -17,12 +17,17 @@ NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
 A_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kMGT]?B)\s*", re.IGNORECASE)
 UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+WAIT, DEFAULT_WAIT = "galtrans.wait_for_workers", 10.0  # [min]: where a command keeps it, and what it is by default
 AN_ADDRESS = re.compile(r"(?:[a-z]+://)?[^\s/:]+:\d+/?|[a-z]+://\S+")
 
 
 def _set_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger().setLevel(logging.INFO)
+
+
+def _set_wait(ctx: click.Context, param: click.Parameter, value: float) -> None:
+    ctx.meta[WAIT] = value
 
 
 def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -75,11 +80,14 @@ def check_scheduler(ctx: click.Context, param: click.Parameter, value: str | Non
 @contextmanager
 def engine_of(workers: int, scheduler: str | None):
     """Threads of this process, or a cluster, of which the user is told."""
-    from survey_tools.tasks import engine  # imports Dask, which --help can do without
+    from survey_tools.tasks import dashboard, engine  # imports Dask, which --help can do without
 
-    with engine(workers, scheduler) as working:
+    wait = click.get_current_context().meta.get(WAIT, DEFAULT_WAIT)
+    with engine(workers, scheduler, 60 * wait) as working:
         if working.client is not None:
-            click.echo(f"{working.workers} workers; watch them at {working.client.dashboard_link}")
+            count, link = len(working.client.nthreads()), dashboard(working.client)
+            where = f"; watch them at {link}" if link else ""
+            click.echo(f"{count} worker{'' if count == 1 else 's'} on the cluster{where}")
         yield working
 
 
@@ -110,12 +118,29 @@ device_option = click.option(
 verbose_option = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Say more about what is done."
 )
-scheduler_option = click.option(
+_scheduler = click.option(
     "--scheduler",
     metavar="URL",
     callback=check_scheduler,
     help="Work on a Dask cluster that shares this file system: tcp://host:port (docs/cluster.md).",
 )
+_wait_for_workers = click.option(
+    "--wait-for-workers",
+    type=click.FloatRange(min=0),
+    metavar="MINUTES",
+    default=DEFAULT_WAIT,
+    show_default=True,
+    expose_value=False,
+    callback=_set_wait,
+    help="With --scheduler: how long to wait while the cluster has no worker, before the command ends.",
+)
+
+
+def scheduler_option(command):
+    """The options of a command that works on a cluster; it gets `scheduler`, and `engine_of` knows the other."""
+    return _scheduler(_wait_for_workers(command))
+
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
 workers_option = click.option(
     "--workers",

@@ -43,15 +43,35 @@ def verify(store: Path, workers: int) -> None:
 def info(store: Path) -> None:
     """Say what STORE holds: objects, sky, noise, seeing, size, and what it was made from.
 
+    Of a store that is being made, or that an interrupted command has left, it says how far it is. STORE may also be the
+    folder of a training, or the name of a model that comes with galtrans.
+
     \b
-    Example:
+    Examples:
       galtrans info sdss.zarr
+      galtrans info runs/two_step
     """
     from survey_tools.store import open_store
-    from survey_tools.summary import summarise
+    from survey_tools.summary import summarise, summarise_begun
 
-    for label, text in summarise(open_store(store)):
-        click.echo(f"{label:<12}{text}")
+    run = _run_of(store)
+    if run is not None:
+        from translator.run_summary import summarise_run
+
+        lines = summarise_run(run)
+    else:
+        lines = summarise(open_store(store)) if store.exists() else summarise_begun(store)
+    for label, text in lines:
+        click.echo(f"{label:<14}{text}")
+
+
+def _run_of(path: Path) -> Path | None:
+    """The folder of the run that is meant; None where it is none."""
+    if path.exists() or path.with_name(f"{path.name}.part").exists():
+        return path if (path / "run.json").is_file() else None
+    from translator.models import find_model
+
+    return find_model(str(path))
 
 
 @click.command()
@@ -64,24 +84,32 @@ def info(store: Path) -> None:
 def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) -> None:
     """Write rows of STORE as FITS files: an image HDU a band in nanomaggies, with WCS, and its mask.
 
+    Files that are there already, from the same rows of the same store, stay: so an interrupted export is gone on with
+    by the same command.
+
     \b
     Example:
       galtrans export sdss.zarr --rows 0:10 --out sdss_fits
     """
-    from survey_tools.export import export as write
+    from survey_tools.export import export_files
     from survey_tools.store import open_store
 
     opened = open_store(store)
     rows = _parse_rows(wanted, len(opened))
-    paths = write(opened, rows, out, overwrite=overwrite)
+    made = export_files(opened, rows, out, overwrite=overwrite)
     if preview:
+        from survey_tools.progress import over
         from translator.preview import write_store_preview
 
-        for path in paths:
-            write_store_preview(opened, int(path.name.split("_")[0]), path.with_suffix(".png"))
-    missing = len(rows) - len(paths)
+        for path in over(made.paths, "pictures", "file"):
+            picture = path.with_suffix(".png")
+            if path not in made.kept or not picture.exists():
+                write_store_preview(opened, int(path.name.split("_")[0]), picture)
+    missing = len(rows) - len(made.paths)
     why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
-    click.echo(f"Wrote {len(paths)} of {len(rows)} rows to {out}{why}.")
+    if made.kept:
+        click.echo(f"{len(made.kept)} of {len(rows)} rows were in {out} before, from the same store.")
+    click.echo(f"Wrote {len(made.paths) - len(made.kept)} of {len(rows)} rows to {out}{why}.")
 
 
 def _parse_rows(text: str, count: int) -> list[int]:

@@ -29,6 +29,7 @@ from survey_tools.errors import ArchiveError, GaltransError
 from survey_tools.gather import FAILED, Failure, Gathering
 from survey_tools.replacing import alone, begun, copy_store, replacing, require_same, tidied
 from survey_tools.store import Store, create, open_store, row_fingerprint
+from survey_tools.summary import PLANNED
 from survey_tools.tasks import Engine
 
 AT_ONCE = 3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
@@ -204,6 +205,8 @@ def _build(job: Job, store: Store) -> None:
     """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
     plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
     job.tell(plan)
+    with whole_file(job.work / PLANNED) as temporary:
+        temporary.write_text(json.dumps({"files": len(plan.sources)}))
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
     outcomes = _cut_all(job, plan.sources, "cut")
     beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
 from survey_tools.band_fits import band_hdus, header_text
+from survey_tools.checksums import SUMS, checksum
 from survey_tools.errors import StoreError
-from survey_tools.fits_writing import write_hdus
+from survey_tools.fits_writing import header_of_whole, write_hdus
+from survey_tools.progress import over
 from survey_tools.store import Store
 from survey_tools.version import VERSION
 
@@ -30,28 +32,64 @@ PER_BAND = {  # column of a store: keyword, comment
 }
 
 
+@dataclass(frozen=True)
+class Exported:
+    """Files of rows of a store.
+
+    Attributes:
+        paths: All of them, in the order of the rows.
+        kept: Those that were there already, written from the same row of the same store.
+    """
+
+    paths: list[Path]
+    kept: list[Path]
+
+
 def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
-    """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`; returns their paths.
+    """The paths of `export_files`."""
+    return export_files(store, rows, folder, overwrite=overwrite).paths
+
+
+def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> Exported:
+    """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`.
 
     The pixels are the store's, in nanomaggies with NaN where there is no data. An extension MASK_r beside band r is 1
     where they are saturated or missing; the store's planes follow it as SIGNAL_r, SIGMA_r or DRAW_1_r. Rows without an
-    image or without a position, which the manifest explains, are left out.
+    image or without a position, which the manifest explains, are left out. A file that is there already, and was
+    written from the same row of the same store, stays as it is, so that a call that was interrupted goes on.
+
+    Args:
+        store: To read.
+        rows: Of it.
+        folder: For the files; it is made.
+        overwrite: Write all files anew, whatever is there.
 
     Raises:
-        StoreError: Where one of the files is there already, before any is written, unless `overwrite`.
+        StoreError: Where a file is there that was made from something else, before any is written, unless `overwrite`.
         OSError: Where the disk is full; each file is whole or not there.
     """
     table = store.table()
     imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
     paths = {row: Path(folder) / file_name(row, str(table["object_id"][row])) for row in imaged}
-    there = [path for path in paths.values() if path.exists()]
-    if there and not overwrite:
-        raise StoreError(f"{there[0]} exists already; choose another folder or pass --overwrite")
-    for row, path in tqdm(paths.items(), desc="export", unit="file", disable=None):
-        hdus = _hdus(store, row, table[row])
-        with whole_file(path) as temporary:
+    origin = _fingerprint(store)
+    there = {} if overwrite else {row: path for row, path in paths.items() if path.exists()}
+    for row, path in there.items():
+        header = header_of_whole(path)
+        if header is None or (header.get("STORESUM"), header.get("ROW")) != (origin, row):
+            raise StoreError(
+                f"{path} exists already and was made from something else; choose another folder or pass --overwrite"
+            )
+    for row in over([row for row in paths if row not in there], "export", "file"):
+        hdus = _hdus(store, row, table[row], origin)
+        with whole_file(paths[row]) as temporary:
             write_hdus(hdus, temporary)
-    return list(paths.values())
+    return Exported(list(paths.values()), list(there.values()))
+
+
+def _fingerprint(store: Store) -> str:
+    """SHA-256 that stands for everything in a store: of its list of checksums, or, where it has none, of its rows."""
+    sums = store.path / SUMS
+    return checksum(sums) if sums.exists() else store.rows
 
 
 def file_name(row: int, object_id: str) -> str:
@@ -60,11 +98,11 @@ def file_name(row: int, object_id: str) -> str:
     return f"{row:06d}_{plain or 'object'}.fits"
 
 
-def _hdus(store: Store, row: int, columns) -> fits.HDUList:
-    """The file of one row; `columns` is its row of the store's table."""
+def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
+    """The file of one row; `columns` is its row of the store's table, and `origin` stands for all of the store."""
     wcs, mask = store.wcs(row), store.mask[row]
     planes = {name: array[row] for name, array in store.planes.items()}
-    hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns))
+    hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns, origin))
     for b, band in enumerate(store.bands):
         for name, card in PER_BAND.items():
             if name not in columns.colnames:
@@ -81,7 +119,7 @@ def _hdus(store: Store, row: int, columns) -> fits.HDUList:
     return hdus
 
 
-def _primary(store: Store, row: int, columns) -> fits.Header:
+def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
     """What the file is of, and where it comes from."""
     header = fits.Header()
     if store.synthetic:
@@ -96,6 +134,7 @@ def _primary(store: Store, row: int, columns) -> fits.Header:
     header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
     header["STORE"] = header_text(store.path.name)
     header["ROW"] = (row, "row of the store, from 0")
+    header["STORESUM"] = origin  # SHA-256; no comment fits beside it
     header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
     header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"
     for line in _origins(store.settings) if store.synthetic else ():

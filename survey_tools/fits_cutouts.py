@@ -11,11 +11,11 @@ from astropy.wcs import WCS
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from survey_tools.band_fits import NANOMAGGY, BandImage, band_headers, read_bands, read_masks
 from survey_tools.errors import ImageError
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
+from survey_tools.progress import over
 from survey_tools.surveys import Survey
 from survey_tools.tan import icrs_tan, read_wcs, scale_of
 
@@ -101,7 +101,7 @@ def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> l
     1 arcsec show one object. A file that cannot be used is an object too, with the reason, so that none is lost.
     Identifiers are the keyword OBJECT where it is unique, else the names of the files.
     """
-    scanned = [_scan(path, bands) for path in tqdm(files, desc="headers", unit="file", disable=None)]
+    scanned = [_scan(path, bands) for path in over(files, "headers", "file")]
     found = _group(scanned, bands)
     names = [item.object_id for item in found]
     if not all(names) or len(set(names)) < len(names):

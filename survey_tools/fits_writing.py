@@ -4,11 +4,13 @@ Astropy's `HDUList.writeto` verifies every card and sets each several times, whi
 the time of day beside every checksum. The headers here are our own and need neither.
 """
 
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
 from survey_tools.band_fits import band_hdus
@@ -38,6 +40,18 @@ def write_bands(images: np.ndarray, bands, wcs: WCS, primary: fits.Header, path:
         _write(file, _text(first[0]), None)
         for band, image in zip(bands, images, strict=True):
             _write(file, texts[band], np.asarray(image, np.float32))
+
+
+def header_of_whole(path: Path) -> fits.Header | None:
+    """The primary header of a FITS file; None where there is no such file, or where it is not whole."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)  # which is what astropy makes of a truncated file
+            with open(path, "rb") as file, fits.open(file) as hdus:  # astropy leaves a bad file open
+                len(hdus)  # reads them all
+                return hdus[0].header.copy()
+    except (OSError, ValueError, AstropyUserWarning):
+        return None
 
 
 def _text(hdu) -> str:

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
 from survey_tools.crossmatch import match
 from survey_tools.errors import CatalogueError, GaltransError, first_line
+from survey_tools.progress import Progress
 from survey_tools.version import VERSION
 
 MARKS = ("collection.properties", "hats.properties", "properties")  # files that HATS puts into its folders
@@ -112,13 +112,13 @@ def each_match(catalogues: Catalogues, radius: float, take: Callable[[pa.Table],
         with (
             dask.config.set(scheduler="synchronous"),
             ThreadPoolExecutor(catalogues.workers) as pool,
-            tqdm(total=len(pixels), desc="crossmatch", unit="partition", disable=None) as bar,
+            Progress(len(pixels), "crossmatch", "partition") as progress,
         ):
             for start in range(0, len(pixels), step):
                 for pairs in pool.map(task, pixels[start : start + step]):
                     if pairs is not None:
                         take(pairs)
-                    bar.update()
+                    progress.update()
 
 
 def _installed(path: Path) -> Any:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
 from survey_tools.collection import BRIGHTEST, Collection, Form, Part, collect
@@ -18,6 +17,7 @@ from survey_tools.columns import empty_columns
 from survey_tools.cutout import sky_sigma
 from survey_tools.errors import ImageError
 from survey_tools.manifest import write_manifest
+from survey_tools.progress import Progress
 from survey_tools.replacing import alone, begun, replacing, require_same
 from survey_tools.store import MANIFEST, Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
@@ -113,11 +113,11 @@ def _build(collection: Collection, store: Store) -> None:
     _forget_chunks_of_other_files(work, collection.inputs)
     chunks = store.chunks()
     waiting = [rows for rows in chunks if not _path(work, rows).exists()]
-    with closing(collection.parts(waiting)) as parts, tqdm(total=len(store), unit="image", disable=None) as bar:
-        bar.update(len(store) - sum(rows.stop - rows.start for rows in waiting))
+    done = len(store) - sum(rows.stop - rows.start for rows in waiting)
+    with closing(collection.parts(waiting)) as parts, Progress(len(store), "ingest", "image", done=done) as progress:
         for rows, part in zip(waiting, parts, strict=True):
             _write(store, work, rows, part)
-            bar.update(rows.stop - rows.start)
+            progress.update(rows.stop - rows.start)
     write_manifest(store.path / MANIFEST, _finished_parts(collection, store, work))
     if not store.column("coverage").any():
         reason = store.manifest()["reason"][0]

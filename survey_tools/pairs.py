@@ -7,12 +7,12 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from tqdm import tqdm
 
 from survey_tools.catalogue import split_by_sky
 from survey_tools.crossmatch import closest, false_match_rate, match, peak_on_sky, separation_of
 from survey_tools.errors import CatalogueError, StoreError, first_line
 from survey_tools.hats_pairs import Catalogues, each_match
+from survey_tools.progress import Progress
 from survey_tools.store import Store, open_store
 from survey_tools.tan import tan_wcs
 from survey_tools.version import VERSION
@@ -208,7 +208,7 @@ def _peaks(store: Store, rows: np.ndarray, band: str) -> np.ndarray:
     terms = [store.column(name) for name in ("crval", "crpix", "cd")]
     peaks = np.full((len(rows), 2), np.nan)
     index = _band(store, band)
-    with tqdm(total=len(rows), disable=None, unit="galaxy", desc=f"peaks {store.path.name}") as bar:
+    with Progress(len(rows), f"peaks {store.path.name}", "galaxy") as progress:
         for chunk in store.chunks():
             wanted = np.flatnonzero((rows >= chunk.start) & (rows < chunk.stop))
             if len(wanted) == 0:
@@ -217,7 +217,7 @@ def _peaks(store: Store, rows: np.ndarray, band: str) -> np.ndarray:
             for place in wanted:
                 row = rows[place]
                 peaks[place] = peak_on_sky(images[row - chunk.start], tan_wcs(*(term[row] for term in terms)))
-            bar.update(len(wanted))
+            progress.update(len(wanted))
     return peaks
 
 

@@ -13,9 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-from tqdm import tqdm
-
 from survey_tools.errors import GaltransError
+from survey_tools.progress import Progress
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -45,7 +44,7 @@ def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, desc
         GaltransError: If a process dies.
     """
     results: list = [None] * len(arguments)
-    with tqdm(total=len(arguments), desc=description, unit="task", disable=None) as progress:
+    with Progress(len(arguments), description, "task") as progress:
         if workers == 1 or len(arguments) < 2:
             for index, each in enumerate(arguments):
                 results[index] = function(*each)

@@ -272,9 +272,17 @@ def create(
     return _create(part, attributes, catalogue)
 
 
-def open_begun(part: Path) -> Store:
-    """Open a store that is still being built, `PATH.part`, for writing."""
-    return Store(part, zarr.open_group(part, mode="r+", use_consolidated=False))  # a copy's would hide new arrays
+def open_begun(part: Path, mode: str = "r+") -> Store:
+    """Open a store that is still being built, `PATH.part`, for writing, or, with mode "r", for reading."""
+    return Store(part, zarr.open_group(part, mode=mode, use_consolidated=False))  # a copy's would hide new arrays
+
+
+def find_begun(path: Path) -> Path:
+    """Where the store `path` is being built, or has been begun; StoreError where it is not."""
+    for part in (path.with_name(f".{path.name}.new.part"), path.with_name(f"{path.name}.part")):
+        if (part / "zarr.json").exists() and "schema" in zarr.open_group(part, mode="r", use_consolidated=False).attrs:
+            return part
+    raise StoreError(f"{path} does not exist, and none has been begun")
 
 
 def open_store(path) -> Store:

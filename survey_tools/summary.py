@@ -1,11 +1,16 @@
-"""What a store holds, in words."""
+"""What a store holds, in words, and how far one is that is being made."""
 
+import json
+import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from survey_tools.store import Store
+from survey_tools.amounts import duration
+from survey_tools.store import Store, find_begun, open_begun
+
+PLANNED = "planned.json"  # of the work of a fetch: how many files hold objects of its catalogue
 
 
 def summarise(store: Store) -> list[tuple[str, str]]:
@@ -32,6 +37,53 @@ def summarise(store: Store) -> list[tuple[str, str]]:
     lines += [(key, str(value)) for key, value in store.settings.items()]
     version = f"galtrans {store.attributes['galtrans_version']}, schema version {store.attributes['schema_version']}"
     return [*lines, ("made by", version)]
+
+
+def summarise_begun(path: Path) -> list[tuple[str, str]]:
+    """Label and text of what there is of a store that is being made, or that an interrupted command has left.
+
+    Args:
+        path: Where the finished store will be.
+
+    Raises:
+        StoreError: Where nothing has been begun there.
+    """
+    part = find_begun(path)
+    store = open_begun(part, mode="r")
+    chunks = store.chunks()
+    return [
+        ("NOT FINISHED", f"{path} is being made, or was interrupted: the same command goes on with it"),
+        ("survey", f"{store.survey['title']}, {store.survey['source']}"),
+        ("bands", " ".join(store.bands)),
+        ("objects", f"{len(store)}, on {store.size} x {store.size} pixels of {store.pixel_scale} arcsec"),
+        *_cut(part / ".work"),
+        ("chunks", _of(sorted(_written(part)), len(chunks), "chunks written")),
+        ("on disk", f"{_bytes_in(part) / 1e6:.1f} MB in {part}"),
+        *((key, str(value)) for key, value in store.settings.items()),
+    ]
+
+
+def _cut(work: Path) -> list[tuple[str, str]]:
+    """Of a fetch: how many files have been cut."""
+    if not (work / PLANNED).exists():
+        return []
+    planned = json.loads((work / PLANNED).read_text())["files"]
+    return [("files", _of(sorted((work / "cutouts").rglob("*.npy")), planned, "files cut"))]
+
+
+def _written(part: Path) -> list[Path]:
+    """What tasks have left of the chunks that they wrote, wherever the command that makes the store keeps it."""
+    simulated = part.parent / f".{part.name.removesuffix('.zarr.part')}.work"
+    return [path for folder in (part / ".work", part / ".work" / "chunks", simulated) for path in folder.glob("*.npz")]
+
+
+def _of(there: list[Path], count: int, what: str) -> str:
+    """How many of so many are there, and when the last of them came."""
+    said = f"{len(there):,} of {count:,} {what}"
+    if not there:
+        return said
+    last = max(path.stat().st_mtime for path in there)
+    return f"{said} ({100 * len(there) / max(count, 1):.0f} %), the last {duration(time.time() - last)} ago"
 
 
 def sky_range(ra: np.ndarray, dec: np.ndarray) -> str:

@@ -1,26 +1,37 @@
 """One function over many items, in parallel on Dask, with a progress bar: threads of this machine, or a cluster."""
 
-import threading
+import logging
+import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from itertools import islice
 from typing import Any
+from urllib.request import urlopen
 
 import dask
 from dask.callbacks import Callback
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from survey_tools.amounts import duration, size
 from survey_tools.errors import GaltransError
+from survey_tools.progress import Progress
 from survey_tools.version import VERSION
 
 BATCH = 1024  # tasks that Dask has in hand at once, so that its graphs stay small however many there are
 PATIENCE = "20s"  # to find a scheduler
-TICK = 1.0  # [s] after which a bar is drawn anew though no task has ended: one may take ten minutes
+LOOK = 2.0  # [s] between two looks at whether a cluster has workers, while none of its tasks ends
+LONELY = 10.0  # [s] without any worker after which the user is told
+WAIT = 600.0  # [s] without any worker after which a run ends, by default
+PROBE = 2.0  # [s] to find out whether a scheduler has a dashboard
+
+LOST = "the cluster lost its workers, or its scheduler; see their logs"
+
+log = logging.getLogger(__name__)
 
 Run = Callable[[Callable, Iterable, str, str], list]  # (function, items, desc, unit) -> results, in their order
 
@@ -33,10 +44,12 @@ class Engine:
         workers: Threads of this process, unless there is a cluster. They serve because decompression, interpolation
             and reading release Python's lock.
         client: Of a Dask cluster (`dask.distributed.Client`).
+        wait: How long a run waits for a worker while the cluster has none [s]; then it ends.
     """
 
     workers: int = 1
     client: Any = None
+    wait: float = WAIT
 
     def run(
         self,
@@ -52,54 +65,36 @@ class Engine:
     ) -> list:
         """The results of `function` for each item, in their order; what it raises ends the run.
 
-        The bar shows the rate and the time left, and the sum of `traffic(result)` [byte] where that is given, or what
-        `live()` has grown by, which tells of tasks that have not ended, too; it is silent where there is no terminal,
-        and lines of the log go above it. Items are taken as they are needed, so they may be a generator if their
-        `count` is given. A cluster works on `most` of them at once, if that is given.
+        The progress shows the rate and the time left, and the sum of `traffic(result)` [byte] where that is given, or
+        what `live()` has grown by, which tells of tasks that have not ended, too; lines of the log go above its bar.
+        Items are taken as they are needed, so they may be a generator if their `count` is given. A cluster works on
+        `most` of them at once, if that is given.
+
+        Raises:
+            ConnectionError: Where the cluster loses its scheduler, or has had no worker for as long as `wait`.
         """
         items = items if count is not None else list(items)
         results: list = [None] * (len(items) if count is None else count)
-        with logging_redirect_tqdm(), tqdm(total=len(results), desc=desc, unit=unit, disable=None) as bar:
-            moved, before, began = 0, live() if live else 0, time.monotonic()
+        moved, before, began = 0, live() if live else 0, time.monotonic()
 
-            def show() -> None:
-                if traffic:
-                    came = max(moved, live() - before if live else 0)
-                    rate = came / max(time.monotonic() - began, TICK)
-                    bar.set_postfix_str(f"{tqdm.format_sizeof(came)}B, {tqdm.format_sizeof(rate)}B/s", refresh=False)
+        def bytes_moved() -> str:
+            if not traffic:
+                return ""
+            came = max(moved, live() - before if live else 0)
+            return f"{size(came)}, {size(came / max(time.monotonic() - began, 1.0))}/s"
+
+        with logging_redirect_tqdm(), Progress(len(results), desc, unit, facts=bytes_moved) as progress:
 
             def advance(result: Any) -> None:
                 nonlocal moved
                 moved += traffic(result) if traffic else 0
-                show()
-                bar.update()
+                progress.update()
 
-            how = partial(_on_threads, self.workers) if self.client is None else partial(_on_cluster, self.client, most)
-            with _ticking(bar, show):
-                for index, result in how(function, items, advance):
-                    results[index] = result
+            on_cluster = partial(_on_cluster, self.client, most, self.wait)
+            how = partial(_on_threads, self.workers) if self.client is None else on_cluster
+            for index, result in how(function, items, advance):
+                results[index] = result
         return results
-
-
-@contextmanager
-def _ticking(bar: tqdm, show: Callable[[], None]) -> Iterator[None]:
-    """Have a bar, whose newest words `show` sets, drawn every TICK; not where it is silent."""
-    ended = threading.Event()
-
-    def tick() -> None:
-        while not ended.wait(TICK):
-            show()
-            bar.refresh()
-
-    thread = threading.Thread(target=tick, daemon=True)
-    if not bar.disable:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if not bar.disable:
-            thread.join()
 
 
 def run(function: Callable, items: Iterable, workers: int, desc: str, unit: str) -> list:
@@ -108,8 +103,10 @@ def run(function: Callable, items: Iterable, workers: int, desc: str, unit: str)
 
 
 @contextmanager
-def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
+def engine(workers: int, scheduler: str | None = None, wait: float = WAIT) -> Iterator[Engine]:
     """Threads of this process, or the workers of the Dask cluster at `scheduler` ("tcp://host:port").
+
+    A cluster may get its workers later. While it has none, a run waits for one as long as `wait` [s].
 
     Raises:
         ConnectionError: Where no scheduler answers.
@@ -129,7 +126,17 @@ def engine(workers: int, scheduler: str | None = None) -> Iterator[Engine]:
         if versions:
             worker, version = next(iter(versions.items()))
             raise GaltransError(f"worker {worker} has galtrans {version}, and this is {VERSION}; install the same")
-        yield Engine(sum(client.nthreads().values()) or workers, client)
+        yield Engine(sum(client.nthreads().values()) or workers, client, wait)
+
+
+def dashboard(client: Any) -> str:
+    """The address of a cluster's dashboard; "" where it has none, or none that answers here."""
+    link = client.dashboard_link or ""
+    try:
+        with urlopen(link, timeout=PROBE) as answer:
+            return "" if b"<p>Dask needs" in answer.read() else link  # which is what stands there without bokeh
+    except (OSError, ValueError, HTTPException):
+        return ""
 
 
 def _version() -> str:
@@ -158,29 +165,69 @@ def _on_threads(workers: int, function: Callable, items: Iterable, advance: Call
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _on_cluster(client: Any, most: int | None, function: Callable, items: Iterable, advance: Callable) -> Iterator:
+def _on_cluster(
+    client: Any, most: int | None, wait: float, function: Callable, items: Iterable, advance: Callable
+) -> Iterator[tuple[int, Any]]:
     """Index and result of every item; as one is done the next is sent."""
-    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker
 
-    places = {}
-    window = min(most or BATCH, BATCH)
-    futures = as_completed(loop=client.loop)
+    places, ended = {}, queue.SimpleQueue()
     waiting = iter(enumerate(items))
 
     def send() -> None:
         for index, item in waiting:
             future = client.submit(function, item, pure=False)
-            places[future.key] = index
-            futures.add(future)
+            places[future.key] = index, future  # which Dask forgets where nobody holds it
+            future.add_done_callback(ended.put)
             return
 
-    for _ in range(window):
+    for _ in range(min(most or BATCH, BATCH)):
         send()
-    for future in futures:
+    lonely = _Lonely(client, wait)
+    while places:
+        try:
+            future = ended.get(timeout=LOOK)
+        except queue.Empty:
+            lonely.look()
+            continue
+        lonely.forget()
         try:
             result = future.result()
         except (KilledWorker, CancelledError) as error:
-            raise ConnectionError("the cluster lost its workers, or its scheduler; see their logs") from error
+            raise ConnectionError(LOST) from error
         advance(result)
-        yield places.pop(future.key), result
+        yield places.pop(future.key)[0], result
         send()
+
+
+class _Lonely:
+    """How long a cluster has had no worker: the user is told after `LONELY`, and the run ends after `wait` [s]."""
+
+    def __init__(self, client: Any, wait: float) -> None:
+        self._client, self._wait = client, wait
+        self._since: float | None = None
+        self._told = False
+
+    def forget(self) -> None:
+        """A task has ended, so there was a worker."""
+        self._since, self._told = None, False
+
+    def look(self) -> None:
+        """Ask the scheduler; ConnectionError where it is away, or has had no worker for too long."""
+        try:
+            alone = not self._client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise ConnectionError(LOST) from error
+        if not alone:
+            self.forget()
+            return
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since >= self._wait:
+            raise ConnectionError(
+                f"the cluster has had no worker for {duration(self._wait)}: start some, or see the logs of those that "
+                "were lost; --wait-for-workers says how long to wait"
+            )
+        if now - self._since >= LONELY - LOOK and not self._told:
+            self._told = True
+            log.warning("the cluster has no worker; waiting for one, for %s at most", duration(self._wait))

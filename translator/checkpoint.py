@@ -44,6 +44,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """How far a run was when it was saved: iterations over all steps, the step counted from 0, and when [s, Unix]."""
+
+    iteration: int
+    step: int
+    time: float
+
+
+@dataclass(frozen=True)
 class Run:
     """A trained model.
 
@@ -184,6 +193,23 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         return Checkpoint(iteration, step, networks, training, summary["checksums"][NETWORKS])
     except UNREADABLE as error:
         raise RunError(f"{folder} is damaged ({' '.join(str(error).split())[:80]}); {remedy}") from error
+
+
+def read_progress(path: Path) -> Saved | None:
+    """How far the newest checkpoint of a run is, without its weights; None where there is none.
+
+    Raises:
+        RunError: Where it is damaged.
+    """
+    folders = _checkpoints(path)
+    if not folders:
+        return None
+    summary = folders[-1] / SUMMARY
+    try:
+        said = json.loads(summary.read_text())
+        return Saved(int(said["iteration"]), int(said["step"]), summary.stat().st_mtime)
+    except UNREADABLE as error:
+        raise RunError(f"{summary} is damaged ({' '.join(str(error).split())[:80]}); delete its folder") from error
 
 
 def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) -> None:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from survey_tools.progress import Progress
 from survey_tools.store import Store
 from translator.augment import turn_and_mirror, turned
 from translator.reading import image_bytes, read_apart
@@ -44,9 +44,9 @@ class Resident:
         ]
         self.memory = sum(images.nbytes for images in self._images) if device.type == "cpu" else 0
         total = sum(map(len, self._rows))
-        with tqdm(total=total, disable=None, unit="image", desc="images to memory", leave=False) as bar:
+        with Progress(total, "images to memory", "image", leave=False) as progress:
             for store, rows, images in zip(stores, self._rows, self._images, strict=True):
-                _fill(images, store, rows, bar)
+                _fill(images, store, rows, progress)
 
     def batch(self, number: int) -> list[Tensor]:
         """Images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
@@ -88,7 +88,7 @@ def needed_bytes(stores: tuple[Store, Store], streams: tuple[Stream, ...]) -> in
     return sum(len(some) * image_bytes(store) for store, some in zip(stores, rows, strict=True))
 
 
-def _fill(images: Tensor, store: Store, rows: np.ndarray, bar: tqdm) -> None:
+def _fill(images: Tensor, store: Store, rows: np.ndarray, progress: Progress) -> None:
     """Read rows of a store, chunk by chunk."""
     borders = np.flatnonzero(np.diff(rows // store.images.chunks[0])) + 1
     limit = torch.finfo(torch.float16).max
@@ -102,7 +102,7 @@ def _fill(images: Tensor, store: Store, rows: np.ndarray, bar: tqdm) -> None:
             first, last, read = reading.popleft()
             found = torch.from_numpy(read.result())
             images[first:last].copy_(found.clamp(-limit, limit) if images.dtype == torch.float16 else found)
-            bar.update(last - first)
+            progress.update(last - first)
 
 
 def _read(store: Store, rows: np.ndarray) -> np.ndarray:

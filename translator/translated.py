@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from tqdm import tqdm
 
 from survey_tools.atomic import whole_file
 from survey_tools.band_fits import band_hdus
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT
+from survey_tools.progress import Progress
 from survey_tools.tan import north_up_wcs, rescaled_wcs, tan_terms
 from translator.asking import How, read_pattern
 from translator.checkpoint import Run
@@ -69,7 +69,7 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     """
     asked = _asked(run, observation, domain, how)
     tiles = tile_count(asked.grid.shape)
-    bar = tqdm(desc=observation.name, unit="tile", disable=None) if tiles > MANY_TILES else nullcontext()
+    bar = Progress(tiles, observation.name, "tile") if tiles > MANY_TILES else nullcontext()
     with bar as shown:
         whole = translate_whole(
             run, observation.images, observation.grid, observation.known, asked, done=_telling(shown)
@@ -85,15 +85,9 @@ def seeing_of(run: Run, domain: str, asked: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(asked), asked, run.networks[f"survey_{domain}"].psf_fwhm.cpu().numpy())
 
 
-def _telling(bar) -> Callable[[int, int], None]:
-    """What tells a progress bar of each tile."""
-
-    def tell(at: int, of: int) -> None:
-        if bar is not None:
-            bar.total = of
-            bar.update(at - bar.n)
-
-    return tell
+def _telling(progress: Progress | None) -> Callable[[int, int], None]:
+    """What tells the progress of each tile."""
+    return (lambda at, of: None) if progress is None else progress.reach
 
 
 def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
+from survey_tools.progress import Progress
 from translator.conditions import as_tensor, one_centre
 from translator.images import OTHER, Batch, Known
 from translator.networks.observation_operator import inverse
@@ -31,15 +31,14 @@ class Watch:
 
     def __init__(self, path: Path, start: int, share: Share = WHOLE) -> None:
         self._writer = SummaryWriter(str(path / FOLDER), purge_step=start + 1) if share.rank == 0 else None
-        self._bar: tqdm | None = None
+        self._progress: Progress | None = None
+        self._losses = ""
 
     @contextmanager
     def step(self, number: int, of: int, done: int, iterations: int) -> Iterator[None]:
         """Show the progress of step `number`, counted from 1."""
-        silent = None if self._writer else True
-        with tqdm(
-            total=iterations, initial=done, desc=f"training step {number} of {of}", unit="it", disable=silent
-        ) as self._bar:
+        how = {"done": done, "facts": lambda: self._losses, "silent": self._writer is None}
+        with Progress(iterations, f"training step {number} of {of}", "it", **how) as self._progress:
             yield
 
     def show(self, step: int, iteration: int, losses: dict[str, float]) -> None:
@@ -48,8 +47,8 @@ class Watch:
             return
         for name, value in losses.items():
             self._writer.add_scalar(f"step {step}/{name}", value, iteration)
-        self._bar.set_postfix({name: f"{value:.2g}" for name, value in losses.items()}, refresh=False)
-        self._bar.update()
+        self._losses = ", ".join(f"{name}={value:.2g}" for name, value in losses.items())
+        self._progress.update()
 
     def panels(self, use: Use, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
         """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs.

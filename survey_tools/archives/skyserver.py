@@ -17,12 +17,12 @@ from urllib.parse import quote_plus
 
 import numpy as np
 from astropy.table import Table, vstack
-from tqdm import tqdm
 
 from survey_tools.archives import http
 from survey_tools.archives.samples import KINDS, UNITS, Sample, column_name
 from survey_tools.archives.settings import Settings
 from survey_tools.errors import ArchiveError, AwayError
+from survey_tools.progress import Progress
 from survey_tools.targets import Found
 
 FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
@@ -81,7 +81,7 @@ def find(settings: Settings, sample: Sample, where: str = "", limit: int | None 
         raise ArchiveError(f"{settings.skyserver}: no row fits; check --where", url=settings.skyserver)
     tables, received = [], 0  # a page at a time becomes numbers, which take a tenth of its text's memory
     page, after, source = settings.skyserver_rows, -1, _source(sample, where)
-    with tqdm(total=wanted, desc="SkyServer", unit=" rows", disable=None) as bar:
+    with Progress(wanted, "SkyServer", "row") as progress:
         while received < wanted:
             top = min(page, wanted - received)
             rest = f"{source} AND s.specObjID>{after} ORDER BY s.specObjID"
@@ -98,7 +98,7 @@ def find(settings: Settings, sample: Sample, where: str = "", limit: int | None 
             tables.append(_table(got, sample))
             received += len(got)
             after = int(got[-1][0])
-            bar.update(len(got))
+            progress.update(len(got))
     table, dropped = _objects(vstack(tables))
     sql = f"SELECT {','.join(sample.columns)} {source}"
     return Found(table, sample.title, sample.source, settings.skyserver, sql, counted, received, dropped)

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table, vstack
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from survey_tools.archives import tap
 from survey_tools.archives.settings import Settings
 from survey_tools.errors import ArchiveError
+from survey_tools.progress import Progress
 from survey_tools.targets import Found
 
 TABLE = '"II/317/cfhtls_w"'
@@ -114,9 +114,9 @@ def find(settings: Settings, patches: list[Field], selection: Selection, limit: 
             break
         number = count(settings, patch, selection)
         counted += number
-        with tqdm(total=number, desc=f"VizieR {patch.name}", unit=" rows", disable=None) as bar:
+        with Progress(number, f"VizieR {patch.name}", "row") as progress:
             for table in _strips(settings, patch, selection, *_ends(patch), number, limit):
-                bar.update(len(table))
+                progress.update(len(table))
                 tables.append(table)
                 received += len(table)
                 if limit is not None and received >= limit:

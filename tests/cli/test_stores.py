@@ -1,3 +1,5 @@
+import sys
+
 import click
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ def store(tmp_path, make_store, monkeypatch):
 def test_an_unfinished_or_missing_store_is_said_to_be_so(tmp_path, galtrans, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.zarr.part").mkdir()
-    assert galtrans("info", "x.zarr")[2].startswith("Error: x.zarr is not finished; run the command")
-    assert galtrans("info", "y.zarr")[::2] == (1, "Error: y.zarr does not exist\n")
+    refusal = galtrans("export", "x.zarr", "--rows", "0", "--out", "f")
+    assert refusal[2].startswith("Error: x.zarr is not finished; run the command")
+    nothing = "Error: {} does not exist, and none has been begun\n"
+    assert galtrans("info", "x.zarr")[::2] == (1, nothing.format("x.zarr"))
+    assert galtrans("info", "y.zarr")[::2] == (1, nothing.format("y.zarr"))
     (tmp_path / "z.zarr").mkdir()
     assert galtrans("export", "z.zarr", "--rows", "0", "--out", "f")[::2] == (
         1,
@@ -60,3 +65,91 @@ def test_pictures_are_written_beside_exported_files(store, galtrans):
     names = sorted(path.name for path in (store.parent / "f").iterdir())
     assert names == ["000000_sdss-0.fits", "000000_sdss-0.png", "000002_sdss-2.fits", "000002_sdss-2.png"]
     assert (store.parent / "f" / names[1]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupted_export_goes_on(store, galtrans, monkeypatch):
+    """The files that are there stay, whatever the time; the same command writes the others, and their pictures."""
+    from survey_tools import export
+
+    write, written = export.write_hdus, []
+
+    def interrupted(hdus, path):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(hdus, path)
+
+    folder = store.parent / "f"
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_hdus", interrupted)
+        patch.setattr("cli.main._leave", lambda: sys.exit(1))
+        code, _, err = galtrans("export", "x.zarr", "--rows", ":", "--out", "f", "--preview")
+    assert (code, err) == (1, "\nError: interrupted; nothing half-written is left, so run the same command again\n")
+    there = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(there) == 2
+    code, out, _ = galtrans("export", "x.zarr", "--rows", ":", "--out", "f", "--preview")
+    assert (code, out) == (0, "2 of 3 rows were in f before, from the same store.\nWrote 1 of 3 rows to f.\n")
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name in there} == there
+    assert len(list(folder.glob("*.fits"))) == len(list(folder.glob("*.png"))) == 3
+
+
+def test_files_of_another_store_are_not_taken_for_those_of_this_one(store, galtrans, make_store):
+    make_store(store.parent / "y.zarr", "sdss", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr", seed=1)
+    assert galtrans("export", "x.zarr", "--rows", "0", "--out", "f")[0] == 0
+    code, _, err = galtrans("export", "y.zarr", "--rows", "0:2", "--out", "f")
+    assert code == 1
+    assert "f/000000_sdss-0.fits exists already and was made from something else" in err
+    assert len(list((store.parent / "f").iterdir())) == 1
+    assert galtrans("export", "y.zarr", "--rows", "0:2", "--out", "f", "--overwrite")[0] == 0
+
+
+def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, monkeypatch):
+    from survey_tools import regridded
+    from survey_tools.regridded import regrid_store
+
+    monkeypatch.setattr("survey_tools.store.CHUNK_BYTES", 64 * 64 * 4 * 2)  # one object
+    y = make_store(store.parent / "y.zarr", "cfht", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr")
+    make, rows = regridded.remake, []
+
+    def killed(*args):
+        rows.append(args)
+        if len(rows) == 3:
+            raise KeyboardInterrupt
+        return make(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(regridded, "remake", killed)
+        with pytest.raises(KeyboardInterrupt):
+            regrid_store(y.path, store, store.parent / "z.zarr")
+    code, out, _ = galtrans("info", "z.zarr")
+    said = dict(line.split(maxsplit=1) for line in out.replace("NOT FINISHED", "NOT_FINISHED").splitlines())
+    assert code == 0
+    assert said["NOT_FINISHED"] == "z.zarr is being made, or was interrupted: the same command goes on with it"
+    assert said["objects"] == "3, on 64 x 64 pixels of 0.396 arcsec"
+    assert said["chunks"].startswith("2 of 3 chunks written (67 %), the last ")
+    assert said["command"] == "galtrans regrid"
+
+
+def test_info_says_how_far_a_run_is(tmp_path, galtrans, monkeypatch):
+    import torch
+
+    from translator.checkpoint import Checkpoint, save_checkpoint
+    from translator.facts import Facts, survey_domains, write_facts
+
+    run = tmp_path / "run"
+    write_facts(run, Facts("two_step", (300, 700), 24, 5, survey_domains(same_grid=False), ""))
+    code, out, _ = galtrans("info", run)
+    assert code == 0
+    assert "no checkpoint yet, of 1,000 iterations in 2 steps" in out
+    save_checkpoint(run, Checkpoint(500, 1, {"weight": torch.zeros(1)}, {}))
+    _, out, _ = galtrans("info", run)
+    assert "NOT FINISHED" in out
+    assert "the command that began it goes on with --resume added" in out
+    assert "500 of 1,000 iterations (50 %), in step 2 of 2; saved 1 s ago" in out
+    save_checkpoint(run, Checkpoint(1000, 1, {"weight": torch.zeros(1)}, {}))
+    _, out, _ = galtrans("info", run)
+    assert "NOT FINISHED" not in out
+    (run / "checkpoints" / "000001000" / "checkpoint.json").write_text("{")
+    assert galtrans("info", run)[2].startswith("Error: ")
+    code, out, _ = galtrans("info", "sdss-cfhtls")
+    assert (code, out.split()[:2]) == (0, ["recipe", "psf_matched"])

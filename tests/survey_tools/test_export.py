@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.band_fits import read_bands
 from survey_tools.errors import StoreError
-from survey_tools.export import export, file_name
+from survey_tools.export import export, export_files, file_name
 from survey_tools.surveys import SDSS
 from survey_tools.tan import read_wcs
 
@@ -70,9 +70,14 @@ def test_identifiers_do_not_lead_out_of_the_folder_and_rows_without_image_are_le
 def test_files_that_are_there_are_kept_unless_they_may_be_overwritten(store, tmp_path):
     path = export(store, [1], tmp_path)[0]
     path.write_text("mine")
-    with pytest.raises(StoreError, match=r"000001_etc_passwd\.fits exists already; .* --overwrite"):
+    with pytest.raises(StoreError, match=r"000001_etc_passwd\.fits exists already and was made from .* --overwrite"):
         export(store, [0, 1], tmp_path)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]
     export(store, [0, 1], tmp_path, overwrite=True)
     assert len(list(tmp_path.iterdir())) == 2
     assert path.read_bytes().startswith(b"SIMPLE")
+    again = export_files(store, [1, 2], tmp_path)
+    assert (again.kept, [each.name for each in again.paths]) == ([path], [path.name, "000002_a_b.fits"])
+    path.write_bytes(path.read_bytes()[:-2880])  # as another program might leave it
+    with pytest.raises(StoreError, match="made from something else"):
+        export(store, [1], tmp_path)

@@ -3,10 +3,12 @@ import itertools
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 
-from survey_tools import tasks
+from survey_tools import progress, tasks
 from survey_tools.errors import GaltransError
 from survey_tools.tasks import Engine, engine, run
 
@@ -60,12 +62,12 @@ def test_a_bar_moves_while_a_task_is_at_work(monkeypatch):
 
     came = itertools.count(0, 250_000)
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(tasks, "TICK", 0.02)
+    monkeypatch.setattr(progress, "TICK", 0.02)
     Engine().run(time.sleep, [0.15], "sleep", "task", traffic=lambda _: 10, live=lambda: next(came))
     bars = sys.stderr.getvalue().split("\r")
     moved = [bar for bar in bars if "| 0/1 [" in bar and "kB, " in bar and "B/s" in bar]
-    assert any("250kB" in bar for bar in moved)
-    assert any("500kB" in bar for bar in moved)
+    assert any("250 kB" in bar for bar in moved)
+    assert any("500 kB" in bar for bar in moved)
     assert "| 1/1 [" in bars[-1]
 
 
@@ -102,3 +104,60 @@ def test_no_scheduler_and_other_versions_are_said(scheduler, monkeypatch):
         engine(1, "tcp://127.0.0.1:9"),
     ):
         pass
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A cluster is looked at often."""
+    monkeypatch.setattr(tasks, "LOOK", 0.05)
+    monkeypatch.setattr(tasks, "LONELY", 0.2)
+
+
+def test_a_cluster_without_workers_is_said_to_be_so_and_waited_for_no_longer_than_stated(any_port, hasty, caplog):
+    from distributed import LocalCluster
+
+    facts = {"n_workers": 0, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with LocalCluster(**facts, **any_port) as cluster:
+        with engine(3, cluster.scheduler_address, wait=0.5) as lonely:
+            assert lonely.workers == 3
+            with pytest.raises(ConnectionError, match=r"no worker for 1 s: start some.*--wait-for-workers"):
+                lonely.run(abs, [-1, -2], "abs", "n")
+        assert [record.message for record in caplog.records if record.name == "survey_tools.tasks"] == [
+            "the cluster has no worker; waiting for one, for 1 s at most"
+        ]
+        with engine(3, cluster.scheduler_address, wait=60) as patient:
+            threading.Timer(0.3, cluster.scale, [1]).start()
+            assert patient.run(abs, [-1, -2], "abs", "n") == [1, 2]
+
+
+def test_the_last_worker_is_lost(any_port, hasty):
+    """Nobody is left to say so: the scheduler keeps the tasks for a worker that may come."""
+    from distributed import LocalCluster
+
+    facts = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    with LocalCluster(**facts, **any_port) as cluster, engine(1, cluster.scheduler_address, wait=0.5) as left_alone:
+        assert left_alone.run(abs, [-1], "abs", "n") == [1]
+        cluster.scale(0)
+        with pytest.raises(ConnectionError, match="no worker for 1 s"):
+            left_alone.run(abs, [-2], "abs", "n")
+
+
+@pytest.mark.parametrize(("page", "there"), [(b"<html>Status</html>", True), (b"<p>Dask needs bokeh</p>", False)])
+def test_a_dashboard_is_one_that_answers(page, there):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/status" else 404)
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        assert tasks.dashboard(SimpleNamespace(dashboard_link=f"{at}/status")) == (f"{at}/status" if there else "")
+        assert tasks.dashboard(SimpleNamespace(dashboard_link=f"{at}/other")) == ""
+        server.shutdown()
+    assert tasks.dashboard(SimpleNamespace(dashboard_link=f"{at}/status")) == ""
+    assert tasks.dashboard(SimpleNamespace(dashboard_link=None)) == ""
