@@ -64,6 +64,12 @@ SHOWN = 20  # lines about files
     show_default=True,
     help="sdss: read the psField file of each field, too (0.8 MB), for the seeing at each object, or leave it unknown.",
 )
+@click.option(
+    "--masks/--no-masks",
+    default=None,
+    help="sdss: download the fpM file of each frame, too (0.05 MB), for which pixels are saturated; by default they "
+    "are read where a folder has them, and else the frame itself tells.",
+)
 @click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
 @click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
 @workers_option
@@ -105,6 +111,7 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
         keep=keep,
         limit=options["keep_limit"],
         psf=options["psf"],
+        masks=options["masks"],
         how=options["how"],
         frames=options["frames"],
     )

@@ -20,7 +20,7 @@ from survey_tools.tan import read_wcs
 NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
 UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
 NOT_OF_A_GRID = {"EXTNAME", "FILTER", "BUNIT", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT"}  # and, as exported:
-NOT_OF_A_GRID |= {"SKYSIGMA", "PSFFWHM", "PSFSRC", "GAIN", "SRCZP", "NSATUR", "COVERAGE", "SOURCE"}
+NOT_OF_A_GRID |= {"SKYSIGMA", "PSFFWHM", "PSFSRC", "GAIN", "SRCZP", "NSATUR", "SATSRC", "COVERAGE", "SOURCE"}
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
 
 

@@ -34,6 +34,7 @@ MEASURED = (
     Column("cd", "f8", ("axis", "pixel_axis"), "deg / pix", "CD matrix of the cutout's TAN WCS"),
     Column("coverage", "f4", ("band",), "", "fraction of the cutout's pixels that have data"),
     Column("saturated", "i4", ("band",), "", "number of saturated pixels"),
+    Column("saturation_source", "T", ("band",), "", "what tells of them: fpM, frame, header or simulation"),
     Column("sky_sigma", "f4", ("band",), "nmgy / pix", "robust standard deviation of a pixel of empty sky"),
     Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of a star's profile"),
     Column("psf_source", "T", ("band",), "", "what psf_fwhm is from: psField, header, stars or simulation"),
@@ -44,7 +45,7 @@ MEASURED = (
 TRANSLATED = (  # of stores whose images a network made, where it can say so
     Column("consistency", "f4", ("band",), "", "chi2 a pixel of the input under the translation: about 1 is right"),
 )
-ADDED = ("psf_source", "gain")  # that stores made before lack
+ADDED = ("psf_source", "gain", "saturation_source")  # that stores made before lack
 
 
 def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ PER_BAND = {  # column of a store: keyword, comment
     "psf_source": ("PSFSRC", ""),
     "gain": ("GAIN", "[electron/nanomaggy] electrons of one nanomaggy"),
     "zero_point": ("SRCZP", "[mag] AB magnitude of a unit of the source file"),
+    "saturation_source": ("SATSRC", ""),
     "saturated": ("NSATUR", "[pix] number of saturated pixels"),
     "coverage": ("COVERAGE", "fraction of the pixels that have data"),
     "source": ("SOURCE", "file that the pixels come from"),

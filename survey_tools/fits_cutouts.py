@@ -270,6 +270,7 @@ def _facts(image: BandImage, name: str) -> dict:
     facts = {column: value if isinstance(value, float) else np.nan for column, value in stated.items()}
     known = np.isfinite(facts["psf_fwhm"])
     facts["psf_source"] = str(image.header.get("PSFSRC", "header")).strip() if known else ""
+    facts["saturation_source"] = str(image.header.get("SATSRC", "header" if "SATURATE" in image.header else "")).strip()
     facts["gain"] = _gain(image)
     facts["zero_point"] = float(image.header.get("SRCZP", image.zero_point))
     facts["source"] = name

@@ -191,7 +191,8 @@ def _combine(chunk: Chunk, at: int, b: int, names: list[str], records: list[np.n
     for name in ("psf_fwhm", "gain"):
         stated = [float(record[name]) for record in records if np.isfinite(record[name])]
         columns[name][at, b] = np.mean(stated) if stated else np.nan
-    columns["psf_source"][at, b] = _joined(str(record["psf_source"]) for record in records if record["psf_source"])
+    for name in ("psf_source", "saturation_source"):
+        columns[name][at, b] = _joined(str(record[name]) for record in records if record[name])
     columns["zero_point"][at, b] = first["zero_point"]
     columns["source"][at, b] = ";".join(names)
 

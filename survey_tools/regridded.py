@@ -13,7 +13,14 @@ from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
 from survey_tools.tasks import Engine
 
-CARRIED = ("psf_fwhm", "psf_source", "gain", "zero_point", "source")  # what regridding does not change
+CARRIED = (
+    "psf_fwhm",
+    "psf_source",
+    "saturation_source",
+    "gain",
+    "zero_point",
+    "source",
+)  # what regridding does not change
 
 
 def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | None = None, overwrite=False) -> Store:

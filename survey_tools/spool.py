@@ -13,13 +13,15 @@ from survey_tools.archives.plan import Piece, Source
 from survey_tools.atomic import whole_file
 from survey_tools.tan import tan_terms
 
+FACTS = ("zero_point", "psf_fwhm", "psf_source", "saturation_source", "gain", "sky_sigma", "exposure", "beyond")
+
 
 def record_dtype(size: int) -> np.dtype:
     """One `Piece`: image [nanomaggy/pixel], saturated pixels, TAN terms [deg, pixel], and its other fields."""
     pixels = (size, size)
     wcs = [("crval", "f8", 2), ("crpix", "f8", 2), ("cd", "f8", (2, 2))]
     facts = [("zero_point", "f8"), ("psf_fwhm", "f8"), ("psf_source", "U8"), ("gain", "f8"), ("sky_sigma", "f8")]
-    facts += [("exposure", "U24"), ("beyond", "i1")]
+    facts += [("saturation_source", "U8"), ("exposure", "U24"), ("beyond", "i1")]
     return np.dtype([("image", "f4", pixels), ("saturated", "?", pixels), *wcs, *facts])
 
 
@@ -57,6 +59,6 @@ def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:
     record, cutout = np.zeros((), dtype), piece.cutout
     record["image"], record["saturated"] = cutout.image, cutout.saturated
     record["crval"], record["crpix"], record["cd"] = tan_terms(cutout.wcs)
-    for name in ("zero_point", "psf_fwhm", "psf_source", "gain", "sky_sigma", "exposure", "beyond"):
+    for name in FACTS:
         record[name] = getattr(piece, name)
     return record

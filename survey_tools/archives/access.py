@@ -17,6 +17,8 @@ class Access:
         keep: Folder where downloaded files stay; None drops each after its use.
         limit: Bytes that `keep` may hold; None is no limit.
         psf: Whether the SDSS point-spread functions (psField files) are read as well.
+        masks: Whether the SDSS masks of saturated pixels (fpM files) are read as well; None reads those that lie in a
+            local mirror, and downloads none.
         how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
         frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
         settings: Addresses and limits of the live archives.
@@ -27,6 +29,7 @@ class Access:
     keep: Path | None = None
     limit: int | None = None
     psf: bool = True
+    masks: bool | None = None
     how: str = "auto"
     frames: str = "auto"
     settings: Settings = field(default_factory=read_settings)

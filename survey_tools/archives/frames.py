@@ -15,6 +15,7 @@ from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, head
 from survey_tools.archives.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Source
+from survey_tools.archives.saturation import FPM_FILE, FRAME, HEADER, saturated_by_frame
 from survey_tools.cutout import Cutout, resample, resample_flags
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import SDSS
@@ -46,10 +47,15 @@ class Frame(NamedTuple):
 
 
 FindPsf = Callable[[Frame, float, float], float]  # (frame, row, col) -> FWHM [arcsec], NaN where it is unknown
+FindMask = Callable[[Frame, tuple[int, int]], np.ndarray | None]  # (frame, shape) -> (row, col) bool, where it is known
 
 
-def cut_frame(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, psf: FindPsf) -> Iterator[Piece]:
+def cut_frame(
+    mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, psf: FindPsf, mask: FindMask | None = None
+) -> Iterator[Piece]:
     """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+
+    Where no `mask` is known, saturated pixels are told by the frame itself.
 
     Raises:
         ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
@@ -58,8 +64,9 @@ def cut_frame(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, p
     with open_image(SDSS, mirror, source.name) as (image, header, pixels):
         _check(source, image, header)
         flux = pixels[:, :]
-        saturated = flux >= header_number(source.name, header, "SATURATE", np.inf)
         frame, noise = _told(header, source.band), _noise(source, header, pixels)
+        known = mask(frame, flux.shape) if mask is not None and frame is not None else None
+        saturated, by = _saturated(source.name, flux, header, noise, known)
         for position in zip(ra, dec, strict=True):
             target = _grid(*position)
             col, row = image.wcs.wcs_world2pix([position], 0)[0]
@@ -72,6 +79,7 @@ def cut_frame(mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, p
                 SDSS.zero_point,
                 psf_fwhm=width,
                 psf_source="psField" if np.isfinite(width) else "",
+                saturation_source=by,
                 gain=_gain(frame, noise, header, col),
                 sky_sigma=_sigma(noise, image.wcs, row, col),
                 exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
@@ -115,6 +123,23 @@ def _beyond(image: ImageFile, target: WCS) -> int:
     """-1 or 1 where a cutout reaches below the first or above the last row of a frame, else 0."""
     row = image.wcs.wcs_world2pix(target.wcs_pix2world(CORNERS, 0), 0)[:, 1]
     return int((row > image.shape[0] - 1).any()) or -int((row < 0).any())
+
+
+def _saturated(
+    name: str, flux: np.ndarray, header: fits.Header, noise: FrameNoise | None, mask: np.ndarray | None
+) -> tuple[np.ndarray, str]:
+    """Which pixels (row, col) of a frame were saturated, and by what that is known; "" where nothing tells."""
+    level = header_number(name, header, "SATURATE", np.inf)
+    if mask is not None:
+        return mask | (flux >= level), FPM_FILE
+    if np.isfinite(level):
+        return flux >= level, HEADER
+    unit = header.get("NMGY")
+    if noise is not None:
+        return saturated_by_frame(flux, noise.calibration, float(noise.sky.mean())), FRAME
+    if isinstance(unit, float) and unit > 0:
+        return saturated_by_frame(flux, np.full(flux.shape[1], unit), 0.0), FRAME
+    return np.zeros(flux.shape, bool), ""
 
 
 def _noise(source: Source, header: fits.Header, pixels: Pixels) -> FrameNoise | None:

@@ -57,6 +57,7 @@ class Piece:
         zero_point: AB magnitude of one unit of the file, as applied.
         psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where unknown.
         psf_source: What `psf_fwhm` is from: "psField", "header" or "stars"; "" where it is unknown.
+        saturation_source: What tells of saturated pixels: "fpM", "frame" or "header"; "" where nothing does.
         gain: Electrons that one nanomaggy is in the detector [electron/nanomaggy]; NaN where unknown.
         sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
             follows from; NaN where it has to be measured.
@@ -69,6 +70,7 @@ class Piece:
     zero_point: float
     psf_fwhm: float = np.nan
     psf_source: str = ""
+    saturation_source: str = ""
     gain: float = np.nan
     sky_sigma: float = np.nan
     exposure: str = ""

@@ -3,8 +3,6 @@
 Data model: https://data.sdss.org/datamodel/files/PHOTO_REDUX/RERUN/RUN/objcs/CAMCOL/psField.html
 """
 
-import logging
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from survey_tools.archives.complete import require_complete
 from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.warned import warn_once
 from survey_tools.errors import ArchiveError, first_line
 
 PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
@@ -25,12 +24,6 @@ BANDS = "ugriz"  # HDUs 1 to 5
 PROFILE_OF_WIDTH = 0.79  # FWHM of a star's profile over PSF_WIDTH: 0.77 to 0.81 in the bands of field 3900-6-269
 POSITION_UNIT = 0.001  # rows and columns of the field are multiplied by it in the polynomials
 RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
-
-LOUD = 10  # files that are warned of; of more only `-v` tells
-
-log = logging.getLogger(__name__)
-_said: set[str] = set()
-_saying = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -148,11 +141,11 @@ def _psfs(mirror: Mirror, name: str, due: bool) -> tuple[Psf | None, ...]:
             return _open(path, name)
     except NotThereError as error:
         if due:
-            _say(name, f"the PSF of a field is unknown: {error}")
+            warn_once("psField", name, f"the PSF of a field is unknown: {error}")
     except ArchiveError as error:
         if not there:
             raise
-        _say(name, f"the PSF of a field is unknown: {error}")
+        warn_once("psField", name, f"the PSF of a field is unknown: {error}")
     return (None,) * len(BANDS)
 
 
@@ -164,11 +157,3 @@ def _open(path: Path, name: str) -> tuple[Psf | None, ...]:
             return read_psfs(hdus)
     except UNREADABLE as error:
         raise ArchiveError(f"{name} cannot be read: {first_line(error)}; fetch it anew") from error
-
-
-def _say(name: str, what: str) -> None:
-    """Warn of a file once, though several bands and threads ask for it."""
-    with _saying:
-        if name not in _said:
-            _said.add(name)
-            log.log(logging.WARNING if len(_said) <= LOUD else logging.INFO, "%s", what)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.archives import field_list, psfield
+from survey_tools.archives import field_list, psfield, saturation
 from survey_tools.archives.access import Access
 from survey_tools.archives.fits_files import scan
 from survey_tools.archives.frames import BESIDE, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
@@ -55,6 +55,8 @@ class Frames:
         place = self.mirror.place if self.access.mirror else "the live archive"
         facts = {"mirror": place, "frames": self.access.frames, "psf": used}
         by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
+        if self.access.masks is not None:
+            facts["masks"] = "yes" if self.access.masks else "no"
         return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
@@ -107,7 +109,7 @@ class Frames:
             ConnectionError: Where the archive is away.
         """
         try:
-            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm)
+            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask)
         except NotThereError as error:
             if source.frame is None or source.frame.why != BESIDE:
                 raise
@@ -185,8 +187,10 @@ class Frames:
 
     @property
     def _cost(self) -> tuple[int, int]:
-        """Bytes and requests that one frame takes."""
-        return (FRAME_BYTES, 1) if self.mirror.remote else (0, 0)
+        """Bytes and requests that one frame takes, with its mask where that is wanted."""
+        if not self.mirror.remote:
+            return 0, 0
+        return (FRAME_BYTES + saturation.BYTES, 2) if self.access.masks else (FRAME_BYTES, 1)
 
     def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
         """FWHM of a star's profile [arcsec] at a pixel of a frame; NaN where it is not wanted or not known."""
@@ -198,6 +202,13 @@ class Frames:
         name = psfield.PSFIELD.format(**frame._asdict())
         psf = psfield.find_psf(mirror, name, frame.band, due=mirror.remote)
         return np.nan if psf is None else psfield.fwhm_at(psf, row, col, SDSS.pixel_scale)
+
+    def _mask(self, frame: Frame, shape: tuple[int, int]) -> np.ndarray | None:
+        """Which pixels (row, col) of a frame were saturated by its fpM file; None where that is not wanted or known."""
+        masks = self.access.masks
+        if masks is False or (masks is None and self.mirror.remote):
+            return None
+        return saturation.find_mask(self.mirror, saturation.FPM.format(**frame._asdict()), shape, due=bool(masks))
 
 
 def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:

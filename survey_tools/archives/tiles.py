@@ -202,6 +202,7 @@ def piece(
         calibration.zero_point,
         psf_fwhm=calibration.psf_fwhm,
         psf_source=calibration.psf_source,
+        saturation_source="header" if np.isfinite(calibration.saturation) else "",
         gain=calibration.gain / nanomaggies_per_count(calibration.zero_point),
         sky_sigma=float(counts_to_nanomaggies(noise, calibration.zero_point)),
     )

@@ -19,6 +19,7 @@ from survey_tools.twin_sky.frames import (
     field_rows,
     strip_wcs,
     write_frames,
+    write_masks,
     write_psfields,
 )
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
@@ -141,7 +142,9 @@ def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, ti
         wcs = strip_wcs(*CENTRE, rng.normal(0, [4, 8]), rng.normal(0, 0.05), SDSS.pixel_scale)
         flux = render(sky, wcs, STRIP_SHAPE, exposure.psf, survey, band)
         write_frames(out / "truth", band, flux, wcs, exposure, patch.seed)
-        write_frames(out, band, exposure.observe(flux, rng), wcs, exposure, patch.seed)
+        seen = exposure.observe(flux, rng)
+        write_frames(out, band, seen, wcs, exposure, patch.seed)
+        write_masks(out, band, seen, exposure, patch.seed)
         return exposure
     exposure = draw_exposure("cfht", band, draw_night(rng), rng)
     shape = (patch.tile_size, patch.tile_size)

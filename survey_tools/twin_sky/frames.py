@@ -1,16 +1,19 @@
-"""Simulated SDSS files, laid out as on the Science Archive Server: corrected frames and psField files of one run.
+"""Simulated SDSS files, laid out as on the Science Archive Server: corrected frames, fpM and psField files of one run.
 
-Structure and keywords: SDSS data model, files `frame` and `psField`, and the real files of runs 7264 and 3900.
+Structure and keywords: SDSS data model, files `frame`, `fpM` and `psField`, and the real files of runs 7264 and 3900.
 """
 
 import bz2
+import gzip
 import io
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from scipy.ndimage import find_objects, label
 
+from survey_tools.archives.saturation import FULL_SCALE, PLANES, SATURATED, SPAN
 from survey_tools.atomic import whole_file
 from survey_tools.tan import local_cd, tan_wcs
 from survey_tools.twin_sky.exposure import SKY_TILT, Psf, SdssExposure
@@ -23,6 +26,18 @@ STRIP_SHAPE = ((ROWS - SHARED_ROWS) * (len(FIELDS) - 1) + ROWS, COLS)
 REFERENCE_PIXEL = 1025.0, 745.0  # CRPIX of every frame
 SCAN_ANGLE = 77.1  # [deg] east of north of the direction of increasing row
 PSF_SIZE = 51  # pixels a side of the images in psField
+MASKS = (
+    "INTERP",
+    "SATUR",
+    "NOTCHECKED",
+    "OBJECT",
+    "BRIGHTOBJECT",
+    "BINOBJECT",
+    "CATOBJECT",
+    "SUBTRACTED",
+    "GHOST",
+    "CR",
+)
 
 
 def strip_wcs(ra: float, dec: float, shift, turn: float, pixel_scale: float) -> WCS:
@@ -60,6 +75,59 @@ def psfield_path(root: Path, field: int) -> Path:
     """Where the archive keeps the PSFs of a field."""
     name = f"psField-{RUN:06d}-{CAMCOL}-{field:04d}.fit"
     return root / f"sas/dr12/boss/photo/redux/{RERUN}/{RUN}/objcs/{CAMCOL}" / name
+
+
+def mask_path(root: Path, band: str, field: int) -> Path:
+    """Where the archive keeps the mask of a frame."""
+    name = f"fpM-{RUN:06d}-{band}{CAMCOL}-{field:04d}.fit.gz"
+    return psfield_path(root, field).with_name(name)
+
+
+def write_masks(root: Path, band: str, strip: np.ndarray, exposure: SdssExposure, seed: int) -> None:
+    """Write one fpM file a field, that says which pixels of a strip (row, col) [nanomaggy/pixel] are saturated."""
+    for index, field in enumerate(FIELDS):
+        saturated = strip[field_rows(index)] / exposure.nanomaggies + exposure.sky >= FULL_SCALE
+        primary = fits.PrimaryHDU()
+        primary.header.update(RUN=RUN, CAMCOL=CAMCOL, FIELD=field, MASKROWS=ROWS, MASKCOLS=COLS, NPLANE=len(MASKS))
+        _mark(primary.header, seed)
+        planes = [mask_table(saturated if f"S_MASK_{name}" == SATURATED else None) for name in MASKS]
+        buffer = io.BytesIO()
+        fits.HDUList([primary, *planes, plane_list()]).writeto(buffer)
+        with whole_file(mask_path(root, band, field)) as temporary:
+            temporary.write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
+
+
+def mask_table(inside: np.ndarray | None) -> fits.BinTableHDU:
+    """One plane of an fpM file: a row for each connected set of the pixels (row, col) that are inside."""
+    found, count = (np.zeros((1, 1), int), 0) if inside is None else label(inside, np.ones((3, 3)))
+    rows = []
+    for mine, part in zip(find_objects(found), range(1, count + 1), strict=False):
+        edges = np.diff(np.pad((found[mine] == part).astype(np.int8), ((0, 0), (1, 1))), axis=1)
+        (row, first), last = np.nonzero(edges == 1), np.nonzero(edges == -1)[1] - 1
+        top, left = mine[0].start, mine[1].start
+        spans = np.array(list(zip(row + top, first + left, last + left, strict=True)), SPAN)
+        box = (top, mine[0].stop - 1, left, mine[1].stop - 1)
+        rows.append(
+            (1, len(spans), 0, 0, *box, int((found[mine] == part).sum()), np.frombuffer(spans.tobytes(), np.uint8))
+        )
+    names = ("refcntr", "nspan", "row0", "col0", "rmin", "rmax", "cmin", "cmax", "npix")
+    columns = [
+        fits.Column(name, "J", array=np.array([row[at] for row in rows], np.int32)) for at, name in enumerate(names)
+    ]
+    spans = np.empty(len(rows), object)
+    spans[:] = [row[-1] for row in rows]
+    return fits.BinTableHDU.from_columns([*columns, fits.Column("s", "PB()", array=spans)])
+
+
+def plane_list() -> fits.BinTableHDU:
+    """The last HDU of an fpM file: which plane is in which HDU."""
+    names = [*(f"S_MASK_{name}" for name in MASKS), "S_NMASK_TYPES"]
+    columns = [
+        fits.Column("defName", "31A", array=[PLANES] * len(names)),
+        fits.Column("attributeName", "31A", array=names),
+        fits.Column("Value", "J", array=np.arange(len(names))),
+    ]
+    return fits.BinTableHDU.from_columns(columns)
 
 
 def write_frames(root: Path, band: str, strip: np.ndarray, wcs: WCS, exposure: SdssExposure, seed: int) -> None:

@@ -261,7 +261,7 @@ def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table, kno
     columns["coverage"] = np.ones(shape)
     columns["zero_point"] = np.full(shape, seen.survey["zero_point"])
     columns["source"] = np.full(shape, "galtrans twin sky")
-    columns["psf_source"] = np.full(shape, "simulation")
+    columns["psf_source"] = columns["saturation_source"] = np.full(shape, "simulation")
     without = empty_columns(*shape)
     noiseless = columns | {"sky_sigma": np.zeros_like(columns["sky_sigma"])}
     for name in noiseless:

@@ -58,6 +58,7 @@ def test_pixels_and_columns_survive_the_round_trip_to_the_bit(tmp_path):
     facts = "coverage", "sky_sigma", "psf_fwhm", "gain"
     written |= {name: rng.normal(size=(4, 3)).astype(np.float32) for name in facts}
     written["psf_source"] = np.array([["psField", "header", ""]] * 4)
+    written["saturation_source"] = np.array([["fpM", "frame", ""]] * 4)
     written |= {"saturated": rng.integers(0, 9, (4, 3), np.int32), "zero_point": np.full((4, 3), 22.5)}
     written["source"] = np.array([[f"frame-{band}-{row}.fits.bz2" for band in "gri"] for row in range(4)])
     store.write_columns(written)

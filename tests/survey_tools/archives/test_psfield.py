@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.testing import assert_allclose
 
-from survey_tools.archives import psfield
+from survey_tools.archives import psfield, warned
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.psfield import FieldPsf, find_psf, fwhm, fwhm_at, read_psfs
 from survey_tools.errors import ArchiveError
@@ -19,7 +19,7 @@ NAME = psfield.PSFIELD.format(rerun=301, run=94, camcol=3, field=100)
 
 @pytest.fixture(autouse=True)
 def nothing_said():
-    psfield._said.clear()
+    warned._said.clear()
 
 
 def width_at(mirror, band, row, due=True):

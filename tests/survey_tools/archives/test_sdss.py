@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.archives import field_list, hosts, psfield
+from survey_tools.archives import field_list, hosts, psfield, warned
 from survey_tools.archives.access import Access
 from survey_tools.archives.fits_files import describe
 from survey_tools.archives.frames import BESIDE, LISTED, NAMED, Frame
@@ -24,7 +24,7 @@ RUN = Engine(2).run
 @pytest.fixture(autouse=True)
 def fresh():
     psfield._psfs.cache_clear()
-    psfield._said.clear()
+    warned._said.clear()
     hosts.forget()
 
 
