@@ -45,7 +45,7 @@ def main(frames: Path, model: str, places: tuple[str, ...], seeing: float, out: 
     above, below = [], []
     for place in places:
         how = How(at=tuple(float(word) for word in place.split()), seeing=(seeing,))
-        observation = read_observation(paths, run.bands, run.domains["x"].pixel_scale, how)
+        observation = read_observation(paths, run.bands, run.domains["x"], how)
         made = translate_observation(run, observation, "y", how)
         grid = made.asked.grid
         seen = np.stack([resample(i, as_wcs(observation.grid), as_wcs(grid), grid.shape) for i in observation.images])

@@ -106,6 +106,7 @@ def _place(ctx: click.Context, param: click.Parameter, value: tuple[float, float
     callback=finite("magnitude"),
     help="AB magnitude of one unit, where the header is silent.",
 )
+@click.option("--force", is_flag=True, help="Translate inputs, too, that say they are of another survey, or synthetic.")
 @click.option("--preview", is_flag=True, help="Write a PNG of input, translation and uncertainty beside each file.")
 @device_option
 @workers_option
@@ -286,8 +287,8 @@ def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> 
 
 
 NOT_OF_STORES = ("at", "size", "like", "preview", "unit", "zero_point", "files_from")
-OF_STORES = ("seed", "seeing", "depth", "draws", "planes")
-HOW = ("seed", "seeing", "depth", "draws", "planes", "at", "size", "unit", "zero_point", "preview")
+OF_STORES = ("seed", "seeing", "depth", "draws", "planes", "force")
+HOW = ("seed", "seeing", "depth", "draws", "planes", "at", "size", "unit", "zero_point", "preview", "force")
 
 
 def _write_table(path: Path, rows: list[dict]) -> None:

@@ -20,7 +20,20 @@ from survey_tools.tan import read_wcs
 NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
 UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
 NOT_OF_A_GRID = {"EXTNAME", "FILTER", "BUNIT", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT"}  # and, as exported:
-NOT_OF_A_GRID |= {"SKYSIGMA", "PSFFWHM", "PSFSRC", "GAIN", "SRCZP", "NSATUR", "SATSRC", "COVERAGE", "SOURCE"}
+NOT_OF_A_GRID |= {
+    "SYNTH",
+    "MAGZERO",
+    "PHOTSYS",
+    "SKYSIGMA",
+    "PSFFWHM",
+    "PSFSRC",
+    "GAIN",
+    "SRCZP",
+    "NSATUR",
+    "SATSRC",
+    "COVERAGE",
+    "SOURCE",
+}
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
 
 
@@ -62,13 +75,38 @@ def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits
     for (i, j), value in np.ndenumerate(cd):
         grid[f"CD{i + 1}_{j + 1}"] = (value, "[deg/pixel]")
     hdus = fits.HDUList([fits.PrimaryHDU(header=primary)])
+    _state(hdus[0].header, primary)
     for band, image in zip(bands, images, strict=True):
         header = grid.copy()
         header["FILTER"] = (band, "band")
         header["BUNIT"] = ("nanomaggy", "flux per pixel; AB magnitude 22.5 - 2.5 log10")
+        _state(header, primary)
         hdus.append(fits.ImageHDU(np.asarray(image, np.float32), header, name=band))
         hdus[-1].header["EXTNAME"] = band  # a name is upper case by default
     return hdus
+
+
+def mask_hdu(mask: np.ndarray, band: fits.Header, meaning: str) -> fits.ImageHDU:
+    """The mask (row, col) of a band as 0 and 1: the HDU MASK_r beside band r.
+
+    Args:
+        mask: True where a pixel is flagged.
+        band: Header of the band's HDU, as `band_hdus` makes it: a mask states all that it does.
+        meaning: Of a 1.
+    """
+    hdu = fits.ImageHDU(np.asarray(mask, np.uint8), band.copy())
+    hdu.header["EXTNAME"] = f"MASK_{band['EXTNAME']}"
+    del hdu.header["FILTER"]  # so that nobody reads it for the band itself
+    hdu.header["BUNIT"] = ("", meaning)
+    return hdu
+
+
+def _state(header: fits.Header, primary: fits.Header) -> None:
+    """Put into the header of an HDU what each states for itself: its unit of flux, and whether it is synthetic."""
+    if "SYNTH" in primary:
+        header["SYNTH"] = (primary["SYNTH"], primary.comments["SYNTH"])
+    header["MAGZERO"] = (NANOMAGGY_ZERO_POINT, "[mag] magnitude of one unit")
+    header["PHOTSYS"] = ("AB", "system of magnitudes")
 
 
 def header_text(text: str) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import band_hdus, header_text
+from survey_tools.band_fits import band_hdus, header_text, mask_hdu
 from survey_tools.checksums import SUMS, checksum
 from survey_tools.errors import StoreError
-from survey_tools.fits_writing import header_of_whole, write_hdus
+from survey_tools.fits_writing import FLAGGED, header_of_whole, write_hdus
 from survey_tools.progress import over
 from survey_tools.store import Store
 from survey_tools.version import VERSION
@@ -111,7 +110,7 @@ def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
             value = getattr(columns[name], "value", columns[name])[b]
             if value != "" and not (isinstance(value, np.floating) and np.isnan(value)):  # a header holds no NaN
                 hdus[band].header[card[0]] = header_text(value) if isinstance(value, str) else (value.item(), card[1])
-        hdus.append(_mask_hdu(mask[b], band, wcs))
+        hdus.append(mask_hdu(mask[b], hdus[band].header, FLAGGED))
         for name, values in planes.items():
             plane = fits.ImageHDU(values[b], hdus[band].header)
             plane.header["EXTNAME"] = f"{name.upper()}_{band}"
@@ -150,11 +149,3 @@ def _origins(settings: dict) -> Iterator[str]:
         yield from _origins(source.get("settings", {}))
     facts = ", ".join(f"{key} {value}" for key, value in settings.items() if isinstance(value, str | int))
     yield facts.replace("command ", "", 1).replace(", ", ": ", 1) if "command" in settings else facts
-
-
-def _mask_hdu(mask: np.ndarray, band: str, wcs: WCS) -> fits.ImageHDU:
-    """The mask (row, col) of one band as 0 and 1."""
-    hdu = fits.ImageHDU(mask.astype(np.uint8), band_hdus(mask[None], band, wcs, fits.Header())[1].header)
-    hdu.header["EXTNAME"] = f"MASK_{band}"
-    hdu.header["BUNIT"] = ("", "1 where saturated or missing, else 0")
-    return hdu

@@ -13,8 +13,9 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
-from survey_tools.band_fits import band_hdus
+from survey_tools.band_fits import band_hdus, mask_hdu
 
+FLAGGED = "1 where saturated or missing, else 0"
 CARD, BLOCK = 80, 2880  # characters of a card; bytes; headers and pixels are padded to whole blocks
 NOT_IN_CHECKSUMS = {*range(0x3A, 0x41), *range(0x5B, 0x61)}  # characters between digits and letters
 NO_SUM, UNSET = "9" * 10, "0" * 16  # in place of DATASUM and CHECKSUM while there are none
@@ -27,9 +28,18 @@ def write_hdus(hdus: fits.HDUList, path: Path) -> None:
             _write(file, _text(hdu), hdu.data)
 
 
-def write_bands(images: np.ndarray, bands, wcs: WCS, primary: fits.Header, path: Path) -> None:
-    """Write what `band_hdus` makes of its arguments; the header, which bands share but for their name, is made once."""
+def write_bands(
+    images: np.ndarray, bands, wcs: WCS, primary: fits.Header, path: Path, masks: np.ndarray | None = None
+) -> None:
+    """Write what `band_hdus` makes of its arguments, and MASK_r beside each band r.
+
+    The headers, which bands share but for their names, are made once. `masks` (band, row, col) are True where a pixel
+    is flagged; by default where it has no data.
+    """
+    masks = ~np.isfinite(images) if masks is None else masks
     first = band_hdus(images[:1], bands[:1], wcs, primary)
+    mask = mask_hdu(masks[0], first[1].header, FLAGGED)
+    mask_text, known_mask = _text(mask), mask.header.cards["EXTNAME"].image
     texts = {band: _text(first[1]) for band in bands}
     for key in ("EXTNAME", "FILTER"):
         known = next(card.image for card in first[1].header.cards if card.keyword == key)
@@ -38,8 +48,10 @@ def write_bands(images: np.ndarray, bands, wcs: WCS, primary: fits.Header, path:
             texts[band] = texts[band].replace(known, card.image, 1)
     with path.open("wb") as file:
         _write(file, _text(first[0]), None)
-        for band, image in zip(bands, images, strict=True):
+        for band, image, flags in zip(bands, images, masks, strict=True):
             _write(file, texts[band], np.asarray(image, np.float32))
+            named = fits.Card("EXTNAME", f"MASK_{band}", mask.header.comments["EXTNAME"]).image
+            _write(file, mask_text.replace(known_mask, named, 1), np.asarray(flags, np.uint8))
 
 
 def header_of_whole(path: Path) -> fits.Header | None:

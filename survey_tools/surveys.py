@@ -65,6 +65,10 @@ CFHT = Survey(
     source="CFHTLS T0007 documentation (Terapix): stacks rescaled to zero point 30 AB, empty pixels are exactly 0",
 )
 
+MARKS = {  # words in SURVEY, TELESCOP or INSTRUME by which an image is known to be of a survey
+    "sdss": ("SDSS", "Sloan"),
+    "cfht": ("CFHT", "MegaPrime", "MegaCam", "Terapix"),
+}
 SURVEYS = {survey.name: survey for survey in (SDSS, CFHT)}
 
 

@@ -17,6 +17,7 @@ from translator.whole_images import Grid
 
 APERTURE = 2.0  # diameter of the aperture of a stated depth [arcsec]
 SIGNIFICANT = 5.0  # standard deviations of the flux in it
+AFTER_PIXELS = ("preview", "force")  # what is asked that decides no pixel of a translation
 A_DEPTH = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
 
 
@@ -69,6 +70,7 @@ class How:
         unit: Of the input's pixels, where its header is silent.
         zero_point: AB magnitude of one unit of the input, alike.
         preview: Whether a picture is written beside each file.
+        force: Whether inputs are translated whose headers say that they are of another survey, or no observations.
     """
 
     noise: bool = True
@@ -83,6 +85,7 @@ class How:
     unit: str | None = None
     zero_point: float | None = None
     preview: bool = False
+    force: bool = False
 
     @property
     def silent_zero_point(self) -> float | None:
@@ -99,7 +102,7 @@ class How:
     @property
     def fingerprint(self) -> str:
         """Of all that decides a translation's pixels and planes, in 16 letters."""
-        said = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name != "preview"}
+        said = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name not in AFTER_PIXELS}
         return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:16]
 
 

@@ -88,6 +88,17 @@ class Run:
         """Bands of both surveys, in the order of the band axis."""
         return self.facts.domains["x"].bands
 
+    @property
+    def unfinished(self) -> str:
+        """A sentence on a training that has not done all iterations of its run; "" where it has, or was imported."""
+        wanted = sum(self.facts.iterations)
+        if self.facts.imported or self.iteration >= wanted:
+            return ""
+        return (
+            f"{self.path} is not finished: {self.iteration:,} of {wanted:,} training iterations are done, and its "
+            "translations are worse than they will be; `galtrans train … --resume` goes on with it"
+        )
+
     def domain_of(self, survey: str) -> str:
         """The domain, "x" or "y", of a survey; RunError where the run knows no such survey."""
         for name, domain in self.domains.items():

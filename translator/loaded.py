@@ -1,5 +1,6 @@
 """Where a trained run is, for tasks in any process: each process loads it once."""
 
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from translator.checkpoint import Run, load_run
 KEPT = 8  # runs that a process has in memory
 _loaded: dict["RunAt", Run] = {}
 _loading = threading.Lock()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RunAt:
 
 
 def locate(path: Path, device: str = "auto", *, elsewhere: bool = False) -> tuple[RunAt, Run]:
-    """Where tasks find a run, and the run as it is loaded here.
+    """Where tasks find a run, and the run as it is loaded here; a warning says so where its training is not finished.
 
     Args:
         path: Its folder.
@@ -41,6 +43,8 @@ def locate(path: Path, device: str = "auto", *, elsewhere: bool = False) -> tupl
     """
     path = path.absolute() if elsewhere else path
     run = load_run(path, "cpu" if elsewhere else device)
+    if run.unfinished:
+        log.warning("%s", run.unfinished)
     at = RunAt(path, run.checksum, device)
     if not elsewhere:
         with _loading:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from survey_tools.archives.star_width import star_fwhm
 from survey_tools.band_fits import BandImage, read_present, stated_number
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.errors import ImageError
+from survey_tools.origin import contradiction
+from survey_tools.surveys import find_survey
 from survey_tools.tan import icrs_tan, rescaled_wcs, scale_of, tan_terms, tan_wcs
 from translator.asking import How
+from translator.facts import Domain
 from translator.whole_images import Grid
 
 CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
@@ -66,7 +70,7 @@ class Observation:
         return self.paths[0].name
 
 
-def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scale: float, how: How) -> Observation:
+def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Domain, how: How) -> Observation:
     """Read one object or field from a file, or from several with some of its bands each.
 
     The grid of the band in the middle is kept where it has the run's pixel scale and is a plain tangential one; else,
@@ -76,13 +80,14 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
     Args:
         paths: The files.
         bands: Of the run.
-        pixel_scale: That it reads [arcsec/pixel].
+        domain: What the run knows of the survey whose images it reads.
         how: For the unit and zero point of files whose headers are silent.
 
     Raises:
         ImageError: A file cannot be read, or has no band, no WCS, no calibration or no pixel of a band; or two files
-            have the same band.
+            have the same band; or a header says that the image is of another survey, unless `how.force`.
     """
+    pixel_scale = domain.pixel_scale
     found: dict[str, BandImage] = {}
     header, digest = None, hashlib.sha256()
     with reading_fits:
@@ -93,6 +98,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
                 raise ImageError(
                     f"{path} has band {twice[0]}, which {paths[0]} or another file has, too; give one of them"
                 )
+            require_survey(path, domain, primary, read.values(), how)
             found |= read
             header = primary if header is None else header
             digest.update(path.read_bytes())
@@ -124,6 +130,18 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], pixel_scal
         if not np.isfinite(values[there]).any():
             origin[name] = USUAL
     return Observation(paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled)
+
+
+def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iterable[BandImage], how: How) -> None:
+    """ImageError where headers say that an image is none of the survey that a run reads, unless `how.force`."""
+    survey = find_survey(domain.survey)
+    for band in () if how.force else bands:
+        why = contradiction(survey, (primary, band.header), scale_of(band.wcs), domain.pixel_scale)
+        if why:
+            raise ImageError(
+                f"{path} has {why}; the run reads {survey.title} here: give its images, choose the other --to, or pass "
+                "--force if this is what you mean"
+            )
 
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, Grid, str]:

@@ -14,8 +14,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import BandImage, header_text, read_bands
-from survey_tools.cutout import resample
+from survey_tools.band_fits import BandImage, header_text, read_bands, read_masks
+from survey_tools.cutout import resample, resample_flags
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.fits_writing import write_bands
 from survey_tools.surveys import find_survey
@@ -28,7 +28,7 @@ from translator.device import keep_memory
 from translator.fakes import noise_seed, together_on, translate_each, what_noise
 from translator.images import OTHER
 from translator.loaded import RunAt
-from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits, same_grid
+from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits, require_survey, same_grid
 from translator.preview import write_preview
 from translator.translated import LARGE, SYNTHETIC, centre_of, row_of, translate_observation, write_translated
 
@@ -71,12 +71,14 @@ class Read:
         header: Of the primary HDU.
         checksum: SHA-256 of the file.
         target: WCS of its translation.
+        flags: (band, row, col) which pixels of the translation rest on pixels that the file flags (`MASK_r` of band r).
     """
 
     images: np.ndarray
     header: fits.Header
     checksum: str
     target: WCS
+    flags: np.ndarray
 
 
 def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how) -> Path:
@@ -157,7 +159,7 @@ def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how
 def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) -> tuple[dict[str, object], list[str]]:
     """One object or field by a recipe that reads any image; returns its row and the lines on it."""
     here = run.domains[OTHER[domain]]
-    observation = read_observation(paths, run.bands, here.pixel_scale, how)
+    observation = read_observation(paths, run.bands, here, how)
     if observation.images[0].size > LARGE:
         with _large:
             made = translate_observation(run, observation, domain, how)
@@ -195,7 +197,8 @@ def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], ho
         for (out, (path, found)), image in zip(read.items(), made, strict=True):
             primary = _primary(run, domain, found.header, path.name, found.checksum, how)
             with reading_fits, whole_file(out) as temporary:
-                write_bands(image, run.bands, found.target, primary, temporary)
+                mask = found.flags | ~np.isfinite(image)
+                write_bands(image, run.bands, found.target, primary, temporary, mask)
             row = {"file": path.name, "output": out.name, **centre_of(found.target, image.shape[1:])}
             outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
     return outcome
@@ -209,9 +212,15 @@ def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
         raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
     with reading_fits:
         bands, header = read_bands(path, run.bands, how.silent_zero_point)
+        require_survey(path, here, header, bands, how)
         images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
         target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
-    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target)
+        flags = np.zeros((len(bands), there.size, there.size), bool)
+        for name, mask in read_masks(path, run.bands).items():
+            place = run.bands.index(name)
+            if mask.shape == bands[place].image.shape and mask.any():
+                flags[place] = resample_flags(mask, bands[place].wcs, target, there.size)
+    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target, flags)
 
 
 def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:

@@ -90,7 +90,7 @@ def translate_store(
     engine, how = engine or Engine(), how or How()
     store = open_store(store_path)
     at, run = locate(Path(run_path), device, elsewhere=engine.client is not None)
-    domain = _domain(run, store, to)
+    domain = _domain(run, store, to, how)
     there = run.domains[domain]
     bands = tuple(band for band in run.bands if band in store.bands)
     places = tuple(store.bands.index(band) for band in bands)
@@ -114,8 +114,12 @@ def translate_store(
     return derive(plan, out, engine, overwrite=overwrite)
 
 
-def _domain(run: Run, store: Store, to: str | None) -> str:
+def _domain(run: Run, store: Store, to: str | None, how: How) -> str:
     """Where translations of the store land; RunError where the run does not read such images as it has."""
+    if store.synthetic and not how.force:
+        raise RunError(
+            f"{store.path} is {store.synthetic}; give a store of observations, or pass --force if this is what you mean"
+        )
     domain = OTHER[run.domain_of(store.survey["name"])]
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     if to not in (None, there.survey):

@@ -10,10 +10,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.atomic import whole_file
-from survey_tools.band_fits import band_hdus
+from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
-from survey_tools.photometry import NANOMAGGY_ZERO_POINT
 from survey_tools.progress import Progress
 from survey_tools.tan import north_up_wcs, rescaled_wcs, tan_terms
 from translator.asking import How, read_pattern
@@ -206,7 +205,7 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
         run: That made it.
         primary: Header of the primary HDU, as of `translate.provenance`.
         out: The file.
-        planes: Whether SIGNAL_r, SIGMA_r and MASK_r follow band r.
+        planes: Whether SIGNAL_r and SIGMA_r follow band r, too; MASK_r always does.
     """
     observation, asked, whole = made.observation, made.asked, made.whole
     places = np.flatnonzero(observation.bands)
@@ -221,11 +220,9 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
             _state(hdu.header, made, place)
             every.append(hdu)
             if planes:
-                signal, sigma = whole.signal[place], whole.sigma[place]
-                mask = (~np.isfinite(signal)).astype(np.uint8)
-                every += [
-                    _plane(hdu, name, image) for name, image in (("SIGNAL", signal), ("SIGMA", sigma), ("MASK", mask))
-                ]
+                every += [_plane(hdu, "SIGNAL", whole.signal[place]), _plane(hdu, "SIGMA", whole.sigma[place])]
+            missing = ~np.isfinite(whole.image[place])
+            every.append(mask_hdu(missing, hdu.header, "1 where a pixel rests on too little of the input"))
             if asked.draws:
                 every.append(_plane(hdu, "DRAWS", np.stack([each[place] for each in whole.draws])))
         with whole_file(out) as temporary:
@@ -235,8 +232,6 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
 def _state(header: fits.Header, made: Translated, place: int) -> None:
     """Put into a band's header what it is and what it was made from."""
     observation, asked, whole = made.observation, made.asked, made.whole
-    header["SYNTH"] = (True, SYNTHETIC)
-    header["MAGZERO"] = (NANOMAGGY_ZERO_POINT, "[mag] AB magnitude of one unit")
     header["PSFFWHM"] = (round(float(asked.seeing[place]), 4), "[arcsec] seeing that it imitates")
     if asked.noise:
         header["SKYSIGMA"] = (float(whole.noise_sigma[place]), "[nanomaggy] standard deviation of empty sky")
@@ -259,8 +254,6 @@ def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
     made = fits.ImageHDU(image, hdu.header.copy())
     made.header["EXTNAME"] = name
     del made.header["FILTER"]
-    if kind == "MASK":
-        made.header["BUNIT"] = ("", "1 where a pixel rests on too little of the input")
     return made
 
 

@@ -3,11 +3,12 @@
 import bz2
 import gzip
 import io
+import logging
 import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ WCS_KEYWORDS = re.compile(
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
 UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -46,12 +49,16 @@ class ImageFile:
         band: By its FILTER.
         shape: (rows, columns) of its pixels.
         wcs: Celestial WCS of its pixels.
+        field: Of a frame of a drift scan its run, camera column and field, by which copies of it are known; else None.
+        rerun: Number of the reduction that made it; "" where it states none.
     """
 
     name: str
     band: str
     shape: tuple[int, int]
     wcs: WCS
+    field: tuple[int, int, int] | None = None
+    rerun: str = ""
 
 
 @dataclass(frozen=True)
@@ -291,7 +298,40 @@ def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
         raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
     if wcs is None:
         raise ArchiveError(f"{name} has no celestial WCS")
-    return ImageFile(name, survey.filters[str(header["FILTER"]).strip()], shape_of(header), wcs)
+    band = survey.filters[str(header["FILTER"]).strip()]
+    return ImageFile(name, band, shape_of(header), wcs, field_of(header), str(header.get("RERUN", "")).strip())
+
+
+def field_of(header: fits.Header) -> tuple[int, int, int] | None:
+    """Run, camcol and field of an SDSS frame; None where a header does not state them.
+
+    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
+    apart, so that field 111 is FRAME 111 in r and 119 in g.
+    """
+    stated = [
+        header.get(name, default) for name, default in (("RUN", None), ("CAMCOL", None), ("FRAME", None), ("CAMROW", 1))
+    ]
+    if not all(isinstance(value, int) for value in stated):
+        return None
+    run, camcol, frame, row = stated
+    return run, camcol, frame - 2 * (row - 1)
+
+
+def without_copies(images: list[ImageFile], key: Callable[[ImageFile], Hashable], best: str = "") -> list[ImageFile]:
+    """One image of each `key`, sorted by name; those without one (None) are kept. What is left out is said in one line.
+
+    Of several the one counts whose rerun is `best`, then the one in the fewest folders, then the first by name: so the
+    noise-free twin below `truth` gives way to the image, and a packed stack to its unpacked twin.
+    """
+    order = sorted(images, key=lambda image: (image.rerun != best, image.name.count("/"), image.name))
+    kept: dict[Hashable, ImageFile] = {}
+    left = [
+        (image, kept[key(image)]) for image in order if kept.setdefault(key(image) or image.name, image) is not image
+    ]
+    if left:
+        more = f", and {len(left) - 1} more files likewise" if len(left) > 1 else ""
+        log.warning("%s is left out, because %s shows the same%s", left[0][0].name, left[0][1].name, more)
+    return sorted(kept.values(), key=lambda image: image.name)
 
 
 def _damaged(name: str, error: BaseException) -> ArchiveError:

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, header_number, open_image
+from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, field_of, header_number, open_image
 from survey_tools.archives.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Source
@@ -95,22 +95,12 @@ def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
         yield Piece(cutout, SDSS.zero_point)
 
 
-def frame_of(header: fits.Header) -> tuple[int, int, int]:
-    """Run, camcol and field of a frame.
-
-    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
-    apart, so that field 111 is FRAME 111 in r and 119 in g.
-    """
-    return header["RUN"], header["CAMCOL"], header["FRAME"] - 2 * (header.get("CAMROW", 1) - 1)
-
-
 def _told(header: fits.Header, band: str) -> Frame | None:
     """The frame that a header says it is of; None where it does not say."""
-    if not all(isinstance(header.get(name, 1), int) for name in ("RUN", "CAMCOL", "FRAME", "CAMROW")):
+    found = field_of(header)
+    if found is None:
         return None
-    if not all(name in header for name in ("RUN", "CAMCOL", "FRAME")):
-        return None
-    run, camcol, field = frame_of(header)
+    run, camcol, field = found
     return Frame(run, str(header.get("RERUN", RERUN)).strip(), camcol, field, band)
 
 
@@ -189,4 +179,4 @@ def _check(source: Source, image: ImageFile, header: fits.Header) -> None:
     if frame is not None and told is None:
         raise ArchiveError(f"{source.name} does not say of which RUN, CAMCOL and FRAME it is; fetch the file anew")
     if frame is not None and (told.run, told.camcol, told.field) != (frame.run, frame.camcol, frame.field):
-        raise ArchiveError(f"{source.name} holds run, camcol, field {frame_of(header)}; fetch the file anew")
+        raise ArchiveError(f"{source.name} holds run, camcol, field {field_of(header)}; fetch the file anew")

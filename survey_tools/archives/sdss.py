@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from survey_tools.archives import field_list, psfield, saturation
 from survey_tools.archives.access import Access
-from survey_tools.archives.fits_files import scan
+from survey_tools.archives.fits_files import ImageFile, scan, without_copies
 from survey_tools.archives.frames import BESIDE, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
@@ -136,6 +136,7 @@ class Frames:
         """Every frame of a local folder that a cutout touches."""
         images, unreadable = scan(self.mirror, SDSS, run)
         require_bands(self.mirror.root, SDSS, bands, images, unreadable)
+        images = without_copies(images, _frame_shown, str(RERUN))
         sky = Sky(catalogue["ra"], catalogue["dec"])
         sources = [Source(image.name, image.band, sky.on(image, HALF_DIAGONAL)[0]) for image in images]
         return Plan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
@@ -209,6 +210,11 @@ class Frames:
         if masks is False or (masks is None and self.mirror.remote):
             return None
         return saturation.find_mask(self.mirror, saturation.FPM.format(**frame._asdict()), shape, due=bool(masks))
+
+
+def _frame_shown(image: ImageFile) -> tuple | None:
+    """What two files have in common that show the same frame in the same band; None where a header does not say."""
+    return image.field and (*image.field, image.band)
 
 
 def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:

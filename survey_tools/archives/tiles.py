@@ -4,7 +4,6 @@ A survey needs two things to be cut from such files: its row, `surveys.Survey`, 
 calibration from a header. docs/add_a_survey.md shows both.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from survey_tools.archives.fits_files import ImageFile, open_image, scan
+from survey_tools.archives.fits_files import ImageFile, open_image, scan, without_copies
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.archives.star_width import star_fwhm
@@ -27,8 +26,6 @@ from survey_tools.tasks import Run
 
 DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
 SCALE_TOLERANCE = 0.02  # by which the pixels of a tile may differ from the survey's row: MegaPipe's do by 0.005
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -220,15 +217,17 @@ def choose(pointings: list[dict[str, ImageFile]], sky: Sky, count: int) -> np.nd
 
 
 def _pointings(images: list[ImageFile]) -> list[dict[str, ImageFile]]:
-    """The images, grouped by their grid of pixels: band to image, the first by name where a band is there twice."""
+    """The images, grouped by their grid of pixels: band to image, one where a band is there twice."""
     grids: dict[tuple, dict[str, ImageFile]] = {}
-    for image in images:
-        terms = np.concatenate([np.ravel(term) for term in tan_terms(image.wcs)])
-        grid = grids.setdefault((*image.wcs.wcs.ctype, *image.shape, *np.round(terms, DIGITS)), {})
-        if image.band in grid:
-            log.warning("%s is left out: %s is of the same band and grid", image.name, grid[image.band].name)
-        grid.setdefault(image.band, image)
+    for image in without_copies(images, lambda image: (*_grid_of(image), image.band)):
+        grids.setdefault(_grid_of(image), {})[image.band] = image
     return list(grids.values())
+
+
+def _grid_of(image: ImageFile) -> tuple:
+    """What images have in common whose pixels lie on each other."""
+    terms = np.concatenate([np.ravel(term) for term in tan_terms(image.wcs)])
+    return (*image.wcs.wcs.ctype, *image.shape, *np.round(terms, DIGITS))
 
 
 def name_of(function: Callable) -> str:

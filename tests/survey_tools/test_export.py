@@ -32,6 +32,8 @@ def test_a_file_has_the_pixels_the_sky_and_the_photometry_of_its_row(store, tmp_
     assert path.name == "000000_plain.fits"
     with fits.open(path, checksum=True) as hdus:  # a wrong checksum would warn
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "g", "r", "MASK_g", "MASK_r"]
+        assert {(hdu.header["MAGZERO"], hdu.header["PHOTSYS"]) for hdu in hdus} == {(22.5, "AB")}
+        assert not any("SYNTH" in hdu.header for hdu in hdus)
         primary = hdus[0].header
         assert (primary["OBJECT"], primary["SURVEY"], primary["BANDS"]) == ("plain", "SDSS", "gr")
         expected = store.column("ra")[0], store.column("dec")[0], 0.1

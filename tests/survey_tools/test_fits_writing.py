@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from survey_tools.band_fits import band_hdus
-from survey_tools.fits_writing import write_bands, write_hdus
+from survey_tools.band_fits import band_hdus, mask_hdu
+from survey_tools.fits_writing import FLAGGED, write_bands, write_hdus
 from survey_tools.tan import north_up_wcs
 
 BANDS = tuple("ugz")
@@ -19,9 +19,16 @@ def images():
     return np.random.default_rng(0).normal(0, 1, (3, 8, 8)).astype(np.float32)
 
 
+def with_masks(images):
+    """The bands, each with its mask beside it."""
+    hdus = band_hdus(images, BANDS, WCS, PRIMARY.copy())
+    pairs = [(hdu, mask_hdu(~np.isfinite(hdu.data), hdu.header, FLAGGED)) for hdu in hdus[1:]]
+    return fits.HDUList([hdus[0], *(hdu for pair in pairs for hdu in pair)])
+
+
 def same_as_astropy(path, images, folder):
     """The file has right checksums, and cards and pixels as Astropy writes them."""
-    band_hdus(images, BANDS, WCS, PRIMARY.copy()).writeto(folder / "astropy.fits", checksum=True)
+    with_masks(images).writeto(folder / "astropy.fits", checksum=True)
     with fits.open(path, checksum=True) as mine, fits.open(folder / "astropy.fits") as theirs:  # wrong ones would warn
         mine.verify("exception")
         assert [hdu.name for hdu in mine] == [hdu.name for hdu in theirs]
@@ -36,9 +43,10 @@ def same_as_astropy(path, images, folder):
 
 
 def test_files_are_those_of_astropy_but_for_the_time_of_day(images, tmp_path):
+    images[1, 2, 3] = np.nan
     write_bands(images, BANDS, WCS, PRIMARY.copy(), tmp_path / "bands.fits")
     same_as_astropy(tmp_path / "bands.fits", images, tmp_path)
-    write_hdus(band_hdus(images, BANDS, WCS, PRIMARY.copy()), tmp_path / "hdus.fits")
+    write_hdus(with_masks(images), tmp_path / "hdus.fits")
     assert (tmp_path / "hdus.fits").read_bytes() == (tmp_path / "bands.fits").read_bytes()
 
 
@@ -51,3 +59,15 @@ def test_checksums_are_right_for_any_pixels(tmp_path_factory, numbers, dtype):
     with fits.open(path, checksum=True) as found:
         assert found[1].verify_checksum() == 1
         assert found[1].verify_datasum() == 1
+
+
+def test_every_hdu_says_what_its_fluxes_mean_and_that_they_are_synthetic(images, tmp_path):
+    masks = np.zeros(images.shape, bool)
+    masks[2, 1, 1] = True
+    write_bands(images, BANDS, WCS, PRIMARY.copy(), tmp_path / "a.fits", masks)
+    with fits.open(tmp_path / "a.fits") as hdus:
+        assert [hdu.name for hdu in hdus[1:]] == ["u", "MASK_u", "g", "MASK_g", "z", "MASK_z"]
+        for hdu in hdus:
+            assert (hdu.header["SYNTH"], hdu.header["MAGZERO"], hdu.header["PHOTSYS"]) == (True, 22.5, "AB")
+        assert [hdus[f"MASK_{band}"].data.sum() for band in BANDS] == [0, 0, 1]
+        assert "FILTER" not in hdus["MASK_z"].header

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 from torch.nn.functional import interpolate
 
-from survey_tools.band_fits import band_hdus
+from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.crossmatch import peak_position
 from survey_tools.errors import ImageError
 from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
@@ -92,7 +93,7 @@ def test_the_galaxy_stays_where_it_is_on_the_sky(run, tmp_path, wcs):
     source = write(tmp_path / "a.fits", wcs, 64, at=(RA + 1 / 3600, DEC + 2 / 3600))
     there = translate_file(run, source, "y", tmp_path / "y.fits", noise=False)
     assert offset(*centroid(there)) < 0.05
-    back = translate_file(run, there, "x", tmp_path / "x.fits", noise=False)
+    back = translate_file(run, there, "x", tmp_path / "x.fits", noise=False, force=True)
     assert offset(*centroid(back)) < 0.05
 
 
@@ -113,8 +114,11 @@ def test_the_result_has_the_target_s_pixels_and_says_what_it_is(run, tmp_path):
         assert (primary["OBJECT"], primary["GTINPUT"]) == ("g4", "a.fits")
         assert len(primary["GTINSHA"]) == 64
         assert "translated SDSS into CFHTLS" in str(primary["HISTORY"])
-        assert [hdu.name for hdu in hdus[1:]] == list(BANDS)
-        for hdu in hdus[1:]:
+        assert [hdu.name for hdu in hdus[1:]] == [name for band in BANDS for name in (band, f"MASK_{band}")]
+        for hdu in hdus:
+            assert (hdu.header["SYNTH"], hdu.header["MAGZERO"], hdu.header["PHOTSYS"]) == (True, 22.5, "AB")
+        assert not any(hdus[f"MASK_{band}"].data.any() for band in BANDS)
+        for hdu in hdus[1::2]:
             assert hdu.data.shape == (136, 136)
             assert hdu.data.dtype == np.dtype(">f4")
             assert hdu.header["BUNIT"] == "nanomaggy"
@@ -231,7 +235,7 @@ def two_of_them(path):
 def test_some_of_the_bands_are_enough_for_a_recipe_that_reads_any(matched, tmp_path):
     out = translate_file(matched, two_of_them(tmp_path / "in.fits"), "y", tmp_path / "out.fits", noise=False)
     with fits.open(out) as hdus:
-        assert [hdu.name.lower() for hdu in hdus[1:]] == ["g", "i"]
+        assert [hdu.name.lower() for hdu in hdus[1:]] == ["g", "mask_g", "i", "mask_i"]
         assert_allclose(hdus[1].data.sum(), 2 * 2 * np.pi * 1.5**2 / 0.396**2, rtol=0.02)
         assert "GTGAPS" not in hdus[0].header
 
@@ -242,8 +246,8 @@ def test_a_gap_is_a_gap_in_the_translation_and_nowhere_else(matched, tmp_path):
 
     path = write(tmp_path / "in.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=hole)
     with fits.open(translate_file(matched, path, "y", tmp_path / "out.fits")) as hdus:
-        images = np.stack([hdu.data for hdu in hdus[1:]])
-        missing = np.isnan(images)
+        missing = np.isnan(np.stack([hdus[band].data for band in BANDS]))
+        assert_array_equal(np.stack([hdus[f"MASK_{band}"].data for band in BANDS]).astype(bool), missing)
         assert hdus[0].header["GTGAPS"] == missing.sum()
     assert missing[2].sum() > 20
     assert not np.delete(missing, 2, axis=0).any()
@@ -369,7 +373,7 @@ def test_files_of_one_band_each_are_one_object(matched, tmp_path):
             fits.HDUList([hdus[0], hdus[band]]).writeto(tmp_path / f"{band}.fits")
     paths = tmp_path / "g.fits", tmp_path / "i.fits"
     made, _ = hdus_of(translate_file(matched, paths, "y", tmp_path / "out.fits"))
-    assert list(made) == ["G", "I"]
+    assert list(made) == ["G", "MASK_G", "I", "MASK_I"]
     with pytest.raises(ImageError, match="has band g, which"):
         translate_file(matched, (paths[0], paths[0]), "y", tmp_path / "out.fits")
 
@@ -399,3 +403,43 @@ def test_what_was_made_from_the_same_is_known(matched, tmp_path):
     assert not is_made(matched, source, tmp_path / "none.fits", How(seed=4))
     out.write_bytes(out.read_bytes()[:100])
     assert not is_made(matched, source, out, How(seed=4))
+
+
+def test_what_an_input_flags_is_flagged_in_its_translation(run, tmp_path):
+    path = write(tmp_path / "in.fits", ROTATED, 64)
+    with fits.open(path) as hdus:
+        flags = np.zeros((64, 64), bool)
+        flags[30:32, 40:42] = True
+        hdus.append(mask_hdu(flags, hdus["r"].header, "1 where saturated"))
+        hdus.writeto(tmp_path / "flagged.fits")
+    with fits.open(translate_file(run, tmp_path / "flagged.fits", "y", tmp_path / "out.fits")) as hdus:
+        found = {band: hdus[f"MASK_{band}"].data.astype(bool) for band in BANDS}
+    assert [bool(found[band].any()) for band in BANDS] == [band == "r" for band in BANDS]
+    rows, cols = np.nonzero(found["r"])
+    assert 60 <= rows.min() < rows.max() <= 70  # the flagged pixels', on pixels of half the size
+    assert 82 <= cols.min() < cols.max() <= 92
+
+
+@pytest.mark.parametrize("which", ["run", "matched"])
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"SURVEY": "CFHTLS"}, "SURVEY = 'CFHTLS', which is not SDSS"),
+        ({"SYNTH": True, "GTTO": "SDSS"}, "it is a translation into SDSS"),
+    ],
+)
+def test_an_image_of_another_survey_is_not_taken_for_one_of_the_run_s(request, tmp_path, which, header, said):
+    model, out = request.getfixturevalue(which), tmp_path / "out.fits"
+    path = write(tmp_path / "in.fits", ROTATED, 64, header=fits.Header(header))
+    with pytest.raises(ImageError, match=f"in.fits has .*{said}.*--force"):
+        translate_file(model, path, "y", out)
+    assert not out.exists()
+    assert translate_file(model, path, "y", out, force=True).exists()
+    assert is_made(model, path, out, How())  # what is forced decides no pixel
+
+
+def test_a_run_that_is_not_finished_says_how_far_it_is(run):
+    half = replace(run, facts=replace(run.facts, iterations=(300, 580)), iteration=1380 - 1000)
+    assert "380 of 880 training iterations are done" in half.unfinished
+    assert replace(half, iteration=880).unfinished == ""
+    assert replace(half, facts=replace(half.facts, imported={"w": "0"})).unfinished == ""

@@ -1,6 +1,9 @@
 """A store translated into a store: whose rows, whose pixels, what became of each; again, resumed, and refused."""
 
 import hashlib
+import logging
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from survey_tools.verify import verify
 from translator import translate_store as module
 from translator.asking import Depth, How
 from translator.checkpoint import Checkpoint, build_networks, load_run, save_checkpoint
-from translator.facts import Domain, Facts, write_facts
+from translator.facts import Domain, Facts, read_facts, write_facts
 from translator.recipes import RECIPES
 from translator.translate import translate_file
 from translator.translate_store import translate_store
@@ -294,3 +297,21 @@ def test_wishes_are_for_recipes_that_can_grant_them(run, x, tmp_path):
     with pytest.raises(RunError, match="--seeing needs a run of a recipe that is told"):
         translate_store(run, x, tmp_path / "y.zarr", how=How(seeing=(0.6,)))
     assert not (tmp_path / "y.zarr").exists()
+
+
+def test_a_store_of_translations_is_no_store_of_observations(run, made, tmp_path):
+    with pytest.raises(RunError, match=r"NOT an observation; .*--force"):
+        translate_store(run, made.path, tmp_path / "back.zarr")
+    assert not (tmp_path / "back.zarr").exists()
+    back = translate_store(run, made.path, tmp_path / "back.zarr", how=How(force=True))
+    assert (back.survey["name"], len(back)) == ("sdss", len(made))
+
+
+def test_an_unfinished_run_translates_a_store_with_a_warning(x, tmp_path, run, caplog):
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    facts = read_facts(half)
+    write_facts(half, replace(facts, iterations=(100, 200)))
+    with caplog.at_level(logging.WARNING):
+        translate_store(half, x, tmp_path / "y.zarr")
+    assert [record.getMessage() for record in caplog.records if "of 300 training iterations" in record.getMessage()]

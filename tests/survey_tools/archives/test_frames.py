@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.archives.fits_files import describe, open_image
-from survey_tools.archives.frames import BESIDE, LISTED, NAMED, Frame, cut_frame, frame_of, nothing
+from survey_tools.archives.fits_files import describe, field_of, open_image
+from survey_tools.archives.frames import BESIDE, LISTED, NAMED, Frame, cut_frame, nothing
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Source
 from survey_tools.errors import ArchiveError
@@ -165,5 +165,5 @@ def test_only_the_beginning_of_a_file_is_read_to_describe_it(mirror, known_sky, 
 def test_the_field_of_a_real_frame_is_read_from_its_header(real_data, tmp_path):
     frame = Frame(7264, 301, 3, 111, "g")  # whose FRAME is 119
     with open_image(SDSS, Mirror(str(real_data), tmp_path), frame.name) as (_, header, pixels):
-        assert frame_of(header) == (7264, 3, 111)
+        assert field_of(header) == (7264, 3, 111)
         assert pixels.shape == (1489, 2048)

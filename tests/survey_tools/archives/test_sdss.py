@@ -338,3 +338,20 @@ def test_wcs_and_seeing_of_a_real_field_agree_with_its_photometric_catalogue(rea
     assert (piece.exposure, piece.beyond) == ("3900-6", 0)
     peak = np.unravel_index(np.nanargmax(piece.cutout.image), (64, 64))
     assert_allclose(peak, (31.5, 31.5), atol=1.01)
+
+
+def test_a_mirror_that_holds_a_frame_twice_gives_it_once_and_says_so(archive, mirror, known_sky, galaxy, caplog):
+    """The twin without noise below `truth`, a copy and another rerun show the same run, camcol and field."""
+    known_sky.write_frame(mirror.root, "r", [galaxy], name="a/b/frame.fits.bz2", noise=0)
+    twice = [galaxy, galaxy]
+    known_sky.write_frame(mirror.root, "r", twice, name="truth/a/b/frame.fits.bz2", noise=0)
+    known_sky.write_frame(mirror.root, "r", twice, name="a/b/old.fits", noise=0, header={"RERUN": "40"})
+    known_sky.write_frame(mirror.root, "r", twice, name="a/copy.fits", noise=0, header={"RERUN": "157"})
+    catalogue = known_sky.catalogue([(galaxy.ra, galaxy.dec)], field=100)
+    plan = archive.plan(catalogue, ("r",), RUN)
+    assert [source.name for source in plan.sources] == ["a/b/frame.fits.bz2"]
+    (piece,) = pieces(archive, plan.sources[0], catalogue)
+    assert_allclose(piece.cutout.image.sum(), galaxy.flux, rtol=0.005)
+    said = [record.getMessage() for record in caplog.records if "is left out" in record.getMessage()]
+    assert len(said) == 1
+    assert "a/b/frame.fits.bz2 shows the same, and 2 more files likewise" in said[0]

@@ -313,3 +313,13 @@ def test_what_the_pixels_depend_on_is_said_and_travels(tiles):
     assert replace(tiles, calibrate=partial(calibrate, "x")).facts()["calibration"] == f"{__name__}.calibrate('x')"
     known = replace(tiles, calibrate=header_number)  # of a module that can be imported
     assert pickle.loads(pickle.dumps(known)) == known
+
+
+def test_a_stack_that_is_there_packed_and_unpacked_and_without_noise_is_cut_once(tiles, known_sky, caplog):
+    for name in ("stack.fits", "stack.fits.fz", "truth/stack.fits", "copies/again/stack.fits"):
+        known_sky.write_stack(tiles.mirror.root, "r", [], name=name)
+    plan = tiles.plan(known_sky.catalogue(HERE), ("r",), RUN)
+    assert [source.name for source in plan.sources] == ["stack.fits"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "stack.fits.fz is left out, because stack.fits shows the same, and 2 more files likewise"
+    ]
