@@ -11,6 +11,13 @@ SCALE_TOLERANCE = 0.02  # relative, by which an image's pixels may differ from t
 STATED = ("SURVEY", "TELESCOP", "INSTRUME")  # keywords whose text may name a survey, its telescope or its camera
 
 
+def unknown_survey(headers: Iterable[fits.Header]) -> str:
+    """The survey that a header names by SURVEY and that galtrans has no row for; "" where none does."""
+    stated = [str(header.get("SURVEY", "")).strip() for header in headers]
+    known = [mark.lower() for marks in MARKS.values() for mark in marks]
+    return next((header_text(text) for text in stated if text and not any(each in text.lower() for each in known)), "")
+
+
 def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, wanted_scale: float) -> str:
     """Why an image is no observation of a survey, in words that name keyword and value; "" where nothing says so.
 
@@ -29,7 +36,7 @@ def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, 
             text = str(header.get(key, "")).strip()
             named = [name for name, marks in MARKS.items() if any(mark.lower() in text.lower() for mark in marks)]
             affirmed |= survey.name in named
-            if text and survey.name not in named and (named or key == "SURVEY"):
+            if named and survey.name not in named:
                 return f"{key} = {header_text(text)!r}, which is not {survey.title}"
         of = [each for each in SURVEYS.values() if str(header.get("FILTER", "")).strip() in each.filters]
         if of and survey.name not in [each.name for each in of]:

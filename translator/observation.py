@@ -16,7 +16,7 @@ from survey_tools.archives.star_width import star_fwhm
 from survey_tools.band_fits import BandImage, read_present, stated_number
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.errors import ImageError
-from survey_tools.origin import contradiction
+from survey_tools.origin import contradiction, unknown_survey
 from survey_tools.surveys import find_survey
 from survey_tools.tan import icrs_tan, rescaled_wcs, scale_of, tan_terms, tan_wcs
 from translator.asking import How
@@ -134,7 +134,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
 
 def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iterable[BandImage], how: How) -> None:
     """ImageError where headers say that an image is none of the survey that a run reads, unless `how.force`."""
-    survey = find_survey(domain.survey)
+    survey, bands = find_survey(domain.survey), list(bands)
     for band in () if how.force else bands:
         why = contradiction(survey, (primary, band.header), scale_of(band.wcs), domain.pixel_scale)
         if why:
@@ -142,6 +142,9 @@ def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iter
                 f"{path} has {why}; the run reads {survey.title} here: give its images, choose the other --to, or pass "
                 "--force if this is what you mean"
             )
+    other = unknown_survey(band.header for band in bands) or unknown_survey([primary])
+    if other:
+        log.warning(f"{path} is of {other}, and the run was trained for {survey.title}: CONSIST tells whether it fits")
 
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, Grid, str]:

@@ -3,7 +3,7 @@
 import pytest
 from astropy.io import fits
 
-from survey_tools.origin import contradiction
+from survey_tools.origin import contradiction, unknown_survey
 from survey_tools.surveys import CFHT, SDSS
 
 
@@ -15,7 +15,7 @@ from survey_tools.surveys import CFHT, SDSS
         ({}, 0.187, "pixels of 0.187 arcsec, as CFHTLS has them"),
         ({"SURVEY": "SDSS DR12"}, 0.187, ""),  # resampled by somebody who says what it is
         ({"SURVEY": "CFHTLS"}, 0.396, "SURVEY = 'CFHTLS', which is not SDSS"),
-        ({"SURVEY": "DES"}, 0.396, "SURVEY = 'DES', which is not SDSS"),
+        ({"SURVEY": "LegacySurvey"}, 0.262, ""),  # which a model for SDSS may well be tried on
         ({"TELESCOP": "CFHT 3.6m"}, 0.396, "TELESCOP = 'CFHT 3.6m'"),
         ({"INSTRUME": "MegaPrime"}, 0.396, "INSTRUME = 'MegaPrime'"),
         ({"TELESCOP": "2.5m"}, 0.396, ""),
@@ -36,3 +36,9 @@ def test_what_is_not_sdss_is_said(header, scale, said):
 def test_the_pixels_are_compared_with_those_that_a_run_reads():
     assert contradiction(CFHT, [fits.Header()], 0.396, 0.396) == ""  # a run of images on equal grids
     assert "as SDSS has them" in contradiction(CFHT, [fits.Header()], 0.396, 0.186)
+
+
+def test_a_survey_that_nobody_knows_is_named():
+    headers = [fits.Header({"SURVEY": "SDSS DR12"}), fits.Header({"SURVEY": "LegacySurvey"})]
+    assert unknown_survey(headers) == "LegacySurvey"
+    assert unknown_survey(headers[:1]) == unknown_survey([fits.Header()]) == ""
