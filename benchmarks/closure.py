@@ -35,9 +35,10 @@ from survey_tools.archives.tiles import window
 from survey_tools.cutout import sky_sigma
 from survey_tools.errors import GaltransError
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count, nanomaggies_to_magnitude
+from survey_tools.sky_wcs import read_wcs
 from survey_tools.store import open_store
 from survey_tools.surveys import CFHT
-from survey_tools.tan import read_wcs, tan_terms
+from survey_tools.tan import tan_terms
 from translator.checkpoint import Run, load_run
 from translator.fakes import Request, noise_seed, translate_each
 from translator.held_out import resampled

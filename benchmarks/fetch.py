@@ -37,9 +37,10 @@ from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.tiles import Calibration, Tiles
 from survey_tools.catalogue import read_catalogue
+from survey_tools.sky_wcs import local_cd
 from survey_tools.store import open_store
 from survey_tools.surveys import SDSS, Survey
-from survey_tools.tan import local_cd, north_up_wcs, tan_wcs
+from survey_tools.tan import north_up_wcs, tan_wcs
 from survey_tools.tasks import Engine
 from survey_tools.verify import verify
 

@@ -12,28 +12,13 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
-from survey_tools.errors import ImageError
+from survey_tools.errors import ImageError, first_line
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
+from survey_tools.sky_wcs import grid_cards, read_wcs
 from survey_tools.surveys import SURVEYS
-from survey_tools.tan import read_wcs
 
 NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
 UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
-NOT_OF_A_GRID = {"EXTNAME", "FILTER", "BUNIT", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT"}  # and, as exported:
-NOT_OF_A_GRID |= {
-    "SYNTH",
-    "MAGZERO",
-    "PHOTSYS",
-    "SKYSIGMA",
-    "PSFFWHM",
-    "PSFSRC",
-    "GAIN",
-    "SRCZP",
-    "NSATUR",
-    "SATSRC",
-    "COVERAGE",
-    "SOURCE",
-}
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
 
 
@@ -128,7 +113,7 @@ def read_bands(path: Path, bands, zero_point: float | None = None) -> tuple[list
     with _opened(path) as hdus:
         found = _find_bands(path, hdus, bands)
         grids: dict[tuple, WCS | None] = {}  # that bands share, for it takes a millisecond to set one up
-        return [_band_image(path, *found[band], band, zero_point, grids) for band in bands], hdus[0].header.copy()
+        return [_band_image(path, hdus, *found[band], band, zero_point, grids) for band in bands], hdus[0].header.copy()
 
 
 def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
@@ -157,7 +142,7 @@ def read_present(path: Path, bands, zero_point: float | None = None) -> tuple[di
         wanted = tuple(band for band in bands if band in stated) or bands
         found = _find_bands(path, hdus, wanted)
         grids: dict[tuple, WCS | None] = {}
-        images = {band: _band_image(path, *found[band], band, zero_point, grids) for band in wanted}
+        images = {band: _band_image(path, hdus, *found[band], band, zero_point, grids) for band in wanted}
         for band, mask in _masks(hdus, wanted).items():
             if mask.shape == images[band].image.shape:
                 images[band].image[mask] = np.nan
@@ -247,14 +232,23 @@ def _band_of(hdu, bands) -> str | None:
 
 
 def _band_image(
-    path: Path, data, header: fits.Header, band: str, zero_point: float | None, grids: dict[tuple, WCS | None]
+    path: Path,
+    hdus: fits.HDUList,
+    data,
+    header: fits.Header,
+    band: str,
+    zero_point: float | None,
+    grids: dict[tuple, WCS | None],
 ) -> BandImage:
     """Calibrated pixels and WCS of one band, which may be another's of the same header; ImageError without either."""
     if data.ndim != 2:
         raise ImageError(f"{path}: band {band} has {data.ndim} axes; an image (row, col) is needed")
-    said = tuple(card.image for card in header.cards if card.keyword not in NOT_OF_A_GRID)
-    if said not in grids:
-        grids[said] = read_wcs(header)
+    try:
+        said = tuple((card.keyword, str(card.value)) for card in grid_cards(header))
+        if said not in grids:
+            grids[said] = read_wcs(header, hdus)
+    except (ValueError, fits.VerifyError) as error:
+        raise ImageError(f"{path}: band {band} has a WCS that cannot be used: {first_line(error)}") from error
     wcs = grids[said]
     if wcs is None:
         raise ImageError(

@@ -7,7 +7,11 @@ from astropy.wcs import WCS
 from scipy.ndimage import distance_transform_edt, map_coordinates, maximum_filter
 from scipy.special import ndtri
 
+from survey_tools.overlap import collected
+from survey_tools.sky_wcs import is_icrs, pixels_of, places_of
+
 SPLINE_REACH = 16  # [pixel] a cubic spline's memory fades as 0.27 per pixel: to 1e-9 over this distance
+COARSER = 1.1  # times the source's pixels a side, from which on light is collected and not interpolated
 MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution [its standard deviation]
 SOURCE_MARGIN = 3  # [pixel] around a bright pixel, the wings that are no blank sky either
 
@@ -28,10 +32,12 @@ class Cutout:
 
 
 def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
-    """The flux per pixel that `image` has on another grid, by bicubic interpolation times the ratio of pixel areas.
+    """The flux per pixel that `image` has on another grid; flux is kept.
 
-    Interpolation keeps surface brightness, so the factor (area of a target pixel / area of a source pixel) makes it
-    keep flux. Only the part of the image around the target is read.
+    Onto pixels of about the same size and onto finer ones this is bicubic interpolation, which keeps surface
+    brightness, times the ratio of pixel areas. Onto coarser pixels it is the light that falls into them (`overlap`):
+    interpolation would ask only for what the image is at their centres, and miss stars between these. Only the part of
+    the image around the target is read.
 
     Args:
         image: (row, col) flux per pixel; an array, or anything with a shape that can be sliced. NaN = no data.
@@ -40,11 +46,15 @@ def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.nd
         size: Rows and columns of the new grid; one number where it is square.
 
     Returns:
-        (row, col) float32; NaN wherever one of the four nearest source pixels is missing or outside the image.
+        (row, col) float32; NaN wherever one of the source pixels that count, of which interpolation has the four
+        nearest, is missing or outside the image.
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, image.shape):
         return np.full(source.shape[1:], np.nan, np.float32)
+    area = _area(source)
+    if area > COARSER**2:
+        return _collected(image, wcs, target, source.shape[1:]).astype(np.float32)
     start, shape = _extent(source, SPLINE_REACH)
     pixels, inside = _cut(image, start, shape), source - start[:, None, None]
     missing = ~np.isfinite(pixels)
@@ -55,17 +65,23 @@ def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.nd
     flux = map_coordinates(pixels.astype(float), inside, order=3, mode="mirror")
     if missing.any():
         flux[map_coordinates(missing.astype(float), inside, order=1, mode="nearest") > 1e-9] = np.nan
-    return (flux * _area(source)).astype(np.float32)
+    return (flux * (area if is_icrs(wcs) else _areas(source, area))).astype(np.float32)
 
 
-def resample_flags(flags, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
+def resample_flags(
+    flags, wcs: WCS, target: WCS, size: int | tuple[int, int], *, interpolated: bool = False
+) -> np.ndarray:
     """Which pixels of another grid touch a flagged pixel: (row, col) bool from flags (row, col) bool; see `resample`.
 
-    A target pixel is flagged if any of the four source pixels around its centre is; outside the image none is.
+    A target pixel is flagged if any of the four source pixels around its centre is, or of those that fall into a
+    coarser one; outside the image none is. `interpolated` says that pixels were interpolated onto coarser ones, too, as
+    `regrid.regrid` does, so that the four nearest alone count.
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, flags.shape):
         return np.zeros(source.shape[1:], bool)
+    if not interpolated and _area(source) > COARSER**2:
+        return _collected(flags, wcs, target, source.shape[1:], beyond=0.0) > 1e-9
     start, shape = _extent(source, 1)
     touched = np.nan_to_num(_cut(flags, start, shape))
     return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
@@ -137,16 +153,27 @@ def _pixels_in(wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray
     """Row and column (2, row, col) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
     shape = np.broadcast_to(size, 2)
     row, col = np.indices(shape)
-    if _is_plain(wcs) and _is_plain(target):  # ten times as fast as by way of SkyCoord
-        sky = target.wcs_pix2world(np.stack([col.ravel(), row.ravel()], axis=1), 0)
-        return wcs.wcs_world2pix(sky, 0).T[::-1].reshape(2, *shape)
-    return np.stack(wcs.world_to_pixel(target.pixel_to_world(col, row))[::-1]).astype(float)
+    return _in(wcs, target, row.astype(float), col.astype(float))
 
 
-def _is_plain(wcs: WCS) -> bool:
-    """Whether a WCS has no more to it than a projection of ICRS right ascension and declination, in this order."""
-    terms = wcs.wcs
-    return (terms.radesys, terms.lngtyp, terms.lng, terms.lat) == ("ICRS", "RA", 0, 1) and not wcs.has_distortion
+def _in(wcs: WCS, target: WCS, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Row and column (2, …) in the grid `wcs` of rows and columns (…) of the grid `target`."""
+    sky = places_of(target, np.stack([col.ravel(), row.ravel()], axis=1))
+    return pixels_of(wcs, sky).T[::-1].reshape(2, *row.shape)
+
+
+def _collected(image, wcs: WCS, target: WCS, shape: tuple[int, int], beyond: float = np.nan) -> np.ndarray:
+    """The light of an image in the pixels of a coarser grid of `shape`; NaN where some of a pixel lacks data.
+
+    `beyond` stands in for what is missing.
+    """
+    row, col = np.indices([side + 1 for side in shape]) - 0.5
+    corners = _in(wcs, target, row, col)
+    if not np.isfinite(corners).all():
+        return np.full(shape, beyond)
+    start, size = _extent(corners, 1)
+    pixels = _cut(image, start, size)
+    return collected(np.nan_to_num(pixels, nan=beyond), corners - start[:, None, None])
 
 
 def _area(source: np.ndarray) -> float:
@@ -154,6 +181,14 @@ def _area(source: np.ndarray) -> float:
     diagonals = source[:, -1, -1] - source[:, 0, 0], source[:, -1, 0] - source[:, 0, -1]
     rows, cols = source.shape[1:]
     return abs(np.linalg.det(diagonals)) / 2 / ((rows - 1) * (cols - 1))
+
+
+def _areas(source: np.ndarray, mean: float) -> np.ndarray | float:
+    """Area of each target pixel (row, col) in pixels of the source, which distortions change across a grid."""
+    if min(source.shape[1:]) < 2:
+        return mean
+    down, right = np.gradient(source, axis=1), np.gradient(source, axis=2)
+    return np.abs(down[0] * right[1] - down[1] * right[0])
 
 
 def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:

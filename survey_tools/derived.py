@@ -16,9 +16,10 @@ from survey_tools.errors import StoreError
 from survey_tools.gather import Chunk
 from survey_tools.manifest import write_manifest
 from survey_tools.replacing import alone, begun, replacing, require_same
+from survey_tools.sky_wcs import rescaled_wcs
 from survey_tools.store import MANIFEST, Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
-from survey_tools.tan import rescaled_wcs, tan_terms, tan_wcs
+from survey_tools.tan import tan_terms, tan_wcs
 from survey_tools.tasks import Engine
 
 Manifest = Mapping[str, np.ndarray]
@@ -109,6 +110,8 @@ def remake(
     size: int,
     pixel_scale: float,
     make: Callable[[int, WCS, WCS], np.ndarray],
+    *,
+    interpolated: bool = True,
 ) -> Chunk:
     """New images of some objects, of the same centres and orientations, with everything that is measured on them.
 
@@ -121,6 +124,7 @@ def remake(
         size: Rows, and columns, of a new image.
         pixel_scale: Of the new images [arcsec/pixel].
         make: An object, the WCS of its image, and that of its new one, to the new image (band, size, size).
+        interpolated: Whether the four nearest pixels alone contribute to a new one, or all that fall into it.
     """
     count, bands, _, side = originals.images.shape
     images, columns = np.full((count, bands, size, size), np.nan, np.float32), empty_columns(count, bands)
@@ -131,7 +135,8 @@ def remake(
         wcs = tan_wcs(crval if known else (0.0, 0.0), originals.crpix[at], originals.cd[at])
         target = rescaled_wcs(wcs, (side, side), pixel_scale, size)
         images[at] = make(at, wcs, target)
-        mask[at] = np.isnan(images[at]) | _touched(originals.images[at], originals.mask[at], wcs, target, size)
+        touched = _touched(originals.images[at], originals.mask[at], wcs, target, size, interpolated)
+        mask[at] = np.isnan(images[at]) | touched
         columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
         columns["crval"][at] += 0.0 if known else np.nan
         columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(images[at], mask[at], strict=True)]
@@ -140,11 +145,12 @@ def remake(
     return Chunk(images, mask, columns, {})
 
 
-def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: int) -> np.ndarray:
+def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: int, interpolated: bool) -> np.ndarray:
     """Which pixels (band, size, size) of the target a saturated pixel of images and mask (band, row, col) touches."""
     flags = mask & np.isfinite(images)
     none = np.zeros((size, size), bool)
-    return np.stack([resample_flags(band, wcs, target, size) if band.any() else none for band in flags])
+    grids = wcs, target, size
+    return np.stack([resample_flags(band, *grids, interpolated=interpolated) if band.any() else none for band in flags])
 
 
 def row_of_survey(store: Store) -> Survey:

@@ -16,13 +16,12 @@ from survey_tools.band_fits import NANOMAGGY, BandImage, band_headers, read_band
 from survey_tools.errors import ImageError
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.progress import over
+from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, read_wcs
 from survey_tools.surveys import Survey
-from survey_tools.tan import icrs_tan, read_wcs, scale_of
 
 SUFFIXES = (".fits", ".fit", ".fts")
 PACKED = (".gz", ".bz2", ".fz")
 TOGETHER = 1.0  # [arcsec] between the centres of files that show one object
-SAME_PIXEL = 0.01  # [pixel] between the grids of its bands
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_po
     wcs = grids[bands[0]]
     for band in bands[1:]:
         apart = _apart(grids[band], wcs, survey.cutout_size)
-        if not apart < SAME_PIXEL:
+        if not apart < SAME:
             raise ImageError(
                 f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
                 f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name}`"
@@ -152,19 +151,18 @@ def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
     header = next(iter(headers.values()))
     try:
         wcs = read_wcs(header)
-        if wcs is not None:
-            wcs.wcs.set()
     except ValueError as error:
         return replace(nothing, why=f"{path} has a WCS that cannot be used: {' '.join(str(error).split())}")
     if wcs is None:
         return replace(nothing, why=f"{path} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD)")
     try:
-        plain, shape = icrs_tan(wcs), (header["NAXIS2"], header["NAXIS1"])
+        shape = (header["NAXIS2"], header["NAXIS1"])
+        plain = plain_tan(wcs, shape)
     except ValueError as error:
-        return replace(nothing, why=f"{path} has {error}; resample it onto an ICRS TAN grid")
-    ra, dec = plain.wcs_pix2world([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]], 0)[0]
+        return replace(nothing, why=f"{path} has {error}; resample it onto a TAN grid")
+    ra, dec = centre_of(plain, shape)
     stated = _stated(primary, header)
-    near = np.isfinite(stated).all() and _separation((ra, dec), stated) < scale_of(plain) * min(shape) / 2
+    near = np.isfinite(stated).all() and _separation((ra, dec), stated) < local_scale(plain, shape) * min(shape) / 2
     position = stated if near else (float(ra), float(dec))
     redshift = primary.get("REDSHIFT", header.get("REDSHIFT"))
     name = str(primary.get("OBJECT", header.get("OBJECT", ""))).strip()
@@ -232,11 +230,11 @@ def _stem(path: Path) -> str:
 def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
     """The WCS of one band as ICRS TAN; ImageError where the pixels are not those of the survey's cutouts."""
     try:
-        wcs = icrs_tan(image.wcs)
+        wcs = plain_tan(image.wcs, image.image.shape)
     except ValueError as error:
-        raise ImageError(f"{name}: band {band} has {error}; resample it onto an ICRS TAN grid") from error
+        raise ImageError(f"{name}: band {band} has {error}; resample it onto a TAN grid") from error
     rows, cols = image.image.shape
-    size, scale = survey.cutout_size, scale_of(wcs)
+    size, scale = survey.cutout_size, local_scale(wcs, image.image.shape)
     if (rows, cols) != (size, size) or abs(scale / survey.pixel_scale - 1) * size > 0.5:
         raise ImageError(
             f"{name}: band {band} has {rows} x {cols} pixels of {scale:.4g} arcsec, and cutouts of {survey.title} have "
@@ -249,7 +247,7 @@ def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
 def _apart(wcs: WCS, other: WCS, size: int) -> float:
     """The largest distance [pixel] between the corners of two grids of size × size pixels."""
     corners = np.array([[0, 0], [size - 1, 0], [0, size - 1]])
-    return float(np.abs(other.wcs_world2pix(wcs.wcs_pix2world(corners, 0), 0) - corners).max())
+    return float(np.abs(pixels_of(other, places_of(wcs, corners)) - corners).max())
 
 
 def _pixels(survey: Survey, image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,10 @@ from math import cos, hypot, sin
 import numpy as np
 from astropy.wcs import WCS
 
-from survey_tools.tan import local_cd, tan_terms
+from survey_tools.sky_wcs import local_cd, pixels_of, places_of
+from survey_tools.tan import tan_terms
 
+DIRECTION = 1e-8  # [deg] by which rounding may put the corner of a grid elsewhere
 EDGE = 1e-6  # [pixel] by which rounding may put a pixel centre outside an image on whose edge it lies
 
 
@@ -30,19 +32,19 @@ def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarra
     """
     image, shape = np.asarray(image), image.shape[-2:]
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
-    if _is_tan(wcs) and _is_tan(target_wcs) and _frame(wcs) == _frame(target_wcs):
-        (source, source_area), (target, target_area) = _directions(wcs, shape), _directions(target_wcs, (size, size))
-        row, col = _projected(np.linalg.inv(source) @ target, size)
-        area = target_area / source_area
+    source, target = _directions(wcs, shape), _directions(target_wcs, (size, size))
+    if source is not None and target is not None and _frame(wcs) == _frame(target_wcs):
+        row, col = _projected(np.linalg.inv(source[0]) @ target[0], size)
+        area = target[1] / source[1]
     else:
-        col, row = map(np.asarray, wcs.world_to_pixel(target_wcs.pixel_to_world(*_pixels(size)[:2])))
+        col, row = pixels_of(wcs, places_of(target_wcs, _pixels(size)[:2].T)).T
         area = abs(np.linalg.det(local_cd(target_wcs, (size, size))) / np.linalg.det(local_cd(wcs, shape)))
     flux = _bilinear(image.reshape(-1, *shape), row, col, area)
     return flux.reshape(*image.shape[:-2], size, size).astype(np.float32, copy=False)
 
 
 def _is_tan(wcs: WCS) -> bool:
-    """Whether a WCS is the plain projection onto a tangent plane, right ascension first."""
+    """Whether a WCS says that it is the plain projection onto a tangent plane, right ascension first."""
     terms = wcs.wcs
     axes = (*terms.ctype, terms.lonpole) == ("RA---TAN", "DEC--TAN", 180.0)
     return axes and not wcs.has_distortion and not terms.get_pv()
@@ -54,13 +56,15 @@ def _frame(wcs: WCS) -> tuple:
     return wcs.wcs.radesys, None if np.isnan(equinox) else equinox
 
 
-def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
+def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float] | None:
     """The matrix (3, 3) that makes of (col, row, 1), counted from 0, a vector towards that place of the sky; and the
     solid angle [steradian] of the pixel at the centre of a grid of `shape` (rows, columns).
 
     A tangent plane's pixels are equidistant points of a plane in space, so between two such grids lies a matrix and a
-    division: no sine is needed for each pixel, and nothing is approximated.
+    division: no sine is needed for each pixel, and nothing is approximated. None for a WCS that is no plain TAN.
     """
+    if not _is_tan(wcs):
+        return None
     crval, crpix, cd = tan_terms(wcs)
     ra, dec = np.radians(crval).tolist()
     (a, b), (c, d) = np.radians(cd).tolist()
@@ -70,7 +74,21 @@ def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
     axes = np.array([east, north, (cos(dec) * cos(ra), cos(dec) * sin(ra), sin(dec))])
     col, row = col + (shape[1] - 1) / 2, row + (shape[0] - 1) / 2
     distance = hypot(a * col + b * row, c * col + d * row, 1)  # of the centre, from where all directions begin
-    return axes.T @ plane, abs(a * d - b * c) / distance**3
+    matrix = axes.T @ plane
+    if not _agrees(wcs, matrix, shape):
+        return None
+    return matrix, abs(a * d - b * c) / distance**3
+
+
+def _agrees(wcs: WCS, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether a WCS has the corners of a grid where a matrix has them: TAN may hide polynomials, which it applies."""
+    last_row, last_col = shape[0] - 1.0, shape[1] - 1.0
+    corners = np.array([(0, 0), (last_col, 0), (0, last_row), (last_col, last_row)])
+    x, y, z = matrix @ np.column_stack([corners, np.ones(4)]).T
+    found = np.degrees([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))])
+    ra, dec = np.abs(found.T - wcs.wcs_pix2world(corners, 0)).T
+    ra = np.abs((ra + 180) % 360 - 180) * np.cos(np.radians(found[1]))
+    return bool(max(ra.max(), dec.max()) < DIRECTION)
 
 
 @cache

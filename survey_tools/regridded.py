@@ -5,14 +5,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from astropy.wcs import WCS
 
+from survey_tools.cutout import COARSER, resample
 from survey_tools.derived import Plan, derive, read_originals, remake, row_of_survey
 from survey_tools.errors import StoreError
 from survey_tools.gather import Chunk
 from survey_tools.regrid import regrid
 from survey_tools.store import Store, open_store
+from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
 
+OF_THE_PAPER = SDSS.pixel_scale / CFHT.pixel_scale  # its 64×64 CFHTLS set is interpolated
+TOLERANCE = 0.01  # of that ratio
 CARRIED = (
     "psf_fwhm",
     "psf_source",
@@ -26,11 +31,14 @@ CARRIED = (
 def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | None = None, overwrite=False) -> Store:
     """Put every image of a store on pixels of the number and scale of another store; returns the new store, open.
 
-    Each image keeps its centre and orientation, hence no corner is lost; flux is kept (`regrid.regrid`). The rows are
-    the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, gain, zero point, source files
-    and manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and sky sigma
-    are measured anew. A store that is there already is returned as it is if it was made from the same; one begun as
-    `OUT.part` is gone on with.
+    Each image keeps its centre and orientation, hence no corner is lost, and flux is kept. CFHTLS onto the pixels of
+    SDSS is interpolated as in the paper (`regrid.regrid`), and so is what goes onto finer pixels or onto as coarse
+    ones. Other images onto coarser pixels give each of these the light that falls into it (`cutout.resample`).
+
+    The rows are the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, gain, zero point,
+    source files and manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and
+    sky sigma are measured anew. A store that is there already is returned as it is if it was made from the same; one
+    begun as `OUT.part` is gone on with.
 
     Args:
         y_path: Store to regrid.
@@ -47,6 +55,7 @@ def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | N
     y, like, out = open_store(y_path), open_store(like_path), Path(out)
     if out.resolve() in (y.path.resolve(), like.path.resolve()):
         raise StoreError(f"{out} is one of the stores to read; choose another name for the regridded one")
+    interpolated = is_interpolated(like.pixel_scale / y.pixel_scale)
     plan = Plan(
         source=y,
         survey=row_of_survey(y),
@@ -56,8 +65,9 @@ def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | N
         settings={
             "command": "galtrans regrid",
             "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
-        },
-        make=partial(_regrid_chunk, y, like.size, like.pixel_scale),
+        }
+        | ({} if interpolated else {"flux": "collected"}),
+        make=partial(_regrid_chunk, y, like.size, like.pixel_scale, interpolated),
         manifest=lambda before, _: before,
         desc="regrid",
         synthetic=y.synthetic,
@@ -65,11 +75,20 @@ def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | N
     return derive(plan, out, engine or Engine(workers), overwrite=overwrite)
 
 
-def _regrid_chunk(y: Store, size: int, pixel_scale: float, rows: slice) -> Chunk:
+def is_interpolated(ratio: float) -> bool:
+    """Whether images are interpolated onto pixels of `ratio` times the size, or their light is collected in these."""
+    return ratio <= COARSER or abs(ratio / OF_THE_PAPER - 1) < TOLERANCE
+
+
+def _regrid_chunk(y: Store, size: int, pixel_scale: float, interpolated: bool, rows: slice) -> Chunk:
     """Some rows of the store on the new grid."""
     originals = read_originals(y, rows, range(len(y.bands)))
     there = np.flatnonzero(np.isfinite(originals.crpix).all(axis=1))
-    chunk = remake(
-        originals, there, size, pixel_scale, lambda at, wcs, target: regrid(originals.images[at], wcs, target, size)
-    )
+
+    def make(at: int, wcs: WCS, target: WCS) -> np.ndarray:
+        if interpolated:
+            return regrid(originals.images[at], wcs, target, size)
+        return np.stack([resample(image, wcs, target, size) for image in originals.images[at]])
+
+    chunk = remake(originals, there, size, pixel_scale, make, interpolated=interpolated)
     return replace(chunk, columns=chunk.columns | {name: y.column(name, rows) for name in CARRIED})

@@ -1,12 +1,8 @@
-"""Tangent-plane (TAN) grids of pixels: made, read and compared. Pixel axes of FITS count from 1, arrays from 0."""
-
-import warnings
+"""Plain tangent-plane (TAN) grids of pixels in ICRS. Pixel axes of FITS count from 1, arrays from 0."""
 
 import numpy as np
-from astropy.coordinates import SkyCoord
-from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
-from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
 
 
 def tan_wcs(crval, crpix, cd) -> WCS:
@@ -17,6 +13,7 @@ def tan_wcs(crval, crpix, cd) -> WCS:
     wcs.wcs.crval = crval
     wcs.wcs.crpix = crpix
     wcs.wcs.cd = cd
+    wcs.wcs.lonpole = 180.0  # the default too, but for a tangent point at the pole itself
     wcs.wcs.set()
     return wcs
 
@@ -28,28 +25,6 @@ def north_up_wcs(ra: float, dec: float, pixel_scale: float, size: int) -> WCS:
     return tan_wcs((ra, dec), (centre, centre), [[-degrees, 0.0], [0.0, degrees]])
 
 
-def rescaled_wcs(wcs: WCS, shape: tuple[int, int], pixel_scale: float, size: int | tuple[int, int]) -> WCS:
-    """A grid with the centre and orientation of another.
-
-    The grid `wcs` of `shape` (rows, columns) keeps its sky centre, rotation and parity; the new one has `size` rows and
-    columns, one number where it is square, of `pixel_scale` [arcsec/pixel].
-    """
-    rows, cols = shape
-    crval = wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
-    ratio = pixel_scale / scale_of(wcs)
-    new_rows, new_cols = np.broadcast_to(size, 2)
-    return tan_wcs(crval, ((new_cols + 1) / 2, (new_rows + 1) / 2), local_cd(wcs, shape) * ratio)
-
-
-def local_cd(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
-    """The CD matrix (2, 2) [deg/pixel] that `wcs` has at the centre of a grid of `shape` (rows, columns)."""
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    pixels = np.stack([centre, centre + [1, 0], centre + [0, 1]])
-    tangent = tan_wcs(wcs.wcs_pix2world(pixels[:1], 0)[0], (1, 1), np.eye(2))
-    offsets = tangent.wcs_world2pix(wcs.wcs_pix2world(pixels, 0), 0)
-    return np.stack([offsets[1] - offsets[0], offsets[2] - offsets[0]], axis=1)
-
-
 def tan_terms(wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """crval (2,) [deg], crpix (2,) [pixel, from 1] and cd (2, 2) [deg/pixel] of a TAN WCS."""
     return wcs.wcs.crval.copy(), wcs.wcs.crpix.copy(), wcs.pixel_scale_matrix.copy()
@@ -58,31 +33,6 @@ def tan_terms(wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def scale_of(wcs: WCS) -> float:
     """Pixel scale [arcsec/pixel]: the geometric mean of both axes at the reference pixel."""
     return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
-
-
-def icrs_tan(wcs: WCS) -> WCS:
-    """A celestial WCS as ICRS TAN terms, which keep every pixel where it is.
-
-    ValueError where they cannot: for another projection, for distortions, and for coordinates that are neither ICRS nor
-    FK5 (J2000).
-    """
-    projection = tuple(wcs.wcs.ctype)
-    if projection != ("RA---TAN", "DEC--TAN") or wcs.has_distortion:
-        raise ValueError(f"the projection {', '.join(projection)}{' with distortions' * wcs.has_distortion}, not TAN")
-    frame = wcs_to_celestial_frame(wcs)
-    if frame.name not in ("icrs", "fk5"):
-        raise ValueError(f"coordinates {frame.name}, not ICRS or FK5")
-    crval, crpix, cd = tan_terms(wcs)
-    reference = SkyCoord(*crval, unit="deg", frame=frame).icrs  # FK5 J2000 lies 0.02" off, and turned by as little
-    return tan_wcs((reference.ra.deg, reference.dec.deg) if frame.name == "fk5" else crval, crpix, cd)
-
-
-def read_wcs(header: fits.Header) -> WCS | None:
-    """The celestial WCS that a FITS header states; None where it states none. Repairs of old keywords are silent."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header).celestial
-    return wcs if wcs.naxis == 2 and wcs.has_celestial else None
 
 
 def tan_places(crval, crpix, cd, pixels: np.ndarray) -> np.ndarray:

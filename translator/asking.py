@@ -12,7 +12,8 @@ from astropy.io import fits
 from survey_tools.band_fits import band_headers, stated_number
 from survey_tools.errors import ImageError
 from survey_tools.photometry import magnitude_to_nanomaggies, zero_point_of
-from survey_tools.tan import icrs_tan, read_wcs, tan_terms
+from survey_tools.sky_wcs import plain_tan, read_wcs
+from survey_tools.tan import tan_terms
 from translator.whole_images import Grid
 
 APERTURE = 2.0  # diameter of the aperture of a stated depth [arcsec]
@@ -128,10 +129,10 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     if wcs is None:
         raise ImageError(f"{path}: its image has no celestial WCS, so nothing can be made like it")
     try:
-        terms = tan_terms(icrs_tan(wcs))
+        shape = int(first["NAXIS2"]), int(first["NAXIS1"])
+        terms = tan_terms(plain_tan(wcs, shape))
     except ValueError as error:
         raise ImageError(f"{path} has {error}, so nothing can be made like it; resample it to a TAN grid") from error
-    shape = int(first["NAXIS2"]), int(first["NAXIS1"])
 
     def stated(keyword: str) -> np.ndarray:
         return np.array([stated_number(headers.get(band, headers.get("", fits.Header())), keyword) for band in bands])

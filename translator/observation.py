@@ -4,11 +4,11 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -17,15 +17,15 @@ from survey_tools.band_fits import BandImage, read_present, stated_number
 from survey_tools.cutout import resample, sky_sigma
 from survey_tools.errors import ImageError
 from survey_tools.origin import contradiction, unknown_survey
+from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, rescaled_wcs
 from survey_tools.surveys import find_survey
-from survey_tools.tan import icrs_tan, rescaled_wcs, scale_of, tan_terms, tan_wcs
+from survey_tools.tan import tan_terms, tan_wcs
 from translator.asking import How
 from translator.facts import Domain
 from translator.whole_images import Grid
 
 CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
-SAME = 0.01  # pixels, by which two grids or two descriptions of one may differ
 ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
 DEFAULT_SIZE = 64  # pixels a side of a part whose size is not stated
 AROUND = 20.0  # how much more is read of an image than is translated [arcsec]
@@ -151,8 +151,9 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
     """The bands (band, row, col) float32 on one grid, and what was done to them."""
     middle = list(found)[len(found) // 2]
     first = found[middle]
-    shape, scale = first.image.shape, scale_of(first.wcs)
-    wcs = _plain(first.wcs, shape)
+    shape, scale, wcs = first.image.shape, local_scale(first.wcs, first.image.shape), None
+    with suppress(ValueError):
+        wcs = plain_tan(first.wcs, shape)
     right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
     if wcs is not None and right_scale:
         same = {band: same_grid(each, first) for band, each in found.items()}
@@ -177,19 +178,6 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
     return images, Grid(*tan_terms(wcs), size), said
 
 
-def _plain(wcs: WCS, shape: tuple[int, int]) -> WCS | None:
-    """A WCS as ICRS TAN terms; None where they do not say where each corner and the centre lie."""
-    try:
-        plain = icrs_tan(wcs)
-    except ValueError:
-        return None
-    rows, cols = shape
-    pixels = np.array([(0, 0), (cols - 1, 0), (0, rows - 1), (cols - 1, rows - 1), ((cols - 1) / 2, (rows - 1) / 2)])
-    places = wcs.pixel_to_world(*pixels.T).icrs
-    found = plain.wcs_world2pix(np.column_stack([places.ra.deg, places.dec.deg]), 0)
-    return plain if np.abs(found - pixels).max() < SAME else None
-
-
 def same_grid(band: BandImage, first: BandImage) -> bool:
     """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
     if band is first or band.wcs is first.wcs:
@@ -198,23 +186,26 @@ def same_grid(band: BandImage, first: BandImage) -> bool:
         return False
     rows, cols = first.image.shape
     corners = np.array([[0, 0], [cols - 1, 0], [0, rows - 1], [cols - 1, rows - 1]], float)
-    there = first.wcs.world_to_pixel(band.wcs.pixel_to_world(*corners.T))
-    return bool(np.abs(np.column_stack(there) - corners).max() < SAME)
+    return bool(np.abs(pixels_of(first.wcs, places_of(band.wcs, corners)) - corners).max() < SAME)
 
 
 def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImage:
     """The part of a band that a translation around `how.at` depends on; ImageError where it does not show it."""
     rows, cols = band.image.shape
-    scale = scale_of(band.wcs)
-    col, row = band.wcs.world_to_pixel(SkyCoord(*how.at, unit="deg"))
+    scale = local_scale(band.wcs, band.image.shape)
+    col, row = pixels_of(band.wcs, [how.at])[0]
     if not (-0.5 <= row < rows - 0.5 and -0.5 <= col < cols - 0.5):
-        middle = band.wcs.pixel_to_world((cols - 1) / 2, (rows - 1) / 2).icrs
+        middle = centre_of(band.wcs, (rows, cols))
         raise ImageError(
             f"{path} does not show ra {how.at[0]:g}, dec {how.at[1]:g}: it covers {max(rows, cols) * scale / 60:.1f} "
-            f"arcmin around ra {middle.ra.deg:.5f}, dec {middle.dec.deg:.5f}"
+            f"arcmin around ra {middle[0]:.5f}, dec {middle[1]:.5f}"
         )
     side = how.size or DEFAULT_SIZE * pixel_scale
     reach = (side * np.sqrt(0.5) + AROUND) / scale
+    if (
+        band.wcs.cpdis1 or band.wcs.cpdis2 or band.wcs.det2im1 or band.wcs.det2im2
+    ):  # tables that a part cannot take over
+        return band
     first = [max(0, int(at - reach)) for at in (float(row), float(col))]
     last = [min(side, int(at + reach) + 2) for at, side in ((float(row), rows), (float(col), cols))]
     cut = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
@@ -231,7 +222,7 @@ def _star_width(band: BandImage) -> float:
         for row, col in starts:
             yield image[row : row + size, col : col + size]
 
-    return star_fwhm(windows, image.shape) * scale_of(band.wcs)
+    return star_fwhm(windows, image.shape) * local_scale(band.wcs, image.shape)
 
 
 def _sky(image: np.ndarray) -> float:

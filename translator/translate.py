@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from survey_tools.band_fits import BandImage, header_text, read_bands, read_mask
 from survey_tools.cutout import resample, resample_flags
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.fits_writing import write_bands
+from survey_tools.sky_wcs import local_scale, plain_tan, rescaled_wcs
 from survey_tools.surveys import find_survey
-from survey_tools.tan import rescaled_wcs, scale_of
 from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
 from translator.asking import How
@@ -255,10 +256,12 @@ def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size:
     first. ImageError where pixels are missing in it, or where most of the image would be thrown away.
     """
     first = bands[0]
-    scale = scale_of(first.wcs)
-    same = first.image.shape == (size, size) and all(same_grid(band, first) for band in bands)
-    if same and abs(scale / pixel_scale - 1) < SCALE_TOLERANCE:
-        images, wcs = np.stack([band.image for band in bands]), first.wcs
+    scale, wcs = local_scale(first.wcs, first.image.shape), None
+    if first.image.shape == (size, size) and all(same_grid(band, first) for band in bands):
+        with suppress(ValueError):
+            wcs = plain_tan(first.wcs, (size, size))
+    if wcs is not None and abs(scale / pixel_scale - 1) < SCALE_TOLERANCE:
+        images = np.stack([band.image for band in bands])
     else:
         shape = first.image.shape
         if min(shape) * scale > WASTED**0.5 * size * pixel_scale:

@@ -14,7 +14,8 @@ from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
 from survey_tools.progress import Progress
-from survey_tools.tan import north_up_wcs, rescaled_wcs, tan_terms
+from survey_tools.sky_wcs import rescaled_wcs
+from survey_tools.tan import north_up_wcs, tan_terms
 from translator.asking import How, read_pattern
 from translator.checkpoint import Run
 from translator.fakes import noise_seed

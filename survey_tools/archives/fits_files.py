@@ -9,7 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,18 +22,14 @@ from astropy.wcs import WCS
 from survey_tools.archives.http import BEGINNING, NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.errors import ArchiveError, first_line
+from survey_tools.sky_wcs import plain_tan, read_wcs
 from survey_tools.surveys import Survey
-from survey_tools.tan import read_wcs
 from survey_tools.tasks import Run
 
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fits.bz2", ".fits.gz", ".fit.gz")
 DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file: how to read it
 BLOCK = 2880  # [byte] of a FITS file
 END_CARD = re.compile(rb"^(?:.{80})*END {77}", re.DOTALL)
-WCS_KEYWORDS = re.compile(
-    r"WCSAXES|NAXIS[12]?|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|(LON|LAT)POLE|RADESYS|EQUINOX"
-    r"|[AB]P?_(ORDER|\d+_\d+)"
-)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
 UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
 
@@ -48,7 +44,8 @@ class ImageFile:
         name: Of the file, relative to the mirror.
         band: By its FILTER.
         shape: (rows, columns) of its pixels.
-        wcs: Celestial WCS of its pixels.
+        wcs: Celestial WCS of its pixels: plain ICRS TAN terms where these say the same (`sky_wcs.plain_tan`), else all
+            that the header states.
         field: Of a frame of a drift scan its run, camera column and field, by which copies of it are known; else None.
         rerun: Number of the reduction that made it; "" where it states none.
     """
@@ -286,20 +283,17 @@ def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, 
 
 def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
     """Parse the header of an image; ArchiveError where it states no celestial WCS."""
+    shape = shape_of(header)
     try:
-        cards = [card for card in header.cards if WCS_KEYWORDS.fullmatch(card.keyword)]
-        terms = fits.Header([card for card in cards if card.value is not None])  # one that cannot be read raises here
-        if "RADESYS" not in terms and "RADECSYS" in header:  # as it was spelt before the WCS standard of 2002
-            terms["RADESYS"] = header["RADECSYS"]
-        wcs = read_wcs(terms)
-        if wcs is not None:
-            wcs.wcs.set()
+        wcs = read_wcs(header)
     except UNREADABLE as error:
-        raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
+        raise ArchiveError(f"{name} has a WCS that cannot be used: {first_line(error)}") from error
     if wcs is None:
         raise ArchiveError(f"{name} has no celestial WCS")
+    with suppress(ValueError):  # one that is not plain is of use where pixels are resampled
+        wcs = plain_tan(wcs, shape)
     band = survey.filters[str(header["FILTER"]).strip()]
-    return ImageFile(name, band, shape_of(header), wcs, field_of(header), str(header.get("RERUN", "")).strip())
+    return ImageFile(name, band, shape, wcs, field_of(header), str(header.get("RERUN", "")).strip())
 
 
 def field_of(header: fits.Header) -> tuple[int, int, int] | None:

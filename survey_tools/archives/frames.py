@@ -18,8 +18,9 @@ from survey_tools.archives.plan import Piece, Source
 from survey_tools.archives.saturation import FPM_FILE, FRAME, HEADER, saturated_by_frame
 from survey_tools.cutout import Cutout, resample, resample_flags
 from survey_tools.errors import ArchiveError
+from survey_tools.sky_wcs import local_scale, pixels_of, places_of
 from survey_tools.surveys import SDSS
-from survey_tools.tan import north_up_wcs, scale_of
+from survey_tools.tan import north_up_wcs
 
 RERUN = 301  # the reduction whose frames DR12 has
 NAMED, BESIDE, LISTED = "named", "beside", "listed"  # why a frame is wanted; one beside a named one need not exist
@@ -69,7 +70,7 @@ def cut_frame(
         saturated, by = _saturated(source.name, flux, header, noise, known)
         for position in zip(ra, dec, strict=True):
             target = _grid(*position)
-            col, row = image.wcs.wcs_world2pix([position], 0)[0]
+            col, row = pixels_of(image.wcs, [position])[0]
             stamp = resample(flux, image.wcs, target, SDSS.cutout_size)
             flags = np.isfinite(stamp)
             flags &= resample_flags(saturated, image.wcs, target, SDSS.cutout_size) if saturated.any() else False
@@ -81,7 +82,7 @@ def cut_frame(
                 psf_source="psField" if np.isfinite(width) else "",
                 saturation_source=by,
                 gain=_gain(frame, noise, header, col),
-                sky_sigma=_sigma(noise, image.wcs, row, col),
+                sky_sigma=_sigma(noise, image, row, col),
                 exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
                 beyond=_beyond(image, target) if source.frame is not None and source.frame.why == NAMED else 0,
             )
@@ -111,7 +112,7 @@ def _grid(ra: float, dec: float) -> WCS:
 
 def _beyond(image: ImageFile, target: WCS) -> int:
     """-1 or 1 where a cutout reaches below the first or above the last row of a frame, else 0."""
-    row = image.wcs.wcs_world2pix(target.wcs_pix2world(CORNERS, 0), 0)[:, 1]
+    row = pixels_of(image.wcs, places_of(target, CORNERS))[:, 1]
     return int((row > image.shape[0] - 1).any()) or -int((row < 0).any())
 
 
@@ -142,11 +143,11 @@ def _noise(source: Source, header: fits.Header, pixels: Pixels) -> FrameNoise | 
         return None
 
 
-def _sigma(noise: FrameNoise | None, wcs: WCS, row: float, col: float) -> float:
+def _sigma(noise: FrameNoise | None, image: ImageFile, row: float, col: float) -> float:
     """Noise of blank sky [nanomaggy/pixel] in a cutout around a pixel of a frame; NaN where it is unknown."""
     if noise is None or not np.isfinite([row, col]).all():
         return np.nan
-    return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / scale_of(wcs)) ** 2
+    return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / local_scale(image.wcs, image.shape)) ** 2
 
 
 def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, col: float) -> float:

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from survey_tools.archives.fits_files import ImageFile, Unreadable
 from survey_tools.cutout import Cutout
 from survey_tools.errors import ArchiveError
+from survey_tools.sky_wcs import centre_of, local_scale, pixels_of
 from survey_tools.surveys import Survey
-from survey_tools.tan import scale_of
 from survey_tools.tasks import Run
 
 
@@ -127,8 +127,7 @@ class Sky:
         The second array (n,) [pixel] is the distance from the nearest edge, negative outside.
         """
         rows, cols = image.shape
-        scale = scale_of(image.wcs)
-        centre = image.wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+        scale, centre = local_scale(image.wcs, image.shape), centre_of(image.wcs, image.shape)
         radius = np.radians((np.hypot(rows, cols) / 2 * scale + margin) * 1.01 / 3600)  # 1.01: projection, rounding
         near = self._tree.query_ball_point(
             unit_vectors(*centre), 2 * np.sin(min(radius, np.pi) / 2), return_sorted=True
@@ -136,7 +135,7 @@ class Sky:
         near = np.array(near, dtype=np.intp)
         if len(near) == 0:
             return near, np.zeros(0)
-        col, row = image.wcs.wcs_world2pix(np.stack([self._ra[near], self._dec[near]], axis=1), 0).T + 0.5
+        col, row = pixels_of(image.wcs, np.stack([self._ra[near], self._dec[near]], axis=1)).T + 0.5
         inside = np.min([col, cols - col, row, rows - row], axis=0)
         keep = inside >= -margin / scale
         return near[keep], inside[keep]

@@ -31,6 +31,7 @@ from survey_tools.archives.weights import SAMPLE_SIZE, SAMPLES, Read, apply_weig
 from survey_tools.archives.windows import HEADERS, Windows, beginning_of
 from survey_tools.atomic import whole_file
 from survey_tools.errors import ArchiveError
+from survey_tools.sky_wcs import pixels_of
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
@@ -190,7 +191,7 @@ class Stacks:
         image = image_file(self.survey, header, name)
         if image.shape != stack.shape:
             raise ArchiveError(f"{name} has {image.shape} rows and columns, and {stack.shape} in the CADC's list")
-        middle = image.wcs.wcs_world2pix([stack.centre], 1)[0, ::-1]
+        middle = pixels_of(image.wcs, [stack.centre])[0, ::-1] + 1
         if not (abs(middle / image.shape - 0.5) < EDGE_TOLERANCE).all():
             raise ArchiveError(f"{name} lies elsewhere than in the CADC's list, which has its centre at {stack.centre}")
         return image

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from survey_tools.archives.fits_files import ImageFile, open_image, scan, without_copies
+from survey_tools.archives.fits_files import ImageFile, Unreadable, open_image, scan, without_copies
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.archives.star_width import star_fwhm
@@ -20,8 +20,9 @@ from survey_tools.archives.weights import Read
 from survey_tools.cutout import Cutout
 from survey_tools.errors import ArchiveError
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
+from survey_tools.sky_wcs import local_scale, plain_tan
 from survey_tools.surveys import Survey
-from survey_tools.tan import icrs_tan, scale_of, tan_terms, tan_wcs
+from survey_tools.tan import tan_terms, tan_wcs
 from survey_tools.tasks import Run
 
 DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
@@ -81,7 +82,7 @@ class Tiles:
         """
         if self.survey.north_up:
             raise ValueError(f"tiles are cut on their own pixels: give the row of {self.survey.title} north_up=False")
-        images, unreadable = scan(self.mirror, self.survey, run)
+        images, unreadable = _usable(self.survey, *scan(self.mirror, self.survey, run))
         require_bands(self.mirror.root, self.survey, bands, images, unreadable)
         pointings = _pointings([image for image in images if image.band in bands])
         chosen = choose(pointings, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
@@ -151,18 +152,33 @@ class Grid:
 
 
 def own_grid(survey: Survey, image: ImageFile) -> Grid:
-    """The grid of a tile; ArchiveError where it is no plain TAN, of an old equinox, or of another pixel scale."""
+    """The grid of a tile; ArchiveError where it is no plain TAN, or has another pixel scale."""
     try:
-        wcs = icrs_tan(image.wcs)
+        wcs = plain_tan(image.wcs, image.shape)
     except ValueError as error:
-        raise ArchiveError(f"{image.name} has {error}; resample it onto an ICRS TAN grid first") from error
-    scale = scale_of(image.wcs)
+        raise ArchiveError(f"{image.name} has {error}; resample it onto a TAN grid first") from error
+    scale = local_scale(wcs, image.shape)
     if abs(scale / survey.pixel_scale - 1) > SCALE_TOLERANCE:
         raise ArchiveError(
             f'{image.name} has pixels of {scale:.4g}", and {survey.title} is said to have {survey.pixel_scale:g}"; '
             "mend the survey's row, or resample the file"
         )
     return Grid(*tan_terms(wcs))
+
+
+def _usable(
+    survey: Survey, images: list[ImageFile], unreadable: list[Unreadable]
+) -> tuple[list[ImageFile], list[Unreadable]]:
+    """Those of the images whose pixels can be kept as they are; the others join the files that cannot be used."""
+    usable, others = [], list(unreadable)
+    for image in images:
+        try:
+            own_grid(survey, image)
+        except ArchiveError as error:
+            others.append(Unreadable(image.name, image.band, str(error)))
+        else:
+            usable.append(image)
+    return usable, others
 
 
 def window(pixels, start: np.ndarray, size: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from reproject import reproject_interp
+from reproject import reproject_exact, reproject_interp
+from scipy.special import erf
 
 from survey_tools.cutout import resample, resample_flags, sky_sigma
-from survey_tools.tan import north_up_wcs, scale_of
+from survey_tools.sky_wcs import read_wcs
+from survey_tools.tan import north_up_wcs, scale_of, tan_wcs
 
 SIZE = 64
 
@@ -43,6 +45,69 @@ def test_resampling_is_reproject_of_the_whole_image_times_the_ratio_of_pixel_are
     whole = reproject_interp((image, wcs), grid(galaxy), (SIZE, SIZE), order="bicubic", return_footprint=False)
     expected = whole * (0.396 / scale_of(wcs)) ** 2
     assert_allclose(resample(image, wcs, grid(galaxy), SIZE), expected, atol=1e-6 * image.max(), rtol=1e-5)
+
+
+def star(scale: float, fwhm: float, size: int, place=(0.09, -0.13)) -> np.ndarray:
+    """The light of a star of flux 100, `place` (x, y) [arcsec] from the middle, that falls into pixels of `scale`."""
+    edges = (np.arange(size + 1) - size / 2) * scale
+    x, y = (np.diff(0.5 * (1 + erf((edges - at) * 2.3548 / fwhm / np.sqrt(2)))) for at in place)
+    return 100 * np.outer(y, x)
+
+
+def turned_grid(angle: float, scale: float, size: int):
+    c, s = np.cos(angle), np.sin(angle)
+    return tan_wcs((150, 2), ((size + 1) / 2,) * 2, np.array([[-c, s], [s, c]]) * scale / 3600)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6])
+@pytest.mark.parametrize("scale", [0.03, 0.05, 0.1, 0.186, 0.25, 0.3, 0.37, 0.45, 0.6, 0.8])
+def test_flux_is_kept_from_pixels_of_any_size(scale, angle):
+    """Of stars as sharp as any telescope shows them, wherever they lie between the pixels."""
+    size = round(22 / scale)
+    for fwhm in (0.1, 1.2):
+        fwhm = max(fwhm, 2 * scale) if scale > 0.4 else fwhm  # coarse pixels show nothing sharper than themselves
+        image = star(scale, fwhm, size)
+        stamp = resample(image, north_up_wcs(150, 2, scale, size), turned_grid(angle, 0.396, 40), 40)
+        assert_allclose(np.nansum(stamp), image.sum(), rtol=0.005)
+
+
+@pytest.mark.parametrize("scale", [0.132, 0.066, 0.033])
+def test_coarser_pixels_count_what_falls_into_them(scale):
+    image = star(scale, 0.2, round(40 * 0.396 / scale))
+    stamp = resample(image, north_up_wcs(150, 2, scale, len(image)), north_up_wcs(150, 2, 0.396, 40), 40)
+    assert_allclose(stamp, star(0.396, 0.2, 40), atol=1e-4)
+
+
+def test_what_coarser_pixels_count_is_that_of_an_exact_reprojection():
+    image = star(0.15, 0.4, 140) + np.random.default_rng(3).normal(0, 0.1, (140, 140))
+    wcs, target = north_up_wcs(150, 2, 0.15, 140), turned_grid(0.5, 0.396, 64)
+    expected, share = reproject_exact((image, wcs), target, (64, 64))
+    stamp = resample(image, wcs, target, 64)
+    assert (np.isnan(stamp) == (share < 1 - 1e-4)).all()  # pixels that lie in the image as a whole
+    inside = np.isfinite(stamp)
+    assert_allclose(stamp[inside], expected[inside] * (0.396 / 0.15) ** 2, atol=1e-4)
+
+
+def test_flux_is_kept_in_each_corner_of_a_distorted_image():
+    """A distortion that changes the area of pixels by 8 % from one side to the other."""
+    header = north_up_wcs(150, 2, 0.396, 101).to_header()
+    header.update({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 4e-4})
+    wcs = read_wcs(header)
+    for row, col in ((30, 20), (50, 50), (70, 80)):
+        image = np.zeros((101, 101))
+        image[row - 20 : row + 21, col - 20 : col + 21] = star(1.0, 5.0, 41, (0.0, 0.0))
+        for scale in (0.3, 0.396, 0.9):
+            size = round(60 / scale)
+            assert_allclose(np.nansum(resample(image, wcs, north_up_wcs(150, 2, scale, size), size)), 100, rtol=0.005)
+
+
+def test_gaps_cost_the_coarser_pixels_that_they_lie_in():
+    image, wcs, target = np.ones((90, 90)), north_up_wcs(150, 2, 0.1, 90), north_up_wcs(150, 2, 0.3, 30)
+    image[31, 47] = np.nan
+    stamp = resample(image, wcs, target, 30)
+    assert np.argwhere(np.isnan(stamp)).tolist() == [[10, 15]]
+    assert_allclose(stamp[np.isfinite(stamp)], 9, rtol=1e-5)
+    assert np.argwhere(resample_flags(np.isnan(image), wcs, target, 30)).tolist() == [[10, 15]]
 
 
 def test_a_missing_pixel_costs_only_the_pixels_that_touch_it(frame):

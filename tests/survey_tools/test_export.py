@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from survey_tools.band_fits import read_bands
 from survey_tools.errors import StoreError
 from survey_tools.export import export, export_files, file_name
+from survey_tools.sky_wcs import read_wcs
 from survey_tools.surveys import SDSS
-from survey_tools.tan import read_wcs
 
 IDS = ["plain", "../../etc/passwd", "a b/ü\n", "outside", "..", "x" * 300]
 

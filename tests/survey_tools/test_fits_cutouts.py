@@ -6,6 +6,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.table import Table
+from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.band_fits import band_hdus
@@ -14,12 +15,14 @@ from survey_tools.errors import CatalogueError, ImageError
 from survey_tools.export import export
 from survey_tools.fits_cutouts import find_objects
 from survey_tools.ingest import ingest
+from survey_tools.sky_wcs import read_wcs
 from survey_tools.surveys import CFHT, SDSS
-from survey_tools.tan import read_wcs, tan_wcs
+from survey_tools.tan import tan_wcs
 
 COUNT, MISSING, SATURATED = 5, 3, 1
 RA, DEC = (np.arange(COUNT) * 0.1 - 0.2) % 360, 52.7 + np.arange(COUNT) * 0.01
 GR = Form(("g", "r"))
+DISTORTED = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-4}
 RNG = np.random.default_rng(0)
 
 
@@ -120,7 +123,7 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
     write(folder / "d_h.fits", image(12))
     write(folder / "d_r.fits", image(12, FILTER="r.MP9601"))
     write(folder / "e.fits", image(13, FILTER="Ks"))
-    write(folder / "f.fits", image(14, CTYPE1="RA---ZEA", CTYPE2="DEC--ZEA"))
+    write(folder / "f.fits", image(14, **DISTORTED))
     (folder / "h.fits").write_bytes((folder / "a_g.fits").read_bytes()[:4000])
     (folder / "notes.txt").write_text("not FITS")
     store = ingest([folder], CFHT, tmp_path / "y.zarr", GR)
@@ -135,13 +138,41 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
             "c_r.fits: band r lies 1.9",
             "band g is there more than once within 1 arcsec",
             "no image of any of the bands gr",
-            "has the projection RA---ZEA, DEC--ZEA, not TAN",
+            "f.fits has a WCS (RA---TAN-SIP, DEC--TAN-SIP, icrs) whose projection or distortions lie",
             "cannot be read as FITS",
         ],
         strict=True,
     ):
         assert words in reason
     assert np.isnan(store.column("ra")[-1])
+
+
+FRAMES = {
+    "FK5 of date": {"EQUINOX": 2003.5},
+    "B1950": {"RADESYS": "FK4", "EQUINOX": 1950.0},
+    "Galactic": {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"},
+    "declination first": {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 52.7, "CRVAL2": 10.0},
+    "a turned pole": {"LONPOLE": 150.0},
+    "zenithal equal area": {"CTYPE1": "RA---ZEA", "CTYPE2": "DEC--ZEA"},
+    "a polynomial that shifts": {
+        "PV1_0": 0.002,
+        "PV1_1": 1.0,
+        "PV1_7": 0.0,
+        "PV2_0": -0.001,
+        "PV2_1": 1.0,
+    },
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_pixels_keep_their_places_whatever_the_coordinates(tmp_path, name):
+    hdu = image(10, **FRAMES[name])
+    store = ingest([write(tmp_path / "a.fits", hdu)], CFHT, tmp_path / "y.zarr", Form(("g",)))
+    for pixel in ((0, 0), (135, 0), (20, 130)):
+        expected = WCS(hdu.header).pixel_to_world(*pixel).icrs
+        assert expected.separation(store.wcs(0).pixel_to_world(*pixel)).arcsec < 0.002
+    centre = WCS(hdu.header).pixel_to_world(67.5, 67.5).icrs
+    assert centre.separation(SkyCoord(store.column("ra")[0], store.column("dec")[0], unit="deg")).arcsec < 0.01
 
 
 @pytest.mark.parametrize(
@@ -151,7 +182,7 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
         ({"scale": 0.2}, r"136 x 136 pixels of 0.2 arcsec"),
         ({"MZP_AB": None}, "no BUNIT"),
         ({"BUNIT": "Jy"}, "BUNIT = 'Jy'"),
-        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}, "the projection GLON-TAN, GLAT-TAN, not TAN"),
+        (DISTORTED, r"whose projection or distortions lie [\d.]+ pixels from those of a plain TAN grid; resample it"),
         ({"CTYPE1": "", "CTYPE2": ""}, "no celestial WCS"),
     ],
 )

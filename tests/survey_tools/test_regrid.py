@@ -11,8 +11,9 @@ from reproject import reproject_interp
 from scipy.ndimage import gaussian_filter
 
 from survey_tools.regrid import regrid
+from survey_tools.sky_wcs import local_cd, read_wcs, rescaled_wcs
 from survey_tools.surveys import CFHT, SDSS
-from survey_tools.tan import local_cd, north_up_wcs, read_wcs, rescaled_wcs, tan_wcs
+from survey_tools.tan import north_up_wcs, tan_wcs
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "cfht"
 SIZE = CFHT.cutout_size

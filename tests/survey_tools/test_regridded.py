@@ -13,8 +13,8 @@ from survey_tools.cutout import sky_sigma
 from survey_tools.errors import StoreError
 from survey_tools.regrid import regrid
 from survey_tools.regridded import regrid_store
+from survey_tools.sky_wcs import rescaled_wcs
 from survey_tools.store import open_store
-from survey_tools.tan import rescaled_wcs
 
 COUNT, MISSING, SATURATED = 9, 4, 6
 RA, DEC = (np.arange(COUNT) * 0.1 - 0.3) % 360, 52.7 + np.arange(COUNT) * 0.01

@@ -13,7 +13,8 @@ from torch.nn.functional import interpolate
 from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.crossmatch import peak_position
 from survey_tools.errors import ImageError
-from survey_tools.tan import north_up_wcs, rescaled_wcs, scale_of, tan_wcs
+from survey_tools.sky_wcs import rescaled_wcs
+from survey_tools.tan import north_up_wcs, scale_of, tan_wcs
 from survey_tools.tasks import Engine
 from translator import fakes, loaded
 from translator.asking import Depth, How

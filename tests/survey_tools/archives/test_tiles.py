@@ -1,10 +1,13 @@
 import pickle
+import warnings
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives import fits_files
@@ -15,7 +18,6 @@ from survey_tools.archives.plan import Source
 from survey_tools.archives.tiles import Calibration, Tiles
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import CFHT
-from survey_tools.tan import icrs_tan
 from survey_tools.tasks import Engine
 
 HERE = [(150.0, 2.0)]
@@ -72,7 +74,7 @@ def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_tile(tiles, k
 def test_windows_keep_pixels_and_sky_and_have_gaps_beyond_the_edge(tiles, known_sky, size):
     tiles = replace(tiles, survey=replace(CFHT, cutout_size=size))
     known_sky.write_stack(tiles.mirror.root, "r", [])
-    wcs = icrs_tan(fits_files.describe(CFHT, tiles.mirror, "stack_r.fits").wcs)
+    wcs = fits_files.describe(CFHT, tiles.mirror, "stack_r.fits").wcs
     rng = np.random.default_rng(1)
     places = [known_sky.position(wcs, *place) for place in rng.uniform((-90, -90), (410, 390), (40, 2))]
     counts = known_sky.draw(wcs, known_sky.STACK_SHAPE, [], 1.0, ord("r")) * 10 ** (0.4 * -7.5)
@@ -264,13 +266,52 @@ def test_a_tile_that_is_cut_short_while_it_is_read_is_named(tiles, known_sky, ga
         next(pieces)
 
 
+SIP = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5}
+SCAMP = {"PV1_0": 0.001, "PV1_1": 1.0, "PV1_4": 3.0, "PV1_7": 0.0, "PV2_0": 0.001, "PV2_1": 1.0}
+FRAMES = {
+    "FK5 of date": {"RADECSYS": "FK5", "EQUINOX": 2003.5},
+    "B1950": {"RADECSYS": "FK4", "EQUINOX": 1950.0},
+    "Galactic": {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADECSYS": None},
+    "declination first": {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 1.95, "CRVAL2": 150.1},
+    "a turned pole": {"LONPOLE": 170.0},
+    "orthographic": {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"},
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_objects_are_found_and_cut_where_they_are_whatever_the_coordinates_of_a_tile(tiles, known_sky, name):
+    """The galaxy lies on pixel (180, 140) from 0; where that is on the sky, astropy says."""
+    plain = known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 140.0, 180.0), flux=40.0)
+    path = known_sky.write_stack(tiles.mirror.root, "r", [plain], noise=1e-6, header=FRAMES[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        place = WCS(fits.getheader(path)).pixel_to_world(180.0, 140.0).icrs
+    at = place.ra.deg, place.dec.deg
+    (source,) = tiles.plan(known_sky.catalogue([at]), ("r",), RUN).sources
+    assert source.rows.tolist() == [0]
+    piece = cut_one(tiles, "stack_r.fits", at)
+    row, col = known_sky.centroid(piece.cutout.image)
+    assert_allclose((row, col), (67.5, 67.5), atol=0.6)
+    assert place.separation(piece.cutout.wcs.pixel_to_world(col, row)).arcsec < 0.01 * 0.186
+
+
+def test_a_distorted_tile_is_left_out_of_the_plan_with_the_reason(tiles, known_sky, galaxy):
+    known_sky.write_stack(tiles.mirror.root, "r", [galaxy], name="plain.fits")
+    known_sky.write_stack(tiles.mirror.root, "g", [galaxy], name="bent.fits", header=SCAMP)
+    plan = tiles.plan(known_sky.catalogue([where(galaxy)]), ("g", "r"), RUN)
+    assert [source.name for source in plan.sources] == ["plain.fits"]
+    (bent,) = plan.unreadable
+    assert (bent.name, bent.band) == ("bent.fits", "g")
+    assert "bent.fits has a WCS (RA---TAN, DEC--TAN, icrs) whose projection or distortions lie" in bent.reason
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
         ({"CTYPE1": None, "CTYPE2": None}, "no celestial WCS"),
-        ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "projection RA---SIN, DEC--SIN"),
-        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADECSYS": None}, "projection GLON-TAN"),
-        ({"RADECSYS": "FK4", "EQUINOX": 1950.0}, "coordinates fk4"),
+        (SIP, "whose projection or distortions lie .* pixels from those of a plain TAN grid; resample it"),
+        (SCAMP, "whose projection or distortions lie .* pixels from those of a plain TAN grid; resample it"),
+        ({"RADECSYS": "GAPPT"}, "a WCS that cannot be used: coordinates RA---TAN, DEC--TAN with RADESYS = 'GAPPT'"),
         ({"CD1_1": -0.25 / 3600, "CD2_2": 0.25 / 3600}, 'pixels of 0.25", and CFHTLS is said to have 0.186"'),
         ({"MZP_AB": "thirty"}, "MZP_AB = 'thirty'"),
         ({"FILTER": "g.MP9401"}, "an image of band g"),

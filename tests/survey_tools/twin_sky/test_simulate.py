@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 pytest.importorskip("galsim")
 
 from survey_tools.errors import GaltransError
-from survey_tools.tan import read_wcs
+from survey_tools.sky_wcs import read_wcs
 from survey_tools.twin_sky import stores as twin_stores
 from survey_tools.twin_sky.simulate import ARCHIVE, simulate_archive, simulate_stores
 
