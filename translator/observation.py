@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from survey_tools.archives.star_width import star_fwhm
 from survey_tools.band_fits import BandImage, read_present, stated_number
-from survey_tools.cutout import resample, sky_sigma
+from survey_tools.cutout import COARSER, resample, sky_sigma
 from survey_tools.errors import ImageError
 from survey_tools.origin import contradiction, unknown_survey
 from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, rescaled_wcs
@@ -167,7 +167,7 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
         said = f"bands {others} resampled onto the grid of band {middle}"
         size = shape
     else:
-        size = tuple(max(1, round(side * scale / pixel_scale)) for side in shape)
+        size = tuple(_pixels_over(side, pixel_scale / scale) for side in shape)
         wcs = rescaled_wcs(first.wcs, shape, pixel_scale, size)
         said = (
             f"resampled from {shape[0]} x {shape[1]} pixels of {scale:.3f} arcsec to {size[0]} x {size[1]} of "
@@ -176,6 +176,18 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
     log.warning(f"{path}: {said}")
     images = np.stack([resample(each.image, each.wcs, wcs, size) for each in found.values()])
     return images, Grid(*tan_terms(wcs), size), said
+
+
+def _pixels_over(side: int, ratio: float) -> int:
+    """How many pixels, of `ratio` times the size, cover an image of `side` pixels.
+
+    Coarser pixels count all the light that falls into them, so all of them must lie in the image. Their number is even
+    where the input's is, so that what lies between two pixels in the middle still does.
+    """
+    if ratio <= COARSER:
+        return max(1, round(side / ratio))
+    whole = int(side / ratio + 1e-6)
+    return max(1, whole - (whole - side) % 2)
 
 
 def same_grid(band: BandImage, first: BandImage) -> bool:
