@@ -136,7 +136,7 @@ def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iter
     """ImageError where headers say that an image is none of the survey that a run reads, unless `how.force`."""
     survey, bands = find_survey(domain.survey), list(bands)
     for band in () if how.force else bands:
-        why = contradiction(survey, (primary, band.header), scale_of(band.wcs), domain.pixel_scale)
+        why = contradiction(survey, (primary, band.header), local_scale(band.wcs, band.image.shape), domain.pixel_scale)
         if why:
             raise ImageError(
                 f"{path} has {why}; the run reads {survey.title} here: give its images, choose the other --to, or pass "
