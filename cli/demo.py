@@ -7,8 +7,12 @@ from pathlib import Path
 
 import click
 
+from cli.evaluate import FILES
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
+from survey_tools.atomic import whole_file
+from survey_tools.version import VERSION
 
+MARKER = "demo.json"  # of a folder: what its demo was begun with
 HELD_OUT = 40  # pairs kept from training, to be translated
 JUDGED = 20, 4  # of which are in the report, and how often those are translated with other noise: the rest is patience
 WIDTH, BATCH, ITERATIONS = 32, 4, "200,340,40"  # of networks and steps: what two cores do in two minutes
@@ -32,26 +36,37 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
 
     A small sky is written as both archives' own files; from there on everything is what you would do with real
     ones: fetch both surveys, cross-match, regrid, train (the recipe `psf_matched`, narrow and short), translate
-    galaxies that training never saw, both ways, and say how good they are: OUT/report/report.html.
+    galaxies that training never saw, both ways, and say how good they are: OUT/report/report.html. After an
+    interruption the same command goes on.
 
     \b
     Example:
       galtrans demo --out galtrans-demo
     """
-    if out.exists():
-        if not overwrite:
-            raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
-        if not (out / "sky").is_dir() and any(out.iterdir()):
-            raise click.UsageError(
-                f"{out} was not made by `galtrans demo`, so it is not replaced; choose another --out"
-            )
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+    _begin(out, {"seed": seed, "version": VERSION}, overwrite)
     _prepare(out, workers, seed)
     _train(out, seed)
     _translate(out, seed)
     _report(out, seed, workers)
     _show(out)
+
+
+def _begin(out: Path, settings: dict, overwrite: bool) -> None:
+    """Make the folder, or find in it what a demo of the same settings has left."""
+    marker = out / MARKER
+    if out.exists() and any(out.iterdir()):
+        same = marker.exists() and json.loads(marker.read_text()) == settings
+        if same and not overwrite:
+            return
+        if not overwrite:
+            raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
+        if not marker.exists() and not (out / "sky").is_dir():
+            raise click.UsageError(
+                f"{out} was not made by `galtrans demo`, so it is not replaced; choose another --out"
+            )
+        shutil.rmtree(out)
+    with whole_file(marker) as temporary:
+        temporary.write_text(json.dumps(settings))
 
 
 def _prepare(out: Path, workers: int, seed: int) -> None:
@@ -64,7 +79,8 @@ def _prepare(out: Path, workers: int, seed: int) -> None:
         "--out", out / "cfht.zarr", *parallel,
     )  # fmt: skip
     pairs = ("--out", out / "pairs.ecsv", "--test-size", HELD_OUT, "--seed", seed)
-    _run("crossmatch", out / "sdss.zarr", out / "cfht.zarr", *pairs)
+    if not (out / "pairs.ecsv").exists():
+        _run("crossmatch", out / "sdss.zarr", out / "cfht.zarr", *pairs)
     _run("regrid", out / "cfht.zarr", "--like", out / "sdss.zarr", "--out", out / "cfht64.zarr", *parallel)
 
 
@@ -72,7 +88,8 @@ def _train(out: Path, seed: int) -> None:
     """Train the recipe `psf_matched`, narrow and short."""
     stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
     short = "--width", WIDTH, "--batch-size", BATCH, "--iterations", ITERATIONS
-    _run("train", *stores, "--recipe", "psf_matched", *short, "--run", out / "run", "--seed", seed)
+    go_on = ("--resume",) if (out / "run" / "run.json").exists() else ()
+    _run("train", *stores, "--recipe", "psf_matched", *short, "--run", out / "run", "--seed", seed, *go_on)
 
 
 def _translate(out: Path, seed: int) -> None:
@@ -94,7 +111,9 @@ def _report(out: Path, seed: int, workers: int) -> None:
     inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
     galaxies, draws = JUDGED
     how = "--galaxies", galaxies, "--draws", draws, "--seed", seed, "--workers", workers
-    _run("evaluate", *inputs, "--out", out / "report", *how)
+    there = [(out / "report" / name).exists() for name in FILES]
+    if not all(there):  # a part of a report is what an interruption has left
+        _run("evaluate", *inputs, "--out", out / "report", *how, *(("--overwrite",) if any(there) else ()))
 
 
 def _show(out: Path) -> None:
@@ -140,4 +159,10 @@ def _run(*arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     shown = words if len(words) < 20 else [*words[:2], "…", *words[-6:]]
     click.secho(f"\n$ galtrans {shlex.join(shown).replace(shlex.quote('…'), '…')}", bold=True)
-    galtrans.main(words, prog_name="galtrans", standalone_mode=False)
+    try:
+        galtrans.main(words, prog_name="galtrans", standalone_mode=False)
+    except click.Abort:
+        raise KeyboardInterrupt from None  # it is the demo that goes on, without what the command says of itself
+    except OSError as error:
+        error.__notes__ = []
+        raise

@@ -64,8 +64,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; nothing half-written is left, so run the same command again")
+    except (click.Abort, KeyboardInterrupt) as error:
+        _say(f"interrupted; nothing half-written is left, so run the same command again{_added(error)}")
         _leave()
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,7 +78,14 @@ def main() -> None:
         _fail(f"{said} Nothing half-written is left; run the same command again later")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}; nothing half-written is left: mend that and run the command again")
+        said = f"{error.strerror or error}{where}; nothing half-written is left"
+        _fail(f"{said}: mend that and run the command again{_added(error)}")
+
+
+def _added(error: BaseException) -> str:
+    """What goes with the command that goes on: the notes that the command put onto its error."""
+    notes = [note for each in (error, error.__cause__) for note in getattr(each, "__notes__", ())]
+    return "".join(f" {note}" for note in notes)
 
 
 def _fail(message: object) -> None:

@@ -53,7 +53,7 @@ def simulate(
     images without noise go to OUT/truth. The same seed gives the same sky, however many workers draw it.
 
     With --benchmark the stores are a set that is the same for everyone: unpaired objects of both surveys, pairs to
-    train and to test, and the test pairs without noise. An interrupted run goes on where it stopped.
+    train and to test, and the test pairs without noise. After an interruption the same command goes on.
 
     \b
     Example:
@@ -66,20 +66,26 @@ def simulate(
         raise click.UsageError("--overlap goes with --galaxies; the archive files have their own")
     try:
         from survey_tools.twin_sky.benchmark import simulate_benchmark
-        from survey_tools.twin_sky.simulate import simulate_archive, simulate_stores
+        from survey_tools.twin_sky.simulate import MARKER, simulate_archive, simulate_stores
     except ModuleNotFoundError as error:
         if error.name != "galsim":
             raise
         raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
 
+    there = (out / MARKER).exists() and not overwrite  # and made from the same, or the call below refuses
     settings = {"bands": bands, "seed": seed, "workers": workers, "overwrite": overwrite}
     if benchmark:
-        _say(simulate_benchmark(out, benchmark, workers=workers, overwrite=overwrite), _after_benchmark(out))
+        written = simulate_benchmark(out, benchmark, workers=workers, overwrite=overwrite)
+        next_commands = _after_benchmark(out)
     elif galaxies is None:
-        _say(simulate_archive(out, **settings), _after_archive(out, bands))
+        written, next_commands = simulate_archive(out, **settings), _after_archive(out, bands)
     else:
         settings["overlap"] = 0.5 if overlap is None else overlap
-        _say(simulate_stores(out, galaxies, **settings), _after_stores(out))
+        written, next_commands = simulate_stores(out, galaxies, **settings), _after_stores(out)
+    click.echo(f"{out} is complete already." if there else f"Wrote {', '.join(str(path) for path in written)}")
+    click.echo("Next:")
+    for command in next_commands:
+        click.echo(f"  galtrans {command}")
 
 
 def _check_fixed(ctx: click.Context, benchmark: str | None) -> None:
@@ -87,13 +93,6 @@ def _check_fixed(ctx: click.Context, benchmark: str | None) -> None:
     given = [name for name in ("galaxies", "overlap", "bands", "seed") if ctx.get_parameter_source(name) != DEFAULT]
     if benchmark and given:
         raise click.UsageError(f"--{given[0]} does not go with --benchmark, which is the same for everyone")
-
-
-def _say(written: list[Path], next_commands: list[str]) -> None:
-    click.echo(f"Wrote {', '.join(str(path) for path in written)}")
-    click.echo("Next:")
-    for command in next_commands:
-        click.echo(f"  galtrans {command}")
 
 
 def _after_archive(out: Path, bands: str) -> list[str]:

@@ -1,5 +1,7 @@
 """`galtrans train`: two stores and their pair table -> a trained run."""
 
+from contextlib import contextmanager
+
 import click
 
 from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, check_recipe, seed_option, verbose_option
@@ -23,6 +25,17 @@ class Counts(click.ParamType):
         if min(counts) < 1:
             self.fail(f"{value!r} is no positive number, nor one for each step such as 300,500,150", param, ctx)
         return counts
+
+
+@contextmanager
+def _gone_on_with(path, resume: bool):
+    """Have the advice that follows Ctrl-C, or a full disk, name the option with which the run goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError) as error:
+        if not resume and (path / "run.json").exists():
+            error.add_note("with --resume")
+        raise
 
 
 @click.command()
@@ -98,7 +111,7 @@ def train(
             f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "
             f"train a recipe that reads none ({unpaired})"
         )
-    with joined(device) as (share, device):
+    with _gone_on_with(path, resume), joined(device) as (share, device):
         settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every, width, precision, data)
         session = open_together(Inputs(x, y, pairs), path, settings, share, resume=resume)
         say = click.echo if share.rank == 0 else lambda line: None

@@ -132,7 +132,7 @@ def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_po
         if not apart < SAME:
             raise ImageError(
                 f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
-                f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name}`"
+                f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name} …`"
             )
     flux, saturated = zip(*(_pixels(survey, images[band], masks.get(band)) for band in bands), strict=True)
     facts = [_facts(images[band], names[band]) for band in bands]
@@ -239,7 +239,7 @@ def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
         raise ImageError(
             f"{name}: band {band} has {rows} x {cols} pixels of {scale:.4g} arcsec, and cutouts of {survey.title} have "
             f"{size} x {size} of {survey.pixel_scale:g}; cut bigger images by `galtrans fetch {survey.name} --mirror "
-            "FOLDER`, or ingest such cutouts and change their grid by `galtrans regrid`"
+            "FOLDER …`, or ingest such cutouts and change their grid by `galtrans regrid`"
         )
     return wcs
 

@@ -1,6 +1,7 @@
 """The pair table: which rows of two stores are the same galaxy, and which of these are held out for tests."""
 
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -95,22 +96,22 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = "it does not exist" if not path.exists() else first_line(error)
         raise StoreError(
-            f"{path} cannot be read as a pair table: {reason}; make one with {_remedy(x_store, y_store)}"
+            f"{path} cannot be read as a pair table: {reason}; make one with {_remedy(x_store, y_store, path)}"
         ) from error
     missing = [name for name in COLUMNS if name not in table.colnames]
     missing += [name for name in ("x_rows", "y_rows") if name not in table.meta]
     if missing:
         raise StoreError(
-            f"{path} is no pair table: it lacks {', '.join(missing)}; make one with {_remedy(x_store, y_store)}"
+            f"{path} is no pair table: it lacks {', '.join(missing)}; make one with {_remedy(x_store, y_store, path)}"
         )
     if table.has_masked_values:
-        raise StoreError(f"{path} has empty fields; make the table again with {_remedy(x_store, y_store)}")
+        raise StoreError(f"{path} has empty fields; make the table again with {_remedy(x_store, y_store, path)}")
     for domain, store in (("x", x_store), ("y", y_store)):
         if table.meta[f"{domain}_rows"] != store.rows:
             made_for = table.meta.get(domain, "another store")
             raise StoreError(
                 f"{path} was made for {made_for}, whose rows are not those of {store.path}; "
-                f"give that store, or run {_remedy(x_store, y_store)}"
+                f"give that store, or run {_remedy(x_store, y_store, path)}"
             )
         _check_rows(path, np.asarray(table[f"{domain}_row"]), store)
     odd = ~np.isin(np.asarray(table["split"]).astype(str), SPLITS)
@@ -120,8 +121,10 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     return table
 
 
-def _remedy(x_store: Store, y_store: Store) -> str:
-    return f"`galtrans crossmatch {x_store.path} {y_store.path}`"
+def _remedy(x_store: Store, y_store: Store, path: Path) -> str:
+    """The command that makes the pair table of two stores."""
+    words = ["galtrans", "crossmatch", x_store.path, y_store.path, "--out", path]
+    return f"`{shlex.join(map(str, words))}{' --overwrite' if path.exists() else ''}`"
 
 
 def _check_rows(path: Path, rows: np.ndarray, store: Store) -> None:

@@ -282,7 +282,7 @@ def find_begun(path: Path) -> Path:
     for part in (path.with_name(f".{path.name}.new.part"), path.with_name(f"{path.name}.part")):
         if (part / "zarr.json").exists() and "schema" in zarr.open_group(part, mode="r", use_consolidated=False).attrs:
             return part
-    raise StoreError(f"{path} does not exist, and none has been begun")
+    raise StoreError(f"{path} does not exist")
 
 
 def open_store(path) -> Store:

@@ -26,7 +26,7 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
         done = f"{saved.iteration:,} of {total:,} iterations ({100 * saved.iteration / max(total, 1):.0f} %)"
         done += f", in step {saved.step + 1} of {steps}; saved {duration(time.time() - saved.time)} ago"
     if saved is None or saved.iteration < total:
-        remedy = "it is being trained, or was interrupted: the command that began it goes on with --resume added"
+        remedy = "it is being trained, or was interrupted: the same `galtrans train` with --resume goes on with it"
         lines.insert(0, ("NOT FINISHED", remedy))
     lines.append(("trained", done))
     lines.append(("batch size", f"{facts.batch_size}, seed {facts.seed}, {facts.precision}"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from survey_tools.atomic import whole_file
 from survey_tools.processes import run_tasks
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.twin_sky.draw import render
@@ -46,9 +47,10 @@ class Patch:
 
 
 def make_archive(out: Path, patch: Patch, workers: int) -> None:
-    """Write both archives' files, their noise-free twins below `truth` and both catalogues into an empty folder.
+    """Write both archives' files, their noise-free twins below `truth` and both catalogues into a folder.
 
-    See `simulate.simulate_archive` for what is in them.
+    The folder is empty, or has what an interrupted call of the same patch has made; the files in it stay. See
+    `simulate.simulate_archive` for what is in them.
     """
     sky, targets = draw_sky(patch)
     for survey, name in (("sdss", "catalogue.ecsv"), ("cfht", "catalogue_cfht.ecsv")):
@@ -57,18 +59,13 @@ def make_archive(out: Path, patch: Patch, workers: int) -> None:
         catalogue = catalogue_of(survey, mine, patch.seed)
         if survey == "sdss":
             catalogue = with_fields(catalogue)
-        catalogue.write(out / name)
+        catalogue.write(out / name, overwrite=True)
     tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]
     tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands for tile in (0, 1)]
-    exposures = run_tasks(_write_image, tasks, workers, "simulate the archives")
-    frames = dict(zip(patch.bands, exposures, strict=False))
+    run_tasks(_write_image_once, tasks, workers, "simulate the archives")
+    exposures = {band: sdss_exposure(band, patch) for band in SDSS.bands}
     for root in (out, out / "truth"):
-        write_psfields(
-            root,
-            {band: frames.get(band, sdss_exposure(band, patch)) for band in SDSS.bands},
-            SDSS.pixel_scale,
-            patch.seed,
-        )
+        write_psfields(root, exposures, SDSS.pixel_scale, patch.seed)
 
 
 def draw_sky(patch: Patch) -> tuple[Table, Table]:
@@ -134,7 +131,16 @@ def sdss_exposure(band: str, patch: Patch) -> SdssExposure:
     return draw_exposure("sdss", band, night, np.random.default_rng([patch.seed, 11, SDSS.bands.index(band)]))
 
 
-def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> object:
+def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
+    """Write the files of one image, unless an earlier call has done it."""
+    done = out / ".work" / f"{survey}-{band}-{tile}"
+    if not done.exists():
+        _write_image(out, sky, patch, survey, band, tile)
+        with whole_file(done) as temporary:
+            temporary.touch()
+
+
+def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
     """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
     rng = np.random.default_rng([patch.seed, 12, survey == "cfht", SDSS.bands.index(band), tile])
     if survey == "sdss":
@@ -145,7 +151,7 @@ def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, ti
         seen = exposure.observe(flux, rng)
         write_frames(out, band, seen, wcs, exposure, patch.seed)
         write_masks(out, band, seen, exposure, patch.seed)
-        return exposure
+        return
     exposure = draw_exposure("cfht", band, draw_night(rng), rng)
     shape = (patch.tile_size, patch.tile_size)
     offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
@@ -154,7 +160,6 @@ def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, ti
     seen = covered(shape, rng)
     write_stack(out / "truth", band, np.where(seen, flux, np.nan), wcs, exposure, patch.seed)
     write_stack(out, band, np.where(seen, exposure.observe(flux, rng), np.nan), wcs, exposure, patch.seed)
-    return exposure
 
 
 def _overlap(tile_size: int) -> int:

@@ -7,7 +7,7 @@ of a pixel may differ. A few objects, recorded in `RECORDS`, are therefore drawn
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -122,7 +122,10 @@ def simulate_benchmark(out, name: str, *, workers: int = 1, overwrite: bool = Fa
             or anything else by the names of its files.
     """
     out, benchmark = Path(out), BENCHMARKS[name]
-    with filling(out, BENCHMARK, benchmark.seed, overwrite=overwrite, keep=name) as folder:
+    settings = {"kind": name} | asdict(benchmark)
+    with filling(out, BENCHMARK, settings, overwrite=overwrite) as folder:
+        if folder is None:
+            return [out / each for each in BENCHMARK]
         targets = draw_targets(benchmark)
         check(name, targets)
         build_stores(folder, targets, {"benchmark": name, "bands": BANDS, "seed": benchmark.seed}, workers)

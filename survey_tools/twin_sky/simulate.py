@@ -4,13 +4,16 @@ Galaxies and stars are drawn in `galaxies.py`, put onto pixels in `draw.py` and 
 `exposure.py`; `frames.py` and `stacks.py` write the archives' files.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+from survey_tools.atomic import whole_file
 from survey_tools.errors import GaltransError
 from survey_tools.replacing import alone
 from survey_tools.surveys import SDSS
@@ -23,6 +26,7 @@ CATALOGUES = ("truth", "catalogue.ecsv", "catalogue_cfht.ecsv")
 ARCHIVE = ("sas", "cfht", *CATALOGUES)
 STORES = ("sdss.zarr", "cfht.zarr", *CATALOGUES)
 BENCHMARK = ("pairs.ecsv", "benchmark.json", *STORES)
+MADE_BY = f"galtrans {VERSION} simulate"
 ALL_BANDS = "".join(SDSS.bands)
 
 
@@ -57,8 +61,10 @@ def simulate_archive(
     Raises:
         GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
     """
-    with filling(Path(out), ARCHIVE, seed, overwrite=overwrite) as folder:
-        make_archive(folder, Patch(galaxies, bands, tile_size, seed), workers)
+    patch = Patch(galaxies, bands, tile_size, seed)
+    with filling(Path(out), ARCHIVE, {"kind": "archive"} | asdict(patch), overwrite=overwrite) as folder:
+        if folder is not None:
+            make_archive(folder, patch, workers)
     return [Path(out) / name for name in ARCHIVE]
 
 
@@ -89,41 +95,70 @@ def simulate_stores(
     Raises:
         GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
     """
-    with filling(Path(out), STORES, seed, overwrite=overwrite) as folder:
-        make_stores(folder, Sample(galaxies, bands, overlap, seed), workers)
+    sample = Sample(galaxies, bands, overlap, seed)
+    with filling(Path(out), STORES, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
+        if folder is not None:
+            make_stores(folder, sample, workers)
     return [Path(out) / name for name in STORES]
 
 
 @contextmanager
-def filling(out: Path, names: tuple[str, ...], seed: int, *, overwrite: bool, keep: str = "") -> Iterator[Path]:
+def filling(out: Path, names: tuple[str, ...], settings: dict, *, overwrite: bool) -> Iterator[Path | None]:
     """A folder inside `out` to make all `names` in, which move to `out` at the end of the block, when all is whole.
 
-    What an interrupted block has made goes, unless it is to `keep`: then it lies in a hidden folder of that name, in
-    which the next block goes on.
+    What an interrupted block has made stays in a hidden folder, in which the next block of the same settings goes on;
+    one of other settings drops it. The folder is None where `out` has all of it already, made from the same settings
+    by the same version of galtrans, and nothing is to be done.
+
+    Args:
+        out: Folder to fill.
+        names: Of what will be in it.
+        settings: What it is made from, as JSON can hold it, with the "seed".
+        overwrite: Whether to replace what an earlier simulation left.
 
     Raises:
-        GaltransError: If `out` holds a simulation already, or anything else by these names, or is being
+        GaltransError: If `out` holds another simulation already, or anything else by these names, or is being
             filled by another process.
     """
+    said = json.dumps(settings | {"version": VERSION}, sort_keys=True)
+    part = out / f".simulate-{hashlib.sha256(said.encode()).hexdigest()[:16]}.part"
     with alone(out / "simulation"):
+        if not overwrite and _finished(out, part, names, settings):
+            yield None
+            return
         old = _replaceable(out, names, overwrite)
-        part = out / f".{keep or 'simulate'}.part"
-        if not keep:
-            shutil.rmtree(part, ignore_errors=True)
-        try:
-            (part / "truth").mkdir(parents=True, exist_ok=True)
-            yield part
-            marker = {"made_by": f"galtrans {VERSION} simulate", "seed": seed, "files": sorted({*names, *old})}
-            (part / MARKER).write_text(json.dumps(marker, indent=1))
-            os.replace(part / MARKER, out / MARKER)
-            for name in old:
-                shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
-            for name in names:
-                os.replace(part / name, out / name)
-            shutil.rmtree(part)
-        finally:
-            if not keep:
-                shutil.rmtree(part, ignore_errors=True)
+        for other in out.glob(".simulate*.part"):
+            if other != part:
+                shutil.rmtree(other)
+        (part / "truth").mkdir(parents=True, exist_ok=True)
+        yield part
+        marker = {"made_by": MADE_BY, "seed": settings["seed"], "settings": settings}
+        marker["files"] = sorted({*names, *old})
+        with whole_file(out / MARKER) as temporary:
+            temporary.write_text(json.dumps(marker, indent=1))
+        for name in old:
+            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+        _move(part, out, names)
+
+
+def _finished(out: Path, part: Path, names: tuple[str, ...], settings: dict) -> bool:
+    """Whether `out` has all names, from these settings; what a killed process had yet to move is moved."""
+    if not (out / MARKER).exists():
+        return False
+    marker = json.loads((out / MARKER).read_text())
+    if (marker.get("made_by"), marker.get("settings")) != (MADE_BY, json.loads(json.dumps(settings))):
+        return False
+    if all((out / name).exists() != (part / name).exists() for name in names):
+        _move(part, out, names)
+    return all((out / name).exists() for name in names)
+
+
+def _move(part: Path, out: Path, names: tuple[str, ...]) -> None:
+    """Give names their place, and drop what else is in the folder that they were made in."""
+    for name in names:
+        if (part / name).exists():
+            os.replace(part / name, out / name)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _replaceable(out: Path, names: tuple[str, ...], overwrite: bool) -> list[str]:

@@ -1,5 +1,4 @@
 import re
-import subprocess
 import sys
 import warnings
 
@@ -197,28 +196,3 @@ def test_regrid_onto_itself_is_refused(galtrans, stores):
     code, _, complaint = galtrans("regrid", stores[1], "--like", stores[0], "--out", stores[1], "--overwrite")
     assert code == 1
     assert "is one of the stores to read" in complaint
-
-
-def test_a_full_disk_fails_with_one_line_and_the_same_command_goes_on(galtrans, stores, tmp_path):
-    """A quota on the size of files stands for the disk: no chunk of images fits."""
-    command = ("regrid", stores[1], "--like", stores[0], "--workers", 1, "--out")
-    script = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2); from cli.main import main; main()"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", script, *map(str, command), str(tmp_path / "y64.zarr")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.startswith("Error: File too large")
-    assert ended.stderr.count("\n") == 1
-    assert not (tmp_path / "y64.zarr").exists()
-    assert galtrans(*command, tmp_path / "y64.zarr")[0] == galtrans(*command, tmp_path / "other.zarr")[0] == 0
-    files = [
-        {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        for root in (tmp_path / "y64.zarr", tmp_path / "other.zarr")
-    ]
-    assert files[0] == files[1]
-    assert not (tmp_path / "y64.zarr.part").exists()

@@ -94,3 +94,11 @@ def test_help_ends_with_an_example():
     text = run("--help").output
     assert "Example:" in text
     assert "galtrans simulate --out sky" in text
+
+
+def test_the_same_command_again_says_that_all_is_there(tmp_path):
+    words = "--galaxies", 1, "--bands", "r", "--workers", 1, "--out", tmp_path / "sky"
+    assert run(*words).output.startswith("Wrote ")
+    again = run(*words)
+    assert again.exit_code == 0
+    assert again.output.startswith(f"{tmp_path / 'sky'} is complete already.\nNext:\n")

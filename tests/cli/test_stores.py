@@ -20,7 +20,7 @@ def test_an_unfinished_or_missing_store_is_said_to_be_so(tmp_path, galtrans, mon
     (tmp_path / "x.zarr.part").mkdir()
     refusal = galtrans("export", "x.zarr", "--rows", "0", "--out", "f")
     assert refusal[2].startswith("Error: x.zarr is not finished; run the command")
-    nothing = "Error: {} does not exist, and none has been begun\n"
+    nothing = "Error: {} does not exist\n"
     assert galtrans("info", "x.zarr")[::2] == (1, nothing.format("x.zarr"))
     assert galtrans("info", "y.zarr")[::2] == (1, nothing.format("y.zarr"))
     (tmp_path / "z.zarr").mkdir()
@@ -144,7 +144,7 @@ def test_info_says_how_far_a_run_is(tmp_path, galtrans, monkeypatch):
     save_checkpoint(run, Checkpoint(500, 1, {"weight": torch.zeros(1)}, {}))
     _, out, _ = galtrans("info", run)
     assert "NOT FINISHED" in out
-    assert "the command that began it goes on with --resume added" in out
+    assert "the same `galtrans train` with --resume goes on with it" in out
     assert "500 of 1,000 iterations (50 %), in step 2 of 2; saved 1 s ago" in out
     save_checkpoint(run, Checkpoint(1000, 1, {"weight": torch.zeros(1)}, {}))
     _, out, _ = galtrans("info", run)

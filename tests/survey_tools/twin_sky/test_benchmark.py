@@ -133,7 +133,7 @@ def test_the_bytes_do_not_depend_on_workers_nor_on_interruptions(sky, tmp_path, 
         with pytest.raises(KeyboardInterrupt):
             simulate_benchmark(tmp_path, "tiny")
     assert not (tmp_path / "sdss.zarr").exists()
-    assert list((tmp_path / ".tiny.part").glob(".*.work/*.npz"))
+    assert list(tmp_path.glob(".simulate-*.part/.*.work/*.npz"))
     simulate_benchmark(tmp_path, "tiny", workers=2)
     assert contents(tmp_path) == contents(sky)
 

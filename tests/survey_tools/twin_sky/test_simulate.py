@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ pytest.importorskip("galsim")
 
 from survey_tools.errors import GaltransError
 from survey_tools.sky_wcs import read_wcs
+from survey_tools.twin_sky import archive as twin_archive
+from survey_tools.twin_sky import simulate as twin_simulate
 from survey_tools.twin_sky import stores as twin_stores
-from survey_tools.twin_sky.simulate import ARCHIVE, simulate_archive, simulate_stores
+from survey_tools.twin_sky.simulate import ARCHIVE, MARKER, STORES, simulate_archive, simulate_stores
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 SETTINGS = {"galaxies": 12, "bands": "r", "tile_size": 600, "seed": 3}
@@ -94,8 +98,54 @@ def test_galaxies_of_the_catalogue_are_where_it_says(archive, survey):
 def test_a_simulation_is_replaced_only_when_asked(archive):
     before = (archive[0] / "catalogue.ecsv").read_bytes()
     with pytest.raises(GaltransError, match="--overwrite"):
-        simulate_archive(archive[0], **SETTINGS)
+        simulate_archive(archive[0], **SETTINGS | {"seed": 4})
     assert (archive[0] / "catalogue.ecsv").read_bytes() == before
+
+
+def test_one_that_is_there_already_is_not_made_again(archive, monkeypatch):
+    monkeypatch.setattr("survey_tools.twin_sky.simulate.make_archive", lambda *_: pytest.fail("it is made again"))
+    assert simulate_archive(archive[0], **SETTINGS) == archive[1]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_interrupted_archive_goes_on(tmp_path, monkeypatch, moved):
+    """It is interrupted in the second image, or when it has given one of its files its name."""
+    drawn, calls = [], []
+
+    def draw(out, sky, patch, survey, band, tile):
+        drawn.append((survey, band, tile))
+        if drawn == [("sdss", "r", 0), ("cfht", "r", 0)] and not moved:
+            raise KeyboardInterrupt
+        for folder in (out, out / "truth"):
+            place = folder / {"sdss": "sas", "cfht": "cfht"}[survey]
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{band}{tile}.fits").write_text(f"{survey} {band} {tile}")
+
+    def rename(*paths):
+        calls.append(paths)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return os.replace(*paths)
+
+    monkeypatch.setattr(twin_archive, "_write_image", draw)
+    with monkeypatch.context() as patch:
+        if moved:
+            patch.setattr(twin_simulate, "os", SimpleNamespace(replace=rename))
+        with pytest.raises(KeyboardInterrupt):
+            simulate_archive(tmp_path / "sky", **SETTINGS)
+    simulate_archive(tmp_path / "sky", **SETTINGS)
+    again = [("sdss", "r", 0), ("cfht", "r", 0), ("cfht", "r", 1)]
+    assert drawn == (again if moved else [*again[:2], *again[1:]])
+    simulate_archive(tmp_path / "other", **SETTINGS)
+    assert files(tmp_path / "sky") == files(tmp_path / "other")
+    for path in files(tmp_path / "sky"):
+        assert (tmp_path / "sky" / path).read_bytes() == (tmp_path / "other" / path).read_bytes(), path
+
+
+def test_what_a_run_of_other_settings_has_left_goes(tmp_path):
+    (tmp_path / ".simulate-0123.part" / "truth").mkdir(parents=True)
+    simulate_stores(tmp_path, 1, bands="r")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_stores_replace_an_older_simulation_whole(tmp_path):
@@ -116,14 +166,17 @@ def test_what_was_not_simulated_is_never_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sas"]
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
+def test_a_run_that_fails_leaves_nothing_but_what_the_next_goes_on_from(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(twin_stores, "run_tasks", full)
-    with pytest.raises(OSError, match="No space"):
-        simulate_stores(tmp_path, 1, bands="r")
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(twin_stores, "run_tasks", full)
+        with pytest.raises(OSError, match="No space"):
+            simulate_stores(tmp_path, 1, bands="r")
+    assert [path.name[:10] for path in tmp_path.iterdir()] == [".simulate-"]
+    simulate_stores(tmp_path, 1, bands="r")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*STORES, MARKER])
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real data in {REAL}")
