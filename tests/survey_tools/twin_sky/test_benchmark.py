@@ -14,6 +14,7 @@ from survey_tools.checksums import SUMS
 from survey_tools.errors import GaltransError
 from survey_tools.pairs import read_pairs
 from survey_tools.store import open_store
+from survey_tools.twin_sky import benchmark as benchmark_module
 from survey_tools.twin_sky import stores as stores_module
 from survey_tools.twin_sky.benchmark import (
     BENCHMARKS,
@@ -27,6 +28,7 @@ from survey_tools.twin_sky.benchmark import (
     probe,
     simulate_benchmark,
 )
+from survey_tools.twin_sky.simulate import simulate_stores
 
 TINY = Benchmark(sdss=5, cfht=3, train=2, test=2, seed=5)
 STORES = ("sdss.zarr", "cfht.zarr", "truth/sdss.zarr", "truth/cfht.zarr")
@@ -171,6 +173,11 @@ def test_another_sky_than_the_recorded_is_refused(tmp_path, monkeypatch):
         simulate_benchmark(tmp_path, "tiny")
 
 
-def test_a_sky_that_is_there_stays(sky):
+def test_a_sky_that_is_there_stays(sky, monkeypatch):
+    """The same is not made again, and another one does not take its place."""
+    before = contents(sky)
+    monkeypatch.setattr(benchmark_module, "build_stores", lambda *_: pytest.fail("it is made again"))
+    assert {path.name for path in simulate_benchmark(sky, "tiny")} <= {path.name for path in sky.iterdir()}
     with pytest.raises(GaltransError, match="exists already; choose another folder or pass --overwrite"):
-        simulate_benchmark(sky, "tiny")
+        simulate_stores(sky, 1, bands="r")
+    assert contents(sky) == before
