@@ -111,11 +111,11 @@ def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, 
     y = make_store(store.parent / "y.zarr", "cfht", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr")
     make, rows = regridded.remake, []
 
-    def killed(*args):
+    def killed(*args, **more):
         rows.append(args)
         if len(rows) == 3:
             raise KeyboardInterrupt
-        return make(*args)
+        return make(*args, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(regridded, "remake", killed)
