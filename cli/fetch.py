@@ -11,6 +11,7 @@ from cli.options import (
     NEW_PATH,
     Size,
     bands_option,
+    column_option,
     engine_of,
     overwrite_option,
     scheduler_option,
@@ -31,6 +32,7 @@ SHOWN = 20  # lines about files
     help="CSV, ECSV, FITS, Parquet or VOTable with object_id, ra, dec [deg, ICRS] and, optionally, redshift and the "
     "SDSS frame: run, rerun, camcol, field. `galtrans targets` makes one.",
 )
+@column_option
 @click.option(
     "--mirror",
     help="Folder, or http(s) URL, of the archive's files, in place of the live archive: for sdss laid out as the "
@@ -76,7 +78,7 @@ SHOWN = 20  # lines about files
 @scheduler_option
 @overwrite_option
 @verbose_option
-def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> None:
+def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out: Path, **options) -> None:
     """Cut every object of a catalogue out of the archive of SURVEY, into a store.
 
     SDSS DR12 frames are resampled to 64 x 64 pixels of 0.396", north up; CFHTLS T0007 stacks keep their own pixels,
@@ -100,7 +102,7 @@ def fetch(survey: str, catalogue: Path, bands: str, out: Path, **options) -> Non
 
     if options["keep_limit"] is not None and options["keep_files"] is None:
         raise click.UsageError("--keep-limit says how large the folder of --keep-files may become: give that, too")
-    table = read_catalogue(catalogue)
+    table = read_catalogue(catalogue, columns)
     mirror, keep = options["mirror"], options["keep_files"]
     if options["scheduler"]:  # whose workers are at home in other folders
         out, keep = out.absolute(), keep and keep.absolute()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import EXISTING_FILE, NEW_PATH, finite, overwrite_option, verbose_option
+from cli.options import EXISTING_FILE, NEW_PATH, column_option, finite, overwrite_option, verbose_option
 from survey_tools.surveys import SURVEYS
 
 REASONS = 3  # shown at the end
@@ -26,6 +26,7 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Catalogue whose row i is image i: object_id, ra, dec [deg, ICRS] and, optionally, redshift. Else what the "
     "files say is taken.",
 )  # fmt: skip
+@column_option
 @click.option("--key", default="", help="Name of the array of images in an .npz or HDF5 file, where it holds several.")
 @click.option(
     "--axes", type=click.Choice(["NHWC", "NCHW", "auto"], case_sensitive=False), default="auto", show_default=True,
@@ -48,8 +49,8 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @overwrite_option
 @verbose_option
 def ingest(
-    files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, key: str, axes: str, unit: str,
-    zero_point: float | None, stretched: bool, bands: str, overwrite: bool,
+    files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, columns: dict[str, str], key: str,
+    axes: str, unit: str, zero_point: float | None, stretched: bool, bands: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Make a store of images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with WCS.
 
@@ -67,13 +68,15 @@ def ingest(
     from survey_tools.collection import Form
     from translator.intensity import unstretch
 
+    if columns and positions is None:
+        raise click.UsageError("--column names columns of the catalogue that --positions gives: give that, too")
     if zero_point is not None and unit != "counts":
         raise click.UsageError("--zero-point is that of counts; pass --unit counts with it")
     row = SURVEYS[survey]
     counts = (row.zero_point if zero_point is None else zero_point) if unit == "counts" else None
     form = Form(tuple(bands), key, axes, counts, unstretch if stretched else None)
     there = out.exists() and not overwrite
-    store = ingesting.ingest(list(files), row, out, form, positions=positions, overwrite=overwrite)
+    store = ingesting.ingest(list(files), row, out, form, positions=positions, columns=columns, overwrite=overwrite)
     if there:
         click.echo(f"{out} is complete already.")
     _report(store)

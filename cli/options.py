@@ -48,6 +48,20 @@ def finite(what: str):
     return check
 
 
+def _parse_columns(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    from survey_tools.catalogue import KEYS  # imports SciPy, which --help can do without
+
+    columns: dict[str, str] = {}
+    for each in value:
+        ours, equals, own = (part.strip() for part in each.partition("="))
+        if not equals or not own or ours not in KEYS:
+            raise click.BadParameter(f"{each!r}: give NAME=COLUMN, where NAME is one of {', '.join(KEYS)}")
+        if ours in columns:
+            raise click.BadParameter(f"{ours} is given twice, as {columns[ours]} and as {own}")
+        columns[ours] = own
+    return columns
+
+
 def check_recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Callback of an option that names a recipe."""
     from translator.recipes import RECIPES  # imports torch, which --help can do without
@@ -148,6 +162,15 @@ workers_option = click.option(
     default=os.cpu_count() or 1,
     show_default="all cores",
     help="Parallel tasks.",
+)
+column_option = click.option(
+    "--column",
+    "columns",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    callback=_parse_columns,
+    help="The catalogue's own name of a column, such as ra=RA_DEG; may be given several times. NAME is object_id, ra, "
+    "dec, l and b (Galactic), position (of SkyCoord), redshift, run, rerun, camcol or field.",
 )
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 bands_option = click.option(

@@ -1,65 +1,104 @@
 """Catalogues of positions: read and checked row by row, and split into regions of the sky."""
 
+import logging
+import re
 import textwrap
-import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from xml.parsers.expat import ExpatError
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import Column, Table
-from astropy.utils.exceptions import AstropyWarning
+from astropy.coordinates import BaseCoordinateFrame, SkyCoord
+from astropy.table import Column, Table, vstack
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from survey_tools.errors import CatalogueError
+from survey_tools.sky_frames import Stated, frame_of, to_icrs
+from survey_tools.tables import Loaded, load_tables
+
+log = logging.getLogger(__name__)
 
 FRAME = ("run", "rerun", "camcol", "field")
-FORMATS = {
-    ".csv": "ascii.csv",
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".parquet": "parquet",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
+NAMES = {  # what archives and programs call our columns, in lower case, the best first
+    "object_id": ("object_id", "objid", "bestobjid", "source_id", "specobjid", "obj_id", "objectid", "number", "id"),
+    "redshift": ("redshift", "zspec", "z_spec", "specz"),
+    **{name: (name,) for name in FRAME},
 }
-SIGNATURES = {
-    b"SIMPLE  =": "fits",
-    b"PAR1": "parquet",
-    b"# %ECSV": "ascii.ecsv",
-    b"<?xml": "votable",
-    b"<VOTABLE": "votable",
-}
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, SyntaxError, ExpatError)
-TEXT = {
-    "comment": "#",  # SkyServer's first line is `#Table1`
-    "encoding": "utf-8-sig",
-    "fill_values": [("", "0"), ("null", "0"), ("NULL", "0")],
-    "converters": {"[oO][bB][jJ][eE][cC][tT]_[iI][dD]": str},  # keeps leading zeros, and more digits than int64 has
-}
+POSITIONS = (  # names of longitude and latitude, in lower case, and the frame that they state, the best first
+    ("ra", "dec", Stated()),
+    ("ra_icrs", "de_icrs", Stated("ICRS")),
+    ("ra_icrs", "dec_icrs", Stated("ICRS")),
+    ("raj2000", "dej2000", Stated()),  # of VizieR: FK5 or ICRS, which agree to 0.03 arcsec
+    ("raj2000", "decj2000", Stated()),
+    ("_raj2000", "_dej2000", Stated()),
+    ("_ra", "_de", Stated()),
+    ("radeg", "dedeg", Stated()),
+    ("ra_deg", "dec_deg", Stated()),
+    ("ramean", "decmean", Stated()),
+    ("alpha_j2000", "delta_j2000", Stated()),  # of SExtractor, as all down to x_world
+    ("alphawin_j2000", "deltawin_j2000", Stated()),
+    ("alphapsf_j2000", "deltapsf_j2000", Stated()),
+    ("alpha_sky", "delta_sky", Stated()),
+    ("x_world", "y_world", Stated()),
+    ("rab1950", "deb1950", Stated("FK4", "B1950")),
+    ("_rab1950", "_deb1950", Stated("FK4", "B1950")),
+    ("alpha_b1950", "delta_b1950", Stated("FK4", "B1950")),
+    ("glon", "glat", Stated("galactic")),
+    ("_glon", "_glat", Stated("galactic")),
+)
+GALACTIC = ("l", "b")  # lower case only, for L and B are other things as often
+KEYS = ("object_id", "ra", "dec", "l", "b", "position", "redshift", *FRAME)  # what `columns` may name
+SEXAGESIMAL_UNITS = {"h:m:s": u.hourangle, "hms": u.hourangle, "d:m:s": u.deg, "dms": u.deg}
+A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+A_FLOAT = re.compile(r"[+-]?\d+\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE]\+\d+")  # of text that is an identifier
+SEXAGESIMAL = re.compile(
+    r"([+-]?)(\d{1,3})(?:\s*([hd°:])\s*|\s+)(\d{1,2}(?:\.\d*)?)"
+    r"(?:(?:\s*[m'′:]\s*|\s+)(\d{1,2}(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′]?)"
+)
+UNKNOWN_REDSHIFT = re.compile(r"-(1|9+)(\.[09]*)?")  # -9999 and its like, which stand for an unknown redshift
+EXACT = 2**53  # whole numbers up to here are exact as floating-point numbers
+OBJID_301 = 0x112D  # the first 16 bits of an objID of SDSS: sky version 2, rerun 301
+ROUNDED = 256  # an objID that was a floating-point number is a multiple of this
 
 
-def read_catalogue(path) -> Table:
-    """The objects of a catalogue: CSV (as SkyServer writes it, too), ECSV, FITS, Parquet or VOTable.
+def read_catalogue(path, columns: Mapping[str, str] | None = None) -> Table:
+    """The objects of a catalogue: CSV and other text, ECSV, FITS (LDAC, too), Parquet or VOTable.
 
-    Column names are matched whatever their case. In a CSV file, lines that begin with `#` are comments, and an empty
-    field or `null` is a missing value. Angles in any unit become degrees; a column without a unit is in degrees.
+    Column names are matched whatever their case: ours, or those that archives and programs give (`NAMES`, `POSITIONS`);
+    `columns` gives the file's own name of any of `KEYS`. Of several tables in a file, the first that has all columns is
+    read, and of LDAC files the objects of all chips.
+
+    Angles in any unit, and sexagesimal text, become degrees; a column without a unit is in degrees, or in hours where
+    it is a right ascension in sexagesimal text. Positions in another frame, as the file states it by COOSYS, RADESYS,
+    EQUINOX, a SkyCoord column or a column's name, become ICRS. In text files, lines that begin with `#` are comments,
+    and an empty field or `null` is a missing value.
 
     Returns:
         Table in the file's order with object_id (str), ra, dec (float64 [deg], ICRS), redshift (float64, NaN where
         unknown) and, where the catalogue has all four, run, rerun, camcol and field (int32), which name an SDSS frame.
 
     Raises:
-        CatalogueError: Where the file cannot be read, holds no rows, lacks a column or has it twice; or where a row
-            is impossible: a missing or duplicated object_id, a position that is missing, NaN, text or not on the
-            sphere, a redshift or frame number that cannot be. The message gives the row, counted from 1, and the value.
+        CatalogueError: Where the file cannot be read, holds no rows, lacks a column or has it twice, or states a frame
+            that is not known; or where a row is impossible: a missing or duplicated object_id, or one that lost digits
+            as a floating-point number; a position that is missing, NaN, no angle or not on the sphere, a redshift or
+            frame number that cannot be. The message gives the row, counted from 1, and the value.
     """
-    path = Path(path)
-    return check_catalogue(_load(path), path)
+    path, columns = Path(path), dict(columns or {})
+    text = {*NAMES["object_id"], columns.get("object_id", "object_id").lower()}
+    tables = load_tables(path, text)
+    fit = [loaded for loaded in tables if _lacking(loaded.table, columns) == ""]
+    chips = [loaded for loaded in fit if loaded.name == "LDAC_OBJECTS"]
+    if not fit:  # the message is of the table with the most columns
+        _columns(max(tables, key=lambda loaded: len(loaded.table.colnames)).table, path, columns)
+    if fit[0] in chips and len(chips) > 1:
+        parts = [_checked(loaded, path, columns) for loaded in chips]
+        whole = vstack(parts, join_type="exact", metadata_conflicts="silent")
+        _check_unique(np.asarray(whole["object_id"]), path)
+        return whole
+    return _checked(fit[0], path, columns)
 
 
 def check_catalogue(raw: Table, path) -> Table:
@@ -67,17 +106,22 @@ def check_catalogue(raw: Table, path) -> Table:
 
     `path`, the file that it came in, is for messages. CatalogueError as for `read_catalogue`.
     """
-    path = Path(path)
-    names = _columns(raw, path)
+    return _checked(Loaded(raw), Path(path), {})
+
+
+def _checked(loaded: Loaded, path: Path, columns: Mapping[str, str]) -> Table:
+    """A loaded table as a catalogue."""
+    raw = loaded.table
+    found = _columns(raw, path, columns)
     if len(raw) == 0:
         raise CatalogueError(f"{path}: the catalogue holds no rows")
-    table = Table({"object_id": _identifiers(raw[names["object_id"]], path)})
-    table["ra"] = Column(_angle(raw[names["ra"]], "ra", 0, 360, path), unit=u.deg)
-    table["dec"] = Column(_angle(raw[names["dec"]], "dec", -90, 90, path), unit=u.deg)
-    table["redshift"] = _redshift(raw[names["redshift"]], path) if "redshift" in names else np.nan
+    table = Table({"object_id": _identifiers(raw[found.names["object_id"]], path)})
+    ra, dec = _position(loaded, found, path)
+    table["ra"], table["dec"] = Column(ra, unit=u.deg), Column(dec, unit=u.deg)
+    table["redshift"] = _redshift(raw[found.names["redshift"]], path) if "redshift" in found.names else np.nan
     for name in FRAME:
-        if name in names:
-            table[name] = _frame_number(raw[names[name]], name, path)
+        if name in found.names:
+            table[name] = _frame_number(raw[found.names[name]], name, path)
     return table
 
 
@@ -104,59 +148,144 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
     return _draw_groups(sizes, test_size, rng)[group]
 
 
-def _load(path: Path) -> Table:
-    """The file as a table, in the format of its first bytes, or else of its suffix; CatalogueError where it is none."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2")]
-    kind = FORMATS.get(suffixes[-1] if suffixes else "", "ascii")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(64).lstrip()
-        kind = next((known for bytes_, known in SIGNATURES.items() if start.startswith(bytes_)), kind)
-        options = TEXT if kind in ("ascii", "ascii.csv") else {"use_names_over_ids": True} if kind == "votable" else {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # oddities of units and headers that do not touch us
-            table = Table.read(path, format=kind, **options)
-    except UNREADABLE as error:
-        words = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-        raise CatalogueError(
-            f"{path} cannot be read as a catalogue ({kind.removeprefix('ascii.')}): {words.splitlines()[0]}; "
-            "give CSV, ECSV, FITS, Parquet or VOTable"
-        ) from error
-    table.convert_bytestring_to_unicode()
-    return table
+@dataclass(frozen=True)
+class _Found:
+    """Which columns of a table are ours.
+
+    Attributes:
+        names: The file's own name, by ours: object_id, redshift and the frame, as far as it has them.
+        longitude, latitude: Names of the columns with positions; the latitude is "" where the other is a SkyCoord.
+        stated: The frame that their names state.
+    """
+
+    names: dict[str, str]
+    longitude: str
+    latitude: str
+    stated: Stated
 
 
-def _columns(raw: Table, path: Path) -> dict[str, str]:
-    """The file's own name of each column that is ours; CatalogueError where one is missing or there twice."""
-    found: dict[str, str] = {}
-    for name in raw.colnames:
-        key = name.strip().lower()
-        if key in found:
-            raise CatalogueError(f"{path}: columns {found[key]!r} and {name!r} differ only in case; rename one of them")
-        if key in ("object_id", "ra", "dec", "redshift", *FRAME):
-            found[key] = name
+def _lacking(raw: Table, columns: Mapping[str, str]) -> str:
+    """What a table lacks of an identifier and a position; "" where it has both."""
+    lower = {name.strip().lower() for name in raw.colnames} | {
+        ours for ours, own in columns.items() if own in raw.colnames
+    }
+    lacks = [] if any(name in lower for name in NAMES["object_id"]) else ["object_id"]
+    for own in columns.values():
+        lacks += [] if own in raw.colnames else [own]
+    pairs = {(longitude, latitude) for longitude, latitude, _ in POSITIONS} | {GALACTIC}
+    placed = any({*pair} <= lower for pair in pairs) or "position" in lower or len(_sky_coords(raw)) == 1
+    return " nor ".join(lacks + ([] if placed else [name for name in ("ra", "dec") if name not in lower] or ["ra"]))
+
+
+def _sky_coords(raw: Table) -> list[str]:
+    """Names of the columns that are SkyCoord."""
+    return [name for name in raw.colnames if isinstance(raw[name], SkyCoord)]
+
+
+def _columns(raw: Table, path: Path, columns: Mapping[str, str]) -> _Found:
+    """Which columns are ours; CatalogueError where one is missing, is there twice, or has several values a row."""
     present = textwrap.shorten(", ".join(name if name.isprintable() else ascii(name) for name in raw.colnames), 400)
-    missing = [name for name in ("object_id", "ra", "dec") if name not in found]
-    if missing:
+    for ours, own in columns.items():
+        if own not in raw.colnames:
+            raise CatalogueError(f"{path}: no column {own}, which is to be {ours}; its columns are {present}")
+    lacking = _lacking(raw, columns)
+    if lacking:
         raise CatalogueError(
-            f"{path}: no column {' nor '.join(missing)}; its columns are {present}; rename the one that is meant"
+            f"{path}: no column {lacking}; its columns are {present}; name the one that is meant, such as "
+            f"--column {lacking.split()[0]}=NAME"
         )
-    missing = [name for name in FRAME if name not in found]
+    names = {}
+    for ours, others in NAMES.items():
+        own = columns.get(ours) or _first(raw, others, path)
+        names |= {ours: own} if own else {}
+    missing = [name for name in FRAME if name not in names]
     if 0 < len(missing) < len(FRAME):
         raise CatalogueError(
             f"{path}: no column {' nor '.join(missing)}; give all of {', '.join(FRAME)}, or none of them"
         )
-    for key, name in found.items():
-        if raw[name].ndim != 1:
-            raise CatalogueError(f"{path}: column {key} has {raw[name].shape[1:]} values per row; give one")
+    found = _Found(names, *_pair(raw, path, columns))
+    for own in (*names.values(), found.longitude, found.latitude):
+        if own and raw[own].ndim != 1:
+            raise CatalogueError(f"{path}: column {own} has {raw[own].shape[1:]} values per row; give one")
     return found
 
 
+def _first(raw: Table, names: tuple[str, ...], path: Path) -> str:
+    """The table's own name of the first of some names that it has; "" where it has none of them."""
+    for name in names:
+        own = [each for each in raw.colnames if each.strip().lower() == name]
+        if len(own) > 1:
+            raise CatalogueError(f"{path}: columns {own[0]!r} and {own[1]!r} differ only in case; rename one of them")
+        if own:
+            return own[0]
+    return ""
+
+
+def _pair(raw: Table, path: Path, columns: Mapping[str, str]) -> tuple[str, str, Stated]:
+    """The columns with positions, and the frame that their names state."""
+    if "position" in columns:
+        return columns["position"], "", Stated()
+    if "l" in columns and "b" in columns:
+        return columns["l"], columns["b"], Stated("galactic")
+    if "ra" in columns or "dec" in columns:
+        own = [columns.get(name) or _first(raw, (name,), path) for name in ("ra", "dec")]
+        return (*own, Stated())
+    for longitude, latitude, stated in POSITIONS:
+        own = [_first(raw, (name,), path) for name in (longitude, latitude)]
+        if all(own):
+            return (*own, stated)
+    coords = _sky_coords(raw)
+    return (coords[0], "", Stated()) if len(coords) == 1 else (*GALACTIC, Stated("galactic"))
+
+
+def _position(loaded: Loaded, found: _Found, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination (object,) [deg, ICRS]."""
+    raw = loaded.table
+    if isinstance(raw[found.longitude], SkyCoord):
+        position = raw[found.longitude].icrs
+        longitude, latitude, frame = Column(position.ra.deg), Column(position.dec.deg), frame_of(Stated(), "")
+    elif not found.latitude:
+        raise CatalogueError(f"{path}: {found.longitude} is no column of positions (SkyCoord); name ra and dec instead")
+    else:
+        longitude, latitude = raw[found.longitude], raw[found.latitude]
+        own = loaded.of_column.get(found.longitude) or loaded.of_column.get(found.latitude)
+        stated = own or found.stated or loaded.stated
+        frame = frame_of(stated, str(path)) if stated else _frame_of_twin(raw, longitude, latitude)
+    around = {"galactic": ("l", "b"), "supergalactic": ("sgl", "sgb")}.get(frame.name, ("ra", "dec"))
+    degrees = (
+        _angle(longitude, around[0], 0, 360, path, hours=around[0] == "ra"),
+        _angle(latitude, around[1], -90, 90, path, hours=False),
+    )
+    return to_icrs(*degrees, frame)
+
+
+def _frame_of_twin(raw: Table, longitude, latitude) -> BaseCoordinateFrame:
+    """The frame of a SkyCoord column that holds the same numbers as the columns of positions; ICRS where none does."""
+    for name in _sky_coords(raw):
+        twin = raw[name].spherical
+        numbers = zip((twin.lon.deg, twin.lat.deg), (longitude, latitude), strict=True)
+        if all(len(there) and _same_angles(there, here) for there, here in numbers):
+            return raw[name].frame.replicate_without_data()
+    return frame_of(Stated(), "")
+
+
+def _same_angles(degrees: np.ndarray, column) -> bool:
+    values, mask = _plain(column)
+    if values.dtype.kind not in "iuf" or mask.any() or not _unit(column).is_equivalent(u.deg):
+        return False
+    return bool(np.allclose((values * _unit(column)).to_value(u.deg), degrees, rtol=0, atol=1e-7))
+
+
 def _plain(column) -> tuple[np.ndarray, np.ndarray]:
-    """Values and mask, each (object,), of a Column, a Quantity or either of them masked."""
-    mask = np.broadcast_to(getattr(column, "mask", False), len(column))
+    """Values and mask, each (object,), of a Column, a Quantity or either of them masked; text is str."""
+    mask = np.array(np.broadcast_to(getattr(column, "mask", False), len(column)))
     column = getattr(column, "unmasked", column)
-    return np.asarray(getattr(column, "value", column)), np.asarray(mask)
+    values = np.asarray(getattr(column, "value", column))
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "O":
+        mask |= np.array([value is None or value is np.ma.masked for value in values], bool)
+    return values, mask
 
 
 def _refuse(path: Path, bad: np.ndarray, name: str, column, why: str) -> None:
@@ -170,34 +299,56 @@ def _refuse(path: Path, bad: np.ndarray, name: str, column, why: str) -> None:
 
 
 def _identifiers(column, path: Path) -> np.ndarray:
+    """Identifiers (object,) str; CatalogueError for one that is missing, is there twice, or has lost digits."""
     values, mask = _plain(column)
+    lost = "as a floating-point number it loses digits: store integers or text"
     if values.dtype.kind == "f":
-        exact = (values % 1 == 0) & (np.abs(values) < 2**53)
-        _refuse(
-            path,
-            mask | ~exact,
-            "object_id",
-            column,
-            "as a floating-point number it loses digits: store integers or text",
-        )
+        exact = np.isfinite(values) & (values % 1 == 0) & (np.abs(values) < EXACT)
+        _refuse(path, mask | ~exact, "object_id", column, lost)
         values = values.astype(np.int64)
     names = np.array([str(value).strip() for value in values])
     odd = np.array([not name or not name.isprintable() for name in names])
     _refuse(path, mask | odd, "object_id", column, "every object needs an identifier of printable characters")
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    repeated = first[inverse] != np.arange(len(names))
-    where = first[inverse][np.argmax(repeated)] + 1
-    _refuse(path, repeated, "object_id", column, f"row {where} has the same: remove one of them")
+    if values.dtype.kind in "UO":
+        names = _whole(names)
+        floats = np.array([bool(A_FLOAT.fullmatch(name)) and abs(float(name)) >= EXACT for name in names])
+        _refuse(path, floats, "object_id", column, lost)
+    rounded = np.array([_is_rounded(name) for name in names])
+    if rounded.sum() > 2 and rounded.all():  # by chance one of 256 is such a multiple
+        _refuse(path, rounded, "object_id", column, f"all are multiples of {ROUNDED}, as {lost}")
+    _check_unique(names, path)
     return names
 
 
+def _whole(names: np.ndarray) -> np.ndarray:
+    """Identifiers without the ".0" of a column of whole numbers that was written as floating-point numbers."""
+    whole = [re.fullmatch(r"([+-]?\d{1,15})(\.0*)?", name) for name in names]
+    return np.array([match[1] for match in whole]) if all(whole) and any(match[2] for match in whole) else names
+
+
+def _is_rounded(name: str) -> bool:
+    return name.isdecimal() and len(name) == 19 and int(name) >> 48 == OBJID_301 and int(name) % ROUNDED == 0
+
+
+def _check_unique(names: np.ndarray, path: Path) -> None:
+    """CatalogueError where an identifier is there twice."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    repeated = first[inverse] != np.arange(len(names))
+    where = first[inverse][np.argmax(repeated)] + 1
+    _refuse(path, repeated, "object_id", Column(names), f"row {where} has the same: remove one of them")
+
+
 def _numbers(column, name: str, path: Path) -> np.ndarray:
-    """float64 (object,), NaN where masked; CatalogueError where the column holds text."""
+    """float64 (object,), NaN where masked; CatalogueError where the column holds text that is no number."""
     values, mask = _plain(column)
-    if values.dtype.kind not in "iuf":
-        texts = np.array([not mask[row] and not _is_number(value) for row, value in enumerate(values)])
-        _refuse(path, texts if texts.any() else ~mask, name, column, "give a number, not text")
-    return np.where(mask, np.nan, values.astype(np.float64, copy=False) if values.dtype.kind in "iuf" else np.nan)
+    if values.dtype.kind in "iuf":
+        return np.where(mask, np.nan, values.astype(np.float64, copy=False))
+    texts = ["" if gone else str(value).strip() for value, gone in zip(values, mask, strict=True)]
+    if all(re.fullmatch(r"[+-]?\d+,\d+|", text) for text in texts):  # decimal commas
+        texts = [text.replace(",", ".") for text in texts]
+    bad = np.array([bool(text) and not _is_number(text) for text in texts])
+    _refuse(path, bad, name, column, "give a number, not text")
+    return np.array([float(text) if text else np.nan for text in texts])
 
 
 def _is_number(value) -> bool:
@@ -208,28 +359,75 @@ def _is_number(value) -> bool:
     return True
 
 
-def _angle(column, name: str, low: float, high: float, path: Path) -> np.ndarray:
-    """Degrees (object,) of a column of angles; CatalogueError outside low..high or where its unit is no angle."""
-    values = _numbers(column, name, path)
+def _angle(column, name: str, low: float, high: float, path: Path, *, hours: bool) -> np.ndarray:
+    """Degrees (object,) of a column of angles; CatalogueError outside low..high or where its unit is no angle.
+
+    Where `hours`, sexagesimal text without a unit is in hours. Longitudes from -180 are those from 180 to 360.
+    """
     unit = _unit(column)
+    texts = _sexagesimal(column, unit if getattr(column, "unit", None) else (u.hourangle if hours else u.deg))
+    values = _numbers(column, name, path) if texts is None else texts
+    unit = u.deg if texts is not None else unit
     if not unit.is_equivalent(u.deg):
-        raise CatalogueError(f"{path}: {name} is in {unit}, which is no angle; give degrees (ICRS)")
+        raise CatalogueError(f"{path}: {name} is in {unit}, which is no angle; give degrees")
     degrees = values if unit == u.deg else (values * unit).to_value(u.deg)
+    if low == 0 and (degrees >= -180).any() and not (degrees > 180).any():
+        degrees = np.where((degrees < 0) & (degrees >= -180), degrees + 360, degrees)
     given = "" if unit == u.deg else f" (given in {unit})"
     _refuse(path, ~((degrees >= low) & (degrees <= high)), name, column, f"it must lie from {low} to {high} deg{given}")
     return degrees
 
 
+def _sexagesimal(column, unit: u.UnitBase) -> np.ndarray | None:
+    """Degrees (object,) of text such as 10:00:24.0 or +02d06m00s, in `unit` where it does not say; None if it is none.
+
+    It is none, either, if one of the rows is not: the column then has to hold numbers.
+    """
+    values, mask = _plain(column)
+    if values.dtype.kind not in "UO" or not unit.is_equivalent(u.deg):
+        return None
+    matches = [
+        None if gone else SEXAGESIMAL.fullmatch(str(value).strip()) for value, gone in zip(values, mask, strict=True)
+    ]
+    if not any(matches) or not all(match or gone for match, gone in zip(matches, mask, strict=True)):
+        return None
+    degrees = np.full(len(values), np.nan)
+    for row, match in enumerate(matches):
+        if match is None:
+            continue
+        sign, first, mark, second, third = match.groups()
+        minutes, seconds = float(second), float(third or 0)
+        if minutes <= 60 and seconds <= 60:
+            size = int(first) + minutes / 60 + seconds / 3600
+            scale = {"h": 15.0, "d": 1.0, "°": 1.0}.get(mark, unit.to(u.deg))
+            degrees[row] = (-size if sign == "-" else size) * scale
+    return degrees
+
+
 def _unit(column) -> u.UnitBase:
-    """A column's unit; degrees where it states none. `degrees` and `DEG` count as degrees."""
+    """A column's unit, degrees where it states none; `degrees` and `DEG` are degrees, and VizieR's "h:m:s" hours."""
     unit = getattr(column, "unit", None)
     if isinstance(unit, u.UnrecognizedUnit):
-        unit = u.Unit(str(unit).lower().removesuffix("s"), parse_strict="silent")
-    return u.deg if unit is None else unit
+        word = str(unit).strip().strip('"').lower()
+        unit = SEXAGESIMAL_UNITS.get(word) or u.Unit(word.removesuffix("s"), parse_strict="silent")
+    return u.deg if unit is None or unit == u.dimensionless_unscaled else unit
 
 
 def _redshift(column, path: Path) -> np.ndarray:
+    """Redshifts (object,), NaN where none is known, which some catalogues write as -9999 or -1."""
     redshift = _numbers(column, "redshift", path)
+    below = np.flatnonzero(redshift <= -1)
+    marks = np.array([row for row in below if UNKNOWN_REDSHIFT.fullmatch(f"{redshift[row]:.6g}")], int)
+    if len(marks):
+        log.warning(
+            "%s: %d of %d redshifts are %g or the like, which is taken for unknown",
+            path,
+            len(marks),
+            len(redshift),
+            redshift[marks[0]],
+        )
+    redshift = redshift.copy()
+    redshift[marks] = np.nan
     bad = np.isinf(redshift) | (redshift <= -1)
     _refuse(path, bad, "redshift", column, "no redshift is -1 or less, or infinite: leave it empty where unknown")
     return redshift

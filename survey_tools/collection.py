@@ -1,7 +1,7 @@
 """Images that people already have, as one sequence of objects: a catalogue, and what reads the images in its order."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +83,13 @@ class Collection:
     synthetic: str = ""
 
 
-def collect(paths: list[Path], survey: Survey, form: Form, positions: Path | None = None) -> Collection:
+def collect(
+    paths: list[Path],
+    survey: Survey,
+    form: Form,
+    positions: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Collection:
     """The objects of cube files, one after the other, or of FITS files and folders of them.
 
     Args:
@@ -91,6 +97,7 @@ def collect(paths: list[Path], survey: Survey, form: Form, positions: Path | Non
         survey: Its row, whose size and pixel scale the images must have.
         form: How they are written.
         positions: Catalogue whose row i is image i; None where the files say it, or nothing does.
+        columns: The catalogue's own names of columns, as `read_catalogue` takes them.
 
     Raises:
         ImageError: Where a file is none of these, or its images are not those of the survey.
@@ -106,10 +113,12 @@ def collect(paths: list[Path], survey: Survey, form: Form, positions: Path | Non
     fits = [path.is_dir() or is_fits_file(path) for path in paths]
     if any(fits) and not all(fits):
         raise ImageError(f"{paths[fits.index(False)]} is a cube and {paths[fits.index(True)]} FITS; ingest them apart")
-    return (_collect_fits if all(fits) else _collect_cubes)(paths, survey, form, positions)
+    return (_collect_fits if all(fits) else _collect_cubes)(paths, survey, form, positions, columns)
 
 
-def _collect_cubes(paths: list[Path], survey: Survey, form: Form, positions: Path | None) -> Collection:
+def _collect_cubes(
+    paths: list[Path], survey: Survey, form: Form, positions: Path | None, columns: Mapping[str, str] | None
+) -> Collection:
     size, count = survey.cutout_size, len(form.bands)
     cubes = [find_cube(path, size, count, key=form.key, axes=form.axes) for path in paths]
     for cube in cubes:
@@ -117,7 +126,7 @@ def _collect_cubes(paths: list[Path], survey: Survey, form: Form, positions: Pat
             log.warning("%s: %s is stretched by its name; --stretched undoes that", cube.path, cube.key)
     files = [name for name, cube in zip(_names(paths), cubes, strict=True) for _ in range(len(cube))]
     if positions:
-        catalogue = read_catalogue(positions)
+        catalogue = read_catalogue(positions, columns)
         if len(catalogue) != len(files):
             raise CatalogueError(
                 f"{positions} has {len(catalogue)} rows and the files have {len(files)} images; row i must be image i"
@@ -205,14 +214,16 @@ def _cube_part(flux: np.ndarray, survey: Survey, form: Form, known: np.ndarray, 
     return Part(flux, np.zeros(flux.shape, bool), columns, [""] * len(flux))
 
 
-def _collect_fits(paths: list[Path], survey: Survey, form: Form, positions: Path | None) -> Collection:
+def _collect_fits(
+    paths: list[Path], survey: Survey, form: Form, positions: Path | None, columns: Mapping[str, str] | None
+) -> Collection:
     if form.unstretch:
         raise ImageError(f"{paths[0]}: FITS files hold flux in the unit that BUNIT states; leave out --stretched")
     bands = tuple(band for band in survey.bands if band in form.bands)
     inputs = [file for path in paths for file in fits_files(path)]
     objects = find_objects(inputs, survey, bands)
     if positions:
-        catalogue = read_catalogue(positions)
+        catalogue = read_catalogue(positions, columns)
         _check_order(positions, catalogue, objects, survey)
     else:
         catalogue = Table({name: [getattr(item, name) for item in objects] for name in ("object_id", "ra", "dec")})

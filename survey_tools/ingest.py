@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,14 @@ LISTED = 10  # files that the settings name; of more the first and the last
 
 
 def ingest(
-    paths: list[Path], survey: Survey, out, form: Form, *, positions: Path | None = None, overwrite: bool = False
+    paths: list[Path],
+    survey: Survey,
+    out,
+    form: Form,
+    *,
+    positions: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> Store:
     """Put the images of files into a store; returns it, open.
 
@@ -44,6 +51,7 @@ def ingest(
         out: Where the finished store will be.
         form: How the images are written.
         positions: Catalogue whose row i is image i.
+        columns: The catalogue's own names of columns, as `read_catalogue` takes them.
         overwrite: Replace a store that is there, once the new one is finished.
 
     Raises:
@@ -52,7 +60,7 @@ def ingest(
         StoreError: Where `out` or `OUT.part` was made from something else, or another process is making it.
     """
     out = Path(out)
-    collection = collect(paths, survey, form, positions)
+    collection = collect(paths, survey, form, positions, columns)
     settings = _settings(collection, form)
     with alone(out):
         if out.exists() and not overwrite:

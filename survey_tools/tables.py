@@ -1,0 +1,269 @@
+"""Files that hold tables, read as tables: every format, and the dialects that archives and programs write."""
+
+import bz2
+import gzip
+import json
+import lzma
+import re
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from glob import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+from astropy.io import ascii, fits, votable
+from astropy.table import Column, MaskedColumn, Table
+
+from survey_tools.errors import CatalogueError, first_line
+from survey_tools.sky_frames import Stated, stated_by
+
+FORMATS = {
+    ".ecsv": "ECSV",
+    ".fits": "FITS",
+    ".fit": "FITS",
+    ".parquet": "Parquet",
+    ".vot": "VOTable",
+    ".votable": "VOTable",
+    ".xml": "VOTable",
+}  # any other suffix: text
+SIGNATURES = {b"SIMPLE  =": "FITS", b"PAR1": "Parquet", b"# %ECSV": "ECSV", b"<?xml": "VOTable", b"<VOTABLE": "VOTable"}
+PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, SyntaxError, ExpatError)
+UNREADABLE += (AttributeError, AssertionError, OverflowError, NotImplementedError, MemoryError, lzma.LZMAError)
+MISSING = ("", "null", "NULL", "None", "NA", "N/A", "--", "\\N")
+DELIMITERS = (",", "\t", ";", "|")
+SEXTRACTOR = re.compile(r"#\s+1\s+[A-Z]\w*")  # the first line of its ASCII_HEAD catalogues
+DASHES = re.compile(r"[-\s,;|]*---[-\s,;|]*|-+([\s,;|]+-+)+")  # below the names, and units, in VizieR's tables
+COOSYS = re.compile(r"#\s*COOSYS\s+\S+?:?\s+(\S+)(?:\s+(\S+))?", re.IGNORECASE)
+A_CARD = re.compile(r"#\s*(RADESYS|RADECSYS|EQUINOX|EPOCH)\s*[=:]\s*(\S+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One table of a file.
+
+    Attributes:
+        table: Its rows; missing values are masked.
+        name: Its name in the file; "" where it has none.
+        stated: The celestial frame of all its positions.
+        of_column: That of single columns, by their names.
+    """
+
+    table: Table
+    name: str = ""
+    stated: Stated = field(default_factory=Stated)
+    of_column: dict[str, Stated] = field(default_factory=dict)
+
+
+def load_tables(path: Path, as_text: Collection[str]) -> list[Loaded]:
+    """The tables of a file, in its order: of its first bytes' format, else of that of its suffix, else of text.
+
+    Text is CSV, or has tabs, semicolons, bars or blanks between its fields. Columns called as one of `as_text`, in any
+    case, are read as text, so that digits and leading zeros stay. A file may be packed by gzip, bzip2 or xz.
+
+    Raises:
+        CatalogueError: It cannot be read, or has no table.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2", ".xz")]
+    kind = FORMATS.get(suffixes[-1] if suffixes else "", "text")
+    try:
+        data = path.read_bytes()
+        for mark, unpack in PACKED.items():
+            data = unpack(data) if data.startswith(mark) else data
+        start = data[:64].lstrip()
+        kind = next((known for mark, known in SIGNATURES.items() if start.startswith(mark)), kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oddities of units and headers that do not touch us
+            found = READERS[kind](data, as_text)
+    except UNREADABLE as error:
+        words = getattr(error, "strerror", None) or first_line(error)
+        raise CatalogueError(
+            f"{path} cannot be read as a catalogue ({kind}): {words}; give CSV, ECSV, FITS, Parquet or VOTable"
+        ) from error
+    if not found:
+        raise CatalogueError(f"{path} has no table ({kind}); give CSV, ECSV, FITS, Parquet or VOTable")
+    return found
+
+
+def _read_fits(data: bytes, as_text: Collection[str]) -> list[Loaded]:
+    """The tables of all HDUs. The image's header, in front of SExtractor's objects, says which frame they are in."""
+    found, image = [], Stated()
+    with fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False) as hdus:
+        if any(hdu.fileinfo()["datLoc"] + hdu.size > len(data) for hdu in hdus):
+            raise OSError("it ends before its data do")
+        for hdu in hdus:
+            if not isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)) or isinstance(hdu, fits.CompImageHDU):
+                continue
+            if hdu.name == "LDAC_IMHEAD":
+                image = _stated_by_image(hdu)
+                continue
+            table = Table.read(hdu)
+            stated = (
+                stated_by(hdu.header) or stated_by(table.meta) or (image if hdu.name == "LDAC_OBJECTS" else Stated())
+            )
+            found.append(Loaded(table, hdu.name, stated))
+    return found
+
+
+def _stated_by_image(hdu: fits.BinTableHDU) -> Stated:
+    """The frame that an image's header, kept as text in a table, states."""
+    cards = "".join(str(text) for text in np.asarray(hdu.data.field(0)).astype(str).ravel()) if len(hdu.data) else ""
+    lines = [cards[start : start + 80] for start in range(0, len(cards), 80)]
+    pairs = (re.match(r"(RADESYS|RADECSYS|EQUINOX)\s*=\s*'?\s*([^'/]+)", line) for line in lines)
+    return stated_by({match[1].strip(): match[2].strip() for match in pairs if match})
+
+
+def _read_votable(data: bytes, as_text: Collection[str]) -> list[Loaded]:
+    """Every table of a VOTable; a field's `ref` says which COOSYS is its own, and a single one is that of all."""
+    document = votable.parse(BytesIO(data), verify="ignore")
+    systems = {system.ID: Stated(system.system or "", system.equinox or "") for system in document.iter_coosys()}
+    of_all = _only(systems.values())
+    found = []
+    for part in document.iter_tables():
+        refs = {each.name: systems[each.ref] for each in part.fields if each.ref in systems}
+        table = part.to_table(use_names_over_ids=True)
+        found.append(Loaded(table, part.name or "", Stated() if refs else of_all, refs))
+    return found
+
+
+def _only(stated: Collection[Stated]) -> Stated:
+    """What all of them state, where it is the same."""
+    different = set(stated)
+    return different.pop() if len(different) == 1 else Stated()
+
+
+def _read_parquet(data: bytes, as_text: Collection[str]) -> list[Loaded]:
+    """A table of Parquet: as pandas and others write it (categories, nulls), or as astropy does (SkyCoord, units)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    raw = pq.read_table(pa.BufferReader(data))
+    notes = {key.decode("utf-8", "replace"): value for key, value in (raw.schema.metadata or {}).items()}
+    if "table_meta_yaml" in notes:
+        table = Table.read(BytesIO(data), format="parquet")
+        return [Loaded(table, stated=stated_by(table.meta))]
+    cards: dict[str, Any] = {key: value.decode("utf-8", "replace") for key, value in notes.items()}
+    cards |= json.loads(cards["PANDAS_ATTRS"]) if "PANDAS_ATTRS" in cards else {}
+    table = Table({name: _arrow_column(raw[name].combine_chunks()) for name in raw.column_names})
+    return [Loaded(table, stated=stated_by(cards))]
+
+
+def _arrow_column(values: Any) -> Column:
+    """A column of Arrow with its missing values masked."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    mask = values.is_null().to_numpy(zero_copy_only=False)
+    kind = values.type
+    if pa.types.is_decimal(kind):
+        values, kind = values.cast(pa.float64()), pa.float64()
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        plain = values.fill_null(0).to_numpy(zero_copy_only=False)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        plain = np.array([value or "" for value in values.to_pylist()], dtype=str)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        plain = np.array([(value or b"").decode("utf-8", "replace") for value in values.to_pylist()], dtype=str)
+    else:
+        plain = np.empty(len(values), object)
+        plain[:] = values.to_pylist()
+    return MaskedColumn(plain, mask=mask) if mask.any() else Column(plain)
+
+
+def _read_ecsv(data: bytes, as_text: Collection[str]) -> list[Loaded]:
+    table = ascii.read(_decoded(data), format="ecsv")
+    return [Loaded(table, stated=stated_by(table.meta))]
+
+
+def _read_text(data: bytes, as_text: Collection[str]) -> list[Loaded]:
+    """A table of text. Lines that begin with # are comments, but for names that stand in the last one of them."""
+    lines = re.split("\r\n|\n|\r", _decoded(data))
+    lines = lines[next((at for at, line in enumerate(lines) if line.strip()), 0) :]
+    if lines and SEXTRACTOR.match(lines[0]):
+        return [Loaded(ascii.read(lines, format="sextractor"))]
+    comments = [line for line in lines if line.lstrip().startswith("#")]
+    stated = _stated_in_comments(comments)
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
+    if first is None:
+        raise ValueError("it has no row")
+    if lines[first].lstrip().startswith(("|", "\\")):  # IPAC's tables, and those that are drawn with lines
+        return [Loaded(ascii.read(lines, fill_values=_fills()), stated=stated)]
+    delimiter = max(DELIMITERS, key=lines[first].count)
+    delimiter = delimiter if delimiter in lines[first] else " "
+    names, rows, units = _head(lines, first, delimiter)
+    text = {escape(name): [ascii.convert_numpy(str)] for name in _cells(names, delimiter) if name.lower() in as_text}
+    table = ascii.read(
+        [names, *rows],
+        format="csv" if delimiter != " " else "basic",
+        guess=False,
+        delimiter=delimiter,
+        comment="#",
+        fill_values=_fills(),
+        converters=text,
+    )
+    for name, unit in zip(table.colnames, units, strict=False):
+        table[name].unit = unit or None
+    return [Loaded(table, stated=stated)]
+
+
+def _head(lines: list[str], first: int, delimiter: str) -> tuple[str, list[str], list[str]]:
+    """The line of names, the lines below it without units and rules, and the units; `first` is no comment.
+
+    numpy and TOPCAT write the names into a comment; VizieR has units and a rule of dashes below them.
+    """
+    above = lines[first - 1].lstrip("# ") if first else ""
+    if _has_number(_cells(lines[first], delimiter)) and len(_cells(above, delimiter)) == len(
+        _cells(lines[first], delimiter)
+    ):
+        return above, lines[first:], []
+    for below in (1, 2):
+        if DASHES.fullmatch(lines[first + below] if first + below < len(lines) else ""):
+            units = _cells(lines[first + 1], delimiter) if below == 2 else []
+            return lines[first], lines[first + below + 1 :], units
+    return lines[first], lines[first + 1 :], []
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The fields of a line of names, units or numbers."""
+    cells = line.split() if delimiter == " " else line.split(delimiter)
+    return [cell.strip().strip('"').strip() for cell in cells]
+
+
+def _has_number(cells: Sequence[str]) -> bool:
+    return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", cell) for cell in cells)
+
+
+def _stated_in_comments(comments: list[str]) -> Stated:
+    """The frame that comments state, as VizieR does by Coosys, or as cards of FITS."""
+    cards = {match[1]: match[2].strip("'\"") for match in map(A_CARD.match, comments) if match}
+    systems = [Stated(match[1], match[2] or "") for match in map(COOSYS.match, comments) if match]
+    return stated_by(cards) or _only(systems)
+
+
+def _fills() -> list[tuple[str, str]]:
+    return [(word, "0") for word in MISSING]
+
+
+def _decoded(data: bytes) -> str:
+    """Bytes as text: UTF-8, UTF-16 where its mark says so, and Latin-1, which has every byte, where it is neither."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    if b"\0" in data:
+        raise ValueError("it is no text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+READERS = {
+    "FITS": _read_fits,
+    "VOTable": _read_votable,
+    "Parquet": _read_parquet,
+    "ECSV": _read_ecsv,
+    "text": _read_text,
+}
