@@ -41,6 +41,36 @@ def read_sums(folder: Path) -> dict[str, str]:
     return {name: digits for digits, _, name in lines}
 
 
+class CheckedFiles:
+    """Files of a folder, each compared with its checksum before it is first used.
+
+    Attributes:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path, sums: Mapping[str, str]) -> None:
+        self.folder, self._sums, self._sound = folder, sums, set()
+
+    @classmethod
+    def of(cls, folder: Path) -> "CheckedFiles":
+        """Those of a folder that has a list of checksums; StoreError where that is damaged."""
+        return cls(folder, read_sums(folder))
+
+    def check(self, names: Iterable[str]) -> None:
+        """StoreError where one of some files is not what it was; one without a checksum is not looked at."""
+        for name in names:
+            if name in self._sound or name not in self._sums:
+                continue
+            path = self.folder / name
+            if not path.is_file() or checksum(path) != self._sums[name]:
+                what = "has changed since the store was finished" if path.is_file() else "is missing"
+                raise StoreError(
+                    f"{self.folder} is damaged: {name} {what}; see what else is with `galtrans verify {self.folder}`, "
+                    f"and make the store again or take it from a copy; if the change was meant, delete {SUMS}"
+                )
+            self._sound.add(name)
+
+
 def missing_or_more(folder: Path, sums: Iterable[str]) -> list[str]:
     """What is wrong with the names alone: files that are listed and not there, or there and not listed."""
     there, listed = set(files_of(folder)), set(sums)

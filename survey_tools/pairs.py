@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from survey_tools.errors import CatalogueError, StoreError, first_line
 from survey_tools.hats_pairs import Catalogues, each_match
 from survey_tools.progress import Progress
 from survey_tools.store import Store, open_store
+from survey_tools.tables import UNREADABLE
 from survey_tools.tan import tan_wcs
 from survey_tools.version import VERSION
 
@@ -92,8 +94,10 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     """
     path = Path(path)
     try:
-        table = Table.read(path, format="ascii.ecsv")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is damaged, which is looked at below
+            table = Table.read(path, format="ascii.ecsv")
+    except UNREADABLE as error:
         reason = "it does not exist" if not path.exists() else first_line(error)
         raise StoreError(
             f"{path} cannot be read as a pair table: {reason}; make one with {_remedy(x_store, y_store, path)}"

@@ -5,13 +5,15 @@ file that knows Zarr.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -20,9 +22,9 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from zarr.codecs import BloscCodec
 
-from survey_tools.checksums import write_sums
+from survey_tools.checksums import SUMS, CheckedFiles, write_sums
 from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED, TRANSLATED, Column, empty_columns
-from survey_tools.errors import StoreError
+from survey_tools.errors import StoreError, first_line
 from survey_tools.manifest import read_manifest, write_manifest
 from survey_tools.surveys import Survey
 from survey_tools.tan import tan_wcs
@@ -31,6 +33,12 @@ from survey_tools.version import VERSION
 SCHEMA = "galtrans-store"
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.ecsv"
+AS_TEXT = (
+    "survey",
+    "settings",
+    "planes",
+)  # attributes that are JSON in text: netCDF has neither nested ones nor, before version 4, lists of words
+UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, EOFError, MemoryError)  # of what decodes a damaged file
 CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
 COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
 
@@ -43,9 +51,31 @@ def chunk_rows(bands: int, size: int) -> int:
 def row_fingerprint(survey: str, object_id, ra, dec) -> str:
     """A checksum that two stores share if and only if their rows are the same objects in the same order."""
     digest = hashlib.sha256(survey.encode())
-    for name, *position in zip(object_id, ra, dec, strict=True):
-        digest.update(f"\0{name}\0".encode() + np.asarray(position, "<f8").tobytes())
+    positions = np.column_stack([np.asarray(ra, "<f8"), np.asarray(dec, "<f8")]).tobytes()
+    for row, name in enumerate(np.asarray(object_id).tolist()):
+        digest.update(f"\0{name}\0".encode() + positions[16 * row : 16 * row + 16])
     return digest.hexdigest()
+
+
+class Pixels:
+    """Images of a store, or their masks: a Zarr array whose files are compared with their checksums when they are read.
+
+    StoreError where one has changed, or cannot be decoded.
+    """
+
+    def __init__(self, array: zarr.Array, files: CheckedFiles) -> None:
+        self._array, self._files = array, files
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what is not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self._array, name)
+
+    def __getitem__(self, key) -> np.ndarray:
+        return _read(self._array, key, self._files)
+
+    def __setitem__(self, key, values) -> None:
+        self._array[key] = values
 
 
 class Store:
@@ -57,28 +87,38 @@ class Store:
         bands: Its bands, in the order of the band axis.
         size: Rows, and columns, of an image.
         pixel_scale: Of its images [arcsec/pixel].
-        rows: Checksum of which objects its rows are (`row_fingerprint`).
         settings: What it was made from.
         synthetic: Where a network made its pixels, the words that say so; "" where they are not.
         planes: What it has of each object beside its images, by name; each like `images`.
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        self.path, self._group = path, group
+    def __init__(self, path: Path, group: zarr.Group, files: CheckedFiles | None = None) -> None:
+        self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
         attributes = group.attrs.asdict()
+        for name in AS_TEXT:  # older stores have them as they are
+            if isinstance(attributes.get(name), str):
+                attributes[name] = json.loads(attributes[name])
+        if isinstance(attributes["bands"], str):
+            attributes["bands"] = attributes["bands"].split()
         self.survey: dict = attributes["survey"]
         self.bands: tuple[str, ...] = tuple(attributes["bands"])
         self.size: int = attributes["size"]
         self.pixel_scale: float = attributes["pixel_scale"]
-        self.rows: str = attributes["rows"]
         self.settings: dict = attributes["settings"]
         self.synthetic: str = attributes.get("synthetic", "")
         self.attributes: dict = attributes
-        self.images, self.mask = group["images"], group["mask"]
-        self.planes: dict[str, zarr.Array] = {name: group[name] for name in attributes.get("planes", ())}
+        self.images, self.mask = (Pixels(group[name], self._files) for name in ("images", "mask"))
+        self.planes: dict[str, Pixels] = {
+            name: Pixels(group[name], self._files) for name in attributes.get("planes", ())
+        }
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    @cached_property
+    def rows(self) -> str:
+        """Checksum of which objects its rows are (`row_fingerprint`), by its columns and not by what it states."""
+        return row_fingerprint(self.survey["name"], *(self.column(name) for name in ("object_id", "ra", "dec")))
 
     def chunks(self) -> list[slice]:
         """The rows of each chunk, in order."""
@@ -89,11 +129,14 @@ class Store:
         """One value, or a few, per object (a row of `columns`); KeyError where the store has no such column.
 
         A store that was made before one of the columns `ADDED` came has what an object without a value has.
+        StoreError where its file is damaged, or the WCS in it is none.
         """
         if name in ADDED and name not in self._group:
             values = empty_columns(len(range(*rows.indices(len(self)))), len(self.bands))[name]
             return values.astype(str) if values.dtype == object else values
-        values = self._group[name][rows]
+        values = _read(self._group[name], rows, self._files)
+        if name == "cd":
+            self._check_cd(values, rows)
         return np.array(values.tolist(), dtype=str).reshape(values.shape) if values.dtype.kind == "T" else values
 
     @cached_property
@@ -120,14 +163,18 @@ class Store:
 
     def wcs(self, row: int) -> WCS:
         """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
-        terms = [self._group[name][row] for name in ("crval", "crpix", "cd")]
+        terms = [self.column(name, slice(row, row + 1))[0] for name in ("crval", "crpix", "cd")]
         if not np.isfinite(terms[0]).all():
             raise StoreError(f"{self.path}: row {row} has no image, or no position; its manifest says why")
         return tan_wcs(*terms)
 
     def manifest(self) -> Table:
         """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""
-        return read_manifest(self.path / MANIFEST)
+        self._files.check([MANIFEST])
+        try:
+            return read_manifest(self.path / MANIFEST)
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            raise StoreError(_damaged(self.path, MANIFEST, error)) from error
 
     def write(
         self, rows: slice, images: np.ndarray, mask: np.ndarray, planes: Mapping[str, np.ndarray] | None = None
@@ -168,6 +215,7 @@ class Store:
         """
         codecs = self.images.metadata.to_dict()["codecs"]
         path = self.path / _file_of(self.images, rows)
+        self._files.check([_file_of(self.images, rows)])
         blosc = [codec["name"] for codec in codecs] == ["bytes", "blosc"]
         return (
             path if blosc and codecs[0].get("configuration", {}).get("endian") == "little" and path.exists() else None
@@ -192,11 +240,49 @@ class Store:
         os.rename(self.path, final)
         return open_store(final)
 
-    def _pixels(self) -> tuple[zarr.Array, ...]:
+    def _pixels(self) -> tuple[Pixels, ...]:
         return self.images, self.mask, *self.planes.values()
 
+    def _check_cd(self, values: np.ndarray, rows: slice) -> None:
+        """StoreError where a CD matrix (object, axis, pixel_axis) maps the pixels to no area of the sky."""
+        flat = values[..., 0, 0] * values[..., 1, 1] == values[..., 0, 1] * values[..., 1, 0]
+        if flat.any():
+            row = range(*rows.indices(len(self)))[int(np.argmax(flat))]
+            raise StoreError(f"{self.path} is damaged: the CD matrix of row {row} has no inverse; make the store again")
 
-def _file_of(array: zarr.Array, rows: slice) -> str:
+
+def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
+    """Values of an array, of which files with a checksum are compared with it; StoreError where one is damaged."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    files.check(_files_of(array, first))
+    try:
+        return array[key]
+    except UNREADABLE as error:
+        raise StoreError(_damaged(files.folder, array.basename, error)) from error
+
+
+def _files_of(array: zarr.Array, rows: Any) -> Iterable[str]:
+    """Names of the files that hold an array's values of some rows: of all, where these are no slice and no number."""
+    step, count = (array.shards or array.chunks), array.shape
+    grid = [range(-(-length // size)) for length, size in zip(count, step, strict=True)]
+    if isinstance(rows, slice) and rows.step in (None, 1):
+        start, stop, _ = rows.indices(count[0])
+        grid[0] = range(start // step[0], -(-stop // step[0]))
+    elif isinstance(rows, (int, np.integer)):
+        grid[0] = range(int(rows) % count[0] // step[0], int(rows) % count[0] // step[0] + 1) if count[0] else grid[0]
+    yield f"{array.basename}/zarr.json"
+    for place in itertools.product(*grid):
+        yield f"{array.basename}/{array.metadata.encode_chunk_key(place)}"
+
+
+def _damaged(path: Path, what: str, error: Exception) -> str:
+    return (
+        f"{path} is damaged: {what} cannot be read ({first_line(error)[:80]}); see what else is with "
+        f"`galtrans verify {path}`, and make the store again, or take it from a copy"
+    )
+
+
+def _file_of(array: zarr.Array | Pixels, rows: slice) -> str:
     """Name of the file that holds one chunk of images or of their mask."""
     return f"{array.basename}/{array.metadata.encode_chunk_key((rows.start // array.chunks[0], 0, 0, 0))}"
 
@@ -285,8 +371,15 @@ def find_begun(path: Path) -> Path:
     raise StoreError(f"{path} does not exist")
 
 
-def open_store(path) -> Store:
-    """Open a finished store for reading; StoreError where there is none, or one that this version cannot read."""
+def open_store(path, *, compare: bool = True) -> Store:
+    """Open a finished store for reading.
+
+    Its description is compared with its checksum, and each file of columns and images when it is first read, unless
+    `compare` is false or the store, of an older galtrans, has no checksums.
+
+    Raises:
+        StoreError: There is none, it is not finished, this version cannot read it, or it is damaged.
+    """
     path = Path(path)
     if not path.exists() and path.with_name(path.name + ".part").exists():
         raise StoreError(f"{path} is not finished; run the command that makes it again to go on")
@@ -304,10 +397,31 @@ def open_store(path) -> Store:
             f"{path} has schema version {version}, and galtrans {VERSION} reads version {SCHEMA_VERSION}; "
             "make it again, or use the galtrans that made it"
         )
+    files = CheckedFiles.of(path) if compare and (path / SUMS).exists() else CheckedFiles(path, {})
     try:
-        return Store(path, group)
+        store = Store(path, group, files)
+        _check_shapes(store, group)
     except KeyError as error:
         raise StoreError(f"{path} is damaged: it lacks {error}; delete it and make it again") from error
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise StoreError(_damaged(path, "its description", error)) from error
+    files.check(["zarr.json"])
+    return store
+
+
+def _check_shapes(store: Store, group: zarr.Group) -> None:
+    """ValueError where arrays differ in how many objects, bands and pixels they have; KeyError where one is missing."""
+    store.survey["name"].encode()
+    wanted = (len(store), len(store.bands), store.size, store.size)
+    if store.images.shape != wanted or store.mask.shape != wanted or not store.pixel_scale > 0:
+        raise ValueError(f"images are {store.images.shape} and not {wanted}")
+    lengths = {"band": len(store.bands), "axis": 2, "pixel_axis": 2}
+    for column in (*CATALOGUE, *MEASURED):
+        if column.name in ADDED and column.name not in group:
+            continue
+        shape = (len(store), *(lengths[dim] for dim in column.dims))
+        if group[column.name].shape != shape:
+            raise ValueError(f"{column.name} is {group[column.name].shape} and not {shape}")
 
 
 def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
@@ -335,7 +449,8 @@ def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
         array = _create_column(group, column, count, len(bands), image["chunks"][0])
         if column in known:
             array[:] = np.asarray(catalogue[column.name])
-    group.attrs.put(attributes)
+    texts = {name: json.dumps(attributes[name]) for name in AS_TEXT if name in attributes}
+    group.attrs.put(attributes | texts | {"bands": " ".join(bands)})
     return Store(part, group)
 
 

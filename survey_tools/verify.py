@@ -29,7 +29,7 @@ def verify(path, engine: Engine | None = None) -> list[str]:
     wrong += [line for line in engine.run(partial(_compare, path), there, "checksums", "file") if line]
     if wrong:
         return wrong
-    store = open_store(path)
+    store = open_store(path, compare=False)  # which has been done
     manifest = store.manifest()
     if manifest["object_id"].tolist() != store.column("object_id").tolist():
         return [f"the manifest has {len(manifest)} rows, not those of the {len(store)} objects in their order"]

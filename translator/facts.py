@@ -28,7 +28,6 @@ DIFFERENCES = {  # what must be the same for a run to go on, and the words for i
     "batch_size": "--batch-size",
     "width": "--width",
     "precision": "--precision",
-    "iterations": "number of --iterations",
 }
 
 
@@ -97,7 +96,7 @@ def describe_domain(store: Store) -> Domain:
     usable = store.usable
     sky = np.median(store.column("sky_sigma")[usable], axis=0) if usable.any() else np.array([np.nan])
     known = np.isfinite(sky).all() and (sky > 0).all()
-    digest = hashlib.sha256(json.dumps(store.attributes, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(store.attributes | {"rows": store.rows}, sort_keys=True).encode())
     for column in ("coverage", "saturated"):
         digest.update(store.column(column).tobytes())
     return Domain(

@@ -123,6 +123,9 @@ def open_session(
 ) -> Session:
     """Begin a run in the folder `path`, or take it up at its newest checkpoint.
 
+    A run that is taken up may get another number of iterations, also where it had ended: those of the steps that are
+    over stay as they were, and the learning rate goes on as in a step of the new length.
+
     Of several processes that train together, each opens it with its share; a run does not depend on how many they are.
 
     Raises:
@@ -136,7 +139,8 @@ def open_session(
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
     stores = open_store(inputs.x), open_store(inputs.y)
-    recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun)
+    checkpoint = read_checkpoint(path) if begun and not begun.imported else None
+    recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun, checkpoint)
     if recipe.same_grid and stores[0].size != stores[1].size:
         raise RunError(_how_to_regrid(inputs, settings.recipe, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
@@ -163,9 +167,9 @@ def open_session(
         share=share,
     )
     if begun:
-        _restore(session)
-    elif share.rank == 0:
-        write_facts(path, facts)
+        _restore(session, checkpoint)
+    if share.rank == 0 and (begun is None or begun.iterations != facts.iterations):
+        write_facts(path, replace(begun, iterations=facts.iterations) if begun else facts)
     if session.iteration == 0:
         measure_surveys(session.networks, stores, selection)
     return session
@@ -234,9 +238,15 @@ def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
     ]
 
 
-def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, begun: Facts | None) -> Recipe:
+def _with_iterations(
+    recipe: Recipe,
+    iterations: int | tuple[int, ...] | None,
+    begun: Facts | None,
+    checkpoint: Checkpoint | None,
+) -> Recipe:
     """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
 
+    Steps that are over at its checkpoint keep theirs, and the present one has as many as it has done, or more.
     Learning rates fall at the same parts of a step, however long it is.
     """
     wanted = (iterations,) if isinstance(iterations, int) else iterations
@@ -250,6 +260,15 @@ def _with_iterations(recipe: Recipe, iterations: int | tuple[int, ...] | None, b
         )
     if counts is None or len(counts) != len(recipe.steps):
         return recipe
+    if begun and checkpoint and len(begun.iterations) == len(counts) and 0 <= checkpoint.step < len(counts):
+        present = checkpoint.step
+        counts = begun.iterations[:present] + counts[present:]
+        done = checkpoint.iteration - sum(counts[:present])
+        if counts[present] < done:
+            raise RunError(
+                f"--iterations has {counts[present]} for step {present + 1}, of which the run has done {done}; give "
+                "as many or more, or choose another --run"
+            )
     steps = tuple(
         replace(step, iterations=n, decay_every=_scaled(step.decay_every, n / step.iterations))
         for step, n in zip(recipe.steps, counts, strict=True)
@@ -283,9 +302,8 @@ def _how_to_regrid(inputs: Inputs, recipe: str, sizes: list[int]) -> str:
     )
 
 
-def _restore(session: Session) -> None:
-    """Put a session where its newest checkpoint was made; at the start where there is none."""
-    checkpoint = read_checkpoint(session.path)
+def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
+    """Put a session where a checkpoint was made; at the start where there is none."""
     if checkpoint is None:
         return
     load_weights(session.networks, checkpoint, session.path)

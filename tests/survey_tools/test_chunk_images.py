@@ -53,5 +53,5 @@ def test_a_damaged_chunk_is_named(store):
     path = store.path / "images" / "c" / "0" / "0" / "0" / "0"
     for damaged in (path.read_bytes()[:16], b"", bytes(100)):
         path.write_bytes(damaged)
-        with pytest.raises(StoreError, match=r"images/c/0/0/0/0 is damaged; .* `galtrans verify .*y.zarr`"):
+        with pytest.raises(StoreError, match=r"images/c/0/0/0/0 .* `galtrans verify .*y.zarr`"):
             read_images(store, 0)

@@ -12,6 +12,7 @@ import zarr
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools.checksums import write_sums
 from survey_tools.collection import Form
 from survey_tools.cutout import sky_sigma
 from survey_tools.errors import CatalogueError, ImageError, StoreError
@@ -234,6 +235,7 @@ def test_objects_with_positions_are_matched_where_others_have_none(tmp_path, mak
     x = make_store(tmp_path / "x.zarr", "sdss", RA, DEC, bands="gr")
     group = zarr.open_group(x.path, mode="r+")
     group["ra"][:2], group["crval"][:2] = np.nan, np.nan
+    write_sums(x.path, {})
     pairs = make_pairs(x.path, tmp_path / "y.zarr")
     assert_array_equal(pairs["x_row"], np.arange(2, COUNT))
 

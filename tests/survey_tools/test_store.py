@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools.checksums import write_sums
 from survey_tools.columns import ADDED, CATALOGUE, FRAME, MEASURED
 from survey_tools.errors import StoreError
 from survey_tools.store import CHUNK_BYTES, chunk_rows, create, open_begun, open_store, row_fingerprint
@@ -166,6 +167,7 @@ def without_added_columns(path: Path) -> None:
     for name in ADDED if "consolidated_metadata" in description else ():
         del description["consolidated_metadata"]["metadata"][name]
     metadata.write_text(json.dumps(description))
+    (path / "sha256sums.txt").unlink(missing_ok=True)
 
 
 def test_columns_that_came_later_are_empty_in_a_store_made_before(tmp_path, make_store):
@@ -333,3 +335,102 @@ def test_stores_of_the_same_rows_share_their_fingerprint(tmp_path, make_store):
     first = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
     assert first.rows == make_store(tmp_path / "b.zarr", "sdss", RA, DEC, bands="ugriz", seed=9).rows
     assert first.rows != make_store(tmp_path / "c.zarr", "sdss", RA[:3], DEC[:3]).rows
+
+
+def column_file(path: Path, name: str) -> Path:
+    """The file of a column of a small store."""
+    return next(file for file in (path / name / "c").rglob("*") if file.is_file())
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["object_id", "ra", "coverage", "cd", "source", "images", "mask"])
+def test_a_changed_file_is_found_before_its_values_are_used(tmp_path, make_store, name):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    flip(column_file(tmp_path / "a.zarr", name))
+    store = open_store(tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match=f"{name}/c.* has changed since .* galtrans verify"):
+        getattr(store, name)[:] if name in ("images", "mask") else store.column(name)
+
+
+def test_a_changed_description_is_found_when_a_store_is_opened(tmp_path, make_store):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    path = tmp_path / "a.zarr" / "zarr.json"
+    path.write_text(path.read_text().replace("0.396", "0.386", 1))
+    with pytest.raises(StoreError, match=r"zarr\.json has changed since"):
+        open_store(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("name", ["object_id", "ra", "source", "images"])
+def test_a_file_that_cannot_be_decoded_is_named_without_checksums_too(tmp_path, make_store, name):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    (tmp_path / "a.zarr" / "sha256sums.txt").unlink()
+    column_file(tmp_path / "a.zarr", name).write_bytes(b"no such codec")
+    store = open_store(tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match=f"{name} cannot be read"):
+        store.images[:] if name == "images" else store.column(name)
+
+
+def test_a_wcs_of_zeros_is_no_wcs(tmp_path, make_store):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    group["cd"][2] = 0
+    write_sums(tmp_path / "a.zarr", {})
+    store = open_store(tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match="the CD matrix of row 2 has no inverse"):
+        store.column("cd")
+    assert store.wcs(1).pixel_n_dim == 2
+
+
+def test_arrays_of_other_lengths_are_no_store(tmp_path, make_store):
+    make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    zarr.open_group(tmp_path / "a.zarr", mode="r+").create_array(
+        "ra", shape=(3,), dtype="f8", overwrite=True, dimension_names=("object",)
+    )
+    zarr.consolidate_metadata(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "sha256sums.txt").unlink()
+    with pytest.raises(StoreError, match=r"ra is \(3,\) and not \(4,\)"):
+        open_store(tmp_path / "a.zarr")
+
+
+def test_rows_are_known_by_what_is_in_them_and_not_by_what_a_store_states(tmp_path, make_store):
+    """A program that leaves out or reorders rows copies the attributes with the rest."""
+    whole = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    ra, dec = RA[::-1], DEC[::-1]
+    with xarray.open_zarr(whole.path) as data:
+        data.isel(object=slice(None, None, -1)).drop_encoding().to_zarr(tmp_path / "b.zarr")
+    turned = open_store(tmp_path / "b.zarr")
+    assert turned.attributes["rows"] == whole.attributes["rows"]
+    assert turned.rows == row_fingerprint("sdss", whole.column("object_id")[::-1], ra, dec) != whole.rows
+
+
+def test_attributes_are_what_netcdf_can_hold(tmp_path):
+    settings = {"mirror": {"root": "sky", "files": [1, 2]}, "resample": True}
+    made = create(tmp_path / "a.zarr", SDSS, "gr", catalogue(), settings, planes={"noise": "what it is"})
+    store = made.finish(manifest())
+    assert store.settings == settings
+    assert store.survey["name"] == "sdss"
+    assert list(store.planes) == ["noise"]
+    with xarray.open_zarr(store.path) as data:
+        values = [*data.attrs.values(), *(value for array in data.variables.values() for value in array.attrs.values())]
+        for value in values:
+            assert isinstance(value, (str, int, float))
+            assert not isinstance(value, bool)
+        data.load().drop_encoding()[["images", "ra", "dec"]].to_netcdf(tmp_path / "a.nc", engine="scipy")
+    with xarray.open_dataset(tmp_path / "a.nc", engine="scipy") as data:
+        assert_array_equal(data["ra"], RA)
+
+
+def test_a_store_whose_settings_are_no_text_is_read(tmp_path, make_store):
+    """As stores were written before netCDF was thought of."""
+    store = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
+    group = zarr.open_group(store.path, mode="r+")
+    group.attrs.update({"survey": store.survey, "settings": store.settings})
+    zarr.consolidate_metadata(store.path)
+    write_sums(store.path, {})
+    assert open_store(store.path).attributes == store.attributes

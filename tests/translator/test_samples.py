@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from survey_tools.checksums import write_sums
 from survey_tools.store import open_begun, open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
@@ -49,6 +50,7 @@ def world(narrow_recipes, tmp_path_factory, tiny_store, pair_table):
             "gain": np.full((COUNT, 2), 1e9),
         }
         open_begun(made.path).write_columns(columns)
+        write_sums(made.path, {})
         stores[domain] = open_store(made.path)
     split = ["train"] * (COUNT - TESTS) + ["test"] * TESTS
     pairs = pair_table(*stores.values(), np.arange(COUNT), np.arange(COUNT), split)

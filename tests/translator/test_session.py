@@ -8,7 +8,7 @@ import torch
 from survey_tools.errors import RunError, StoreError
 from survey_tools.surveys import CFHT
 from translator.checkpoint import Checkpoint, load_run, save_checkpoint
-from translator.session import Inputs, Settings, open_session
+from translator.session import Inputs, Settings, open_session, optimizers_of, save
 
 
 def begin(tiny, path, resume=False, inputs=None, **settings):
@@ -76,13 +76,41 @@ def test_resuming_what_is_not_a_run_is_refused(tiny, tmp_path):
         ({"recipe": "two_step"}, r"another --recipe \(demo, not two_step\)"),
         ({"seed": 1}, r"another --seed \(0, not 1\)"),
         ({"batch_size": 3}, r"another --batch-size \(2, not 3\)"),
-        ({"iterations": 5}, r"another number of --iterations"),
     ],
 )
 def test_resuming_with_other_settings_is_refused(tiny, tmp_path, settings, words):
     begin(tiny, tmp_path / "run")
     with pytest.raises(RunError, match=words):
         begin(tiny, tmp_path / "run", resume=True, **settings)
+
+
+def finish(session, step: int, iteration: int) -> None:
+    """Leave a checkpoint of a session in one of its steps."""
+    session.iteration = iteration
+    session.optimizers = optimizers_of(session.recipe.steps[step], session.networks)
+    save(session, step)
+
+
+def test_a_training_that_has_ended_goes_on_for_more_iterations(tiny, tmp_path):
+    finish(begin(tiny, tmp_path / "run"), step=1, iteration=4)
+    longer = begin(tiny, tmp_path / "run", resume=True, iterations=5)
+    assert longer.facts.iterations == (2, 5)  # the first step is over
+    assert [step.iterations for step in longer.recipe.steps] == [2, 5]
+    assert longer.iteration == 4
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["iterations"] == [2, 5]
+    assert begin(tiny, tmp_path / "run", resume=True, iterations=None).facts.iterations == (2, 5)
+
+
+def test_a_step_under_way_may_become_longer_but_not_shorter_than_it_is(tiny, tmp_path):
+    finish(begin(tiny, tmp_path / "run", iterations=4), step=0, iteration=3)
+    with pytest.raises(RunError, match=r"--iterations has 2 for step 1, of which the run has done 3"):
+        begin(tiny, tmp_path / "run", resume=True, iterations=2)
+    assert begin(tiny, tmp_path / "run", resume=True, iterations=(3, 9)).facts.iterations == (3, 9)
+
+
+def test_a_run_without_a_checkpoint_takes_any_iterations(tiny, tmp_path):
+    begin(tiny, tmp_path / "run")
+    assert begin(tiny, tmp_path / "run", resume=True, iterations=1).facts.iterations == (1, 1)
 
 
 def test_resuming_with_another_store_or_pair_table_is_refused(tiny, tmp_path, tiny_store, pair_table):

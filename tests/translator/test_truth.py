@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from survey_tools.checksums import write_sums
 from survey_tools.errors import StoreError
 from survey_tools.store import open_begun, open_store
 from survey_tools.surveys import CFHT, SDSS
@@ -20,6 +21,7 @@ def with_grid(store, shift=0.0):
         "cd": np.broadcast_to(step, (COUNT, 2, 2)),
     }
     open_begun(store.path).write_columns(columns)
+    write_sums(store.path, {})
     return open_store(store.path)
 
 
