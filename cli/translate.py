@@ -248,6 +248,7 @@ def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> 
     from translator.asking import How
     from translator.loaded import locate
     from translator.translate import is_made, translate_files
+    from translator.translated import row_of_file
 
     target, objects = options["target"], _objects(files)
     outputs = {paths: out / f"{name}_{target}.fits" for paths, name in objects.items()}
@@ -274,8 +275,10 @@ def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> 
         click.echo(f"{len(kept)} of {len(outputs)} were translated before, from the same and alike")
     for note in outcome.notes:
         click.echo(f"Note: {note}", err=True)
+    before = [row_of_file(paths[0].name, outputs[paths]) for paths in outputs if paths in kept]
+    if outcome.rows or before:
+        _write_table(out / TABLE, before + outcome.rows)
     if outcome.rows:
-        _write_table(out / TABLE, outcome.rows)
         click.echo(
             f"{len(outcome.rows)} of {len(todo)} files translated to {SURVEYS[target].title} in {out}; "
             f"{out / TABLE} says how"

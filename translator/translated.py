@@ -14,7 +14,7 @@ from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
 from survey_tools.progress import Progress
-from survey_tools.sky_wcs import rescaled_wcs
+from survey_tools.sky_wcs import read_wcs, rescaled_wcs
 from survey_tools.tan import north_up_wcs, tan_terms
 from translator.asking import How, read_pattern
 from translator.checkpoint import Run
@@ -269,19 +269,42 @@ def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
     """What the table of a command says of one translation."""
     observation, grid = made.observation, made.asked.grid
     some = observation.bands
-
-    def middle(values: np.ndarray) -> float:
-        known = values[some][np.isfinite(values[some])]
-        return round(float(np.median(known)), 5) if len(known) else np.nan
-
     return {
         "file": observation.name,
         "output": out.name,
         **centre_of(as_wcs(grid), grid.shape),
         "bands": "".join(band for band, is_there in zip(run.bands, some, strict=True) if is_there),
-        "psf_fwhm_in": middle(observation.known["psf_fwhm"]),
+        "psf_fwhm_in": _middle(observation.known["psf_fwhm"][some]),
         "psf_fwhm_from": observation.origin["psf_fwhm"],
-        "psf_fwhm": middle(made.asked.seeing),
+        "psf_fwhm": _middle(made.asked.seeing[some]),
         "consistency": round(made.worst, 4) if np.isfinite(made.worst) else np.nan,
         "flags": ", ".join(made.flags),
     }
+
+
+def _middle(values) -> float:
+    """The median of the numbers that are known, as tables state it; NaN where none is."""
+    known = np.array(values, float)[np.isfinite(np.array(values, float))]
+    return round(float(np.median(known)), 4) if len(known) else np.nan
+
+
+def row_of_file(name: str, out: Path) -> dict[str, object]:
+    """What the table of a command says of a translation that was written before, by its headers.
+
+    Args:
+        name: Of the file that was translated.
+        out: Its translation.
+    """
+    with reading_fits, fits.open(out) as hdus:
+        primary = hdus[0].header
+        bands = [hdu for hdu in hdus[1:] if "FILTER" in hdu.header and hdu.header["NAXIS"] == 2]
+        shape, wcs = bands[0].shape, read_wcs(bands[0].header)
+        row = {"file": name, "output": out.name, **centre_of(wcs, shape)}
+        row["bands"] = "".join(str(hdu.header["FILTER"]) for hdu in bands)
+        if "GTFLAGS" in primary:  # of a recipe that is told what is known of images
+            row["psf_fwhm_in"] = _middle([hdu.header.get("PSFIN", np.nan) for hdu in bands])
+            row["psf_fwhm_from"] = str(bands[0].header.get("PSFINBY", ""))
+            row["psf_fwhm"] = _middle([hdu.header.get("PSFFWHM", np.nan) for hdu in bands])
+            row["consistency"] = float(primary.get("CONSIST", np.nan))
+        row["flags"] = str(primary.get("GTFLAGS", "none")).replace("none", "")
+    return row

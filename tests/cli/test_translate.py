@@ -93,6 +93,23 @@ def test_results_are_not_replaced_unless_asked_for(run, image, tmp_path):
     assert len(Table.read(tmp_path / "translated.ecsv")) == 1
 
 
+@pytest.mark.parametrize("model", ["run of the paper", "sdss-cfhtls"])
+def test_the_table_has_what_was_made_before_an_interruption(run, image, tmp_path, model):
+    model = run if model == "run of the paper" else model
+    other = tmp_path / "other.fits"
+    other.write_bytes(image.read_bytes())
+    words = (model, image, other, "--to", "cfht", "--out", tmp_path / "out")
+    assert call(*words).exit_code == 0
+    whole = Table.read(tmp_path / "out" / "translated.ecsv")
+    (tmp_path / "out" / "translated.ecsv").unlink()  # as a process that was killed leaves it
+    (tmp_path / "out" / "other_cfht.fits").unlink()
+    assert call(*words).exit_code == 0
+    again = Table.read(tmp_path / "out" / "translated.ecsv")
+    assert again.colnames == whole.colnames
+    for name in whole.colnames:
+        assert [str(value) for value in again[name]] == [str(value) for value in whole[name]]
+
+
 def test_a_folder_and_a_list_name_files(run, image, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
