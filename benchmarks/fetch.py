@@ -30,8 +30,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
-from survey_tools import build, chunks, gather, spool
-from survey_tools.archives import fits_files, frames
+from survey_tools import build, chunks, fits_reading, gather, spool
+from survey_tools.archives import frames
 from survey_tools.archives.access import Access
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.mirror import Mirror
@@ -188,7 +188,7 @@ def cut_all(archive, catalogue: Table, source) -> int:
 
 
 STAGES = {  # what the time of a fetch goes to: functions whose own calls are not counted twice
-    "decompress": (fits_files, "_at_hand"),
+    "decompress": (fits_reading, "at_hand"),
     "interpolate": (frames, "resample"),
     "noise of blank sky": (gather, "sky_sigma"),
     "write cutouts to disk": (spool, "_record"),

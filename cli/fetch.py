@@ -13,10 +13,13 @@ from cli.options import (
     bands_option,
     column_option,
     engine_of,
+    given_by,
     overwrite_option,
     scheduler_option,
+    unit_option,
     verbose_option,
     workers_option,
+    zero_point_option,
 )
 
 REASONS = 3  # shown after a fetch
@@ -72,6 +75,8 @@ SHOWN = 20  # lines about files
     help="sdss: download the fpM file of each frame, too (0.05 MB), for which pixels are saturated; by default they "
     "are read where a folder has them, and else the frame itself tells.",
 )
+@unit_option
+@zero_point_option
 @click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
 @click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
 @workers_option
@@ -102,6 +107,9 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
 
     if options["keep_limit"] is not None and options["keep_files"] is None:
         raise click.UsageError("--keep-limit says how large the folder of --keep-files may become: give that, too")
+    given = given_by(options["unit"], options["zero_point"])
+    if given and options["mirror"] is None:
+        raise click.UsageError("--unit and --zero-point are for files that you have: give their folder by --mirror")
     table = read_catalogue(catalogue, columns)
     mirror, keep = options["mirror"], options["keep_files"]
     if options["scheduler"]:  # whose workers are at home in other folders
@@ -116,6 +124,7 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
         masks=options["masks"],
         how=options["how"],
         frames=options["frames"],
+        given=given,
     )
     archive = ARCHIVES[survey](access)
     if options["dry_run"]:
@@ -209,7 +218,8 @@ def _report(store, manifest) -> None:
     from survey_tools.store import MANIFEST
 
     status = Counter(manifest["status"])
-    partial = int(((manifest["status"] == "done") & (manifest["reason"] != "")).sum())
+    gaps = (store.column("coverage") < 1).any(axis=1)
+    partial = int(((manifest["status"] == "done") & gaps).sum())
     click.echo(
         f"{len(store)} objects: {status['done']} done ({partial} of them with gaps), {status['outside']} outside, "
         f"{status['failed']} failed. Each is accounted for in {store.path / MANIFEST}."

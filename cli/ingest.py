@@ -4,8 +4,18 @@ from pathlib import Path
 
 import click
 
-from cli.options import EXISTING_FILE, NEW_PATH, column_option, finite, overwrite_option, verbose_option
+from cli.options import (
+    EXISTING_FILE,
+    NEW_PATH,
+    column_option,
+    given_by,
+    overwrite_option,
+    unit_option,
+    verbose_option,
+    zero_point_option,
+)
 from survey_tools.surveys import SURVEYS
+from survey_tools.zeros import AUTO, DATA, MISSING
 
 REASONS = 3  # shown at the end
 
@@ -32,14 +42,12 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "--axes", type=click.Choice(["NHWC", "NCHW", "auto"], case_sensitive=False), default="auto", show_default=True,
     help="Order of a cube's axes: bands last or bands first; auto tells it by the shape.",
 )  # fmt: skip
+@unit_option
+@zero_point_option
 @click.option(
-    "--unit", type=click.Choice(["nanomaggy", "counts"]), default="nanomaggy", show_default=True,
-    help="Of cubes, and of FITS files that state none by BUNIT.",
-)  # fmt: skip
-@click.option(
-    "--zero-point", type=float, callback=finite("magnitude; give one such as 30.0"),
-    help="AB magnitude of one count, where a file does not state it by MZP_AB.  [default: the survey's, such as 30 "
-    "for cfht]",
+    "--zeros", type=click.Choice([AUTO, DATA, MISSING]), default=AUTO, show_default=True,
+    help="Whether pixels of exactly 0 are data or missing; auto: they are data, but for those by which a survey marks "
+    "missing data, and solid blocks of them at an edge, beside noise.",
 )  # fmt: skip
 @click.option("--stretched", is_flag=True, help="The cubes hold stretched intensity, sign(F) (sqrt(|F| + 1) - 1).")
 @click.option(
@@ -50,7 +58,7 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @verbose_option
 def ingest(
     files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, columns: dict[str, str], key: str,
-    axes: str, unit: str, zero_point: float | None, stretched: bool, bands: str, overwrite: bool,
+    axes: str, unit: str | None, zero_point: float | None, zeros: str, stretched: bool, bands: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Make a store of images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with WCS.
 
@@ -70,11 +78,10 @@ def ingest(
 
     if columns and positions is None:
         raise click.UsageError("--column names columns of the catalogue that --positions gives: give that, too")
-    if zero_point is not None and unit != "counts":
-        raise click.UsageError("--zero-point is that of counts; pass --unit counts with it")
-    row = SURVEYS[survey]
-    counts = (row.zero_point if zero_point is None else zero_point) if unit == "counts" else None
-    form = Form(tuple(bands), key, axes, counts, unstretch if stretched else None)
+    given, row = given_by(unit, zero_point), SURVEYS[survey]
+    form = Form(
+        tuple(bands), key, axes, given.zero_point, unstretch if stretched else None, unit=given.unit, zeros=zeros
+    )
     there = out.exists() and not overwrite
     store = ingesting.ingest(list(files), row, out, form, positions=positions, columns=columns, overwrite=overwrite)
     if there:

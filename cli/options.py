@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from survey_tools.calibration import Given, read_unit
 from survey_tools.surveys import SURVEYS
 
 EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -105,6 +106,30 @@ def engine_of(workers: int, scheduler: str | None):
         yield working
 
 
+class Unit(click.ParamType):
+    """A unit of pixels, in any spelling that FITS files have."""
+
+    name = "unit"
+
+    def convert(self, value, param, ctx) -> str:
+        """The unit as it was written."""
+        if read_unit(str(value)).kind not in ("flux", "brightness", "counts"):
+            self.fail(
+                f"{value!r}: give one of flux, such as nanomaggy, uJy or MJy/sr, or counts, of the survey's own zero "
+                "point",
+                param,
+                ctx,
+            )
+        return str(value).strip()
+
+
+def given_by(unit: str | None, zero_point: float | None) -> Given:
+    """What a user says of the calibration; UsageError where it is said twice."""
+    if unit is not None and zero_point is not None and read_unit(unit).kind != "counts":
+        raise click.UsageError("--unit and --zero-point say the same: give one of them")
+    return Given(unit, zero_point)
+
+
 class RunPath(click.ParamType):
     """A trained run: its folder, or the name of a model that comes with galtrans."""
 
@@ -171,6 +196,20 @@ column_option = click.option(
     callback=_parse_columns,
     help="The catalogue's own name of a column, such as ra=RA_DEG; may be given several times. NAME is object_id, ra, "
     "dec, l and b (Galactic), position (of SkyCoord), redshift, run, rerun, camcol or field.",
+)
+unit_option = click.option(
+    "--unit",
+    type=Unit(),
+    metavar="UNIT",
+    help="Unit of the pixels of files that state none, or contradict themselves: nanomaggy, uJy, MJy/sr and the like, "
+    "or counts, whose zero point is the survey's or that of --zero-point.",
+)
+zero_point_option = click.option(
+    "--zero-point",
+    type=float,
+    metavar="MAG",
+    callback=finite("magnitude; give one such as 30.0"),
+    help="AB magnitude of one unit of the pixels of files that state none, or contradict themselves.",
 )
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 bands_option = click.option(

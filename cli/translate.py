@@ -9,18 +9,21 @@ from cli.options import (
     device_option,
     engine_of,
     finite,
+    given_by,
     overwrite_option,
     run_argument,
     scheduler_option,
     seed_option,
+    unit_option,
     verbose_option,
     workers_option,
+    zero_point_option,
 )
-from survey_tools.photometry import ZERO_POINTS
+from survey_tools.companions import said_by_name
+from survey_tools.fits_reading import SUFFIXES
 from survey_tools.surveys import SURVEYS
 
 TABLE = "translated.ecsv"
-SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2")
 A_BAND = re.compile(r"(?:^|[-_.])([ugriz])(?=[-_.]|$)")  # a band in the name of a file
 
 
@@ -99,13 +102,8 @@ def _place(ctx: click.Context, param: click.Parameter, value: tuple[float, float
 @click.option(
     "--noise", type=click.Choice(["sampled", "none"]), default="sampled", show_default=True, help="Noise to add."
 )
-@click.option("--unit", type=click.Choice(list(ZERO_POINTS)), help="Unit of the pixels, where the header is silent.")
-@click.option(
-    "--zero-point",
-    type=float,
-    callback=finite("magnitude"),
-    help="AB magnitude of one unit, where the header is silent.",
-)
+@unit_option
+@zero_point_option
 @click.option("--force", is_flag=True, help="Translate inputs, too, that say they are of another survey, or synthetic.")
 @click.option("--preview", is_flag=True, help="Write a PNG of input, translation and uncertainty beside each file.")
 @device_option
@@ -137,8 +135,7 @@ def translate(run: Path, files: tuple[Path, ...], out: Path, **options) -> None:
       galtrans translate runs/two_step sdss_fits/*.fits --to cfht --out translated
       galtrans translate runs/two_step sdss.zarr --out translated.zarr
     """
-    if options["unit"] and options["zero_point"] is not None:
-        raise click.UsageError("--unit and --zero-point say the same: give one of them")
+    given_by(options["unit"], options["zero_point"])
     if options["size"] is not None and options["at"] is None:
         raise click.UsageError("--size is that of the part around --at RA DEC, which is missing")
     if options["like"] is not None and options["at"] is not None:
@@ -170,6 +167,7 @@ def _found(files, listed: Path | None) -> list[Path]:
     for path in named:
         if path.is_dir():
             inside = sorted(each for each in path.iterdir() if each.name.lower().endswith(SUFFIXES))
+            inside = [each for each in inside if not said_by_name(each.name)]
             if not inside:
                 raise click.UsageError(f"{path} is a folder without FITS files")
             found += inside
@@ -204,9 +202,8 @@ def _objects(files: list[Path]) -> dict[tuple[Path, ...], str]:
 def _stem(path: Path) -> str:
     """A file's name without the endings of FITS and compression."""
     name = path.name
-    while name.lower().endswith(SUFFIXES):
-        name = name[: name.rindex(".")]
-    return name or path.name
+    ending = max((each for each in SUFFIXES if name.lower().endswith(each)), key=len, default="")
+    return name[: len(name) - len(ending)] or name
 
 
 def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:

@@ -1,25 +1,30 @@
 """FITS files of one object in several bands: one image HDU a band on the same sky, or a (band, row, col) cube."""
 
+import io
+import logging
 import math
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
-from survey_tools.errors import ImageError, first_line
+from survey_tools.calibration import SILENT, Given, read_zero_point
+from survey_tools.companions import said_by_header, said_by_name
+from survey_tools.errors import ArchiveError, ImageError, first_line
+from survey_tools.fits_reading import BLOCK, UNREADABLE, Hdu, damaged, images_of, opened, values_of
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.sky_wcs import grid_cards, read_wcs
-from survey_tools.surveys import SURVEYS
+from survey_tools.surveys import SURVEYS, Survey
+from survey_tools.zeros import AUTO, judge_zeros, rounding_of
 
-NANOMAGGY = {"nanomaggy", "nanomaggies", "nmgy", "nmaggy", "nmgy / pix", "nanomaggy/pixel", "nmgy/pix"}
-UNNAMED = {"", "PRIMARY", "SCI", "IMAGE", "COMPRESSED_IMAGE"}  # EXTNAMEs that say nothing of the band
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class BandImage:
         wcs: Its celestial WCS.
         header: Of its HDU.
         zero_point: AB magnitude of one unit of the file, as applied.
+        zeros: What is to be said of pixels that are exactly 0: whether they count as data, and why.
     """
 
     image: np.ndarray
     wcs: WCS
     header: fits.Header
     zero_point: float
+    zeros: str = ""
 
 
 def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits.HDUList:
@@ -99,21 +106,154 @@ def header_text(text: str) -> str:
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
 
 
-def read_bands(path: Path, bands, zero_point: float | None = None) -> tuple[list[BandImage], fits.Header]:
-    """The images of `bands`, in that order, and the primary header.
+class FitsImages:
+    """The images of an open file, told by their headers alone until their pixels are asked for.
 
     Bands are found by EXTNAME, else by FILTER; or the file has a cube (band, row, col), whose planes are named by the
-    keyword BANDS, such as ugriz, or are as many as `bands`. BUNIT must be nanomaggy; without it, MZP_AB gives the
-    zero point of counts. Where `zero_point` is given, it is that of the counts of a file without either.
+    keyword BANDS, such as ugriz, or BAND0, BAND1 and so on, or are as many as `bands`. Weights, masks and the like are
+    passed over.
+    """
+
+    def __init__(self, path: Path, stream, hdus: list[Hdu], bands) -> None:
+        self.path, self.bands, self.primary = path, tuple(bands), hdus[0].own.copy()
+        self._stream, self.hdus = stream, hdus
+        self._grids: dict[tuple, WCS | None] = {}  # that bands share, for it takes a millisecond to set one up
+        self._cubes: dict[int, np.ndarray] = {}
+        self.masks = {}
+        self.found: dict[str, tuple[Hdu, int | None]] = {}
+        self.twice = ""
+        self._find()
+
+    def _find(self) -> None:
+        named = said_by_name(self.path.name)
+        if named:
+            raise ImageError(f"{self.path} is a {named} by its name, and no image of the sky; rename it if it is one")
+        images = []
+        for hdu in self.hdus:
+            name = str(hdu.own.get("EXTNAME", "")).strip()
+            if name.upper().startswith("MASK_") and len(hdu.shape) == 2:
+                self.masks.setdefault(name[5:], hdu)
+            elif len(hdu.shape) in (2, 3):
+                images.append((hdu, name))
+        for hdu, name in images:
+            band = self._band_by_name(name)
+            if band is None and not said_by_header(hdu.own):
+                band = BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
+            if band in self.found:
+                self.twice = self.twice or band
+            elif band and len(hdu.shape) == 2:
+                self.found[band] = (hdu, None)
+        if self.found:
+            return
+        science = [hdu for hdu, _ in images if not said_by_header(hdu.own)]
+        cubes = [hdu for hdu in science if len(hdu.shape) == 3]
+        if cubes:
+            self.found = {band: (cubes[0], plane) for plane, band in enumerate(self._planes(cubes[0]))}
+            return
+        single = [hdu for hdu in science if len(hdu.axes) > 2]
+        if len(self.bands) == 1 and len(science) == len(single) == 1:
+            self.found = dict.fromkeys(self._planes(single[0]), (single[0], None))  # a cube of one plane
+
+    def _band_by_name(self, name: str) -> str | None:
+        """The band that an EXTNAME is."""
+        return next((each for each in (name, name.lower()) if each in self.bands), None)
+
+    def _planes(self, hdu: Hdu) -> str:
+        """The bands of a cube's planes; ImageError where they are not known."""
+        count = hdu.shape[0] if len(hdu.shape) == 3 else 1
+        said = hdu.header.get("BANDS")
+        numbered = [str(hdu.header.get(f"BAND{first + plane}", "")).strip()
+                    for first in ((0,) if "BAND0" in hdu.header else (1,)) for plane in range(count)]  # fmt: skip
+        if isinstance(said, str) and said.strip():
+            planes = "".join(each for each in said if each not in " ,;")
+        elif all(len(each) == 1 for each in numbered):
+            planes = "".join(numbered)
+        else:  # BANDS may be the number of planes
+            planes = "".join(self.bands)
+        if len(planes) != count:
+            raise ImageError(
+                f"{self.path} has a cube of {count} planes, not one for each of {planes}; "
+                "name its planes in the keyword BANDS, such as BANDS = 'ugriz'"
+            )
+        return planes
+
+    def require(self, bands) -> None:
+        """ImageError unless each of `bands` is there, once."""
+        if self.twice:
+            raise ImageError(f"{self.path} has band {self.twice} twice; leave one of them")
+        missing = [band for band in bands if band not in self.found]
+        if missing:
+            there = ", ".join(sorted(self.found)) or "none"
+            uneven = self._stream.seek(0, io.SEEK_END) % BLOCK
+            cut = "; the file ends within a block, so it may have been truncated" if uneven else ""
+            raise ImageError(
+                f"{self.path} has no image of band {', '.join(missing)} (bands found: {there}); "
+                f"give each image HDU its band as EXTNAME or FILTER{cut}"
+            )
+
+    def header(self, band: str) -> fits.Header:
+        """The header of a band."""
+        return self.found[band][0].header
+
+    def image(self, band: str, given: Given, survey: Survey | None = None, zeros: str = AUTO) -> BandImage:
+        """Calibrated pixels and WCS of one band; ImageError, or ArchiveError, where it has no WCS or no calibration."""
+        hdu, plane = self.found[band]
+        what = f"{self.path}: band {band}"
+        try:
+            wcs = self._wcs(hdu)
+        except (ValueError, fits.VerifyError) as error:
+            raise ImageError(f"{what} has a WCS that cannot be used: {first_line(error)}") from error
+        if wcs is None:
+            raise ImageError(f"{what} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say")
+        known = None if survey is None else survey.zero_point
+        zero_point = read_zero_point(what, hdu.header, given, survey_zero_point=known)
+        counts, said = self._values(hdu, plane), ""
+        if zeros != AUTO or "SRCZP" not in hdu.header:  # files of our own have NaN already
+            marked = survey is not None and survey.no_data == 0
+            empty, said = judge_zeros(counts, marked=marked, rounding=rounding_of(hdu.header), how=zeros)
+            counts[empty] = np.nan
+        return BandImage(counts_to_nanomaggies(counts, zero_point), wcs, hdu.header, zero_point, said)
+
+    def _values(self, hdu: Hdu, plane: int | None) -> np.ndarray:
+        """Pixels (row, col) float64 of an image or of a plane of a cube, in the unit of the file."""
+        if plane is None:
+            return values_of(str(self.path), self._stream, hdu)
+        if hdu.index not in self._cubes:
+            self._cubes[hdu.index] = values_of(str(self.path), self._stream, hdu)
+        return self._cubes[hdu.index][plane]
+
+    def _wcs(self, hdu: Hdu) -> WCS | None:
+        """The celestial WCS of an image; distortions that are kept as tables are read from the file."""
+        said = tuple((card.keyword, str(card.value)) for card in grid_cards(hdu.header))
+        if said not in self._grids:
+            tables = any(key.startswith(("CPDIS", "CQDIS", "D2IM")) for key, _ in said)
+            with fits.open(self.path) if tables else nullcontext() as whole:
+                self._grids[said] = read_wcs(hdu.header, whole)
+        return self._grids[said]
+
+    def mask(self, band: str) -> np.ndarray | None:
+        """The mask (row, col) bool of a band, as `galtrans export` writes it: True where saturated or missing."""
+        hdu = self.masks.get(band)
+        return None if hdu is None else values_of(str(self.path), self._stream, hdu) != 0
+
+
+def read_bands(
+    path: Path, bands, given: Given = SILENT, survey: Survey | None = None
+) -> tuple[list[BandImage], fits.Header]:
+    """The images of `bands`, in that order, and the primary header.
+
+    Args:
+        path: The file.
+        bands: Names of the bands, which are found as `FitsImages` says.
+        given: What the user says of the calibration; it decides where the header is silent or contradicts itself.
+        survey: Whose images these are: for `--unit counts`, and for pixels that are 0 where there are no data.
 
     Raises:
-        ImageError: Where the file cannot be read, or lacks a band, a WCS, a unit or a plain two-dimensional image.
+        ImageError: Where the file cannot be read, or lacks a band, a WCS or a calibration.
     """
-    bands = tuple(bands)
-    with _opened(path) as hdus:
-        found = _find_bands(path, hdus, bands)
-        grids: dict[tuple, WCS | None] = {}  # that bands share, for it takes a millisecond to set one up
-        return [_band_image(path, hdus, *found[band], band, zero_point, grids) for band in bands], hdus[0].header.copy()
+    with open_images(path, bands) as images:
+        images.require(images.bands)
+        return [images.image(band, given, survey) for band in images.bands], images.primary
 
 
 def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
@@ -121,32 +261,30 @@ def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
 
     True where saturated or missing. ImageError where the file cannot be read.
     """
-    with _opened(path) as hdus:
-        return _masks(hdus, bands)
+    with open_images(path, bands) as images:
+        return {band: images.mask(band) for band in images.bands if band in images.masks}
 
 
-def _masks(hdus: fits.HDUList, bands) -> dict[str, np.ndarray]:
-    names = {band: f"MASK_{band}" for band in bands}
-    return {band: np.asarray(hdus[name].data, bool) for band, name in names.items() if name in hdus}
-
-
-def read_present(path: Path, bands, zero_point: float | None = None) -> tuple[dict[str, BandImage], fits.Header]:
+def read_present(
+    path: Path, bands, given: Given = SILENT, survey: Survey | None = None
+) -> tuple[dict[str, BandImage], fits.Header]:
     """The images of those of `bands` that the file has, and the primary header; the file is read once.
 
     Pixels that the file flags by an extension MASK_r beside band r, as `galtrans export` writes it, are NaN. Else as
     `read_bands`; ImageError too where the file has none of the bands.
     """
-    bands = tuple(bands)
-    with _opened(path) as hdus:
-        stated = _headers(hdus, bands)
-        wanted = tuple(band for band in bands if band in stated) or bands
-        found = _find_bands(path, hdus, wanted)
-        grids: dict[tuple, WCS | None] = {}
-        images = {band: _band_image(path, hdus, *found[band], band, zero_point, grids) for band in wanted}
-        for band, mask in _masks(hdus, wanted).items():
-            if mask.shape == images[band].image.shape:
-                images[band].image[mask] = np.nan
-        return images, hdus[0].header.copy()
+    with open_images(path, bands) as images:
+        wanted = tuple(band for band in images.bands if band in images.found)
+        images.require(wanted or images.bands)
+        found = {band: images.image(band, given, survey) for band in wanted}
+        for band, each in found.items():
+            if each.zeros:
+                log.warning("%s: band %s: %s", path, band, each.zeros)
+        for band, each in found.items():
+            mask = images.mask(band)
+            if mask is not None and mask.shape == each.image.shape:
+                each.image[mask] = np.nan
+        return found, images.primary
 
 
 def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header]:
@@ -154,22 +292,16 @@ def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header
 
     ImageError where the file cannot be read.
     """
-    with _opened(path) as hdus:
-        return _headers(hdus, bands), hdus[0].header.copy()
+    with open_images(path, bands) as images:
+        return {band: images.header(band) for band in images.bands if band in images.found}, images.primary
 
 
-def _headers(hdus: fits.HDUList, bands) -> dict[str, fits.Header]:
-    """The header of each of `bands` that a file has."""
-    found: dict[str, fits.Header] = {}
-    for hdu in hdus:
-        axes = hdu.header.get("NAXIS", 0) if hdu.is_image else 0
-        if axes == 3:
-            planes = str(hdu.header.get("BANDS", "".join(bands))).strip()
-            return {band: hdu.header.copy() for band in planes if band in bands}
-        band = _band_of(hdu, bands) if axes == 2 else None
-        if band in bands:
-            found.setdefault(band, hdu.header.copy())
-    return found
+def first_image(path: Path) -> fits.Header:
+    """The header of a file's first image of two axes that shows the sky; ImageError where there is none."""
+    with open_images(path, ()) as images:
+        for hdu in images_of(str(path), images.hdus):
+            return hdu.header
+    raise ImageError(f"{path} has no image that another could be made like")
 
 
 def stated_number(header: fits.Header, keyword: str) -> float:
@@ -180,87 +312,12 @@ def stated_number(header: fits.Header, keyword: str) -> float:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[fits.HDUList]:
-    """The HDUs of a file; ImageError where it, or in the block its pixels, cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
-        try:
-            with open(path, "rb") as file, fits.open(file, memmap=False) as hdus:  # astropy leaves a bad file open
-                yield hdus
-        except (OSError, EOFError, TypeError, ValueError, AstropyUserWarning) as error:
-            raise ImageError(f"{path} cannot be read as FITS, it may be empty or truncated: {error}") from error
-
-
-def _find_bands(path: Path, hdus: fits.HDUList, bands) -> dict[str, tuple[np.ndarray, fits.Header]]:
-    """Pixels and header of each band of the file; ImageError where one is missing or there twice."""
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None]
-    cubes = [hdu for hdu in images if hdu.data.ndim == 3]
-    if cubes:
-        planes = cubes[0].header.get("BANDS", "".join(bands)).strip()
-        if len(planes) != len(cubes[0].data):
-            raise ImageError(
-                f"{path} has a cube of {len(cubes[0].data)} planes, not one for each of {planes}; "
-                "name its planes in the keyword BANDS, such as BANDS = 'ugriz'"
-            )
-        found = {band: (plane, cubes[0].header) for band, plane in zip(planes, cubes[0].data, strict=True)}
-    else:
-        found = {}
-        for hdu in images:
-            band = _band_of(hdu, bands)
-            if band in found:
-                raise ImageError(f"{path} has band {band} twice; leave one of them")
-            if band:
-                found[band] = (hdu.data, hdu.header)
-    missing = [band for band in bands if band not in found]
-    if missing:
-        there = ", ".join(sorted(found)) or "none"
-        raise ImageError(
-            f"{path} has no image of band {', '.join(missing)} (bands found: {there}); "
-            "give each image HDU its band as EXTNAME or FILTER"
-        )
-    return found
-
-
-def _band_of(hdu, bands) -> str | None:
-    """The band that an image HDU's EXTNAME or FILTER names; None for a mask, a noise map or an unknown filter."""
-    name = str(hdu.header.get("EXTNAME", "")).strip()
-    if name in bands or name.lower() in bands:
-        return name if name in bands else name.lower()
-    if name.upper() not in UNNAMED:
-        return None
-    return BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
-
-
-def _band_image(
-    path: Path,
-    hdus: fits.HDUList,
-    data,
-    header: fits.Header,
-    band: str,
-    zero_point: float | None,
-    grids: dict[tuple, WCS | None],
-) -> BandImage:
-    """Calibrated pixels and WCS of one band, which may be another's of the same header; ImageError without either."""
-    if data.ndim != 2:
-        raise ImageError(f"{path}: band {band} has {data.ndim} axes; an image (row, col) is needed")
+def open_images(path: Path, bands) -> Iterator[FitsImages]:
+    """The images of a file; ImageError where it, or in the block its pixels, cannot be read."""
     try:
-        said = tuple((card.keyword, str(card.value)) for card in grid_cards(header))
-        if said not in grids:
-            grids[said] = read_wcs(header, hdus)
-    except (ValueError, fits.VerifyError) as error:
-        raise ImageError(f"{path}: band {band} has a WCS that cannot be used: {first_line(error)}") from error
-    wcs = grids[said]
-    if wcs is None:
-        raise ImageError(
-            f"{path}: band {band} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say"
-        )
-    unit = str(header.get("BUNIT", "")).strip()
-    image = np.asarray(data, dtype=float)
-    if unit.lower() in NANOMAGGY:
-        return BandImage(image, wcs, header.copy(), NANOMAGGY_ZERO_POINT)
-    if zero_point is not None or not unit:
-        zero_point = header.get("MZP_AB", zero_point)
-    if zero_point is None:
-        said = f"BUNIT = {unit!r}" if unit else "no BUNIT"
-        raise ImageError(f"{path}: band {band} has {said}; calibrate it to nanomaggies and set BUNIT = 'nanomaggy'")
-    return BandImage(counts_to_nanomaggies(image, zero_point), wcs, header.copy(), float(zero_point))
+        with opened(Path(path), str(path)) as (stream, hdus):
+            yield FitsImages(Path(path), stream, hdus, bands)
+    except (ArchiveError, *UNREADABLE) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise ImageError(str(damaged(str(path), error))) from error

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table
 
+from survey_tools.calibration import Given
 from survey_tools.catalogue import FRAME, check_catalogue, read_catalogue
 from survey_tools.columns import empty_columns
 from survey_tools.cubes import Cube, find_cube, is_cube_file, labels, reading
@@ -20,6 +21,7 @@ from survey_tools.fits_cutouts import FitsObject, find_objects, fits_files, is_f
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.surveys import Survey
 from survey_tools.tan import north_up_wcs, tan_terms
+from survey_tools.zeros import AUTO, judge_zeros
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ class Form:
         bands: Of cubes, in their order; of FITS files, those to take.
         key: Name of the array of images in an .npz or HDF5 file; "" where it is to be found.
         axes: "NHWC", "NCHW" or "auto", of cubes.
-        zero_point: AB magnitude of one unit. None for nanomaggies; FITS files may state their own (`read_bands`).
+        zero_point: AB magnitude of one unit, and
+        unit: the unit, each where the user says it. Of cubes without either nanomaggies; FITS files state their own.
+        zeros: What pixels of exactly 0 are: "data", "missing", or "auto" (`zeros.judge_zeros`).
         unstretch: Gives flux of stretched intensity, any shape; None where the images are not stretched.
     """
 
@@ -43,6 +47,17 @@ class Form:
     axes: str = "auto"
     zero_point: float | None = None
     unstretch: Callable[[np.ndarray], np.ndarray] | None = None
+    unit: str | None = None
+    zeros: str = AUTO
+
+    @property
+    def given(self) -> Given:
+        """What the user says of the calibration."""
+        return Given(self.unit, self.zero_point)
+
+    def zero_point_of_cubes(self, survey: Survey) -> float:
+        """AB magnitude of one unit of cubes, which cannot state it."""
+        return self.given.of(survey.pixel_scale**2, survey.zero_point) if self.given else NANOMAGGY_ZERO_POINT
 
 
 @dataclass
@@ -54,12 +69,14 @@ class Part:
         saturated: Alike, bool.
         columns: The measured columns of a store that are known beforehand, by name.
         reasons: Why an object cannot be used (object,); "" where it may.
+        remarks: What the manifest shall say besides (object,).
     """
 
     flux: np.ndarray
     saturated: np.ndarray
     columns: dict[str, np.ndarray]
     reasons: list[str]
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,7 @@ def _cube_parts(
     cubes: list[Cube], survey: Survey, form: Form, channels: list[int], known: np.ndarray, files: list[str], slices
 ) -> Iterator[Part]:
     """The images of the rows of each slice, from one or more files; each file is opened once."""
-    starts = np.cumsum([0, *map(len, cubes)])
+    starts, bands = np.cumsum([0, *map(len, cubes)]), [form.bands[at] for at in channels]
     with ExitStack() as stack:
         opened, read = -1, None
         for rows in slices:
@@ -184,14 +201,28 @@ def _cube_parts(
                     stack.close()
                     opened, read = index, stack.enter_context(reading(cube))
                 here = slice(int(low - starts[index]), int(high - starts[index]))
-                pieces.append(_calibrated(cube, here.start, read(here)[:, channels], survey, form))
-            yield _cube_part(np.concatenate(pieces), survey, form, known[rows], files[rows])
+                pieces.append(_calibrated(cube, here.start, read(here)[:, channels], bands, survey, form))
+            flux = np.concatenate([piece for piece, _ in pieces])
+            remarks = [remark for _, some in pieces for remark in some]
+            yield _cube_part(flux, survey, form, known[rows], files[rows], remarks)
 
 
-def _calibrated(cube: Cube, first: int, images: np.ndarray, survey: Survey, form: Form) -> np.ndarray:
-    """Flux [nanomaggy/pixel] of images in the file's unit; ImageError where they cannot have been stretched."""
-    if survey.no_data is not None:
-        images = np.where(images == survey.no_data, np.nan, images)
+def _calibrated(
+    cube: Cube, first: int, images: np.ndarray, bands: list[str], survey: Survey, form: Form
+) -> tuple[np.ndarray, list[str]]:
+    """Flux [nanomaggy/pixel] of images in the file's unit, and a remark on the zeros of each (object,).
+
+    ImageError where they cannot have been stretched.
+    """
+    images, remarks = images.copy(), []
+    rounding = "the file has whole numbers" if cube.entry.dtype.kind in "iu" else ""
+    for image in images:
+        said = []
+        for band, plane in zip(bands, image, strict=True):
+            empty, remark = judge_zeros(plane, marked=survey.no_data == 0, rounding=rounding, how=form.zeros)
+            plane[empty] = np.nan
+            said += [f"{band}: {remark}"] if remark else []
+        remarks.append("; ".join(said))
     if form.unstretch:
         stretched, images = images, form.unstretch(images)
         wild = np.isfinite(images) & (abs(images) > BRIGHTEST)
@@ -201,17 +232,19 @@ def _calibrated(cube: Cube, first: int, images: np.ndarray, survey: Survey, form
                 f"{cube.path}: image {first + at[0]} has a pixel of {stretched[tuple(at)]:.6g}, and no stretched flux "
                 f"is larger than {BRIGHTEST**0.5:.0f}; these images are not stretched: leave out --stretched"
             )
-    return images if form.zero_point is None else counts_to_nanomaggies(images, form.zero_point)
+    return counts_to_nanomaggies(images, form.zero_point_of_cubes(survey)), remarks
 
 
-def _cube_part(flux: np.ndarray, survey: Survey, form: Form, known: np.ndarray, files: list[str]) -> Part:
+def _cube_part(
+    flux: np.ndarray, survey: Survey, form: Form, known: np.ndarray, files: list[str], remarks: list[str]
+) -> Part:
     """Images and what is known of them: north up around their positions (object, 2) [deg]."""
     columns = empty_columns(*flux.shape[:2])
     _, columns["crpix"][:], columns["cd"][:] = tan_terms(north_up_wcs(0, 0, survey.pixel_scale, survey.cutout_size))
     columns["crval"][:] = known
-    columns["zero_point"][:] = NANOMAGGY_ZERO_POINT if form.zero_point is None else form.zero_point
+    columns["zero_point"][:] = form.zero_point_of_cubes(survey)
     columns["source"][:] = np.array(files, object)[:, None]
-    return Part(flux, np.zeros(flux.shape, bool), columns, [""] * len(flux))
+    return Part(flux, np.zeros(flux.shape, bool), columns, [""] * len(flux), remarks)
 
 
 def _collect_fits(
@@ -228,7 +261,7 @@ def _collect_fits(
     else:
         catalogue = Table({name: [getattr(item, name) for item in objects] for name in ("object_id", "ra", "dec")})
         catalogue["redshift"] = Column([item.redshift for item in objects], dtype=float)
-    parts = partial(_fits_parts, objects, survey, bands, form.zero_point)
+    parts = partial(_fits_parts, objects, survey, bands, form)
     synthetic = next((item.synthetic for item in objects if item.synthetic), "")
     return Collection(catalogue, bands, [item.name for item in objects], inputs, parts, synthetic)
 
@@ -251,20 +284,21 @@ def _check_order(positions: Path, catalogue: Table, objects: list[FitsObject], s
         )
 
 
-def _fits_parts(objects: list[FitsObject], survey: Survey, bands, zero_point: float | None, slices) -> Iterator[Part]:
+def _fits_parts(objects: list[FitsObject], survey: Survey, bands, form: Form, slices) -> Iterator[Part]:
     """The images of the objects of each slice."""
     size = survey.cutout_size
     for rows in slices:
         count = rows.stop - rows.start
         flux = np.full((count, len(bands), size, size), np.nan)
-        part = Part(flux, np.zeros(flux.shape, bool), empty_columns(count, len(bands)), [""] * count)
+        part = Part(flux, np.zeros(flux.shape, bool), empty_columns(count, len(bands)), [""] * count, [""] * count)
         for at, item in enumerate(objects[rows]):
             try:
-                stamp = read_stamp(item, survey, bands, zero_point)
+                stamp = read_stamp(item, survey, bands, form.given, form.zeros)
             except ImageError as error:
                 part.reasons[at] = str(error)
                 continue
             part.flux[at], part.saturated[at] = stamp.flux, stamp.saturated
+            part.remarks[at] = "; ".join(stamp.zeros)
             for name, values in zip(("crval", "crpix", "cd"), tan_terms(stamp.wcs), strict=True):
                 part.columns[name][at] = values
             for name, values in stamp.facts.items():

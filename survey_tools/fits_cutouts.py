@@ -1,5 +1,6 @@
 """FITS cutouts that others made: files of several bands, or a file per object and band, grouped into objects."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +13,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from survey_tools.band_fits import NANOMAGGY, BandImage, band_headers, read_bands, read_masks
+from survey_tools.band_fits import BandImage, band_headers, open_images
+from survey_tools.calibration import SILENT, Given, is_in_flux
+from survey_tools.companions import said_by_name
 from survey_tools.errors import ImageError
+from survey_tools.fits_reading import ENDINGS, PACKINGS, SUFFIXES
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.progress import over
 from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, read_wcs
 from survey_tools.surveys import Survey
+from survey_tools.zeros import AUTO
 
-SUFFIXES = (".fits", ".fit", ".fts")
-PACKED = (".gz", ".bz2", ".fz")
 TOGETHER = 1.0  # [arcsec] between the centres of files that show one object
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,28 +73,37 @@ class Stamp:
         wcs: TAN WCS, ICRS.
         facts: Columns of a store, by name, with a value for each band: psf_fwhm [arcsec], psf_source, sky_sigma
             [nanomaggy/pixel], gain [electron/nanomaggy], zero_point and source; NaN, or "", where unknown.
+        zeros: What is to be said of pixels that are exactly 0.
     """
 
     flux: np.ndarray
     saturated: np.ndarray
     wcs: WCS
     facts: dict[str, list]
+    zeros: tuple[str, ...] = ()
 
 
 def fits_files(path: Path) -> list[Path]:
-    """The FITS files of a folder and below, by name; a file is itself one. ImageError where a folder has none."""
+    """The FITS files of a folder and below, by name; a file is itself one. ImageError where a folder has none.
+
+    Files of weights, masks and the like, by their names, are left out, with a word.
+    """
     if not path.is_dir():
         return [path]
-    files = sorted(found for found in path.rglob("*") if is_fits_file(found))
+    found = sorted(each for each in path.rglob("*") if is_fits_file(each))
+    files = [each for each in found if not said_by_name(each.name)]
+    if len(files) < len(found):
+        first = next(each for each in found if said_by_name(each.name))
+        more = f" and {len(found) - len(files) - 1} more" if len(found) - len(files) > 1 else ""
+        log.warning("%s%s: left out, as a %s by its name", first.name, more, said_by_name(first.name))
     if not files:
-        raise ImageError(f"{path} holds no FITS file ({', '.join(SUFFIXES)}); give a folder of cutouts, or cube files")
+        raise ImageError(f"{path} holds no FITS file ({', '.join(ENDINGS)}); give a folder of cutouts, or cube files")
     return files
 
 
 def is_fits_file(path: Path) -> bool:
     """Whether a file is called like a FITS file, packed or not."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
-    return path.is_file() and bool(suffixes) and suffixes[-1] in SUFFIXES
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> list[FitsObject]:
@@ -110,8 +123,13 @@ def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> l
     return [replace(item, object_id=name) for item, name in zip(found, names, strict=True)]
 
 
-def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_point: float | None) -> Stamp:
-    """Pixels and facts of one object; `zero_point` is that of counts in files that state none (`read_bands`).
+def read_stamp(
+    item: FitsObject, survey: Survey, bands: tuple[str, ...], given: Given = SILENT, zeros: str = AUTO
+) -> Stamp:
+    """Pixels and facts of one object.
+
+    `given` is what the user says of the calibration of files whose headers are silent, or contradict themselves, and
+    `zeros` what pixels of exactly 0 are (`zeros.judge_zeros`).
 
     Raises:
         ImageError: Where a file cannot be read, lacks its unit, or is on another grid of pixels than the survey's
@@ -122,8 +140,10 @@ def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_po
     images: dict[str, BandImage] = {}
     masks: dict[str, np.ndarray] = {}
     for piece in item.pieces:
-        images |= dict(zip(piece.bands, read_bands(piece.path, piece.bands, zero_point)[0], strict=True))
-        masks |= read_masks(piece.path, piece.bands)
+        with open_images(piece.path, piece.bands) as file:
+            file.require(piece.bands)
+            images |= {band: file.image(band, given, survey, zeros) for band in piece.bands}
+            masks |= {band: file.mask(band) for band in piece.bands if band in file.masks}
     names = {band: piece.path.name for piece in item.pieces for band in piece.bands}
     grids = {band: _grid(names[band], images[band], band, survey) for band in bands}
     wcs = grids[bands[0]]
@@ -134,9 +154,16 @@ def read_stamp(item: FitsObject, survey: Survey, bands: tuple[str, ...], zero_po
                 f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
                 f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name} …`"
             )
-    flux, saturated = zip(*(_pixels(survey, images[band], masks.get(band)) for band in bands), strict=True)
+    said = [f"{band}: {images[band].zeros}" for band in bands if images[band].zeros]
+    flux, saturated = zip(*(_pixels(images[band], masks.get(band)) for band in bands), strict=True)
     facts = [_facts(images[band], names[band]) for band in bands]
-    return Stamp(np.stack(flux), np.stack(saturated), wcs, {name: [each[name] for each in facts] for name in facts[0]})
+    return Stamp(
+        np.stack(flux),
+        np.stack(saturated),
+        wcs,
+        {name: [each[name] for each in facts] for name in facts[0]},
+        tuple(said),
+    )
 
 
 def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
@@ -222,7 +249,7 @@ def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
 
 def _stem(path: Path) -> str:
     name = path.name
-    while Path(name).suffix.lower() in (*SUFFIXES, *PACKED):
+    while Path(name).suffix.lower() in (*ENDINGS, *PACKINGS):
         name = Path(name).stem
     return name
 
@@ -250,11 +277,9 @@ def _apart(wcs: WCS, other: WCS, size: int) -> float:
     return float(np.abs(pixels_of(other, places_of(wcs, corners)) - corners).max())
 
 
-def _pixels(survey: Survey, image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and saturated pixels (row, col) of one band: by its mask, else by SATURATE. Empty pixels become NaN."""
+def _pixels(image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Flux and saturated pixels (row, col) of one band: by its mask, else by SATURATE."""
     flux, level = image.image, image.header.get("SATURATE")
-    if survey.no_data is not None and "SRCZP" not in image.header:  # files of our own have NaN already
-        flux = np.where(flux == survey.no_data, np.nan, flux)
     if mask is not None and mask.shape == flux.shape:
         return flux, mask & np.isfinite(flux)
     known = isinstance(level, int | float) and level > 0
@@ -281,6 +306,6 @@ def _gain(image: BandImage) -> float:
     Of a file in nanomaggies GAIN is believed only where galtrans wrote it: others leave there what it was for counts.
     """
     value, own = image.header.get("GAIN"), "SRCZP" in image.header
-    counts = str(image.header.get("BUNIT", "")).strip().lower() not in NANOMAGGY
+    counts = not is_in_flux(image.header)
     stated = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     return float(value) / nanomaggies_per_count(image.zero_point) if stated and (own or counts) else np.nan

@@ -128,6 +128,7 @@ def gather(work: Work) -> Chunk:
     chunk = _empty_chunk(work)
     pieces: dict[tuple[int, int], list[tuple[Share, np.ndarray]]] = {}
     failed: dict[tuple[int, int], list[Share]] = {}
+    zeros: dict[int, list[str]] = {}
     for share in work.shares:
         if share.failure:
             for at in share.objects:
@@ -145,8 +146,11 @@ def gather(work: Work) -> Chunk:
             del pieces[at, band]
             continue
         _combine(chunk, at, band, [share.name for share, _ in found], [record for _, record in found])
+        said = _joined(str(record["zeros"]) for _, record in found if record["zeros"])
+        if said:
+            zeros.setdefault(at, []).append(f"{work.bands[band]}: {said}")
     for at in range(work.count):
-        _judge(work, chunk, at, [failed.get((at, band), []) for band in range(len(work.bands))])
+        _judge(work, chunk, at, [failed.get((at, band), []) for band in range(len(work.bands))], zeros.get(at, []))
     return chunk
 
 
@@ -214,8 +218,11 @@ def _noise(records: list[np.ndarray], image: np.ndarray, mask: np.ndarray) -> fl
     return float(np.sqrt(np.mean(known**2))) if one and np.isfinite(known).all() else sky_sigma(image, mask)
 
 
-def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]]) -> None:
-    """Set the status of one object, with the reason and the files that it speaks of, or else the files it is from."""
+def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]], zeros: list[str]) -> None:
+    """Set the status of one object, with the reason and the files that it speaks of, or else the files it is from.
+
+    `zeros` are remarks on pixels that are exactly 0.
+    """
     bands, coverage = work.bands, chunk.columns["coverage"][at]
     middle = slice(work.survey.cutout_size // 2 - 1, work.survey.cutout_size // 2 + 1)
     broken = [share for shares in failed for share in shares]  # even if others cover it: their mean would be another
@@ -238,7 +245,7 @@ def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]]) -> None
         gaps = [f"{band}: {100 * (1 - coverage[b]):.1f} % of pixels without data" for b, band in enumerate(bands)
                 if coverage[b] < 1]  # fmt: skip
         files = (name for sources in chunk.columns["source"][at] for name in sources.split(";"))
-        verdict |= {"status": DONE, "reason": "; ".join(gaps), "file": _joined(files)}
+        verdict |= {"status": DONE, "reason": "; ".join(gaps + zeros), "file": _joined(files)}
     for name, value in verdict.items():
         chunk.manifest[name][at] = value
 

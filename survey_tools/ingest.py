@@ -21,6 +21,7 @@ from survey_tools.progress import Progress
 from survey_tools.replacing import alone, begun, replacing, require_same
 from survey_tools.store import MANIFEST, Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
+from survey_tools.zeros import AUTO
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ def _settings(collection: Collection, form: Form) -> dict:
         "key": form.key,
         "axes": form.axes,
         "zero point": "as stated, or nanomaggies" if form.zero_point is None else form.zero_point,
+        **({"unit": form.unit} if form.unit else {}),
+        **({"zeros": form.zeros} if form.zeros != AUTO else {}),
         "stretched": form.unstretch is not None,
     }
 
@@ -167,7 +170,10 @@ def _forget_chunks_of_other_files(work: Path, inputs: list[Path]) -> None:
 def _write(store: Store, work: Path, rows: slice, part: Part) -> None:
     """Judge and write one chunk of the store, and keep its columns and its part of the manifest."""
     flux, columns = np.where(np.isfinite(part.flux), part.flux, np.nan), part.columns
-    verdicts = [_judge(store.bands, flux[at], columns["crval"][at], part.reasons[at]) for at in range(len(flux))]
+    remarks = part.remarks or [""] * len(flux)
+    verdicts = [
+        _judge(store.bands, flux[at], columns["crval"][at], part.reasons[at], remarks[at]) for at in range(len(flux))
+    ]
     images = flux.astype(np.float32)
     saturated = part.saturated & np.isfinite(images)
     mask = saturated | np.isnan(images)
@@ -186,8 +192,11 @@ def _write(store: Store, work: Path, rows: slice, part: Part) -> None:
         np.savez(temporary, status=status, reason=reason, **kept)
 
 
-def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str) -> tuple[str, str]:
-    """Status and reason of one object; bands without data in its flux (band, row, col) become NaN."""
+def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str, remark: str) -> tuple[str, str]:
+    """Status and reason of one object; bands without data in its flux (band, row, col) become NaN.
+
+    `why` it cannot be used, or "", and a `remark` on its pixels that the reason has as well.
+    """
     faults = {band: _fault(image) for band, image in zip(bands, flux, strict=True)}
     for image, fault in zip(flux, faults.values(), strict=True):
         if fault:
@@ -198,6 +207,7 @@ def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str
         return "failed", why or (faults[bands[0]] if same else "; ".join(f"{b}: {f}" for b, f in faulty.items()))
     gaps = {band: np.isnan(image).mean() for band, image in zip(bands, flux, strict=True)}
     remarks = [f"{band}: {100 * gap:.1f} % of pixels without data" for band, gap in gaps.items() if gap]
+    remarks += [remark] if remark else []
     return "done", "; ".join(remarks + [NO_POSITION] * (not np.isfinite(crval).all()))
 
 

@@ -13,7 +13,17 @@ from survey_tools.archives.plan import Piece, Source
 from survey_tools.atomic import whole_file
 from survey_tools.tan import tan_terms
 
-FACTS = ("zero_point", "psf_fwhm", "psf_source", "saturation_source", "gain", "sky_sigma", "exposure", "beyond")
+FACTS = (
+    "zero_point",
+    "psf_fwhm",
+    "psf_source",
+    "saturation_source",
+    "gain",
+    "sky_sigma",
+    "exposure",
+    "zeros",
+    "beyond",
+)
 
 
 def record_dtype(size: int) -> np.dtype:
@@ -21,7 +31,7 @@ def record_dtype(size: int) -> np.dtype:
     pixels = (size, size)
     wcs = [("crval", "f8", 2), ("crpix", "f8", 2), ("cd", "f8", (2, 2))]
     facts = [("zero_point", "f8"), ("psf_fwhm", "f8"), ("psf_source", "U8"), ("gain", "f8"), ("sky_sigma", "f8")]
-    facts += [("saturation_source", "U8"), ("exposure", "U24"), ("beyond", "i1")]
+    facts += [("saturation_source", "U8"), ("exposure", "U24"), ("zeros", "U200"), ("beyond", "i1")]
     return np.dtype([("image", "f4", pixels), ("saturated", "?", pixels), *wcs, *facts])
 
 

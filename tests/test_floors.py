@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 GROUND = {"surveys", "photometry", "errors", "atomic", "tan", "version", "amounts", "sky_frames", "tables"}
 GROUND |= {"sky_wcs", "catalogue", "crossmatch", "cutout", "overlap", "regrid", "band_fits"}
+GROUND |= {"calibration", "companions", "fits_reading", "zeros"}
 MIDDLE = {"recipes", "losses", "images", "observing", "use", "share", "networks", "intensity", "metrics"}
 FLOOR_OF_PACKAGE = {"survey_tools": 1, "translator": 3, "cli": 4}
 HOLDERS = {  # package: the files that may import it

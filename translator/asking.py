@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from survey_tools.band_fits import band_headers, stated_number
+from survey_tools.band_fits import band_headers, first_image, stated_number
+from survey_tools.calibration import Given
 from survey_tools.errors import ImageError
-from survey_tools.photometry import magnitude_to_nanomaggies, zero_point_of
+from survey_tools.photometry import magnitude_to_nanomaggies
 from survey_tools.sky_wcs import plain_tan, read_wcs
 from survey_tools.tan import tan_terms
 from translator.whole_images import Grid
@@ -89,9 +90,9 @@ class How:
     force: bool = False
 
     @property
-    def silent_zero_point(self) -> float | None:
-        """AB magnitude of one unit of a file whose header is silent; None where the user is silent, too."""
-        return zero_point_of(self.unit) if self.unit else self.zero_point
+    def given(self) -> Given:
+        """What the user says of the calibration of files whose headers are silent, or contradict themselves."""
+        return Given(self.unit, self.zero_point)
 
     @property
     def needs_any(self) -> list[str]:
@@ -123,7 +124,7 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     """
     headers, _ = band_headers(path, bands)
     if not headers:
-        headers = {"": _first_image(path)}
+        headers = {"": first_image(path)}
     first = next(iter(headers.values()))
     wcs = read_wcs(first)
     if wcs is None:
@@ -138,15 +139,3 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
         return np.array([stated_number(headers.get(band, headers.get("", fits.Header())), keyword) for band in bands])
 
     return Pattern(Grid(*terms, shape), stated("PSFFWHM"), stated("SKYSIGMA"))
-
-
-def _first_image(path: Path) -> fits.Header:
-    """The header of a file's first image."""
-    try:
-        with fits.open(path) as hdus:
-            for hdu in hdus:
-                if hdu.is_image and hdu.header.get("NAXIS", 0) == 2:
-                    return hdu.header.copy()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read as FITS: {error}") from error
-    raise ImageError(f"{path} has no image that another could be made like")

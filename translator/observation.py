@@ -92,7 +92,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
     header, digest = None, hashlib.sha256()
     with reading_fits:
         for path in paths:
-            read, primary = read_present(path, bands, how.silent_zero_point)
+            read, primary = read_present(path, bands, how.given, find_survey(domain.survey))
             twice = [band for band in read if band in found]
             if twice:
                 raise ImageError(

@@ -212,7 +212,7 @@ def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
     if len(paths) > 1:
         raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
     with reading_fits:
-        bands, header = read_bands(path, run.bands, how.silent_zero_point)
+        bands, header = read_bands(path, run.bands, how.given, find_survey(here.survey))
         require_survey(path, here, header, bands, how)
         images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
         target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)

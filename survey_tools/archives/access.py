@@ -5,6 +5,7 @@ from pathlib import Path
 
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.settings import Settings, read_settings
+from survey_tools.calibration import SILENT, Given
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Access:
             local mirror, and downloads none.
         how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
         frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
+        given: What the user says of the calibration of files of the mirror that state none.
         settings: Addresses and limits of the live archives.
     """
 
@@ -32,6 +34,7 @@ class Access:
     masks: bool | None = None
     how: str = "auto"
     frames: str = "auto"
+    given: Given = SILENT
     settings: Settings = field(default_factory=read_settings)
 
     def files(self, root: str) -> Mirror:

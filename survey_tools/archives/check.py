@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from astropy.io import fits
 
 from survey_tools.archives import http, skyserver, tap, vizier
-from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.settings import Settings
 from survey_tools.errors import ArchiveError, GaltransError
+from survey_tools.fits_reading import UNREADABLE
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/7264/3/frame-r-007264-3-0111.fits.bz2"
 HEADER = 3 * 2880  # [byte] of a stack's header

@@ -11,11 +11,10 @@ import numpy as np
 from astropy.io import fits
 from scipy.spatial import cKDTree
 
-from survey_tools.archives.complete import require_complete
-from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.frames import RERUN
 from survey_tools.archives.plan import unit_vectors
 from survey_tools.errors import ArchiveError, first_line
+from survey_tools.fits_reading import UNREADABLE, require_complete
 from survey_tools.surveys import SDSS
 
 SHAPE = np.array([1489, 2048])  # rows and columns of a frame [pixel]

@@ -11,13 +11,16 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from survey_tools.archives.fits_files import UNREADABLE, ImageFile, Pixels, field_of, header_number, open_image
+from survey_tools.archives.fits_files import ImageFile, field_of, open_image
 from survey_tools.archives.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Source
 from survey_tools.archives.saturation import FPM_FILE, FRAME, HEADER, saturated_by_frame
+from survey_tools.calibration import SILENT, Given, read_zero_point
 from survey_tools.cutout import Cutout, resample, resample_flags
 from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import UNREADABLE, Pixels, header_number
+from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.sky_wcs import local_scale, pixels_of, places_of
 from survey_tools.surveys import SDSS
 from survey_tools.tan import north_up_wcs
@@ -52,19 +55,31 @@ FindMask = Callable[[Frame, tuple[int, int]], np.ndarray | None]  # (frame, shap
 
 
 def cut_frame(
-    mirror: Mirror, source: Source, ra: np.ndarray, dec: np.ndarray, psf: FindPsf, mask: FindMask | None = None
+    mirror: Mirror,
+    source: Source,
+    ra: np.ndarray,
+    dec: np.ndarray,
+    psf: FindPsf,
+    mask: FindMask | None = None,
+    given: Given = SILENT,
 ) -> Iterator[Piece]:
     """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
 
-    Where no `mask` is known, saturated pixels are told by the frame itself.
+    Where no `mask` is known, saturated pixels are told by the frame itself. `given` is what the user says of frames
+    whose header states no unit.
 
     Raises:
-        ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
+        ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its name
+            says.
         ConnectionError: Where the archive is away.
     """
     with open_image(SDSS, mirror, source.name) as (image, header, pixels):
+        zero_point = _zero_point(source, header, given)
         _check(source, image, header)
         flux = pixels[:, :]
+        if zero_point != NANOMAGGY_ZERO_POINT:
+            flux = counts_to_nanomaggies(flux, zero_point).astype(np.float32)
+            header = _in_nanomaggies(source.name, header, zero_point)
         frame, noise = _told(header, source.band), _noise(source, header, pixels)
         known = mask(frame, flux.shape) if mask is not None and frame is not None else None
         saturated, by = _saturated(source.name, flux, header, noise, known)
@@ -77,7 +92,7 @@ def cut_frame(
             width = np.nan if frame is None or np.isnan(stamp).all() else psf(frame, row, col)
             yield Piece(
                 Cutout(stamp, flags, target),
-                SDSS.zero_point,
+                zero_point,
                 psf_fwhm=width,
                 psf_source="psField" if np.isfinite(width) else "",
                 saturation_source=by,
@@ -167,13 +182,24 @@ def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, co
         return np.nan
 
 
+def _zero_point(source: Source, header: fits.Header, given: Given) -> float:
+    """AB magnitude of one unit of a frame; ArchiveError where it is not stated, as in the counts of DR8 and before."""
+    try:
+        return read_zero_point(source.name, header, given, survey_zero_point=SDSS.zero_point)
+    except ArchiveError as error:
+        raise ArchiveError(f"{error}: it is no corrected frame of DR9 to DR17") from error
+
+
+def _in_nanomaggies(name: str, header: fits.Header, zero_point: float) -> fits.Header:
+    """The header of a frame whose pixels have become nanomaggies."""
+    header = header.copy()
+    if "SATURATE" in header:
+        header["SATURATE"] = float(counts_to_nanomaggies(header_number(name, header, "SATURATE", np.inf), zero_point))
+    return header
+
+
 def _check(source: Source, image: ImageFile, header: fits.Header) -> None:
-    """ArchiveError unless the frame is in nanomaggies and the one that its name says."""
-    unit = str(header.get("BUNIT", "")).strip()
-    if unit.lower() not in ("nanomaggy", "nanomaggies"):
-        raise ArchiveError(
-            f"{source.name} has BUNIT {unit!r}, not 'nanomaggy': it is no corrected frame of DR9 to DR17"
-        )
+    """ArchiveError unless the frame is the one that its name says."""
     if image.band != source.band:
         raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
     frame, told = source.frame, _told(header, source.band)

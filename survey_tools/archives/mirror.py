@@ -14,6 +14,7 @@ from survey_tools.archives.http import BEGINNING, NotThereError
 from survey_tools.archives.kept import LEDGER, drop_unused, flat_name, make_room, tree_name
 from survey_tools.archives.locks import SHARED, locked
 from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import PACKINGS
 
 Opened = TypeVar("Opened")
 
@@ -52,7 +53,7 @@ class Mirror:
 
     def has(self, name: str) -> bool:
         """Whether the file `name` is on this machine already."""
-        return (self._place(name) if self.remote else Path(self.root) / name).exists()
+        return (self._place(name) if self.remote else self._local(name)).exists()
 
     def beginning(self, name: str, length: int = BEGINNING) -> BinaryIO:
         """The file `name`, opened to read its headers: of a remote one the first `length` bytes alone are fetched.
@@ -180,8 +181,18 @@ class Mirror:
         elif self.keep is not None and added:
             (self.keep / LEDGER).unlink(missing_ok=True)  # it does not count this file: the next who limits counts anew
 
+    def _local(self, name: str) -> Path:
+        """Where a local file lies, packed or not: `frame.fits` stands for `frame.fits.bz2`, and the reverse."""
+        path, bare = Path(self.root) / name, name
+        if path.exists():
+            return path
+        for packing in PACKINGS:
+            bare = bare.removesuffix(packing)
+        others = (Path(self.root) / f"{bare}{packing}" for packing in ("", *PACKINGS))
+        return next((other for other in others if other.exists()), path)
+
     def _path(self, name: str) -> Path:
-        path = Path(self.root) / name
+        path = self._local(name)
         if not path.exists():
             raise NotThereError(f"{name} is not in the mirror {self.root}", url=str(path))
         return path

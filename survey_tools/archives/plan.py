@@ -62,6 +62,7 @@ class Piece:
         sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
             follows from; NaN where it has to be measured.
         exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
+        zeros: What is to be said of pixels that are exactly 0 in the file: whether they count as data, and why.
         beyond: -1 or 1 where the cutout reaches below the first or above the last row of a frame that the catalogue
             named, so that the field before or after is wanted; else 0.
     """
@@ -74,6 +75,7 @@ class Piece:
     gain: float = np.nan
     sky_sigma: float = np.nan
     exposure: str = ""
+    zeros: str = ""
     beyond: int = 0
 
 

@@ -15,12 +15,11 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import label
 
-from survey_tools.archives.complete import require_complete
-from survey_tools.archives.fits_files import UNREADABLE
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.warned import warn_once
 from survey_tools.errors import ArchiveError, first_line
+from survey_tools.fits_reading import UNREADABLE, require_complete
 
 FPM = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/fpM-{run:06d}-{band}{camcol}-{field:04d}.fit.gz"
 BYTES = 50_000  # to expect of one

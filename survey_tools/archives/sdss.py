@@ -54,6 +54,7 @@ class Frames:
         used = "no" if not self.access.psf else "yes" if self.mirror.remote else "where it is there"
         place = self.mirror.place if self.access.mirror else "the live archive"
         facts = {"mirror": place, "frames": self.access.frames, "psf": used}
+        facts |= {"calibration": str(self.access.given)} if self.access.given else {}
         by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
         if self.access.masks is not None:
             facts["masks"] = "yes" if self.access.masks else "no"
@@ -105,11 +106,12 @@ class Frames:
         """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
 
         Raises:
-            ArchiveError: Where the file is missing or damaged, not in nanomaggies, or another frame than its name says.
+            ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its
+                name says.
             ConnectionError: Where the archive is away.
         """
         try:
-            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask)
+            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask, self.access.given)
         except NotThereError as error:
             if source.frame is None or source.frame.why != BESIDE:
                 raise

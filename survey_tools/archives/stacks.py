@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from survey_tools.amounts import size
 from survey_tools.archives.access import Access
-from survey_tools.archives.fits_files import ImageFile, image_file, is_image_of, open_pixels, shape_of
+from survey_tools.archives.fits_files import ImageFile, image_file, is_image_of, shape_of
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.archives.roster import read_roster
@@ -31,9 +31,11 @@ from survey_tools.archives.weights import SAMPLE_SIZE, SAMPLES, Read, apply_weig
 from survey_tools.archives.windows import HEADERS, Windows, beginning_of
 from survey_tools.atomic import whole_file
 from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import open_pixels
 from survey_tools.sky_wcs import pixels_of
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
+from survey_tools.zeros import rounding_of
 
 WAYS = ("windows", "tiles")
 HEADER = 3 * 2880  # [byte] of a window: that of its stack
@@ -147,10 +149,10 @@ class Stacks:
         image = self._checked(stack, opened.header)
         size, grid = self.survey.cutout_size, own_grid(self.survey, image)
         calibration = self._calibration(stack, opened)
-        starts = grid.starts(ra, dec, size)
+        starts, rounding = grid.starts(ra, dec, size), rounding_of(opened.header)
         if weight is None:
             for start, counts in zip(starts, opened.read(starts, size), strict=True):
-                yield piece(self.survey, calibration, counts, grid, start)
+                yield piece(self.survey, calibration, counts, grid, start, rounding=rounding)
             return
         if shape_of(weight.header) != image.shape:
             raise ArchiveError(
@@ -159,7 +161,8 @@ class Stacks:
             )
         unit = self._unit(stack, opened.read, weight.read)
         for start, counts, weights in zip(starts, opened.read(starts, size), weight.read(starts, size), strict=True):
-            yield piece(self.survey, calibration, counts, grid, start, apply_weights(counts, weights, unit))
+            noise = apply_weights(counts, weights, unit)
+            yield piece(self.survey, calibration, counts, grid, start, noise, rounding)
 
     def _calibration(self, stack: Stack, opened: Opened) -> Calibration:
         """What the header states, or else the seeing of the stack's own stars, measured once a stack."""
@@ -203,9 +206,9 @@ class Stacks:
         with (
             _told(mirror.url(file.name)),
             mirror.file(file.name, size=file.size, md5=file.md5 or None) as path,
-            open_pixels(path, file.uri) as (header, pixels),
+            open_pixels(path, file.uri) as (hdu, pixels),
         ):
-            yield Opened(header, reader(pixels))
+            yield Opened(hdu.header, reader(pixels))
 
     @contextmanager
     def _in_windows(self, file: File) -> Iterator[Opened]:

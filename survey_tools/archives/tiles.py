@@ -4,6 +4,7 @@ A survey needs two things to be cut from such files: its row, `surveys.Survey`, 
 calibration from a header. docs/add_a_survey.md shows both.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
 from survey_tools.archives.star_width import star_fwhm
 from survey_tools.archives.weights import Read
+from survey_tools.companions import said_by_values, samples_of
 from survey_tools.cutout import Cutout
 from survey_tools.errors import ArchiveError
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
@@ -24,9 +26,12 @@ from survey_tools.sky_wcs import local_scale, plain_tan
 from survey_tools.surveys import Survey
 from survey_tools.tan import tan_terms, tan_wcs
 from survey_tools.tasks import Run
+from survey_tools.zeros import judge_zeros, rounding_of
 
 DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
 SCALE_TOLERANCE = 0.02  # by which the pixels of a tile may differ from the survey's row: MegaPipe's do by 0.005
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,47 @@ class Tiles:
             raise ValueError(f"tiles are cut on their own pixels: give the row of {self.survey.title} north_up=False")
         images, unreadable = _usable(self.survey, *scan(self.mirror, self.survey, run))
         require_bands(self.mirror.root, self.survey, bands, images, unreadable)
-        pointings = _pointings([image for image in images if image.band in bands])
+        pointings = self._pointings([image for image in images if image.band in bands])
         chosen = choose(pointings, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
         sources = []
         for index, pointing in enumerate(pointings):
             rows = np.flatnonzero(chosen == index)
             sources += [Source(image.name, band, rows) for band, image in pointing.items() if len(rows)]
         return Plan(sorted(sources, key=lambda source: source.name), unreadable)
+
+    def _pointings(self, images: list[ImageFile]) -> list[dict[str, ImageFile]]:
+        """The images, grouped by their grid of pixels: band to image, one where a band is there twice."""
+        grids: dict[tuple, dict[str, ImageFile]] = {}
+        for image in without_copies(self._of_the_sky(images), lambda image: (*_grid_of(image), image.band)):
+            grids.setdefault(_grid_of(image), {})[image.band] = image
+        return list(grids.values())
+
+    def _of_the_sky(self, images: list[ImageFile]) -> list[ImageFile]:
+        """The images without those of the same band and grid as another that values show to be weights or the like.
+
+        Sky whose level was subtracted has pixels below 0, which weights and flags have not.
+        """
+        groups: dict[tuple, list[ImageFile]] = {}
+        for image in images:
+            groups.setdefault((*_grid_of(image), image.band), []).append(image)
+        left = set()
+        for group in groups.values():
+            if len(group) > 1 and not self.mirror.remote:
+                sky = [image for image in group if self._goes_below_zero(image)]
+                for image in group if sky else ():
+                    if image not in sky:
+                        left.add(image.name)
+                        why = f"it has no pixel below 0, as weights have none, and {sky[0].name}, of the same grid, has"
+                        log.warning("%s is left out: %s", image.name, why)
+        return [image for image in images if image.name not in left]
+
+    def _goes_below_zero(self, image: ImageFile) -> bool:
+        """Whether some of the pixels that are looked at are negative; False where they cannot be read."""
+        try:
+            with open_image(self.survey, self.mirror, image.name) as (_, _, pixels):
+                return bool((samples_of(pixels) < 0).any())
+        except ArchiveError:
+            return False
 
     def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
         """No more tiles: what lies beyond the edge of the one on which an object lies best is left empty."""
@@ -107,11 +146,14 @@ class Tiles:
         with open_image(self.survey, self.mirror, source.name) as (image, header, pixels):
             if image.band != source.band:
                 raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band}")
-            grid = own_grid(self.survey, image)
+            shown = said_by_values(samples_of(pixels), integers=pixels.integers)
+            if shown:
+                raise ArchiveError(f"{image.name} is {shown}; take it out of the folder")
+            grid, rounding = own_grid(self.survey, image), rounding_of(header)
             calibration = with_seeing(self.survey, self.calibrate(image.name, header), reader(pixels), image.shape)
             for start in grid.starts(ra, dec, self.survey.cutout_size):
                 counts = window(pixels, start, self.survey.cutout_size)
-                yield piece(self.survey, calibration, counts, grid, start)
+                yield piece(self.survey, calibration, counts, grid, start, rounding=rounding)
 
 
 def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tuple[int, int]) -> Calibration:
@@ -200,13 +242,22 @@ def reader(pixels) -> Read:
 
 
 def piece(
-    survey: Survey, calibration: Calibration, counts: np.ndarray, grid: Grid, start: np.ndarray, noise: float = np.nan
+    survey: Survey,
+    calibration: Calibration,
+    counts: np.ndarray,
+    grid: Grid,
+    start: np.ndarray,
+    noise: float = np.nan,
+    rounding: str = "",
 ) -> Piece:
     """A window of a tile in nanomaggies. Its `counts` are changed: those that mark missing data become NaN.
 
-    `noise` is the standard deviation of its blank pixels [image unit], NaN where it is to be measured.
+    `noise` is the standard deviation of its blank pixels [image unit], NaN where it is to be measured; `rounding` says
+    why exact zeros may be data all the same (`zeros.rounding_of`).
     """
-    if survey.no_data is not None:
+    empty, zeros = judge_zeros(counts, marked=survey.no_data == 0, rounding=rounding)
+    counts[empty] = np.nan
+    if survey.no_data:
         counts[counts == survey.no_data] = np.nan
     flux = counts_to_nanomaggies(counts, calibration.zero_point)
     cutout = Cutout(flux.astype(np.float32, copy=False), counts >= calibration.saturation, grid.wcs_from(start))
@@ -218,6 +269,7 @@ def piece(
         saturation_source="header" if np.isfinite(calibration.saturation) else "",
         gain=calibration.gain / nanomaggies_per_count(calibration.zero_point),
         sky_sigma=float(counts_to_nanomaggies(noise, calibration.zero_point)),
+        zeros=zeros,
     )
 
 
@@ -232,14 +284,6 @@ def choose(pointings: list[dict[str, ImageFile]], sky: Sky, count: int) -> np.nd
     return chosen
 
 
-def _pointings(images: list[ImageFile]) -> list[dict[str, ImageFile]]:
-    """The images, grouped by their grid of pixels: band to image, one where a band is there twice."""
-    grids: dict[tuple, dict[str, ImageFile]] = {}
-    for image in without_copies(images, lambda image: (*_grid_of(image), image.band)):
-        grids.setdefault(_grid_of(image), {})[image.band] = image
-    return list(grids.values())
-
-
 def _grid_of(image: ImageFile) -> tuple:
     """What images have in common whose pixels lie on each other."""
     terms = np.concatenate([np.ravel(term) for term in tan_terms(image.wcs)])
@@ -249,5 +293,6 @@ def _grid_of(image: ImageFile) -> tuple:
 def name_of(function: Callable) -> str:
     """The name of a function, and the arguments that are already given to it."""
     if isinstance(function, partial):
-        return f"{name_of(function.func)}({', '.join(map(repr, function.args))})"
+        words = [*map(repr, function.args), *(f"{name}={value}" for name, value in function.keywords.items())]
+        return f"{name_of(function.func)}({', '.join(words)})"
     return f"{function.__module__}.{function.__qualname__}"

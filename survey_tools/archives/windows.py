@@ -15,18 +15,11 @@ import numpy as np
 from astropy.io import fits
 
 from survey_tools.archives import http
-from survey_tools.archives.fits_files import (
-    BLOCK,
-    UNREADABLE,
-    data_size,
-    holds_image,
-    image_header,
-    read_header,
-    shape_of,
-)
+from survey_tools.archives.fits_files import shape_of
 from survey_tools.archives.http import BEGINNING
 from survey_tools.archives.mirror import Mirror
 from survey_tools.errors import ArchiveError, AwayError
+from survey_tools.fits_reading import BLOCK, UNREADABLE, Hdu, images_of, require_whole, values_of, walk
 
 LONGEST_URL = 8000  # [byte] that web servers take
 LONGEST_SUB = len("&SUB=%5B0%5D%5B99999:99999,99999:99999%5D")  # of one window
@@ -148,39 +141,22 @@ def beginning_of(mirror: Mirror, name: str) -> tuple[int, fits.Header]:
     for length in (HEADERS, BEGINNING):
         with mirror.beginning(name, length) as start:
             try:
-                index, header, _ = image_header(start, name)
+                for hdu in walk(start, name):
+                    if images_of(name, [hdu]):
+                        return hdu.index, hdu.header
             except UNREADABLE as error:
                 raise ArchiveError(f"{name} cannot be read: {error}; fetch it anew") from error
             except ArchiveError:
                 if length == BEGINNING:
                     raise
                 continue  # its header may be a long one
-        if header is None:
-            raise ArchiveError(f"{name} holds no image")
-        return index, header
+        raise ArchiveError(f"{name} holds no image")
     raise AssertionError("the second length returns or raises")
 
 
 def _images(answer: bytes, asked: str) -> list[tuple[fits.Header, np.ndarray]]:
     """Header and pixels (row, col) float32 of every image in an answer, whose structure must be whole."""
-    stream, end, found = io.BytesIO(answer), 0, []
-    for index in range(len(answer) // BLOCK):
-        header, length = read_header(stream, asked, first=index == 0)
-        if length == 0:
-            break
-        size = data_size(header)
-        if end + length + size > len(answer):
-            raise ArchiveError(f"{asked}: the answer is truncated: {len(answer)} of {end + length + size} bytes")
-        if holds_image(header):
-            found.append((header, _pixels(answer, index, end + length, header)))
-        end = stream.seek(end + length + -(-size // BLOCK) * BLOCK)
-    return found
-
-
-def _pixels(answer: bytes, index: int, start: int, header: fits.Header) -> np.ndarray:
-    """The pixels of HDU `index`, whose data begin at byte `start`, float32."""
-    if header["BITPIX"] == -32 and (header.get("BSCALE", 1), header.get("BZERO", 0)) == (1, 0):
-        shape = shape_of(header)
-        return np.frombuffer(answer, ">f4", shape[0] * shape[1], start).reshape(shape).astype(np.float32)
-    with fits.open(io.BytesIO(answer), memmap=False) as hdus:  # integers, or tile-compressed
-        return np.asarray(hdus[index].data, np.float32)
+    stream = io.BytesIO(answer)
+    hdus: list[Hdu] = list(walk(stream, asked))
+    require_whole(f"{asked}: the answer", hdus, len(answer))
+    return [(hdu.own, values_of(asked, stream, hdu).astype(np.float32)) for hdu in hdus if len(hdu.shape) == 2]

@@ -66,9 +66,9 @@ def test_options_reach_the_pixels(galtrans, tmp_path):
     [
         (("--bands", "ugx"), "'ugx': give each band once"),
         (("--bands", "gg"), "'gg': give each band once"),
-        (("--zero-point", "30"), "pass --unit counts with it"),
+        (("--unit", "uJy", "--zero-point", "30"), "--unit and --zero-point say the same"),
         (("--unit", "counts", "--zero-point", "nan"), "nan is no magnitude"),
-        (("--unit", "Jy"), "--unit"),
+        (("--unit", "furlong"), "'furlong': give one of flux, such as nanomaggy"),
         (("--axes", "HWC"), "--axes"),
         (("--positions", "none.csv"), "none.csv"),
         (("none.npz",), "none.npz"),

@@ -16,9 +16,9 @@ from astropy.coordinates import SkyCoord
 from distributed import LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools import build
+from survey_tools import build, fits_reading
 from survey_tools import store as store_module
-from survey_tools.archives import fits_files, http
+from survey_tools.archives import http
 from survey_tools.archives.access import Access
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.build import fetch, work_folder
@@ -100,8 +100,8 @@ def test_cfht_windows_keep_the_grid_of_their_stack(tmp_path, known_sky):
 def test_each_file_is_opened_once(sky, tmp_path, monkeypatch, known_sky):
     mirror, catalogue = sky
     opened = []
-    inner = fits_files._at_hand
-    monkeypatch.setattr(fits_files, "_at_hand", lambda path, name: opened.append(name) or inner(path, name))
+    inner = fits_reading.at_hand
+    monkeypatch.setattr(fits_reading, "at_hand", lambda path, name: opened.append(name) or inner(path, name))
     position = catalogue["ra"][0], catalogue["dec"][0]
     known_sky.fetch(SDSS, known_sky.catalogue([position] * 30), mirror, tmp_path / "x.zarr", bands=BANDS, workers=2)
     assert sorted(opened) == sorted(str(path.relative_to(mirror)) for path in mirror.rglob("*.bz2"))
@@ -122,8 +122,9 @@ def test_overlapping_frames_complete_each_other(tmp_path, known_sky, named):
 
 def test_the_mean_is_taken_where_frames_overlap(tmp_path, known_sky):
     position = known_sky.position(known_sky.frame_wcs(), 110, 130)
-    for seed, name in ((1.0, "a.fits"), (4.0, "b.fits")):
-        known_sky.write_frame(tmp_path / "m", "r", [], name=name, edit=lambda image, value=seed: image.fill(value))
+    for seed, name, run in ((1.0, "a.fits", 94), (4.0, "b.fits", 95)):  # the same frame twice would be a copy
+        fill = lambda image, value=seed: image.fill(value)  # noqa: E731
+        known_sky.write_frame(tmp_path / "m", "r", [], name=name, edit=fill, header={"RUN": run})
     store = known_sky.fetch(SDSS, known_sky.catalogue([position]), tmp_path / "m", tmp_path / "x.zarr", bands="r")
     assert_allclose(store.images[0], 2.5, rtol=1e-3)
 

@@ -140,7 +140,7 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
             "band g is there more than once within 1 arcsec",
             "no image of any of the bands gr",
             "f.fits has a WCS (RA---TAN-SIP, DEC--TAN-SIP, icrs) whose projection or distortions lie",
-            "cannot be read as FITS",
+            "h.fits is truncated: 4000 of",
         ],
         strict=True,
     ):
@@ -185,7 +185,7 @@ def test_pixels_keep_their_places_whatever_the_coordinates(tmp_path, name):
         ({"size": 64}, r"64 x 64 pixels of 0.186 arcsec.*136 x 136 of 0.186; cut bigger.*--mirror FOLDER.*regrid"),
         ({"scale": 0.2}, r"136 x 136 pixels of 0.2 arcsec"),
         ({"MZP_AB": None}, "no BUNIT"),
-        ({"BUNIT": "Jy"}, "BUNIT = 'Jy'"),
+        ({"BUNIT": "Jy"}, "contradicts itself: BUNIT = 'Jy' is a zero point of 8.9, MZP_AB = 30 one of 30"),
         (DISTORTED, r"whose projection or distortions lie [\d.]+ pixels from those of a plain TAN grid; resample it"),
         ({"CTYPE1": "", "CTYPE2": ""}, "no celestial WCS"),
     ],
@@ -198,7 +198,7 @@ def test_another_grid_or_unit_is_refused_with_the_numbers(tmp_path, facts, messa
 
 
 def test_counts_without_a_zero_point_take_the_one_that_is_given(tmp_path):
-    hdus = [image(10, MZP_AB=None, BUNIT="adu"), image(11, MZP_AB=27.5), image(12, BUNIT="nanomaggy")]
+    hdus = [image(10, MZP_AB=None, BUNIT="adu"), image(11, MZP_AB=27.5), image(12, MZP_AB=None, BUNIT="nanomaggy")]
     paths = [write(tmp_path / f"{n}.fits", hdu) for n, hdu in enumerate(hdus)]
     store = ingest(paths, CFHT, tmp_path / "y.zarr", Form(("g",), zero_point=25.0))
     assert store.column("zero_point")[:, 0].tolist() == [25.0, 27.5, 22.5]

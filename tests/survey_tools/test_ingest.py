@@ -388,3 +388,32 @@ def test_an_npz_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
     ingest([npz(tmp_path / "a.npz")], SDSS, tmp_path / "x.zarr", GR)
     assert 0 <= min(lengths) <= max(lengths) == 2 * NHWC[0].nbytes
+
+
+def test_padding_by_zeros_is_no_data_in_any_survey_and_the_user_may_decide_otherwise(tmp_path):
+    images = np.random.default_rng(4).normal(0, 0.02, (3, 2, 64, 64))
+    images[1, 1, :30] = 0  # as where the edge of a stack was
+    images[2, 0, 30, 30] = 0
+    path = npy(tmp_path / "a.npy", images)
+    store = ingest([path], SDSS, tmp_path / "x.zarr", GR)
+    assert_allclose(store.column("coverage"), [[1, 1], [1, 34 / 64], [1, 1]])
+    assert_allclose(store.column("sky_sigma")[1], 0.02, rtol=0.1)
+    reasons = store.manifest()["reason"].tolist()
+    assert reasons[0] == reasons[2] == "no position"
+    assert "r: 46.9 % of pixels without data" in reasons[1]
+    assert "r: 46.9 % of pixels are exactly 0 and no data (a block at the edge, beside noise)" in reasons[1]
+    kept = ingest([path], SDSS, tmp_path / "k.zarr", replace(GR, zeros="data"))
+    assert (kept.column("coverage") == 1).all()
+    assert "r: 46.9 % of pixels are exactly 0 and data (as --zeros says)" in kept.manifest()["reason"][1]
+    gone = ingest([path], SDSS, tmp_path / "g.zarr", replace(GR, zeros="missing"))
+    assert np.isnan(gone.images[2, 0, 30, 30])
+    with pytest.raises(StoreError, match="zeros"):
+        ingest([path], SDSS, tmp_path / "g.zarr", replace(GR, zeros="data"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("uJy", 1 / 3.631), ("MJy/sr", 1e6 * (0.396 / 206264.806) ** 2 / 3.631e-6)]
+)
+def test_a_cube_may_be_in_any_unit_of_flux(tmp_path, unit, factor):
+    store = ingest([npy(tmp_path / "a.npy", FLUX)], SDSS, tmp_path / "x.zarr", replace(GR, unit=unit))
+    assert_allclose(store.images[:], FLUX * factor, rtol=2e-4)

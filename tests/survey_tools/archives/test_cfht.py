@@ -112,8 +112,10 @@ def test_a_saturation_of_zero_is_not_known(mirror, known_sky, tmp_path):
     assert not cut_one(mirror, "stack_r.fits", (150.0, 2.0)).cutout.saturated.any()
 
 
-@pytest.mark.parametrize(("header", "factor"), [({"MZP_AB": 29.0}, 10**0.4), ({"MZP_AB": None}, 1.0)])
-def test_the_zero_point_is_mzp_ab_else_the_surveys_and_never_phot_c(mirror, known_sky, tmp_path, header, factor):
+@pytest.mark.parametrize(
+    ("header", "factor"), [({"MZP_AB": 29.0}, 10**0.4), ({"MZP_AB": None, "TERAPIX": "T0007"}, 1.0)]
+)
+def test_the_zero_point_is_mzp_ab_else_that_of_all_stacks_and_never_phot_c(mirror, known_sky, tmp_path, header, factor):
     galaxy = known_sky.Galaxy(*known_sky.position(known_sky.stack_wcs(), 150.3, 141.9), flux=40.0)
     known_sky.write_stack(tmp_path, "r", [galaxy], noise=1e-6, header=header)
     piece = cut_one(mirror, "stack_r.fits", (galaxy.ra, galaxy.dec))

@@ -142,9 +142,9 @@ def test_blocks_do_not_matter(monkeypatch):
 def test_the_geometry_is_that_of_real_frames_to_the_margin(real_data, tmp_path, band):
     """The list has one centre a field, that of r; the other bands lie up to 12 rows off."""
     mirror = Mirror(str(real_data), tmp_path)
-    centre = describe(SDSS, mirror, Frame(7264, 301, 3, 111, "r").name).wcs.wcs_pix2world([[1023.5, 744]], 0)[0]
+    centre = describe(SDSS, mirror, Frame(7264, 301, 3, 111, "r").name)[0].wcs.wcs_pix2world([[1023.5, 744]], 0)[0]
     fields = fields_of([(7264, 3, 111, *centre, 225.99848, 316.85636)])
-    image = describe(SDSS, mirror, Frame(7264, 301, 3, 111, band).name)
+    image = describe(SDSS, mirror, Frame(7264, 301, 3, 111, band).name)[0]
     edges = np.array([[col, row] for col in (0, 500, 1023.5, 2047) for row in (0, 744, 1488)])
     ra, dec = image.wcs.wcs_pix2world(edges, 0).T
     rows, _ = choose(fields, ra, dec, np.full(len(ra), -1), SIZE)

@@ -280,3 +280,17 @@ def test_a_use_renews_a_file(web, remote, tmp_path):
     with keeping.file("c.fits") as places["c.fits"]:
         pass
     assert [places[name].exists() for name in places] == [True, False, True]
+
+
+@pytest.mark.parametrize("there", ["", ".gz", ".fz", ".bz2"])
+@pytest.mark.parametrize("asked", ["", ".bz2"])
+def test_a_local_file_is_found_however_it_is_packed(tmp_path, there, asked):
+    (tmp_path / f"frame.fits{there}").write_bytes(FITS)
+    mirror = Mirror(str(tmp_path), tmp_path / "cache")
+    with mirror.file(f"frame.fits{asked}") as path:
+        assert path.name == f"frame.fits{there}"
+    with mirror.beginning(f"frame.fits{asked}") as file:
+        assert file.read(6) == b"SIMPLE"
+    assert mirror.has(f"frame.fits{asked}")
+    with pytest.raises(NotThereError, match=r"frame-2\.fits is not in the mirror"), mirror.file("frame-2.fits"):
+        pass

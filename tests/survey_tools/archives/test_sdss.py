@@ -316,7 +316,7 @@ def test_the_seeing_in_a_folder_is_that_of_psfield_where_there_is_one(
 def test_wcs_and_seeing_of_a_real_field_agree_with_its_photometric_catalogue(real_data, tmp_path):
     folder = real_data / "sdss_field_3900-6-269"
     table = Table.read(folder / "photoObj-003900-6-0269.fits", hdu=1)
-    image = describe(SDSS, Mirror(str(folder), tmp_path), "frame-u-003900-6-0269.fits.bz2")
+    image = describe(SDSS, Mirror(str(folder), tmp_path), "frame-u-003900-6-0269.fits.bz2")[0]
     sharp = table[(table["ROWCERR"][:, 0] < 0.1) & (table["NCHILD"] == 0)]
     assert len(sharp) > 20
     col, row = image.wcs.wcs_world2pix(np.stack([sharp["RA"], sharp["DEC"]], axis=1), 0).T

@@ -1,3 +1,4 @@
+import gzip
 import pickle
 import warnings
 from dataclasses import replace
@@ -10,13 +11,15 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.archives import fits_files
+from survey_tools.archives import cfht, fits_files
 from survey_tools.archives import tiles as tiles_module
-from survey_tools.archives.fits_files import header_number
+from survey_tools.archives.access import Access
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Source
 from survey_tools.archives.tiles import Calibration, Tiles
+from survey_tools.calibration import Given
 from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import header_number
 from survey_tools.surveys import CFHT
 from survey_tools.tasks import Engine
 
@@ -74,7 +77,7 @@ def test_a_window_has_the_flux_and_the_exact_pixels_and_sky_of_the_tile(tiles, k
 def test_windows_keep_pixels_and_sky_and_have_gaps_beyond_the_edge(tiles, known_sky, size):
     tiles = replace(tiles, survey=replace(CFHT, cutout_size=size))
     known_sky.write_stack(tiles.mirror.root, "r", [])
-    wcs = fits_files.describe(CFHT, tiles.mirror, "stack_r.fits").wcs
+    wcs = fits_files.describe(CFHT, tiles.mirror, "stack_r.fits")[0].wcs
     rng = np.random.default_rng(1)
     places = [known_sky.position(wcs, *place) for place in rng.uniform((-90, -90), (410, 390), (40, 2))]
     counts = known_sky.draw(wcs, known_sky.STACK_SHAPE, [], 1.0, ord("r")) * 10 ** (0.4 * -7.5)
@@ -124,7 +127,7 @@ def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
     pieces = tiles.cut(Source("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
     for number in (1, 2, 3):
         next(pieces)
-        assert [part.shape for part in read] == [(136, 136)] * number
+        assert [part.shape for part in read if part.shape == (136, 136)] == [(136, 136)] * number
 
 
 @pytest.mark.parametrize("name", ["b.fits.fz", "c.fits.gz", "d.fits.bz2"])
@@ -251,7 +254,7 @@ def test_a_card_that_cannot_be_read_makes_the_file_unreadable_and_ends_no_scan(t
     content = path.read_bytes()
     at = content.index(card) + len(card)
     path.write_bytes(content[:at] + b"0 x." + content[at + 4 :])
-    found = fits_files.describe(CFHT, tiles.mirror, path.name)
+    (found,) = fits_files.describe(CFHT, tiles.mirror, path.name)
     assert isinstance(found, fits_files.Unreadable)
     assert "Unparsable card" in found.reason
 
@@ -364,3 +367,135 @@ def test_a_stack_that_is_there_packed_and_unpacked_and_without_noise_is_cut_once
     assert [record.getMessage() for record in caplog.records] == [
         "stack.fits.fz is left out, because stack.fits shows the same, and 2 more files likewise"
     ]
+
+
+def stack(known_sky, galaxies=(), wcs=None, seed=1, **cards):
+    """The pixels and the header of a stack in counts of zero point 30, around `HERE` unless another grid is given."""
+    wcs = wcs or known_sky.stack_wcs()
+    bright = [known_sky.Galaxy(each.ra, each.dec, 1000 * each.flux, each.sigma) for each in galaxies]
+    header = wcs.to_header(relax=False)
+    header.update({"FILTER": "r.MP9601", "MZP_AB": 30.0} | cards)
+    return known_sky.draw(wcs, known_sky.STACK_SHAPE, bright, 1.0, seed), header
+
+
+def flux_of(piece):
+    return float(np.nansum(piece.cutout.image))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_each_chip_of_a_mosaic_is_a_tile_with_its_own_zero_point(tmp_path, known_sky, pack):
+    archive = cfht.open_archive(Access(tmp_path / "work", mirror=str(tmp_path / "sky")))
+    places = [(150.0, 2.0), (150.1, 2.0), (150.2, 2.0)]
+    hdus = [fits.PrimaryHDU(header=fits.Header({"FILTER": "r.MP9601"}))]
+    for number, place in enumerate(places):
+        grid = known_sky.stack_wcs(*place)
+        galaxy = known_sky.Galaxy(*known_sky.position(grid, 160, 150), 50.0)
+        pixels, header = stack(known_sky, [galaxy], grid, number, MZP_AB=30.0 - number)
+        del header["FILTER"]
+        hdus.append(fits.ImageHDU(pixels, header, name=f"ccd{number:02}"))
+        hdus.append(fits.ImageHDU(np.ones_like(pixels), header, name=f"ccd{number:02}_weight"))
+    name = "mosaic.fits" if pack is bytes else "mosaic.fits.gz"
+    (tmp_path / "sky").mkdir()
+    fits.HDUList(hdus).writeto(tmp_path / "plain")
+    (tmp_path / "sky" / name).write_bytes(pack((tmp_path / "plain").read_bytes()))
+    plan = archive.plan(known_sky.catalogue(places), ("r",), RUN)
+    assert [(each.name, each.rows.tolist()) for each in plan.sources] == [
+        (f"{name}[{hdu}]", [row]) for row, hdu in enumerate((1, 3, 5))
+    ]
+    for row, source in enumerate(plan.sources):
+        piece = next(archive.cut(source, *np.array([places[row]]).T))
+        assert piece.zero_point == 30.0 - row
+        assert_allclose(flux_of(piece), 50.0 * 10 ** (0.4 * row), rtol=0.02)
+
+
+def test_a_web_server_s_mosaic_is_no_silent_single_image(tmp_path, known_sky):
+    pixels, header = stack(known_sky)
+    primary = fits.PrimaryHDU(header=fits.Header({"NEXTEND": 36}))
+    hdus = [primary, *(fits.ImageHDU(np.tile(pixels, (4, 4)), header) for _ in range(3))]
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    with known_sky.served(tmp_path) as (url, _):
+        (found,) = fits_files.describe(CFHT, Mirror(url, tmp_path / "cache"), "mosaic.fits")
+    assert "has 36 extensions, of which a web server shows the first; download it" in found.reason
+
+
+COMPANIONS = {
+    "a name": ("stack_r.weight.fits", {}, np.ones),
+    "an EXTNAME": ("a.fits", {"EXTNAME": "WEIGHT"}, np.ones),
+    "an OBJECT": ("a.fits", {"OBJECT": "weight"}, np.ones),
+    "a type": ("a.fits", {"IMAGETYP": "mask"}, np.zeros),
+    "values that are never below 0": ("a.fits", {}, lambda shape: np.random.default_rng(0).uniform(1, 2, shape)),
+}
+
+
+@pytest.mark.parametrize("kind", COMPANIONS)
+def test_companions_are_left_out_with_a_word_though_their_names_come_first(tmp_path, known_sky, caplog, kind):
+    name, cards, values = COMPANIONS[kind]
+    pixels, header = stack(known_sky, [known_sky.Galaxy(*HERE[0], 50.0)])
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "stack_r_image.fits")
+    header.update(cards)
+    fits.PrimaryHDU(values(pixels.shape).astype(np.float32), header).writeto(tmp_path / name)
+    archive = cfht.open_archive(Access(tmp_path / "work", mirror=str(tmp_path)))
+    plan = archive.plan(known_sky.catalogue(HERE), ("r",), RUN)
+    assert [source.name for source in plan.sources] == ["stack_r_image.fits"]
+    assert f"{name} is left out" in caplog.text
+
+
+def test_an_image_that_values_show_to_be_no_sky_fails_its_objects(tiles, tmp_path, known_sky):
+    pixels, header = stack(known_sky)
+    fits.PrimaryHDU(np.full_like(pixels, 7), header).writeto(tmp_path / "a.fits")
+    fits.PrimaryHDU((pixels > 2.5).astype(np.int16), header).writeto(tmp_path / "b.fits")
+    for name, words in (("a.fits", "every pixel that was looked at is 7"), ("b.fits", "a mask by its values")):
+        with pytest.raises(ArchiveError, match=f"{name} is .*{words}.*; take it out of the folder"):
+            cut_one(tiles, name, HERE[0])
+
+
+def test_an_image_of_three_axes_is_named_and_not_passed_over(tiles, tmp_path, known_sky):
+    pixels, header = stack(known_sky)
+    fits.PrimaryHDU(np.stack([pixels, pixels]), header).writeto(tmp_path / "cube.fits")
+    (found,) = fits_files.describe(CFHT, tiles.mirror, "cube.fits")
+    assert "cube.fits has 2 x 320 x 300 pixels, and an image has two axes" in found.reason
+
+
+@pytest.mark.parametrize("options", [{"quantize_level": 4}, {"quantize_level": 4, "quantize_method": 2}])
+def test_zeros_of_a_compressed_stack_and_what_the_manifest_says_of_them(tmp_path, known_sky, options):
+    pixels, header = stack(known_sky, [known_sky.Galaxy(*HERE[0], 50.0)])
+    pixels[:, 100:103] = 0
+    packed = fits.CompImageHDU(pixels, header, compression_type="RICE_1", dither_seed=1, **options)
+    (tmp_path / "sky").mkdir()
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "sky" / "stack_r.fits.fz")
+    store = known_sky.fetch(CFHT, known_sky.catalogue(HERE), tmp_path / "sky", tmp_path / "y.zarr", bands="r")
+    reason = store.manifest()["reason"][0]
+    if "quantize_method" in options:  # which keeps zeros apart from the noise
+        assert_allclose(np.isnan(store.images[0, 0]).mean(), 3 / 136)
+        assert reason.endswith("are exactly 0 and no data (by which the survey's files mark it)")
+    else:
+        assert not np.isnan(store.images[0, 0]).any()
+        assert reason.endswith("are exactly 0 and data (the file was compressed without dither)")
+    assert reason.count("% of pixels are exactly 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("cards", "given", "zero_point"),
+    [
+        ({"PHOTZP": 26.5}, Given(), 26.5),
+        ({"BUNIT": "nanomaggy"}, Given(), 22.5),
+        ({}, Given(zero_point=27.0), 27.0),
+        ({}, Given("uJy"), 23.9),
+        ({}, Given("counts"), 30.0),
+        ({"PHOTZP": 26.5, "MAGZERO": 25.0}, Given(zero_point=25.0), 25.0),
+    ],
+)
+def test_a_stack_s_flux_is_that_of_the_calibration_it_states_or_the_user(tmp_path, known_sky, cards, given, zero_point):
+    pixels, header = stack(known_sky, [known_sky.Galaxy(*HERE[0], 50.0)])
+    del header["MZP_AB"]
+    header.update(cards)
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "stack_r.fits")
+    archive = cfht.open_archive(Access(tmp_path / "work", mirror=str(tmp_path), given=given))
+    piece = cut_one(archive, "stack_r.fits", HERE[0])
+    assert piece.zero_point == zero_point
+    assert_allclose(flux_of(piece), 50.0 * 10 ** (0.4 * (30.0 - zero_point)), rtol=0.02)
+    if given:
+        assert str(given) in archive.facts()["calibration"]
+        silent = cfht.open_archive(Access(tmp_path / "work", mirror=str(tmp_path)))
+        with pytest.raises(ArchiveError, match=r"stack_r.fits (has no BUNIT and states no|contradicts itself)"):
+            cut_one(silent, "stack_r.fits", HERE[0])
