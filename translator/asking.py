@@ -3,17 +3,19 @@
 import hashlib
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from survey_tools.band_fits import band_headers, first_image, stated_number
 from survey_tools.calibration import Given
 from survey_tools.errors import ImageError
 from survey_tools.photometry import magnitude_to_nanomaggies
-from survey_tools.sky_wcs import plain_tan, read_wcs
+from survey_tools.sky_wcs import grid_cards, plain_tan, read_wcs
 from survey_tools.tan import tan_terms
 from translator.whole_images import Grid
 
@@ -110,9 +112,21 @@ class How:
 
 @dataclass(frozen=True)
 class Pattern:
-    """What is taken from the file of `How.like`: its grid, and (band,) conditions, NaN where its headers state none."""
+    """What is taken from the file of `How.like`: its grid, and (band,) conditions, NaN where its headers state none.
 
-    grid: Grid
+    Attributes:
+        wcs: Of its pixels, with all that its header states.
+        shape: Rows and columns.
+        cards: Of the header that states the WCS.
+        grid: The same as plain TAN terms; None where these do not say the same.
+        seeing: [arcsec].
+        sigma: Noise of a pixel of blank sky [nanomaggy].
+    """
+
+    wcs: WCS
+    shape: tuple[int, int]
+    cards: tuple[fits.Card, ...]
+    grid: Grid | None
     seeing: np.ndarray
     sigma: np.ndarray
 
@@ -120,7 +134,7 @@ class Pattern:
 def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     """Grid, seeing and depth of a file, band by band by EXTNAME or FILTER where it names them.
 
-    ImageError where it cannot be read or has no image with a plain tangential WCS.
+    ImageError where it cannot be read or has no image with a celestial WCS.
     """
     headers, _ = band_headers(path, bands)
     if not headers:
@@ -129,13 +143,12 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     wcs = read_wcs(first)
     if wcs is None:
         raise ImageError(f"{path}: its image has no celestial WCS, so nothing can be made like it")
-    try:
-        shape = int(first["NAXIS2"]), int(first["NAXIS1"])
-        terms = tan_terms(plain_tan(wcs, shape))
-    except ValueError as error:
-        raise ImageError(f"{path} has {error}, so nothing can be made like it; resample it to a TAN grid") from error
+    shape, grid = (int(first["NAXIS2"]), int(first["NAXIS1"])), None
+    with suppress(ValueError):  # it is no plain tangential one, as translations are made on
+        grid = Grid(*tan_terms(plain_tan(wcs, shape)), shape)
 
     def stated(keyword: str) -> np.ndarray:
         return np.array([stated_number(headers.get(band, headers.get("", fits.Header())), keyword) for band in bands])
 
-    return Pattern(Grid(*terms, shape), stated("PSFFWHM"), stated("SKYSIGMA"))
+    cards = tuple(card for card in grid_cards(first) if not card.keyword.startswith("NAXIS"))
+    return Pattern(wcs, shape, cards, grid, stated("PSFFWHM"), stated("SKYSIGMA"))

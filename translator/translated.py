@@ -14,13 +14,14 @@ from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
 from survey_tools.progress import Progress
-from survey_tools.sky_wcs import read_wcs, rescaled_wcs
+from survey_tools.sky_wcs import grid_cards, local_scale, read_wcs, rescaled_wcs
 from survey_tools.tan import north_up_wcs, tan_terms
 from translator.asking import How, read_pattern
 from translator.checkpoint import Run
 from translator.fakes import noise_seed
 from translator.images import OTHER
 from translator.observation import SCALE_TOLERANCE, USUAL, Observation, as_wcs, reading_fits
+from translator.other_grid import OtherGrid
 from translator.whole_images import Asked, Grid, Whole, tile_count, translate_whole
 
 DOUBTFUL = 1.5  # χ² a pixel beyond which an input is unlike what the run knows
@@ -40,6 +41,7 @@ class Translated:
         whole: What came of it.
         flags: Words for what a user should know: "inconsistent", "seeing unknown", "beyond training".
         notes: A line on each.
+        other: The grid that it was put onto, where the model does not make that.
     """
 
     observation: Observation
@@ -47,6 +49,7 @@ class Translated:
     whole: Whole
     flags: tuple[str, ...]
     notes: tuple[str, ...]
+    other: OtherGrid | None = None
 
     @property
     def worst(self) -> float:
@@ -67,7 +70,11 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     Raises:
         ImageError: What is asked for lies outside of the observation, or its number of bands is another.
     """
-    asked = _asked(run, observation, domain, how)
+    asked, other = _asked(run, observation, domain, how)
+    factor = np.ones(len(run.bands))
+    if other is not None:
+        factor = other.noise_factor(run.networks[f"survey_{domain}"])
+        asked = replace(asked, sigma=asked.sigma / factor)
     tiles = tile_count(asked.grid.shape)
     bar = Progress(tiles, observation.name, "tile") if tiles > MANY_TILES else nullcontext()
     with bar as shown:
@@ -75,9 +82,27 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
             run, observation.images, observation.grid, observation.known, asked, done=_telling(shown)
         )
     flags, notes = _remarks(run, observation, domain, asked, whole)
+    if other is not None:
+        whole = _carried(whole, other, factor)
     if not np.isfinite(whole.image[observation.bands]).any():
         raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
-    return Translated(observation, replace(asked, seeing=seeing_of(run, domain, asked.seeing)), whole, flags, notes)
+    asked = replace(asked, seeing=seeing_of(run, domain, asked.seeing))
+    return Translated(observation, asked, whole, flags, notes, other)
+
+
+def _carried(whole: Whole, other: OtherGrid, factor: np.ndarray) -> Whole:
+    """A translation on another grid; the noise of a pixel changes by `factor` (band,)."""
+    sigma = None
+    if whole.spread is not None:
+        sigma = np.sqrt(whole.spread + other.variance(whole.noise, factor)).astype(np.float32)
+    return replace(
+        whole,
+        image=other.flux(whole.image),
+        signal=None if whole.signal is None else other.flux(whole.signal),
+        sigma=sigma,
+        draws=[other.flux(draw) for draw in whole.draws],
+        noise_sigma=whole.noise_sigma * factor,
+    )
 
 
 def seeing_of(run: Run, domain: str, asked: np.ndarray) -> np.ndarray:
@@ -90,25 +115,27 @@ def _telling(progress: Progress | None) -> Callable[[int, int], None]:
     return (lambda at, of: None) if progress is None else progress.reach
 
 
-def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
-    """What is asked of a run, from what a user asks."""
+def _asked(run: Run, observation: Observation, domain: str, how: How) -> tuple[Asked, OtherGrid | None]:
+    """What is asked of a run, from what a user asks; and the grid that the result goes onto, if it is another."""
     there, bands = run.domains[domain], run.bands
     seeing, sigma = each_band(how.seeing, bands, "--seeing"), np.full(len(bands), np.nan)
-    grid = _grid(run, observation, domain, how)
+    grid, other = _grid(run, observation, domain, how), None
     if how.like is not None:
         with reading_fits:
             pattern = read_pattern(how.like, bands)
         grid = pattern.grid
-        if abs(grid.pixel_scale / there.pixel_scale - 1) > SCALE_TOLERANCE:
-            raise ImageError(
-                f"{how.like} has pixels of {grid.pixel_scale:.3f} arcsec, and the model makes {there.pixel_scale:.3f}: "
-                "resample it to these, or translate without --like and resample the result"
-            )
+        if grid is None or abs(grid.pixel_scale / there.pixel_scale - 1) > SCALE_TOLERANCE:
+            try:
+                other = OtherGrid.over(pattern.wcs, pattern.shape, pattern.cards, there.pixel_scale)
+            except ValueError as error:
+                raise ImageError(f"{how.like}: nothing can be made on its grid: {error}") from error
+            grid = other.beneath
         seeing = np.where(np.isfinite(seeing), seeing, pattern.seeing)
         sigma = pattern.sigma
     if how.depth is not None:
-        sigma = each_band(tuple(each.sigma(grid.pixel_scale) for each in how.depth), bands, "--depth")
-    return Asked(
+        scale = grid.pixel_scale if other is None else local_scale(other.wcs, other.shape)
+        sigma = each_band(tuple(each.sigma(scale) for each in how.depth), bands, "--depth")
+    asked = Asked(
         domain=domain,
         grid=grid,
         seeing=seeing,
@@ -118,7 +145,9 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> Asked:
         draws=how.draws,
         spread=how.planes,
         seed=noise_seed(how.seed, observation.checksum),
+        carry=None if other is None else other.flux,
     )
+    return asked, other
 
 
 def each_band(values: tuple[float, ...] | None, bands: tuple[str, ...], option: str) -> np.ndarray:
@@ -214,8 +243,17 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
     if np.isfinite(made.worst):
         primary["CONSIST"] = (round(made.worst, 4), "chi2 a pixel of the input: 1 is right")
     primary["GTFLAGS"] = ", ".join(made.flags) or "none"  # no comment fits beside all of them
+    if made.other is not None:
+        scale = asked.grid.pixel_scale
+        primary.add_history(
+            f"Translated onto pixels of {scale:.3f} arcsec and resampled onto these, so that the noise of neighbouring "
+            "pixels is not correlated as that of the survey; SKYSIGMA and SIGMA are those of these pixels."
+        )
     with reading_fits:
         hdus = band_hdus(whole.image[places], names, as_wcs(asked.grid), primary)
+        if made.other is not None:
+            for hdu in hdus[1:]:
+                _state_grid(hdu.header, made.other)
         every = [hdus[0]]
         for place, hdu in zip(places, hdus[1:], strict=True):
             _state(hdu.header, made, place)
@@ -228,6 +266,13 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
                 every.append(_plane(hdu, "DRAWS", np.stack([each[place] for each in whole.draws])))
         with whole_file(out) as temporary:
             write_hdus(fits.HDUList(every), temporary)
+
+
+def _state_grid(header: fits.Header, other: OtherGrid) -> None:
+    """Put the cards of another grid into a header, in the place of those of the model's."""
+    for keyword in {card.keyword for card in grid_cards(header) if not card.keyword.startswith("NAXIS")}:
+        del header[keyword]
+    header.extend(other.cards, end=True)
 
 
 def _state(header: fits.Header, made: Translated, place: int) -> None:

@@ -75,6 +75,8 @@ class Asked:
         draws: How many draws are made.
         spread: Whether the spread of draws is wanted, of `DRAWS` at least.
         seed: Of all random numbers.
+        carry: What puts differences of signals (band, row, col) onto the pixels whose errors are wanted; they are those
+            of `grid` unless it is given, and the spread is that on these.
     """
 
     domain: str
@@ -86,6 +88,7 @@ class Asked:
     draws: int = 0
     spread: bool = False
     seed: int = 0
+    carry: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Whole:
         image: With noise, where it is wanted; else the signal.
         signal: Without noise: the mean of all that it may be; None where only the image is wanted, and has noise.
         sigma: Standard deviation of the error to expect, of draws and noise together; None unless it is wanted.
+        spread: Variance of the draws alone, on the pixels of `Asked.carry`; None unless `sigma` is wanted.
+        noise: Variance of the noise alone, alike, on the pixels of the translation.
         draws: Signals drawn from all that it may be, with noise where that is wanted; each alike.
         noise_sigma: Of a pixel of blank sky (band,) [nanomaggy/pixel], as the image has it; 0 without noise.
         consistency: χ² a pixel (band,) of the input, had the signal been behind it; NaN into the poorer survey.
@@ -107,6 +112,8 @@ class Whole:
     draws: list[np.ndarray]
     noise_sigma: np.ndarray
     consistency: np.ndarray
+    spread: np.ndarray | None = None
+    noise: np.ndarray | None = None
 
 
 def translate_whole(
@@ -209,18 +216,19 @@ class _Maker:
         draws, spread = self._drawn(signal, count, missing) if count else ([], None)
         for each in (signal, *draws):
             each[~good] = np.nan
-        sigma = None
+        sigma = noise = None
         if asked.spread:
             gain = networks[f"survey_{asked.domain}"].usual("gain", self._one(asked.gain))[0].cpu().numpy()
             noise = noise_sigma[:, None, None] ** 2 + np.maximum(signal, 0) / gain[:, None, None] * asked.noise
-            sigma = np.sqrt(spread + noise).astype(np.float32)
+            sigma = None if asked.carry else np.sqrt(spread + noise).astype(np.float32)
         consistency = np.full(self.bands, np.nan)
         if not leads_down(networks, asked.domain):
             consistency = self._consistency(signal)
         kept = signal
         if asked.noise:
             kept = signal.copy() if count else None
-        return Whole(self._add_noise(signal, missing), kept, sigma, draws, noise_sigma, consistency)
+        image = self._add_noise(signal, missing)
+        return Whole(image, kept, sigma, draws, noise_sigma, consistency, spread if asked.spread else None, noise)
 
     def _missing(self, signal: np.ndarray, sky: np.ndarray, drawn: Tensor) -> np.ndarray:
         """Noise of blank sky (band,) that signals lack."""
@@ -289,7 +297,7 @@ class _Maker:
 
     def _drawn(self, mean: np.ndarray, count: int, missing) -> tuple[list[np.ndarray], np.ndarray]:
         """The draws that are wanted, and the variance of all."""
-        kept, total, squares = [], np.zeros_like(mean), np.zeros_like(mean)
+        kept, total, squares = [], 0.0, 0.0
         shapes = seed_shapes(self.run.networks, self.asked.domain, self._padded())
         for number in range(count):
             seeds = [torch.randn(*shape, generator=self.random) for shape in shapes]
@@ -299,9 +307,9 @@ class _Maker:
                 around = _padded_window(mean, tile)
                 found = self._signal(tile, cut, around)
                 made[(slice(None), *tile.kept)] = found.image[0][(slice(None), *tile.inner)].cpu().numpy()
-            away = made - mean
-            total += away
-            squares += away**2
+            away = made - mean if self.asked.carry is None else self.asked.carry(made - mean)
+            total = total + away
+            squares = squares + away**2
             if number < self.asked.draws:
                 kept.append(self._add_noise(made, missing))
         return kept, np.maximum(squares - total**2 / count, 0) / max(count - 1, 1)

@@ -1,9 +1,11 @@
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -360,11 +362,54 @@ def test_a_translation_is_like_another_file(matched, tmp_path):
     assert (header["PSFFWHM"], header["SKYSIGMA"]) == (0.55, pytest.approx(0.003))
     col, row = WCS(header).world_to_pixel_values(RA, DEC)
     assert np.hypot(*(np.array(peak_position(data)) - [col, row])) < 0.6
-    with fits.open(tmp_path / "pattern.fits", mode="update") as hdus:
-        for hdu in hdus[1:]:
-            hdu.header["CD1_1"], hdu.header["CD2_2"] = 0.3 / 3600, 0.3 / 3600
-    with pytest.raises(ImageError, match=r"pattern.fits has pixels of 0.\d+ arcsec, and the model makes 0.186"):
-        translate_file(matched, source, "y", tmp_path / "out.fits", like=tmp_path / "pattern.fits")
+
+
+def pattern_header(scale: float, kind: str) -> fits.Header:
+    """The header of an image of 70 x 60 pixels around (RA, DEC) with pixels of `scale` [arcsec]."""
+    header = fits.Header({"NAXIS1": 60, "NAXIS2": 70, "CRPIX1": 30.0, "CRPIX2": 36.0, "PSFFWHM": 0.7, "SKYSIGMA": 0.01})
+    place, names = (RA, DEC), ("RA---TAN", "DEC--TAN")
+    if kind == "galactic":
+        found = SkyCoord(RA, DEC, unit="deg").galactic
+        place, names = (found.l.deg, found.b.deg), ("GLON-TAN", "GLAT-TAN")
+    header.update({"CTYPE1": names[0], "CTYPE2": names[1], "CRVAL1": place[0], "CRVAL2": place[1]})
+    header.update({"CD1_1": -scale / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale / 3600})
+    if kind == "distorted":
+        header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+        header.update({"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-3, "B_0_2": -1e-3})
+    return header
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(0.3, "plain"), (0.1, "plain"), (0.25, "galactic"), (0.186, "distorted")])
+def test_a_translation_is_like_a_file_of_any_pixels(matched, tmp_path, scale, kind):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 100), 100)
+    target = pattern_header(scale, kind)
+    fits.PrimaryHDU(np.zeros((70, 60), np.float32), target).writeto(tmp_path / "pattern.fits")
+    asked = {"like": tmp_path / "pattern.fits", "planes": True, "draws": 1}
+    made, primary = hdus_of(translate_file(matched, source, "y", tmp_path / "out.fits", **asked))
+    data, header = made["I"]
+    assert data.shape == made["SIGMA_I"][0].shape == made["DRAWS_I"][0].shape[1:] == (70, 60)
+    assert "resampled onto these" in " ".join(primary["HISTORY"])
+    corners = np.array([[0, 0], [59, 0], [0, 69], [59, 69]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted, found = (WCS(each).pixel_to_world(*corners.T).icrs for each in (target, header))
+    assert wanted.separation(found).arcsec.max() < 1e-3
+    noise = data - made["SIGNAL_I"][0]
+    assert header["SKYSIGMA"] == pytest.approx(0.01)
+    assert_allclose(np.nanstd(noise), 0.01, rtol=0.15)
+    assert_allclose(np.nanmedian(made["SIGMA_I"][0]), 0.01, rtol=0.3)
+    col, row = WCS(header).world_to_pixel(SkyCoord(RA, DEC, unit="deg"))
+    peak = np.array(peak_position(made["SIGNAL_I"][0]))
+    assert np.hypot(*(peak - [col, row])) < max(0.6, 0.12 / scale)
+    wide, _ = hdus_of(translate_file(matched, source, "y", tmp_path / "wide.fits", planes=True, seeing=(0.7,)))
+
+    def flux(image: np.ndarray, at: tuple[float, float], pixel: float) -> float:
+        rows, cols = np.indices(image.shape)
+        return float(image[np.hypot(rows - at[1], cols - at[0]) < 2.4 / pixel].sum())
+
+    middle = WCS(wide["SIGNAL_I"][1]).world_to_pixel(SkyCoord(RA, DEC, unit="deg"))
+    same = flux(wide["SIGNAL_I"][0], middle, 0.186)
+    assert flux(made["SIGNAL_I"][0], (col, row), scale) == pytest.approx(same, rel=0.03)
 
 
 def test_files_of_one_band_each_are_one_object(matched, tmp_path):

@@ -1,0 +1,81 @@
+"""Translations put onto a grid of pixels that no model makes: that of another file, of any pixel scale and projection.
+
+A model translates onto plain pixels of its survey's scale. Here such a translation goes onto the pixels that are wanted
+(`cutout.resample`, which keeps flux), with what happens to its noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.cutout import resample
+from survey_tools.sky_wcs import local_scale, pixels_of, places_of, rescaled_wcs
+from survey_tools.tan import tan_terms, tan_wcs
+from translator.networks.measured_survey import MeasuredSurvey
+from translator.whole_images import Grid
+
+BORDER = 6  # pixels of the model's grid around what is wanted, by which interpolation reaches beyond it
+TRIED = 96  # pixels a side of the grid that is wanted, on which the noise is tried
+TRIALS = 4  # fields of noise that are tried
+EDGE = 101  # points along each side of a grid, between which it is taken for straight
+
+
+@dataclass(frozen=True)
+class OtherGrid:
+    """Pixels that are wanted, and the plain ones beneath them on which a model translates.
+
+    Attributes:
+        wcs: Of the pixels that are wanted, with all that it states.
+        shape: Their rows and columns.
+        cards: Of the header that states it.
+        beneath: Of the model's survey's scale, around all of it.
+    """
+
+    wcs: WCS
+    shape: tuple[int, int]
+    cards: tuple[fits.Card, ...]
+    beneath: Grid
+
+    @classmethod
+    def over(cls, wcs: WCS, shape: tuple[int, int], cards, pixel_scale: float) -> "OtherGrid":
+        """The grid `wcs` of `shape`, over plain pixels of `pixel_scale` [arcsec/pixel] of the same centre and turn."""
+        plain = rescaled_wcs(wcs, shape, pixel_scale, (1, 1))
+        rows, cols = (np.linspace(-0.5, side - 0.5, EDGE) for side in shape)
+        around = [np.column_stack([cols, np.full(EDGE, row)]) for row in (rows[0], rows[-1])]
+        around += [np.column_stack([np.full(EDGE, col), rows]) for col in (cols[0], cols[-1])]
+        reach = np.ceil(np.nanmax(np.abs(pixels_of(plain, places_of(wcs, np.concatenate(around)))), axis=0)) + BORDER
+        size = tuple(int(2 * each + 1) for each in reach[::-1])
+        return cls(wcs, shape, tuple(cards), Grid(*tan_terms(rescaled_wcs(wcs, shape, pixel_scale, size)), size))
+
+    @property
+    def plain(self) -> WCS:
+        """The WCS of the pixels beneath."""
+        return tan_wcs(self.beneath.crval, self.beneath.crpix, self.beneath.cd)
+
+    @property
+    def ratio(self) -> float:
+        """Area of a pixel that is wanted, in pixels of those beneath."""
+        return (local_scale(self.wcs, self.shape) / self.beneath.pixel_scale) ** 2
+
+    def flux(self, images: np.ndarray) -> np.ndarray:
+        """Images (band, row, col) [flux/pixel] of the pixels beneath, on those that are wanted: float32, flux kept."""
+        return np.stack([resample(image, self.plain, self.wcs, self.shape) for image in images])
+
+    def variance(self, images: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """Variances (band, row, col) of noise, whose standard deviation changes by `factor` (band,)."""
+        return self.flux(images) / self.ratio * factor[:, None, None] ** 2
+
+    def noise_factor(self, survey: MeasuredSurvey) -> np.ndarray:
+        """By how much the noise of a pixel changes (band,): tried with noise as correlated as the survey's."""
+        shape = tuple(min(side, TRIED) for side in self.shape)
+        start = [(whole - part) // 2 for whole, part in zip(self.shape, shape, strict=True)]
+        part = self.wcs[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
+        small = OtherGrid.over(part, shape, (), self.beneath.pixel_scale)
+        random, tried = torch.Generator().manual_seed(0), []
+        for _ in range(TRIALS):
+            white = torch.randn(1, len(survey.psf_fwhm), *small.beneath.shape, generator=random)
+            tried.append(small.flux(survey.correlated(white.to(survey.correlation.device))[0].cpu().numpy()))
+        return np.nanstd(np.stack(tried), axis=(0, 2, 3))
