@@ -17,13 +17,6 @@ def nanomaggies_per_count(zero_point: float) -> float:
 ZERO_POINTS = {"nanomaggy": 22.5, "maggy": 0.0, "Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "nJy": 31.4}
 
 
-def zero_point_of(unit: str) -> float:
-    """AB magnitude of one `unit` of flux density; ValueError, naming the known ones, where it is none of them."""
-    if unit not in ZERO_POINTS:
-        raise ValueError(f"no unit {unit!r} is known; known are {', '.join(ZERO_POINTS)}")
-    return ZERO_POINTS[unit]
-
-
 def counts_to_nanomaggies(counts, zero_point: float):
     """Flux in nanomaggies of `counts`, any shape; NaN stays NaN."""
     return counts * nanomaggies_per_count(zero_point)
