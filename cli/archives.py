@@ -43,22 +43,35 @@ def settings() -> None:
 @click.option("--only", type=click.Choice(ARCHIVES), multiple=True, help="Ask this archive; may be repeated.")
 @verbose_option
 def check(only: tuple[str, ...]) -> None:
-    """Ask the live archives what their documentation leaves open, a few megabytes in all.
+    """Ask the live archives what their documentation leaves open, a few megabytes in all and in less than a minute.
 
-    One line a question: the answer, and the setting that it concerns with OK, with CHANGE SETTING and a reason, or with
-    FAILED where there is no answer. Exit 1 unless all are OK.
+    One line a question: the answer, and the setting that it concerns with OK, with NOT OK and a reason, or with FAILED
+    where there is no answer. The last line is the verdict. Exit 1 unless all are OK. Where no archive can be reached,
+    one line says why.
 
     \b
     Example:
       galtrans archives check --only cadc
     """
-    from survey_tools.archives.check import run_checks
+    import time
+
+    from survey_tools.archives.reach import unreachable
     from survey_tools.archives.settings import read_settings, variable
 
-    good = True
-    for asked, finding in run_checks(read_settings(), only or ARCHIVES):
-        good &= finding.good
+    settings, archives, start = read_settings(), only or ARCHIVES, time.monotonic()
+    if why := unreachable(settings.addresses(archives)):
+        click.echo(
+            f"Verdict: no archive can be reached from this machine: {why}; is it on the internet? Where it has to go "
+            "through a proxy, HTTPS_PROXY names that."
+        )
+        raise click.exceptions.Exit(1)
+    from survey_tools.archives.check import run_checks, verdict  # which takes a second to load
+
+    findings = []
+    for asked, finding in run_checks(settings, archives):
+        findings.append((asked, finding))
         words = " ".join(f"{asked.question} {finding.answer}".split())
         click.echo(f"{asked.archive}: {words} [{variable(asked.setting)} {finding.verdict}]")
-    if not good:
+    click.echo(verdict(findings, time.monotonic() - start))
+    if not all(finding.good for _, finding in findings):
         raise click.exceptions.Exit(1)

@@ -49,6 +49,12 @@ SHOWN = 20  # lines about files
 )
 @click.option("--retry-failed", is_flag=True, help="Of a finished store, try what failed again.")
 @click.option(
+    "--fail-away",
+    is_flag=True,
+    help="Let the objects of files that cannot be reached fail, so that the store is made without them; else the run "
+    "ends without a store once all other files are cut, and the same command goes on.",
+)
+@click.option(
     "--how",
     type=click.Choice(["auto", "tiles", "windows"]),
     default="auto",
@@ -61,7 +67,7 @@ SHOWN = 20  # lines about files
     default="auto",
     show_default=True,
     help="sdss: the frames that the catalogue names, or those that the list of all fields has at each position, which "
-    "completes cutouts at the sides of a frame, too (0.5 GB, fetched once); auto: named, if the catalogue does.",
+    "completes cutouts at the sides of a frame, too (0.35 GB, fetched once); auto: named, if the catalogue does.",
 )
 @click.option(
     "--psf/--no-psf",
@@ -196,6 +202,7 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
             engine=workers,
             overwrite=overwrite,
             retry_failed=options["retry_failed"],
+            fail_away=options["fail_away"],
             tell=tell,
         )
     manifest = store.manifest()

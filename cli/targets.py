@@ -101,10 +101,10 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
 
     _check_target(out, dry_run, overwrite)
     settings = read_settings()
-    _say_whom_is_asked(settings.skyserver)
+    _say_whom_is_asked(str(settings.ways("skyserver")))
     if dry_run:
         rows = skyserver.count(settings, SAMPLES[sample], where)
-        _announce(settings.skyserver, rows, limit, settings.skyserver_rows)
+        _announce(str(settings.ways("skyserver")), rows, limit, settings.skyserver_rows)
         return
     _write(skyserver.find(settings, SAMPLES[sample], where, limit), out)
 
@@ -160,11 +160,11 @@ def cfht(
         raise click.BadParameter(f"{rmin:g} is not brighter than --rmax {rmax:g}", param_hint="--rmin")
     settings, patches = read_settings(), [vizier.FIELDS[name] for name in fields]
     selection = vizier.Selection(rmin, rmax, max_class, where)
-    _say_whom_is_asked(settings.vizier_tap)
+    _say_whom_is_asked(str(settings.ways("vizier_tap")))
     if dry_run:
         numbers = {patch.name: vizier.count(settings, patch, selection) for patch in patches}
         click.echo(", ".join(f"{name} {number}" for name, number in numbers.items()))
-        _announce(settings.vizier_tap, sum(numbers.values()), limit, settings.vizier_rows)
+        _announce(str(settings.ways("vizier_tap")), sum(numbers.values()), limit, settings.vizier_rows)
         return
     _write(vizier.find(settings, patches, selection, limit), out)
 

@@ -25,7 +25,7 @@ from survey_tools.archives.plan import Archive, Plan, Source
 from survey_tools.atomic import naming, whole_file
 from survey_tools.checksums import SUMS
 from survey_tools.chunks import finish, make_chunk
-from survey_tools.errors import ArchiveError, GaltransError
+from survey_tools.errors import ArchiveError, AwayError, GaltransError
 from survey_tools.gather import FAILED, Failure, Gathering
 from survey_tools.replacing import alone, begun, copy_store, replacing, require_same, tidied
 from survey_tools.store import Store, create, open_store, row_fingerprint
@@ -34,6 +34,7 @@ from survey_tools.tasks import Engine
 
 AT_ONCE = 3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
 AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
+ROUNDS = 3  # of files that are wanted because those before lack something
 MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Job:
     work: Path
     engine: Engine
     tell: Callable[[Plan], None]
+    fail_away: bool = False
 
     @property
     def spool(self) -> Path:
@@ -60,11 +62,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file: why it failed, if it did; which cutouts reach beyond it, if any; bytes downloaded."""
+    """What came of one file: why it failed, if it did; which cutouts reach beyond it, if any; bytes downloaded.
+
+    `away` says that it could not be reached, and so may be had at another time.
+    """
 
     failure: Failure | None
     beyond: np.ndarray | None
     bytes: int
+    away: bool = False
 
 
 def work_folder(out: Path) -> Path:
@@ -91,6 +97,7 @@ def fetch(
     engine: Engine | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
+    fail_away: bool = False,
     tell: Callable[[Plan], None] = lambda plan: None,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
@@ -107,6 +114,8 @@ def fetch(
         engine: Where tasks run; one thread of this process by default.
         overwrite: Replace a store that is there, once the new one is finished.
         retry_failed: Cut the failed rows of a store that is there again, and replace it by the mended one.
+        fail_away: Let the objects of files that cannot be reached fail; else such files end the run, when all others
+            are cut, and the next one goes on.
         tell: Is given the plan, before anything is fetched by it.
 
     Raises:
@@ -120,7 +129,7 @@ def fetch(
         "catalogue": _checksum(catalogue),
         **archive.facts(),
     }
-    job = Job(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine, tell)
+    job = Job(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine, tell, fail_away)
     with alone(out), naming(out), tidied(work_folder(out)):
         if out.exists() and not overwrite:
             store = _finished(out, archive, bands, catalogue, settings)
@@ -209,12 +218,17 @@ def _build(job: Job, store: Store) -> None:
         temporary.write_text(json.dumps({"files": len(plan.sources)}))
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
     outcomes = _cut_all(job, plan.sources, "cut")
-    beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}
-    beside = job.archive.beside(plan, beyond, job.engine.run)
-    outcomes += _cut_all(job, beside, "cut beside")
-    sources = plan.sources + beside
+    for _ in range(ROUNDS):
+        beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}
+        beside = job.archive.beside(plan, beyond, job.engine.run)
+        if not beside:
+            break
+        outcomes += _cut_all(job, beside, "cut beside")
+        plan = replace(plan, sources=plan.sources + beside)
+    _require_reached(job, plan.sources, outcomes)
+    sources = plan.sources
     order = sorted(range(len(sources)), key=lambda at: sources[at].name)
-    plan = Plan([sources[at] for at in order], plan.unreadable, plan.notes)
+    plan = replace(plan, sources=[sources[at] for at in order])
     failures = {at: outcomes[was].failure for at, was in enumerate(order) if outcomes[was].failure}
     _forget_chunks_of_another_plan(job.work, plan, {at: asdict(why) for at, why in failures.items()})
     gathering = Gathering(job.archive.survey, job.bands, plan, job.spool, failures)
@@ -225,6 +239,22 @@ def _build(job: Job, store: Store) -> None:
     job.engine.run(partial(make_chunk, store, folder), works, "gather", "chunk", count=len(chunks))
     finish(store, job.rows, folder, before=partial(os.rename, job.work, _parked(store.path)))
     shutil.rmtree(_parked(store.path))
+
+
+def _require_reached(job: Job, sources: list[Source], outcomes: list[Outcome]) -> None:
+    """AwayError where files could not be reached, unless their objects may fail.
+
+    Such a file is no worse than it was: the next run may find it. All others are cut by now, and stay so.
+    """
+    away = [at for at, outcome in enumerate(outcomes) if outcome.away]
+    if away and not job.fail_away:
+        why = outcomes[away[0]].failure
+        raise AwayError(
+            f"{len(away)} of {len(sources)} files could not be reached; the first: {why.reason}; the others are cut, "
+            "and stay so. --fail-away lets the objects of such files fail, so that the store is made without them.",
+            url=why.url,
+            status=why.status,
+        )
 
 
 def _span(job: Job, rows: slice) -> slice:
@@ -250,11 +280,12 @@ def _with_positions(catalogue: Table, sources: list[Source]) -> Iterator[tuple[S
 def _cut(archive: Archive, folder: Path, item: tuple[Source, np.ndarray, np.ndarray]) -> Outcome:
     """Put the cutouts of one file on disk, unless they are there.
 
-    A file that cannot be reached fails like one that is damaged, for one alone must not stop all others; but after
-    `AWAY` of them in a row it is the archive that is away, and ConnectionError ends the run.
+    A file that cannot be reached must not stop all others; but after `AWAY` of them in a row it is the archive that is
+    away, and ConnectionError ends the run.
     """
     source, ra, dec = item
     path, before, failure, beyond = spool.path_of(folder, source), http.traffic().bytes, None, None
+    away = False
     try:
         if not path.exists():
             spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
@@ -272,8 +303,8 @@ def _cut(archive: Archive, folder: Path, item: tuple[Source, np.ndarray, np.ndar
         if len(_unreached) >= AWAY:
             raise
         log.info("%s", error)
-        failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
-    return Outcome(failure, beyond, http.traffic().bytes - before)
+        failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True
+    return Outcome(failure, beyond, http.traffic().bytes - before, away)
 
 
 def _forget_chunks_of_another_plan(work: Path, plan: Plan, failures: dict[int, dict]) -> None:

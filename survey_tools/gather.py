@@ -38,6 +38,7 @@ class Share:
         path: Of its cutouts in the spool.
         places: (n,) of these objects among them, ascending.
         failure: Why there are none; None where there are.
+        sure: (n,) whether a list of the archive's says that the object's middle has data there.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Share:
     path: Path
     places: np.ndarray
     failure: Failure | None
+    sure: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,22 @@ class Gathering:
         source = np.repeat(np.arange(len(counts)), counts)
         place = np.concatenate([np.zeros(0, np.intp), *(np.arange(count) for count in counts)])
         order = np.argsort(rows, kind="stable")
+        sure = [np.zeros(len(each.rows), bool) if each.sure is None else each.sure for each in plan.sources]
         self._row, self._source, self._place = rows[order], source[order], place[order]
+        self._sure = np.concatenate([np.zeros(0, bool), *sure])[order]
 
     def work(self, first: int, last: int) -> Work:
         """What is needed to make the objects of the catalogue from row `first` to before `last`."""
         part = slice(*np.searchsorted(self._row, [first, last]))
         row, source, place = self._row[part] - first, self._source[part], self._place[part]
+        sure = self._sure[part]
         shares = []
         for index in np.unique(source):
             mine, file = source == index, self._plan.sources[index]
             path, failure = spool.path_of(self._spool, file), self._failures.get(int(index))
-            shares.append(Share(file.name, self._bands.index(file.band), row[mine], path, place[mine], failure))
+            shares.append(
+                Share(file.name, self._bands.index(file.band), row[mine], path, place[mine], failure, sure[mine])
+            )
         return Work(self._survey, self._bands, last - first, shares, self._plan.unreadable)
 
 
@@ -129,7 +136,10 @@ def gather(work: Work) -> Chunk:
     pieces: dict[tuple[int, int], list[tuple[Share, np.ndarray]]] = {}
     failed: dict[tuple[int, int], list[Share]] = {}
     zeros: dict[int, list[str]] = {}
+    sure: dict[int, list[Share]] = {}
     for share in work.shares:
+        for at in share.objects[share.sure]:
+            sure.setdefault(at, []).append(share)
         if share.failure:
             for at in share.objects:
                 failed.setdefault((at, share.band), []).append(share)
@@ -150,7 +160,8 @@ def gather(work: Work) -> Chunk:
         if said:
             zeros.setdefault(at, []).append(f"{work.bands[band]}: {said}")
     for at in range(work.count):
-        _judge(work, chunk, at, [failed.get((at, band), []) for band in range(len(work.bands))], zeros.get(at, []))
+        bands = range(len(work.bands))
+        _judge(work, chunk, at, [failed.get((at, band), []) for band in bands], zeros.get(at, []), sure.get(at, []))
     return chunk
 
 
@@ -218,10 +229,11 @@ def _noise(records: list[np.ndarray], image: np.ndarray, mask: np.ndarray) -> fl
     return float(np.sqrt(np.mean(known**2))) if one and np.isfinite(known).all() else sky_sigma(image, mask)
 
 
-def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]], zeros: list[str]) -> None:
+def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]], zeros: list[str], sure: list[Share]) -> None:
     """Set the status of one object, with the reason and the files that it speaks of, or else the files it is from.
 
-    `zeros` are remarks on pixels that are exactly 0.
+    `zeros` are remarks on pixels that are exactly 0. One without data at its position failed, and is not outside, where
+    the archive's list has it `sure` on some files.
     """
     bands, coverage = work.bands, chunk.columns["coverage"][at]
     middle = slice(work.survey.cutout_size // 2 - 1, work.survey.cutout_size // 2 + 1)
@@ -236,6 +248,11 @@ def _judge(work: Work, chunk: Chunk, at: int, failed: list[list[Share]], zeros: 
         unread = [file for file in work.unreadable if file.band in ("", *bands)]  # it may lie on one of them
         verdict |= {"status": FAILED if unread else OUTSIDE, "file": _joined(file.name for file in unread[:NAMED])}
         verdict["reason"] = f"no {work.survey.title} image has data at its position{_hint(unread)}"
+        if sure:
+            names = list(dict.fromkeys(share.name for share in sure))
+            verdict |= {"status": FAILED, "file": _joined([*names, *(file.name for file in unread[:NAMED])])}
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            verdict["reason"] += f", though the archive's list has it on {names[0]}{more}"
     elif not coverage.all():
         empty = [band for b, band in enumerate(bands) if coverage[b] == 0]
         unread = [file for file in work.unreadable if file.band in ("", *empty)]

@@ -30,6 +30,7 @@ KINDS = {
     "truncate": (None, "body"),  # the body ends at `at` of its length, and the connection with it
     "shortened": (None, "body"),  # the body ends there too, but Content-Length agrees: a proxy kept a part
     "stall": (None, "body"),  # nothing for `seconds` at `at` of the body, then the connection is closed
+    "slow": (None, "body"),  # `by` thousand bytes a second
     "bit_flip": (None, "body"),  # one bit at `at` of the body
     "wrong_length": (FILES | TABLES, "body"),  # Content-Length is `by` too big, or too small where `by` < 0
     "ignore_range": (FILES, "range"),  # 200 and the whole file
@@ -60,7 +61,7 @@ class Fault:
         after: Matching requests that pass before the first.
         method: "GET", "HEAD" or "POST"; "" is any.
         at: Where in the body or table, from 0 to 1.
-        by: Bytes, pixels, rows or redirects, as the kind says.
+        by: Bytes, pixels, rows, redirects or kB/s, as the kind says.
         wait: Retry-After of 408, 429 and 503; "" is none.
         seconds: Of a stall; 5 at most.
     """
@@ -182,16 +183,16 @@ class Body:
         """Bytes start to stop, the last not included."""
         return Body(self.source, self.start + start, self.start + stop)
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, some at a time."""
+    def pieces(self, size: int = PIECE) -> Iterator[bytes]:
+        """The bytes, `size` at a time."""
         if isinstance(self.source, bytes):
-            for place in range(self.start, self.stop, PIECE):
-                yield self.source[place : min(place + PIECE, self.stop)]
+            for place in range(self.start, self.stop, size):
+                yield self.source[place : min(place + size, self.stop)]
             return
         with self.source.open("rb") as file:
             file.seek(self.start)
             left = len(self)
-            while left > 0 and (piece := file.read(min(PIECE, left))):
+            while left > 0 and (piece := file.read(min(size, left))):
                 left -= len(piece)
                 yield piece
 
@@ -206,6 +207,7 @@ class Answer:
         ending: What follows: "keep", "close", "reset" or "stall".
         flip: Byte of which one bit is turned; None is none.
         off: Added to Content-Length.
+        pace: Bytes a second that go out; 0 is as fast as can be.
     """
 
     status: int
@@ -217,6 +219,7 @@ class Answer:
     flip: int | None = None
     off: int = 0
     seconds: float = 0.0
+    pace: float = 0.0
 
 
 def text(status: int, body: str | bytes, kind: str = "text/plain") -> Answer:
@@ -267,6 +270,8 @@ def spoil(answer: Answer, fault: Fault) -> Answer:
     if fault.kind in ("truncate", "reset", "stall"):
         answer.cut, answer.seconds = place, fault.seconds
         answer.ending = {"truncate": "close"}.get(fault.kind, fault.kind)
+    elif fault.kind == "slow":
+        answer.pace = 1e3 * fault.by
     elif fault.kind == "shortened":
         answer.body = answer.body.part(0, place)
     elif fault.kind == "bit_flip" and len(answer.body):

@@ -19,7 +19,9 @@ tokens that end, chunked answers, a TAP service that redirects, errors as JSON, 
 An `Archive` gives tables and roster in memory. `small_archive.small_archive(folder, known_sky)` makes a small one.
 
 Routes (names in the log): "sas", "skyserver", "crossid", "registry", "tap", "job", "vizier", "capabilities", "tables",
-"datalink", "soda", "echo", "raven", "pub", "auth", "storage", "vocabulary", "hop", "away", "static", "unknown".
+"datalink", "soda", "echo", "raven", "pub", "auth", "storage", "vocabulary", "hop", "away", "availability", "static",
+"unknown". The addresses of the CADC's files are those of autumn 2026: west/raven (the new one), raven, data/pub, and
+storage sites uv/minoc and cadc/minoc, where no token is needed; cfa/TAPVizieR is VizieR's mirror.
 SQL is really executed (archive_sql.py); windows are really cut (archive_storage.py); faults: archive_faults.KINDS.
 The server stops after Options.max_requests; an error of its own is raised when the context ends.
 
@@ -31,6 +33,7 @@ sys.path, since there is a folder survey_tools in tests/ too.
 
 import base64
 import gzip
+import hashlib
 import importlib.resources
 import json
 import os
@@ -53,9 +56,10 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import numpy as np
 from archive_faults import KINDS as KINDS
-from archive_faults import TABLES, Answer, Body, Fault, FaultPlan, Request, html, instead, redirect, spoil, text
+from archive_faults import PIECE, TABLES, Answer, Body, Fault, FaultPlan, Request, html, instead, redirect, spoil, text
 from archive_sql import Database, QueryError, Result, arcmin, csv, sky_json, votable, votable_error
 from archive_storage import (
+    SCIENCE,
     BadCutoutError,
     NoContentError,
     Tile,
@@ -69,6 +73,7 @@ from archive_storage import (
 from astropy.table import Table
 
 VOTABLE = "application/x-votable+xml"
+CADC_FILES = ("west/raven/files", "raven/files", "data/pub", "uv/minoc/files", "cadc/minoc/files")
 IDLE = 30.0  # [s] after which an idle connection is closed
 CADC_HOSTS = re.compile(r"https?://(?:www|ws)\.cadc-ccda\.hia-iha\.nrc-cnrc\.gc\.ca")
 ROUTES = [  # name, what the path looks like (double slashes made single), regardless of case
@@ -76,16 +81,17 @@ ROUTES = [  # name, what the path looks like (double slashes made single), regar
     ("skyserver", r"/dr\d+/en/tools/search/x_results\.aspx|/dr\d+/SkyServerWS/SearchTools/SqlSearch"),
     ("registry", r"/reg/resource-caps"),
     ("tap", r"/argus/sync(/\w+/run)?"),
-    ("vizier", r"/TAPVizieR/tap/sync"),
+    ("vizier", r"(/cfa)?/TAPVizieR/tap/sync"),
+    ("availability", r"/.*/availability"),
     ("capabilities", r"/(argus|TAPVizieR/tap|caom2ops|caom2ops/datalink)/capabilities"),
     ("tables", r"/(argus|TAPVizieR/tap)/tables"),
     ("datalink", r"/caom2ops/datalink"),
     ("soda", r"/caom2ops/sync"),
     ("echo", r"/soda-echo/.*"),
-    ("raven", r"/raven/files/.*"),
+    ("raven", r"(/west)?/raven/files/.*"),
     ("pub", r"/data/pub/.*"),
     ("auth", r"/data/auth/.*"),
-    ("storage", r"/minoc/.*"),
+    ("storage", r"(/uv|/cadc)?/minoc/.*"),
     ("vocabulary", r"/rdf/datalink/core"),
     ("hop", r"/hop/\d+/.*"),
     ("away", r"/away/.*"),
@@ -110,8 +116,9 @@ class Options:
 
     Attributes:
         skyserver_rows: Rows after which SkyServer ends an answer without a word.
-        skyserver_status: HTTP status of its error page.
-        skyserver_error: Form of its errors: "html" or "json".
+        skyserver_status: HTTP status of its error page, where that is one of HTML; 500 otherwise.
+        skyserver_error: Form of its errors: "json", as SkyServerWS sends them always (HTTP 500; a limit is HTTP 200 and
+            a table with the column error_message), or "html".
         skyserver_per_minute: Queries that it takes in a minute; None is any number.
         query_string: Longest query string that SkyServer takes [byte].
         null: What an absent value is in its CSV.
@@ -119,7 +126,10 @@ class Options:
         tap_run: Whether the CADC's TAP service sends the client to another address, where the answer is (303).
         tap_status: HTTP status of an ERROR of TAP services.
         vizier_rows: Likewise of VizieR.
-        url_bytes: Longest URL that any service takes (HTTP 414).
+        url_bytes: Longest URL that any service takes.
+        url_status: HTTP status of a longer one: 400, 414 or 431.
+        token_bytes: Length of the token in the address of a storage site.
+        window_seconds: That a storage site takes for each window it cuts.
         mef: How several windows of one image come: see archive_storage.windows.
         framing: How a cut FITS is framed: "chunked", "length" or "close".
         digest: How storage tells the MD5: "bytes" (base64 of 16 bytes), "hex" (of the hexadecimal text) or "".
@@ -134,16 +144,19 @@ class Options:
 
     skyserver_rows: int = 500_000
     skyserver_status: int = 200
-    skyserver_error: str = "html"
+    skyserver_error: str = "json"
     skyserver_per_minute: int | None = None
     query_string: int = 2048
-    null: str = "null"
+    null: str = ""
     tap_rows: int | None = None
     tap_run: bool = False
     tap_status: int = 400
     vizier_rows: int | None = None
     url_bytes: int = 8192
-    mef: str = "extensions"
+    url_status: int = 414
+    token_bytes: int = 750
+    window_seconds: float = 0.0
+    mef: str = "primary"
     framing: str = "chunked"
     digest: str = "bytes"
     ranges: bool = True
@@ -205,13 +218,27 @@ class Server:
 
         here = Settings(
             sas=self.root,
-            skyserver=f"{self.root}/dr12/en/tools/search/x_results.aspx",
+            skyserver=f"{self.root}/dr12/en/tools/search/x_results.aspx "
+            f"{self.root}/dr12/SkyServerWS/SearchTools/SqlSearch",
+            skyserver_pause=0.05,
             cadc_tap=f"{self.root}/argus/sync",
-            cadc_files=f"{self.root}/raven/files",
-            vizier_tap=f"{self.root}/TAPVizieR/tap/sync",
+            cadc_files=" ".join(f"{self.root}/{place}" for place in CADC_FILES),
+            vizier_tap=f"{self.root}/TAPVizieR/tap/sync {self.root}/cfa/TAPVizieR/tap/sync",
             cache=str(cache),
+            **self._field_list(Settings().field_list),
         )
         return replace(here, **changes)
+
+    def _field_list(self, names: str) -> dict[str, int | str]:
+        """The settings that tell size and SHA-256 of the list of fields that is in the folder."""
+        paths = [path for name in names.split() if (path := self.archive.folder / name).is_file()]
+        if not paths:
+            return {}
+        if paths[0].stat().st_size > 10**7:  # a stand-in of the right size
+            return {"field_list_bytes": paths[0].stat().st_size, "field_list_sha256": "any"}
+        with paths[0].open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"field_list_bytes": paths[0].stat().st_size, "field_list_sha256": checksum}
 
     def environ(self, cache: Path, **changes) -> dict[str, str]:
         """The same as variables of the environment."""
@@ -343,7 +370,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, ours: Server, request: Request) -> Answer:
         """The answer, as the service or the next fault makes it."""
         if len(request.target) > ours.options.url_bytes:
-            return html(414, "414 Request-URI Too Long", "The requested URL is too long.")
+            status = ours.options.url_status
+            return html(status, f"{status} Request Too Long", "The requested URL is too long.")
         fault = ours.faults.take(request)
         if fault is None:
             return self._own(ours, request, None)
@@ -387,7 +415,7 @@ class _Handler(BaseHTTPRequestHandler):
         place, end = 0, min(len(answer.body), len(answer.body) if answer.cut is None else answer.cut)
         chunked = answer.framing == "chunked" and self.command != "HEAD"
         try:
-            for piece in answer.body.part(0, end).pieces():
+            for piece in answer.body.part(0, end).pieces(2**13 if answer.pace else PIECE):
                 if answer.flip is not None and place <= answer.flip < place + len(piece):
                     changed = bytearray(piece)
                     changed[answer.flip - place] ^= 16
@@ -395,6 +423,8 @@ class _Handler(BaseHTTPRequestHandler):
                 place += len(piece)
                 request.sent += len(piece)  # before it goes, so that a client that has it finds it counted
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+                if answer.pace:
+                    self.server.ours.ended.wait(len(piece) / answer.pace)
             if chunked and answer.cut is None:
                 self.wfile.write(b"0\r\n\r\n")
             if answer.ending == "stall":
@@ -533,13 +563,15 @@ def _skyserver(server: Server, request: Request, fault: Fault | None) -> Answer:
         server.queries = [when for when in server.queries if when > time.monotonic() - 60] + [time.monotonic()]
         limit = server.options.skyserver_per_minute
         if limit is not None and len(server.queries) > limit:
-            return _sky_error(server, f"Maximum {limit} queries allowed per minute. Rejected query: {sql}")
+            return _sky_error(
+                server, request, f"Maximum {limit} queries allowed per minute. Rejected query: {sql}", True
+            )
     if documented := re.search(r"fDocColumns\('(\w+)'\)", sql):
         return text(200, recorded("astroquery.sdss", f"data/{documented[1]}_dr12.json"), "application/json")
     try:
         return _sky_answer(server, server.sky.query(sql), form, fault)
     except QueryError as error:
-        return _sky_error(server, str(error))
+        return _sky_error(server, request, str(error))
 
 
 def _crossid(server: Server, request: Request, fault: Fault | None) -> Answer:
@@ -548,7 +580,7 @@ def _crossid(server: Server, request: Request, fault: Fault | None) -> Answer:
     sql, form = _first(given, "uquery"), _first(given, "format", "html").lower()
     photo = server.sky.tables.get("PhotoObjAll")
     if not sql or photo is None:
-        return _sky_error(server, "there is no query")
+        return _sky_error(server, request, "there is no query")
     skip, radius = int(_first(given, "firstcol", "0")), float(_first(given, "radius", "0.5"))
     lines = [line.split() for line in _first(given, "upload").splitlines() if line.strip()][1:]
     upload = Table({"up_id": np.arange(1, len(lines) + 1), "up_name": [line[0] for line in lines]})
@@ -565,7 +597,7 @@ def _crossid(server: Server, request: Request, fault: Fault | None) -> Answer:
     try:
         return _sky_answer(server, server.sky.query(sql, upload, table), form, fault)
     except QueryError as error:
-        return _sky_error(server, str(error))
+        return _sky_error(server, request, str(error))
 
 
 def _sky_answer(server: Server, result: Result, form: str, fault: Fault | None) -> Answer:
@@ -579,11 +611,13 @@ def _sky_answer(server: Server, result: Result, form: str, fault: Fault | None) 
     return html(200, "SDSS Query Results", f"{len(rows)} rows")
 
 
-def _sky_error(server: Server, words: str) -> Answer:
-    """SkyServer's page for what went wrong."""
-    if server.options.skyserver_error == "json":
-        page = json.dumps({"error_code": 500, "error_message": words})
-        return text(server.options.skyserver_status, page, "application/json")
+def _sky_error(server: Server, request: Request, words: str, limit: bool = False) -> Answer:
+    """What SkyServer sends for what went wrong: SkyServerWS never sends a page."""
+    if server.options.skyserver_error == "json" or "SkyServerWS" in request.target:
+        if limit:
+            return text(200, f'#Table1\nerror_message\n"{words}"\n', "text/plain")
+        page = json.dumps({"ErrorCode": 500, "ErrorType": "InternalServerError", "ErrorMessage": words})
+        return text(500, page, "application/json")
     page = f"<html><head>\n<title>Skyserver Error</title></head>\n<body><h3>{words}</h3></body></html>\n"
     return text(server.options.skyserver_status, page, "text/html")
 
@@ -621,6 +655,8 @@ def _tap(server: Server, request: Request, fault: Fault | None) -> Answer:
     status = "OVERFLOW" if len(rows) > most else "OK"
     result = replace(result, rows=rows[:most])
     form = _first(given, "RESPONSEFORMAT") or _first(given, "FORMAT", "votable")
+    if not vizier and form != form.lower():
+        return text(server.options.tap_status, votable_error(f"unknown or unsupported output format: {form}"), VOTABLE)
     if "csv" in form:
         return text(200, csv(result, "", ""), "text/csv")
     binary = vizier and server.options.binary and not form.endswith("td")
@@ -698,9 +734,9 @@ def _datalink(server: Server, request: Request, _fault) -> Answer:
             rows.append((publisher, "", "", f"NotFoundFault: {publisher}", "#this", "", "", None))
         for tile in tiles:
             url = f"{server.root}/data/pub/{tile.uri.removeprefix('cadc:')}?RUNID={run}"
-            what = "#this" if tile.kind == "science" else "#auxiliary"
+            what = "#this" if tile.kind in SCIENCE else "#auxiliary"
             rows.append((publisher, url, "", "", what, f"download {tile.uri}", "application/fits", tile.size))
-            if tile.kind == "science" and _first(given, "REQUEST") != "downloads-only":
+            if tile.kind in SCIENCE and _first(given, "REQUEST") != "downloads-only":
                 for way in ("sync", "async"):
                     name = f"soda-{secrets.token_hex(16)}"
                     words = f"SODA-{way} cutout of {tile.uri}"
@@ -761,26 +797,32 @@ def _locate(server: Server, request: Request, _fault) -> Answer:
     """303 to a storage site, with a token that ends."""
     address = urlsplit(request.target)
     path = re.sub(r"/+", "/", unquote(address.path))
-    uri = f"cadc:{path.removeprefix('/data/pub/')}" if request.route == "pub" else path.removeprefix("/raven/files/")
+    uri = re.sub(r"^(/west)?/raven/files/", "", path)
+    if request.route == "pub":
+        uri = f"cadc:{path.removeprefix('/data/pub/')}"
     if server.path_of(uri) is None:
         return text(404, f"not found: {uri}\n")
     uses, seconds = server.options.token_uses, server.options.token_seconds
-    token = f"~{secrets.token_urlsafe(24)}"
+    token = f"~{secrets.token_urlsafe(server.options.token_bytes)}"[: server.options.token_bytes]
     with server.lock:
         server.tokens[token] = [uri, -1 if uses is None else uses, time.monotonic() + seconds]
-    query = re.sub(r"(^|&)cutout=", r"\1SUB=", address.query)
+    given = parse_qs(re.sub(r"(^|&)cutout=", r"\1SUB=", address.query), keep_blank_values=True)
+    query = urlencode(given, doseq=True, quote_via=quote, safe="")  # colons and commas as three characters each
     return redirect(f"{server.root}/minoc/{token}/files/{uri.replace('+', '%2B')}{'?' if query else ''}{query}")
 
 
 def _storage(server: Server, request: Request, fault: Fault | None) -> Answer:
     """A file, or windows of it."""
     address = urlsplit(request.target)
-    _, _, token, _, uri = unquote(address.path).split("/", 4)
-    with server.lock:
-        known = server.tokens.get(token)
-        if known is None or known[0] != uri or known[1] == 0 or known[2] < time.monotonic():
-            return text(401, "permission denied: token is invalid or has expired\n")
-        known[1] -= 1
+    if found := re.fullmatch(r"/(?:uv|cadc)/minoc/files/(.*)", unquote(address.path)):
+        uri = found[1]
+    else:
+        _, _, token, _, uri = unquote(address.path).split("/", 4)
+        with server.lock:
+            known = server.tokens.get(token)
+            if known is None or known[0] != uri or known[1] == 0 or known[2] < time.monotonic():
+                return text(401, "permission denied: token is invalid or has expired\n")
+            known[1] -= 1
     path, given = server.path_of(uri), parse_qs(address.query)
     if path is None:
         return text(404, f"not found: {uri}\n")
@@ -801,6 +843,7 @@ def _storage(server: Server, request: Request, fault: Fault | None) -> Answer:
 
 def _cutout(server: Server, path: Path, subs: list[str], fault: Fault | None) -> Answer:
     """Windows of a file; a Range is of no account here."""
+    server.ended.wait(len(subs) * server.options.window_seconds)
     try:
         clip = fault.by if fault is not None and fault.kind == "clipped" else 0
         body, _ = windows(path, subs, server.options.mef, clip)
@@ -830,6 +873,16 @@ def _auth(_server, _request, _fault) -> Answer:
     answer = text(401, "authentication required\n")
     answer.headers["WWW-Authenticate"] = 'Basic realm="CADC"'
     return answer
+
+
+def _availability(_server, _request, _fault) -> Answer:
+    """What a service of the CADC says of itself, during an outage too."""
+    page = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<vosi:availability '
+        'xmlns:vosi="http://www.ivoa.net/xml/VOSIAvailability/v1.0"><vosi:available>true</vosi:available>'
+        "<vosi:note>service is accepting requests.</vosi:note></vosi:availability>\n"
+    )
+    return text(200, page, "text/xml")
 
 
 def _away(_server, _request, _fault) -> Answer:
@@ -862,6 +915,7 @@ SERVICES = {
     "vocabulary": _vocabulary,
     "hop": _hop,
     "away": _away,
+    "availability": _availability,
     "unknown": _unknown,
 }
 

@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning
 
+SCIENCE = ("science", "this")  # what the CADC calls the product that a plane is about: before 2026, and since
 SUB = re.compile(r"(?:\[([^\]:]*)\])?(?:\[(\d+):(\d+),\s*(\d+):(\d+)\])?")
 
 
@@ -95,7 +96,7 @@ def caom2(roster: list[Tile]) -> dict[str, Table]:
         )
         bounds = " ".join(["polygon", *(repr(value) for value in tile.polygon)])
         publisher = f"ivo://cadc.nrc.ca/{tile.collection}?{tile.observation}/{tile.product}"
-        if plane not in rows["Plane"] or tile.kind == "science":
+        if plane not in rows["Plane"] or tile.kind in SCIENCE:
             rows["Plane"][plane] = (
                 *(observation, plane, publisher, tile.product, "TERAPIX", tile.version, tile.bandpass, "Optical"),
                 *(bounds, tile.shape[1], tile.shape[0], None, "image", 3),
@@ -110,15 +111,16 @@ def caom2(roster: list[Tile]) -> dict[str, Table]:
     return {f"caom2.{name}": _table(names[name].split(), list(rows[name].values())) for name in names}
 
 
-def windows(path: Path, subs: list[str], mef: str = "extensions", clip: int = 0) -> tuple[bytes, int]:
+def windows(path: Path, subs: list[str], mef: str = "primary", clip: int = 0) -> tuple[bytes, int]:
     """FITS of the windows `[ext][x1:x2,y1:y2]` of a file, counted from 1, ends included, and how many there are.
 
     Windows are cut at the edges of the image; those outside are left out. `mef` says how several windows of a file of
     one HDU come: "extensions", "primary" (the first in the primary HDU) or "first" (that one alone). `clip` pixels are
-    lost of each window. NoContentError where none is left.
+    lost of each window. NoContentError where none is left. They come in the order in which they are asked for.
     """
     cut = []
     with fits.open(path, memmap=path.suffix == ".fits") as hdus:
+        mef = "extensions" if mef == "primary" and len(hdus) > 1 else mef
         for text in subs:
             found = SUB.fullmatch(text.strip())
             if not found or not (found[1] or found[2]):

@@ -254,6 +254,7 @@ def _write_field_list(folder, known_sky, fields) -> Path:
     table["psf_fwhm"] = np.full((len(fields), 5), 1.3, np.float32)
     table["image_status"], table["calib_status"] = np.ones((2, len(fields), 5), np.int32)
     table["score"] = np.full(len(fields), 0.9, np.float32)
+    table["photo_status"] = np.zeros(len(fields), np.int32)
     path = Path(folder) / FIELD_LIST
     path.parent.mkdir(parents=True, exist_ok=True)
     old = table[:1].copy()  # the same place in an older reduction, which is not to be used

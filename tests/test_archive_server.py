@@ -291,17 +291,56 @@ def test_skyserver_gives_pages_that_make_up_the_whole(serve, web, archive_server
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_skyserver_says_what_is_wrong_on_a_page(serve, web, status):
-    server = serve(skyserver_status=status, skyserver_per_minute=3)
+def test_skyserver_may_say_what_is_wrong_on_a_page(serve, web, status):
+    server = serve(skyserver_error="html", skyserver_status=status, skyserver_per_minute=3)
     for sql in ("SELECT nonsense FROM PhotoObjAll", "DROP TABLE PhotoObjAll", "SELECT ra INTO mydb.x FROM PhotoObjAll"):
         answer = ask(web, server, sql)
         assert answer.status_code == status
         assert answer.text.startswith("<html><head>\n<title>Skyserver Error</title>")
     assert "Maximum 3 queries allowed per minute" in ask(web, server, "SELECT ra FROM PhotoObjAll").text
-    other = serve(skyserver_error="json", skyserver_status=status)
-    assert "error_message" in ask(web, other, "SELECT nonsense FROM PhotoObjAll").json()
     long = "SELECT ra FROM PhotoObjAll WHERE ra > " + "0" * 2048
     assert ask(web, server, long).status_code == 400
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_skyserverws_says_it_in_json_with_http_500_and_a_limit_in_a_table(serve, web, form):
+    server = serve(skyserver_error=form, skyserver_per_minute=1)
+    url = f"{server.root}/dr12/SkyServerWS/SearchTools/SqlSearch"
+    answer = web.get(url, params={"cmd": "SELECT nonsense FROM PhotoObjAll", "format": "csv"}, timeout=5)
+    assert (answer.status_code, set(answer.json())) == (500, {"ErrorCode", "ErrorType", "ErrorMessage"})
+    assert "nonsense" in answer.json()["ErrorMessage"]
+    answer = web.get(url, params={"cmd": "SELECT ra FROM PhotoObjAll", "format": "csv"}, timeout=5)
+    assert answer.status_code == 200
+    assert answer.text.startswith('#Table1\nerror_message\n"Maximum 1 queries allowed per minute')
+
+
+def test_a_storage_site_gets_a_longer_url_than_raven_and_refuses_one_that_is_too_long(serve, web):
+    server = serve(url_bytes=1500, url_status=431)
+    uri = next(tile.uri for tile in server.archive.roster if tile.kind == "science")
+    for place in ("west/raven/files", "raven/files"):
+        url = f"{server.root}/{place}/{uri.replace('+', '%2B')}?SUB=%5B0%5D%5B1:8,1:8%5D"
+        answer = web.get(url, timeout=5, allow_redirects=False)
+        target = answer.headers["Location"].removeprefix(server.root)
+        assert 700 < len(target) - len(url.removeprefix(server.root)) < 850
+        assert target.endswith("?SUB=%5B0%5D%5B1%3A8%2C1%3A8%5D")
+        assert web.get(url, timeout=5).status_code == 200
+        assert web.get(url + "&SUB=%5B0%5D%5B1:8,1:8%5D" * 30, timeout=5).status_code == 431
+
+
+@pytest.mark.parametrize("place", ["uv", "cadc"])
+def test_a_storage_site_gives_a_public_file_without_a_token(serve, web, place):
+    server = serve()
+    tile = next(tile for tile in server.archive.roster if tile.kind == "science")
+    answer = web.get(f"{server.root}/{place}/minoc/files/{tile.uri.replace('+', '%2B')}", timeout=5)
+    assert (answer.status_code, len(answer.content)) == (200, tile.size)
+    assert b"true" in web.get(f"{server.root}/{place}/minoc/availability", timeout=5).content
+
+
+def test_argus_wants_its_formats_in_small_letters(serve, web):
+    server = serve()
+    form = {"LANG": "ADQL", "QUERY": "SELECT a.uri FROM caom2.Artifact AS a", "RESPONSEFORMAT": "VOTABLE"}
+    assert web.post(f"{server.root}/argus/sync", data=form, timeout=5).status_code == 400
+    assert web.post(f"{server.root}/argus/sync", data=form | {"RESPONSEFORMAT": "votable"}, timeout=5).ok
 
 
 def test_skyserver_finds_the_frames_near_a_position(serve, web, small):
@@ -514,10 +553,10 @@ def test_after_any_fault_at_any_service_all_is_well(serve, web, archive_server, 
             good = met(place, **headers)
             assert good[0] in (200, 206, 303)
             for kind in archive_server.KINDS:
-                server.faults.add(archive_server.Fault(kind, seconds=0.0))
+                server.faults.add(archive_server.Fault(kind, seconds=0.0, by=10**6 if kind == "slow" else 3))
                 spoilt = met(place, **headers)
                 if not server.faults.left() and (method == "GET" or kind == "reset"):
-                    assert spoilt != good or kind in ("redirect_chain", "changed")
+                    assert spoilt != good or kind in ("redirect_chain", "changed", "slow")
                 server.faults.clear()
                 assert met(place, **headers) == good
     assert server.errors == []

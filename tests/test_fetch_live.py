@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from survey_tools.archives import hosts
 from survey_tools.archives.access import Access
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.build import fetch, work_folder
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.store import open_store
 from survey_tools.tasks import Engine
 from survey_tools.verify import verify
@@ -82,9 +84,9 @@ def test_both_ways_of_the_cadc_give_the_same_store(live):
 # --- whatever goes wrong ----------------------------------------------------------------------------------------------
 
 PASSING = ["html", "empty", "reset", "redirect_chain", "truncate", "stall", "wrong_length", "ignore_range",
-           "wrong_range", "changed", "expired_token", "redirect_away", "408", "409", "429", "500", "502",
+           "wrong_range", "changed", "expired_token", "redirect_away", "403", "408", "409", "429", "500", "502",
            "503"]  # fmt: skip
-FINAL = ["400", "403"]  # the archive says no: the object fails, until it is tried again
+FINAL = ["400", "404"]  # the archive says no: the object fails, until it is tried again; 404 passes at the CADC
 OF_WINDOWS = ["clipped", "no_content"]
 KILLS = ["survey_tools.spool.save", "survey_tools.store.Store.write", "survey_tools.store.Store.write_columns",
          "survey_tools.store.zarr.consolidate_metadata", "survey_tools.chunks.write_manifest", "os.replace",
@@ -284,10 +286,49 @@ def test_kept_files_serve_the_next_store(live, tmp_path):
 
 
 def test_an_archive_that_says_no_is_named_with_url_and_status(live, tmp_path):
-    live.server.faults = live.module.FaultPlan([live.module.Fault("403", "frame-r-000094-3-0100", times=-1)])
+    live.server.faults = live.module.FaultPlan([live.module.Fault("400", "frame-r-000094-3-0100", times=-1)])
     manifest = open_store(live.fetch("named frames", tmp_path / "x.zarr")).manifest()
     failed = manifest[manifest["status"] == "failed"]
     assert len(failed) > 0
-    assert set(failed["http"]) == {403}
+    assert set(failed["http"]) == {400}
     assert all(url.endswith("frame-r-000094-3-0100.fits.bz2") for url in failed["url"])
-    assert all("403" in reason for reason in failed["reason"])
+    assert all("400" in reason for reason in failed["reason"])
+
+
+@pytest.mark.parametrize(
+    ("way", "file", "status"),
+    [
+        ("named frames", "frame-r-000094-3-0100", "403"),
+        ("whole tiles", "CFHTLS_W_r_100000", "404"),
+        ("windows", "CFHTLS_W_r_100000", "404"),
+        ("whole tiles", "CFHTLS_W_r_100000", "500"),
+    ],
+)
+def test_a_passing_state_that_stays_ends_in_away_and_never_in_failed(live, tmp_path, way, file, status):
+    """All other files are cut, the run ends without a store, and the next one goes on and fetches that file alone."""
+    hosts.forget()
+    live.server.faults = live.module.FaultPlan([live.module.Fault(status, file, times=-1)])
+    with pytest.raises(
+        AwayError, match=rf"1 of \d files could not be reached; the first: .*HTTP {status}, \d\d times"
+    ) as e:
+        live.fetch(way, tmp_path / "x.zarr", cache="cache-away")
+    assert e.value.status == int(status)
+    assert not (tmp_path / "x.zarr").exists()
+    live.server.faults = live.module.FaultPlan(())
+    before = len(live.server.log)
+    path = live.fetch(way, tmp_path / "x.zarr", cache="cache-away")
+    assert contents(path) == live.whole[way]
+    images = [each.path for each in live.server.log[before:] if re.search(r"frame-|CFHTLS_W_", each.path)]
+    assert any(file in each for each in images)
+    assert all(re.search("frame-r-|_r_", each) for each in images)  # of r, whose frames beside it were not known before
+
+
+def test_what_is_away_may_fail_if_the_user_says_so(live, tmp_path):
+    hosts.forget()
+    live.server.faults = live.module.FaultPlan([live.module.Fault("404", "CFHTLS_W_r_100000", times=-1)])
+    how = command(live, "whole tiles", tmp_path / "x.zarr", "--fail-away")
+    how["env"] |= {"GALTRANS_PATIENCE": "0"}
+    done = subprocess.run(**how, capture_output=True, check=True, timeout=120)
+    assert re.search(r"\d failed: r: http.*HTTP 404; nor by 4 other addresses", done.stdout)
+    live.server.faults = live.module.FaultPlan(())
+    assert contents(live.fetch("whole tiles", tmp_path / "x.zarr", retry_failed=True)) == live.whole["whole tiles"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from survey_tools.archives.manner import USUAL
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.settings import Settings, read_settings
 from survey_tools.calibration import SILENT, Given
@@ -37,6 +38,11 @@ class Access:
     given: Given = SILENT
     settings: Settings = field(default_factory=read_settings)
 
-    def files(self, root: str) -> Mirror:
-        """The files under a root, downloaded and kept as the user wants."""
-        return Mirror(root, self.work, self.keep, self.limit)
+    def files(self, root: str, *others: str, listed: bool = False) -> Mirror:
+        """The files under a root, downloaded and kept as the user wants.
+
+        `others` are further roots of the same files; `listed` says that the archive's own list has the files, so that
+        it is a passing state if one is not there. A mirror of the user's is asked less patiently than a live archive.
+        """
+        manner = self.settings.manner if self.mirror is None else USUAL
+        return Mirror(root, self.work, self.keep, self.limit, others, manner.for_listed() if listed else manner)

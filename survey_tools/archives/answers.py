@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from survey_tools.archives import proxies
 from survey_tools.archives.hosts import host_of, redirected
 from survey_tools.errors import ArchiveError
 from survey_tools.version import VERSION
 
 TIMEOUT = (15.0, 120.0)  # [s] to connect, and between two pieces of an answer
-PIECE = 2**18  # [byte]
+PIECE = 2**16  # [byte] a slow archive takes a second or so for one
 MOST_HOPS = 10  # redirects of one request
 BUSY = {408, 429, 503}  # the archive says "not now", of itself and not of the file
 PASSING = BUSY | {409}  # and the CADC's 409, which comes and goes (astroquery issue 1886); with all from 500 on
@@ -34,7 +35,11 @@ OBSTACLES = (  # kinds of errors in words; the first that fits is told
     (urllib3.exceptions.NameResolutionError, "the name of the host is unknown"),
     (urllib3.exceptions.NewConnectionError, "the host takes no connection"),
     (urllib3.exceptions.ConnectTimeoutError, "the host does not react"),
-    (urllib3.exceptions.SSLError, "the host has no good certificate"),
+    (
+        urllib3.exceptions.SSLError,
+        "the host has no good certificate; where a proxy of yours signs in its place, name the file of its "
+        "certificates in REQUESTS_CA_BUNDLE",
+    ),
 )
 
 log = logging.getLogger(__name__)
@@ -45,6 +50,10 @@ class NotThereError(ArchiveError):
     """The archive answers that it has no such file (HTTP 404 or 410)."""
 
 
+class ExplainedError(ArchiveError):
+    """The archive refuses in words of its own, which asking again would not change."""
+
+
 class TryAgainError(Exception):
     """A request failed in a way that may pass.
 
@@ -52,21 +61,31 @@ class TryAgainError(Exception):
         busy: Whether that is the archive's state, rather than this file's.
         wait: What the archive asked for [s]; 0 where it did not.
         status: HTTP status; 0 where there was no answer.
-        progress: Whether more of the file is at hand than ever before.
         of_part: Whether it may be the part kept before that is wrong, and not this answer; the part is dropped then, so
             that this cannot come twice in a row.
+        slow: Whether the answer came too slowly: the same address may do better at once.
     """
 
     def __init__(
-        self, reason: str, *, busy: bool = False, wait: float = 0.0, status: int = 0, of_part: bool = False
+        self,
+        reason: str,
+        *,
+        busy: bool = False,
+        wait: float = 0.0,
+        status: int = 0,
+        of_part: bool = False,
+        slow: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.busy, self.wait, self.status, self.progress, self.of_part = busy, wait, status, False, of_part
+        self.busy, self.wait, self.status, self.of_part, self.slow = busy, wait, status, of_part, slow
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request: `params` go into the URL, `data` is a form to POST, `timeout` is (to connect, between pieces) [s]."""
+    """A request: `params` go into the URL, `data` is a form to POST, `timeout` is (to connect, between pieces) [s].
+
+    `explain` may give the error for an answer that is refused, by its status and the beginning of its body.
+    """
 
     url: str
     method: str = "GET"
@@ -74,6 +93,7 @@ class Question:
     params: Mapping[str, str] | None = None
     data: Mapping[str, str] | None = None
     timeout: tuple[float, float] | None = None  # None is TIMEOUT
+    explain: Callable[[int, bytes], ExplainedError | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,20 +165,24 @@ def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[reques
         with ExitStack() as held:
             answer, hops = _follow(question, held)
             if answer.status_code not in accept:
-                _refuse(question.url, answer, hops)
+                _refuse(question, answer, hops)
             yield answer
+    except requests.exceptions.InvalidProxyURL as error:
+        raise ArchiveError(f"{question.url}: {proxies.trouble(question.url, error)}", url=question.url) from None
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError):
         raise ArchiveError(f"{question.url} is no web address, or redirects to none", url=question.url) from None
     except requests.RequestException as error:  # its own text may show a token
-        raise TryAgainError(f"no answer ({_obstacle(error)})", busy=True) from None
+        raise TryAgainError(f"no answer ({_obstacle(question.url, error)})", busy=True) from None
     except urllib3.exceptions.ReadTimeoutError:
         raise TryAgainError("no answer (ReadTimeout)", busy=True) from None
     except (urllib3.exceptions.HTTPError, OverflowError):
         raise TryAgainError("the answer broke off") from None
 
 
-def _obstacle(error: requests.RequestException) -> str:
+def _obstacle(url: str, error: requests.RequestException) -> str:
     """What stood in the way of an answer, in words of ours."""
+    if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
+        return proxies.trouble(url, error)
     cause = error.args[0] if error.args else None
     if isinstance(cause, urllib3.exceptions.MaxRetryError):
         cause = cause.reason
@@ -257,12 +281,16 @@ def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int
     raise TryAgainError(f"more than {MOST_HOPS} redirects")
 
 
-def _refuse(url: str, answer: requests.Response, hops: int) -> None:
+def _refuse(question: Question, answer: requests.Response, hops: int) -> None:
     """Raise what an answer of this status means."""
-    status = answer.status_code
-    said = excerpt(answer.raw.read(2**16) or b"")  # read, so that the connection can be used again
+    url, status = question.url, answer.status_code
+    body = answer.raw.read(2**16, decode_content=True) or b""  # read, so that the connection can be used again
+    if question.explain is not None and (error := question.explain(status, body)) is not None:
+        raise error
     if status in (404, 410):
         raise NotThereError(f"{url} is not there (HTTP {status})", url=url, status=status)
+    if status == 407:
+        raise TryAgainError(proxies.trouble(url, "it asks for a name and a password (HTTP 407)"), busy=True)
     if status in PASSING or status >= 500:
         wait = _retry_after(answer.headers.get("Retry-After"))
         raise TryAgainError(f"HTTP {status}", busy=status in BUSY, wait=wait, status=status)
@@ -270,6 +298,7 @@ def _refuse(url: str, answer: requests.Response, hops: int) -> None:
         raise TryAgainError(f"HTTP {status} after a redirect", status=status)
     if 200 <= status < 300:
         raise TryAgainError(f"HTTP {status}, which was not asked for", status=status)
+    said = excerpt(body)
     raise ArchiveError(f"{url}: HTTP {status}" + (f" ({said})" if said else ""), url=url, status=status)
 
 

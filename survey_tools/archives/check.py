@@ -1,20 +1,27 @@
 """What the live archives answer to the questions that their documentation leaves open: one row, one small request each.
 
 Each row names the setting that it concerns (`survey_tools.archives.settings`), and says to change it where the answer
-is not what galtrans relies on.
+is not what galtrans relies on. Every question is asked once, without patience, the archives side by side.
 """
 
 import io
 import math
+import queue
+import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+import numpy as np
 from astropy.io import fits
 
 from survey_tools.archives import http, skyserver, tap, vizier
-from survey_tools.archives.settings import Settings
+from survey_tools.archives.settings import Settings, variable
+from survey_tools.archives.stack_list import SCIENCE, WEIGHT
+from survey_tools.archives.ways import Ways
 from survey_tools.errors import ArchiveError, GaltransError
-from survey_tools.fits_reading import UNREADABLE
+from survey_tools.fits_reading import BLOCK, UNREADABLE, read_header
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/7264/3/frame-r-007264-3-0111.fits.bz2"
 HEADER = 3 * 2880  # [byte] of a stack's header
@@ -23,6 +30,9 @@ ONE_OBSERVATION = "CFHTLS_W_022539-041200"
 PLANES = (
     "caom2.Observation AS o JOIN caom2.Plane AS p ON o.obsID=p.obsID JOIN caom2.Artifact AS a ON a.planeID=p.planeID"
 )
+LIMIT = 55.0  # [s] for all questions; what is not answered by then has failed
+SIZE = 136  # [pixel] of a cutout
+SLOW = 2.0  # [s] a window, from which on whole tiles are sooner done by far
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Finding:
     @property
     def verdict(self) -> str:
         """OK, or what is to be done."""
-        return "OK" if self.good else f"{'FAILED' if self.failed else 'CHANGE SETTING'}: {self.advice}"
+        return "OK" if self.good else f"{'FAILED' if self.failed else 'NOT OK'}: {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -51,18 +61,57 @@ class Check:
 
 
 def run_checks(settings: Settings, archives: tuple[str, ...]) -> Iterator[tuple[Check, Finding]]:
-    """Ask the questions to some archives, one after the other; one without an answer does not end the others."""
-    for check in CHECKS:
-        if check.archive in archives:
-            try:
-                yield check, check.ask(settings)
-            except (GaltransError, OSError) as error:
-                advice = "try again later, or set it to where the archive is"
-                yield check, Finding(f"no answer: {error}", False, advice, failed=True)
+    """Ask the questions to some archives, each archive's one after the other; all end by LIMIT.
+
+    They come as they are answered. One without an answer does not end the others.
+    """
+    settings, end = replace(settings, patience=0.0), time.monotonic() + LIMIT
+    left = [check for check in CHECKS if check.archive in archives]
+    told: queue.Queue[tuple[Check, Finding]] = queue.Queue()
+    for archive in dict.fromkeys(check.archive for check in left):
+        mine = [check for check in left if check.archive == archive]
+        threading.Thread(target=_ask_all, args=(mine, settings, end, told), daemon=True).start()
+    while left:
+        try:
+            check, finding = told.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            for check in left:
+                yield check, Finding(f"no answer in {LIMIT:g} s", False, "try again later", failed=True)
+            return
+        left.remove(check)
+        yield check, finding
+
+
+def verdict(findings: list[tuple[Check, Finding]], seconds: float) -> str:
+    """What all answers together mean, in one line."""
+    asked = f"{len(findings)} questions, {seconds:.0f} s"
+    bad = [(check, finding) for check, finding in findings if not finding.good]
+    if not bad:
+        return f"Verdict: galtrans can work with these archives as they are set ({asked})"
+    said = [
+        f"{what} {', '.join(names)}"
+        for what, failed in (("see", False), ("no answer about", True))
+        if (names := dict.fromkeys(variable(each.setting) for each, finding in bad if finding.failed == failed))
+    ]
+    return f"Verdict: {len(bad)} of {len(findings)} answers are not what galtrans needs: {'; '.join(said)} ({asked})"
+
+
+def _ask_all(checks: list[Check], settings: Settings, end: float, told: queue.Queue) -> None:
+    """Ask some questions, one after the other, for as long as there is time."""
+    for check in checks:
+        if time.monotonic() > end:
+            return
+        try:
+            finding = check.ask(settings)
+        except (GaltransError, OSError) as error:
+            finding = Finding(f"no answer: {error}", False, "try again later, or set it to where it is", failed=True)
+        except Exception as error:  # an odd answer to one question must not cost the others theirs
+            finding = Finding(f"an answer that makes no sense ({type(error).__name__}: {error})", False, "report it")
+        told.put((check, finding))
 
 
 def _frame(settings: Settings) -> Finding:
-    facts = http.head(http.join(settings.sas, FRAME))
+    facts = http.head(http.join(settings.sas, FRAME), settings.manner)
     good = facts.size is not None and 10**6 < facts.size < 2 * 10**7
     return Finding(
         f"HTTP {facts.status}, {_bytes(facts.size)}, {'' if facts.accepts_ranges else 'no '}parts by Range",
@@ -72,23 +121,44 @@ def _frame(settings: Settings) -> Finding:
 
 
 def _field_list(settings: Settings) -> Finding:
-    facts = http.head(http.join(settings.sas, settings.field_list))
-    good = facts.size is not None and facts.size > 10**7
-    return Finding(
-        f"HTTP {facts.status}, {_bytes(facts.size)}", good, "about 0.5 GB was expected; look below /sas/dr12/"
-    )
+    """Both addresses; one that is right is enough."""
+    said, good = [], False
+    for name in settings.field_list.split():
+        try:
+            facts = http.head(http.join(settings.sas, name), settings.manner)
+            said.append(f"{name}: HTTP {facts.status}, {_bytes(facts.size)}")
+            good |= facts.size == settings.field_list_bytes
+        except (ArchiveError, OSError) as error:
+            said.append(f"{name}: {_in_short(error)}")
+    advice = f"{settings.field_list_bytes:,} bytes were expected; look below /sas/dr12/"
+    return Finding("; ".join(said), good, advice)
 
 
 def _query(settings: Settings) -> Finding:
-    rows = skyserver.ask(
-        settings,
-        ["s.specObjID", "p.objID", "p.run", "p.rowc_r", "s.z AS redshift"],
-        "FROM SpecObjAll s JOIN PhotoObjAll p ON p.objID=s.bestObjID WHERE p.run=7264 AND p.camcol=3",
-        top=2,
-    )
-    return Finding(
-        f"{len(rows)} rows, the first {','.join(rows[0]) if rows else 'none'}", len(rows) == 2, "no rows came"
-    )
+    """Every address of SkyServer."""
+    said, good = [], False
+    for url in settings.ways("skyserver").roots:
+        try:
+            rows = skyserver.ask(
+                replace(settings, skyserver=url),
+                ["s.specObjID", "p.objID", "p.run", "p.rowc_r", "s.z AS redshift"],
+                "FROM SpecObjAll s JOIN PhotoObjAll p ON p.objID=s.bestObjID WHERE p.run=7264 AND p.camcol=3",
+                top=2,
+            )
+            said.append(f"{_place(url)}: {len(rows)} rows, the first {','.join(rows[0]) if rows else 'none'}")
+            good |= len(rows) == 2
+        except (ArchiveError, OSError) as error:
+            said.append(f"{_place(url)}: {_in_short(error)}")
+    return Finding("; ".join(said), good, "two rows were expected of one of them")
+
+
+def _words(settings: Settings) -> Finding:
+    try:
+        skyserver.ask(settings, ["s.noSuchColumn"], "FROM SpecObjAll s", top=1)
+    except ArchiveError as error:
+        said = str(error).partition(" says: ")[2]
+        return Finding(said or _in_short(error), bool(said), "it does not say what is wrong with a query")
+    return Finding("it answers a query of a column that does not exist", False, "is this SkyServer?")
 
 
 def _skyserver_rows(settings: Settings) -> Finding:
@@ -98,21 +168,37 @@ def _skyserver_rows(settings: Settings) -> Finding:
 
 
 def _kinds(settings: Settings) -> Finding:
-    result = tap.query(
-        settings.cadc_tap,
-        f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
-        f"AND o.observationID='{ONE_OBSERVATION}'",
-        columns=["productType", "uri"],
-    )
     found: dict[str, list[str]] = {}
-    for kind, uri in result.table.iterrows():
-        found.setdefault(str(kind), []).append(str(uri))
-    weights = found.get("weight", [])
-    listing = ", ".join(f"{len(uris)} {kind}" for kind, uris in sorted(found.items())) or "nothing"
-    example = f"; weights such as {min(weights)}" if weights else "; no weights, so noise is measured"
-    return Finding(
-        f"{listing}{example}", bool(found.get("science")), "no science files: is this the CADC's TAP service?"
+    query = (
+        f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
+        f"AND o.observationID='{ONE_OBSERVATION}'"
     )
+    for kind, uri in _rows(settings, query, ["productType", "uri"]):
+        found.setdefault(kind, []).append(uri)
+    science = [uri for kind in SCIENCE for uri in found.get(kind, [])]
+    listing = ", ".join(f"{len(uris)} {kind}" for kind, uris in sorted(found.items())) or "nothing"
+    return Finding(listing, bool(science), "no files of type science or this: is this the CADC's TAP service?")
+
+
+def _weights(settings: Settings) -> Finding:
+    """Weight maps must be of the type `weight`, and what is not must not look like one."""
+    query = (
+        f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
+        f"AND o.observationID='{ONE_OBSERVATION}'"
+    )
+    rows = _rows(settings, query, ["productType", "uri"])
+    typed = sorted(uri for kind, uri in rows if kind == WEIGHT)
+    alike = sorted(uri for kind, uri in rows if kind != WEIGHT and "weight" in uri.lower())
+    other = sorted({kind for kind, uri in rows if uri in alike})
+    if alike:
+        return Finding(
+            f"{len(alike)} files look like weight maps and are of the type {', '.join(other)}, such as {alike[0]}",
+            False,
+            "galtrans takes files of the type weight alone, so noise will be measured; 0 says so beforehand",
+        )
+    if typed:
+        return Finding(f"{len(typed)} weight maps, such as {typed[0]}", True)
+    return Finding("none are listed, so noise is measured", True)
 
 
 def _new_i(settings: Settings) -> Finding:
@@ -123,26 +209,80 @@ def _new_i(settings: Settings) -> Finding:
 
 
 def _observations(settings: Settings) -> Finding:
-    number = tap.count(settings.cadc_tap, f"SELECT COUNT(*) AS n FROM {PLANES} WHERE {_wide(settings)}")
+    query = f"SELECT COUNT(*) AS n FROM {PLANES} WHERE {_wide(settings)}"
+    number = tap.count(settings.ways("cadc_tap"), query, settings.manner)
     advice = f"{NUMBER_OF_STACKS} were there in October 2026"
     return Finding(f"{number} science stacks", number == NUMBER_OF_STACKS, advice)
 
 
+def _places(settings: Settings) -> Finding:
+    """Every address of the CADC's files."""
+    uri, size = _stacks(settings, "r.MP9601", 1)[0]
+    said, good = [], False
+    for url in _a_file(settings, uri).in_turn():
+        try:
+            facts = http.head(url, settings.manner)
+            right = facts.size in (None, size)
+            good |= right
+            said.append(f"{_place(url)} {'has it' if right else f'has {_bytes(facts.size)} of {_bytes(size)}'}")
+        except (ArchiveError, OSError) as error:
+            said.append(f"{_place(url)}: {_in_short(error)}")
+    return Finding("; ".join(said), good, "no address has the file that the CADC lists; try again later")
+
+
 def _windows(settings: Settings) -> Finding:
-    windows = "&".join(f"SUB=%5B0%5D%5B{first}:{first + 7},1:8%5D" for first in (1, 101, 201))
-    answer = http.read(f"{_a_stack(settings)}?{windows}", kind="fits")
+    answer = _cut(settings, [(first, first + 7, 1, 8) for first in (1, 101, 201)])
     with _opened(answer) as hdus:
-        shapes = [hdu.shape for hdu in hdus if hdu.shape]
-    answer = f"{len(shapes)} images of {' and '.join(sorted({'x'.join(map(str, shape)) for shape in shapes}))}"
-    return Finding(answer, shapes == [(8, 8)] * 3, "set it to 1: one window a request, or fetch with --how tiles")
+        shapes, origins = [hdu.shape for hdu in hdus if hdu.shape], []
+        first = hdus[0].header.get("NAXIS", 0)
+        origins = [hdu.header.get("CRPIX1") for hdu in hdus if hdu.shape]
+    order = all(isinstance(each, int | float) for each in origins) and origins == sorted(origins, reverse=True)
+    said = f"{len(shapes)} images of {' and '.join(sorted({'x'.join(map(str, shape)) for shape in shapes}))}"
+    said += f", the first {'in the primary HDU' if first else 'in an extension'}{'' if order else ', in another order'}"
+    return Finding(said, shapes == [(8, 8)] * 3, "set it to 1: one window a request, or fetch with --how tiles")
+
+
+def _batch(settings: Settings) -> Finding:
+    """As many windows as are set, of one row each, to try the length of the URL and not the server's disks."""
+    wanted = settings.cadc_windows
+    header, _ = _header_of(settings, _a_stack(settings))
+    step, row = max(1, (header["NAXIS1"] - 8) // wanted), header["NAXIS2"] // 2
+    try:
+        with _opened(_cut(settings, [(1 + step * n, 8 + step * n, row, row) for n in range(wanted)])) as hdus:
+            came = sum(bool(hdu.shape) for hdu in hdus)
+    except ArchiveError as error:
+        if error.status not in (400, 414, 431):
+            raise
+        advice = f"set it to {max(1, wanted // 2)}; galtrans also finds out by itself"
+        return Finding(f"HTTP {error.status} for {wanted} at once", False, advice)
+    return Finding(f"{came} of {wanted} come at once", came == wanted, f"set it to {max(1, came)}")
+
+
+def _true_windows(settings: Settings) -> Finding:
+    """A window against the bytes of the file."""
+    ways = _a_stack(settings)
+    header, start = _header_of(settings, ways)
+    row, col, size = header["NAXIS2"] // 2, header["NAXIS1"] // 2, 64
+    there = http.part(ways, start + 4 * (row * header["NAXIS1"] + col), 4 * size, settings.manner)
+    with _opened(_cut(settings, [(col + 1, col + size, row + 1, row + 1)])) as hdus:
+        found = next((hdu.data for hdu in hdus if hdu.shape), np.zeros(0))
+    same = np.array_equal(np.ravel(found), np.frombuffer(there, ">f4"), equal_nan=True)
+    said = "they are" if same else "they differ"
+    return Finding(f"{said}, in {size} pixels of row {row + 1}", same, "fetch with --how tiles")
+
+
+def _pace(settings: Settings) -> Finding:
+    """Seconds for one window of the size of a cutout, of a file whose header tells where its middle is."""
+    header, _ = _header_of(settings, _a_stack(settings))
+    row, col, size = header["NAXIS2"] // 2, header["NAXIS1"] // 2, min(SIZE, header["NAXIS1"] // 2)
+    start = time.perf_counter()
+    _cut(settings, [(col - size // 2 + 1, col + size // 2, row - size // 2 + 1, row + size // 2)])
+    took = time.perf_counter() - start
+    return Finding(f"{took:.1f} s with the request", took < SLOW, "windows are slow: fetch with --how tiles or auto")
 
 
 def _header(settings: Settings) -> Finding:
-    answer = http.beginning(_a_stack(settings), HEADER)
-    try:
-        cards = dict(fits.Header.fromstring(answer.decode("ascii", "replace")))
-    except (*UNREADABLE, fits.VerifyError) as error:
-        raise ArchiveError(f"a header that cannot be read ({error})") from error
+    cards = dict(_header_of(settings, _a_stack(settings))[0])
     said = [
         f"{key}={cards[key]}" for key in ("MZP_AB", "GAIN", "SATURATE", "EXPTIME", "CD1_1", "CD2_2") if key in cards
     ]
@@ -158,9 +298,7 @@ def _megapipe(settings: Settings) -> Finding:
         "SELECT TOP 5 o.observationID FROM caom2.Observation AS o WHERE o.collection='CFHTMEGAPIPE' "
         "AND o.observationID LIKE 'W%' ORDER BY o.observationID"
     )
-    found = [
-        str(name) for name in tap.query(settings.cadc_tap, query, columns=["observationID"]).table["observationID"]
-    ]
+    found = [name for (name,) in _rows(settings, query, ["observationID"])]
     names = f"such as {', '.join(found)}" if found else "none is called W…"
     return Finding(f"{names} (galtrans takes T0007, another set of stacks)", True)
 
@@ -168,37 +306,53 @@ def _megapipe(settings: Settings) -> Finding:
 def _cadc_rows(settings: Settings) -> Finding:
     wanted = 3000  # more than the roster has, and than the 2000 of which astroquery's documentation speaks
     query = f"SELECT TOP {wanted} a.uri FROM caom2.Artifact AS a WHERE a.uri LIKE 'cadc:CFHTTERAPIX/%'"
-    came = len(tap.query(settings.cadc_tap, query, columns=["uri"]).table)
+    came = len(_rows(settings, query, ["uri"]))
     return Finding(f"{came} of {wanted} rows", came == wanted, "it keeps rows back; is it the CADC's own TAP service?")
 
 
 def _columns(settings: Settings) -> Finding:
+    """The columns, by every address of VizieR."""
     query = f"SELECT column_name, description FROM TAP_SCHEMA.columns WHERE table_name='{vizier.TABLE.strip(chr(34))}'"
-    table = tap.query(settings.vizier_tap, query, columns=["column_name", "description"]).table
-    known = {str(name).strip('"'): str(words) for name, words in table.iterrows()}
-    missing = [name for name in (own.strip('"') for own in vizier.COLUMNS.values()) if name not in known]
-    said = "; ".join(f"{name}: {known[name]}" for name in ("rcl", "Tfl") if name in known)
-    advice = f"without {', '.join(missing)}"
-    return Finding(f"{len(known)} columns; {said}", not missing, advice)
+    said, good, missing = [], False, []
+    for url in settings.ways("vizier_tap").roots:
+        try:
+            table = tap.query(url, query, columns=["column_name", "description"], manner=settings.manner).table
+        except (ArchiveError, OSError) as error:
+            said.append(f"{_place(url)}: {_in_short(error)}")
+            continue
+        known = {str(name).strip('"'): str(words) for name, words in table.iterrows()}
+        lacks = [name for name in (own.strip('"') for own in vizier.COLUMNS.values()) if name not in known]
+        described = "; ".join(f"{name}: {known[name]}" for name in ("rcl", "Tfl") if name in known)
+        said.append(f"{_place(url)}: {len(known)} columns; {described}")
+        good |= not lacks
+        missing = missing or lacks
+    return Finding("; ".join(said), good, f"without {', '.join(missing)}" if missing else "no address answers")
 
 
 def _vizier_rows(settings: Settings) -> Finding:
     wanted = settings.vizier_rows
     query = f"SELECT TOP {wanted} CFHTLS FROM {vizier.TABLE}"
-    return _capped(wanted, len(tap.query(settings.vizier_tap, query, maxrec=wanted, columns=["CFHTLS"]).table))
+    asked = tap.query(settings.ways("vizier_tap"), query, maxrec=wanted, columns=["CFHTLS"], manner=settings.manner)
+    return _capped(wanted, len(asked.table))
 
 
 CHECKS = (
     Check("sdss", "Is a frame of DR12 there?", "sas", _frame),
     Check("sdss", "Is the list of fields there?", "field_list", _field_list),
     Check("sdss", "Does SkyServer answer SQL in CSV?", "skyserver", _query),
+    Check("sdss", "Does SkyServer say what is wrong with a query?", "skyserver", _words),
     Check("sdss", "Does SkyServer send as many rows as are asked at once?", "skyserver_rows", _skyserver_rows),
     Check("cadc", "Which files has a T0007 observation?", "cadc_tap", _kinds),
+    Check("cadc", "Are weight maps called weights?", "cadc_weights", _weights),
     Check("cadc", "How many T0007 Wide stacks are there?", "cadc_observations", _observations),
     Check("cadc", "What are stacks in the new i filter called?", "cadc_observations", _new_i),
     Check("cadc", "Does the TAP service send more than 2000 rows?", "cadc_tap", _cadc_rows),
-    Check("cadc", "How many images come for three windows of one stack?", "cadc_windows", _windows),
+    Check("cadc", "Which addresses have a stack?", "cadc_files", _places),
     Check("cadc", "What does the header of a stack say?", "zero_point_keyword", _header),
+    Check("cadc", "How many images come for three windows of one stack?", "cadc_windows", _windows),
+    Check("cadc", "Are windows the bytes of the file?", "cadc_windows", _true_windows),
+    Check("cadc", "How long does a window take?", "cadc_windows", _pace),
+    Check("cadc", "Do as many windows come as are asked at once?", "cadc_windows", _batch),
     Check("cadc", "What are MegaPipe's Wide stacks called?", "cadc_observations", _megapipe),
     Check("vizier", "Has the catalogue the columns that are used?", "vizier_tap", _columns),
     Check("vizier", "Does VizieR send as many rows as are asked at once?", "vizier_rows", _vizier_rows),
@@ -208,28 +362,61 @@ CHECKS = (
 def _wide(settings: Settings) -> str:
     """ADQL for the science stacks of CFHTLS Wide."""
     pattern = settings.cadc_observations.replace("'", "''")
+    kinds = ",".join(f"'{kind}'" for kind in SCIENCE)
     return (
         f"o.collection='CFHTTERAPIX' AND o.observationID LIKE '{pattern}' AND p.provenance_version='T0007' "
-        "AND a.productType='science' AND a.uri LIKE '%_T0007_MEDIAN.fits' AND p.energy_bandpassName LIKE '_.MP%'"
+        f"AND a.productType IN ({kinds}) AND a.uri LIKE '%_T0007_MEDIAN.fits' AND p.energy_bandpassName LIKE '_.MP%'"
     )
+
+
+def _rows(settings: Settings, query: str, columns: list[str]) -> list[tuple[str, ...]]:
+    """The rows that the CADC's TAP service gives, as text."""
+    table = tap.query(settings.ways("cadc_tap"), query, columns=columns, manner=settings.manner).table
+    return [tuple(map(str, row)) for row in table.iterrows()]
 
 
 def _stacks(settings: Settings, band: str, most: int) -> list[tuple[str, int]]:
     """URI and size [byte] of stacks in one filter; ArchiveError where there is none."""
-    result = tap.query(
-        settings.cadc_tap,
+    query = (
         f"SELECT TOP {most} a.uri, a.contentLength FROM {PLANES} WHERE {_wide(settings)} "
-        f"AND p.energy_bandpassName='{band}'",
-        columns=["uri", "contentLength"],
+        f"AND p.energy_bandpassName='{band}'"
     )
-    if not len(result.table):
-        raise ArchiveError(f"{settings.cadc_tap} has no stack in {band} of {settings.cadc_observations}")
-    return [(str(uri), int(size)) for uri, size in result.table.iterrows()]
+    rows = _rows(settings, query, ["uri", "contentLength"])
+    if not rows:
+        service = settings.ways("cadc_tap")
+        raise ArchiveError(f"{service} has no stack in {band} of {settings.cadc_observations}")
+    return [(uri, int(size)) for uri, size in rows]
 
 
-def _a_stack(settings: Settings) -> str:
-    """The URL of a stack in r."""
-    return http.join(settings.cadc_files, _stacks(settings, "r.MP9601", 1)[0][0])
+def _a_file(settings: Settings, uri: str) -> Ways:
+    """The URLs of a file of the CADC; addresses that end in /pub know it without `cadc:`."""
+    roots = settings.ways("cadc_files").roots
+    return Ways(
+        tuple(f"{root}/{'' if root.endswith('/pub') else 'cadc:'}" for root in roots),
+        http.join("", uri.removeprefix("cadc:"))[1:],
+    )
+
+
+def _a_stack(settings: Settings) -> Ways:
+    """The URLs of a stack in r."""
+    return _a_file(settings, _stacks(settings, "r.MP9601", 1)[0][0])
+
+
+def _header_of(settings: Settings, ways: Ways) -> tuple[fits.Header, int]:
+    """Header of a stack, and the byte where its pixels begin; ArchiveError where it cannot be read."""
+    try:
+        header, length = read_header(io.BytesIO(http.beginning(ways, HEADER, settings.manner)), str(ways), first=True)
+        return header, -(-length // BLOCK) * BLOCK
+    except (*UNREADABLE, fits.VerifyError) as error:
+        if isinstance(error, ConnectionError):
+            raise
+        raise ArchiveError(f"a header that cannot be read ({error})") from error
+
+
+def _cut(settings: Settings, boxes: list[tuple[int, int, int, int]]) -> bytes:
+    """Windows of a stack: first and last column, first and last row, counted from 1."""
+    subs = "&".join(f"SUB=%5B0%5D%5B{a}:{b},{c}:{d}%5D" for a, b, c, d in boxes)
+    return http.read(_a_stack(settings).plus(f"?{subs}"), kind="fits", manner=settings.manner)
 
 
 def _opened(content: bytes) -> fits.HDUList:
@@ -242,6 +429,18 @@ def _opened(content: bytes) -> fits.HDUList:
 
 def _capped(wanted: int, came: int) -> Finding:
     return Finding(f"{came} of {wanted} rows", came == wanted, f"set it to {came}" if came else "no rows came")
+
+
+def _place(url: str) -> str:
+    """Host and first folder of an address."""
+    place = urlsplit(url)
+    return f"{place.hostname}/{place.path.strip('/').partition('/')[0]}"
+
+
+def _in_short(error: Exception) -> str:
+    """An error without the URL that it begins with."""
+    status = getattr(error, "status", 0)
+    return f"HTTP {status}" if status else str(error).partition(": ")[2] or str(error)
 
 
 def _bytes(size: int | None) -> str:

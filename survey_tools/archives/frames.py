@@ -27,6 +27,7 @@ from survey_tools.tan import north_up_wcs
 
 RERUN = 301  # the reduction whose frames DR12 has
 NAMED, BESIDE, LISTED = "named", "beside", "listed"  # why a frame is wanted; one beside a named one need not exist
+EMPTY = 2  # `Piece.beyond` of a listed frame that has no data at the object's own position
 CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (SDSS.cutout_size - 1)
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def cut_frame(
                 gain=_gain(frame, noise, header, col),
                 sky_sigma=_sigma(noise, image, row, col),
                 exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
-                beyond=_beyond(image, target) if source.frame is not None and source.frame.why == NAMED else 0,
+                beyond=_missing(source, image, stamp, target),
             )
 
 
@@ -123,6 +124,15 @@ def _told(header: fits.Header, band: str) -> Frame | None:
 def _grid(ra: float, dec: float) -> WCS:
     """The pixels of a cutout: north up, centred on the object."""
     return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
+
+
+def _missing(source: Source, image: ImageFile, stamp: np.ndarray, target: WCS) -> int:
+    """`Piece.beyond`: what a cutout lacks of what the frame was to give, by why the frame is wanted."""
+    why = "" if source.frame is None else source.frame.why
+    if why == LISTED:
+        middle = slice(SDSS.cutout_size // 2 - 1, SDSS.cutout_size // 2 + 1)
+        return 0 if np.isfinite(stamp[middle, middle]).any() else EMPTY
+    return _beyond(image, target) if why == NAMED else 0
 
 
 def _beyond(image: ImageFile, target: WCS) -> int:

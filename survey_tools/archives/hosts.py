@@ -40,7 +40,12 @@ LIMITS = (
     Limits(("skyserver.sdss.org",), 1, 1.0, "60 queries a minute and client: help page 'limits' of SkyServer DR8"),
     Limits(("sdss.org",), 4, 0.0, "no rate is published; four at once is our choice"),
     Limits(("cadc-ccda.hia-iha.nrc-cnrc.gc.ca", "canfar.net"), 3, 0.0, "CADC's page on data: `xargs -P3`"),
-    Limits(("cds.unistra.fr", "u-strasbg.fr"), 2, 1.0, "no rate is published; one query a second is our choice"),
+    Limits(
+        ("cds.unistra.fr", "u-strasbg.fr", "vizier.cfa.harvard.edu"),
+        2,
+        1.0,
+        "no rate is published; one query a second is our choice",
+    ),
 )
 ELSEWHERE = Limits((), 4, 0.0, "a mirror of the user's: our choice")
 

@@ -13,6 +13,8 @@ from survey_tools.archives import http
 from survey_tools.archives.http import BEGINNING, NotThereError
 from survey_tools.archives.kept import LEDGER, drop_unused, flat_name, make_room, tree_name
 from survey_tools.archives.locks import SHARED, locked
+from survey_tools.archives.manner import USUAL, Manner
+from survey_tools.archives.ways import Ways
 from survey_tools.errors import ArchiveError
 from survey_tools.fits_reading import PACKINGS
 
@@ -30,12 +32,16 @@ class Mirror:
         cache: Where files of a remote mirror lie while they are in use.
         keep: Where they stay; None drops each after its use.
         limit: Bytes that `keep` may hold: the files whose last use is longest ago are dropped; None is no limit.
+        others: Further roots of the same files, on the web, that are tried where `root` gives no answer.
+        manner: How patiently files are asked for.
     """
 
     root: str
     cache: Path
     keep: Path | None = None
     limit: int | None = None
+    others: tuple[str, ...] = ()
+    manner: Manner = USUAL
 
     @property
     def remote(self) -> bool:
@@ -50,6 +56,12 @@ class Mirror:
     def url(self, name: str) -> str:
         """Where the file `name` is: its URL, or its path."""
         return http.join(self.root, name) if self.remote else str(Path(self.root) / name)
+
+    def ways(self, name: str) -> str | Ways:
+        """All URLs of a remote file, the usual one first."""
+        if not self.others:
+            return self.url(name)
+        return Ways(tuple(http.join(root, "") for root in (self.root, *self.others)), http.join("", name)[1:])
 
     def has(self, name: str) -> bool:
         """Whether the file `name` is on this machine already."""
@@ -66,7 +78,7 @@ class Mirror:
             with self._place(name).open("rb") as file:
                 return BytesIO(file.read(length))
         except FileNotFoundError:
-            return BytesIO(http.beginning(self.url(name), length))
+            return BytesIO(http.beginning(self.ways(name), length, self.manner))
 
     @contextmanager
     def file(self, name: str, *, size: int | None = None, md5: str | None = None) -> Iterator[Path]:
@@ -157,7 +169,7 @@ class Mirror:
         with ExitStack() as held:
             while not self._hold(held, path, size):
                 self._make_room(coming=size or 0)
-                http.download(self.url(name), path, size=size, md5=md5, once=True)
+                http.download(self.ways(name), path, size=size, md5=md5, once=True, manner=self.manner)
                 fetched = True
             os.utime(path)  # its last use
             self._make_room(added=path.stat().st_size if fetched else 0)

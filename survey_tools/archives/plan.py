@@ -28,6 +28,7 @@ class Source:
         bytes: To expect of its download; 0 where it lies on this machine.
         requests: To expect likewise.
         wait: Seconds to expect besides the transfer, where the archive has to work for it.
+        sure: (n,) whether a list of the archive's says that each object's middle has data there; None is nowhere.
     """
 
     name: str
@@ -37,15 +38,20 @@ class Source:
     bytes: int = 0
     requests: int = 0
     wait: float = 0.0
+    sure: np.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The files to open, in the order in which they are combined, and those that cannot be used; notes for the user."""
+    """The files to open, in the order in which they are combined, and those that cannot be used; notes for the user.
+
+    `positions` are ra and dec (object,) [deg] of the catalogue, where more files may have to be found by them.
+    """
 
     sources: list[Source]
     unreadable: list[Unreadable]
     notes: list[str] = field(default_factory=list)
+    positions: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class Piece:
         exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
         zeros: What is to be said of pixels that are exactly 0 in the file: whether they count as data, and why.
         beyond: -1 or 1 where the cutout reaches below the first or above the last row of a frame that the catalogue
-            named, so that the field before or after is wanted; else 0.
+            named, so that the field before or after is wanted; 2 where a frame of the archive's list has no data at the
+            object's position, so that another is wanted; else 0.
     """
 
     cutout: Cutout
@@ -84,7 +91,8 @@ class Archive(Protocol):
 
     `facts` are settings that the pixels depend on, by name: a store that is taken up again must have the same. `plan`
     says which files hold which objects; `beside`, once these are cut, which more files the cutouts need that reach
-    `beyond` theirs (index of the source: one value a row). `cut` gives one piece a row, in order, made one after the
+    `beyond` theirs (index of the source: one value a row): it is asked a few times, with what it gave before in the
+    plan, until there are no more. `cut` gives one piece a row, in order, made one after the
     other; it raises ArchiveError where the file is of no use, and ConnectionError where the archive is away.
     """
 

@@ -31,13 +31,13 @@ COLUMNS = {
     "contentLength": "a.contentLength",
     "contentChecksum": "a.contentChecksum",
 }
-TOP = 2000  # rows: 855 stacks, as many weight maps, and no more than what synchronous services are said to give
+TOP = 4000  # rows: 855 stacks, each perhaps under both of its product types, as many weight maps, and some to spare
 ORDER = ("observationID", "energy_bandpassName", "uri")
 FILES = """
 FROM caom2.Observation AS o JOIN caom2.Plane AS p ON o.obsID=p.obsID JOIN caom2.Artifact AS a ON a.planeID=p.planeID
 WHERE o.collection='CFHTTERAPIX' AND o.observationID LIKE '{observations}' AND p.provenance_version='T0007'
 AND p.energy_bandpassName IN ({filters})
-AND ((a.productType='science' AND a.uri LIKE '%_T0007_MEDIAN.fits') OR a.productType='weight')"""
+AND ((a.productType IN ('science','this') AND a.uri LIKE '%_T0007_MEDIAN.fits') OR a.productType='weight')"""
 KEPT = "cfht_roster.ecsv"
 
 log = logging.getLogger(__name__)
@@ -84,15 +84,16 @@ def _ask(settings: Settings) -> Table:
     Services may leave out rows for a limit of their own. Those that are too many at once are asked filter by filter.
     """
     query, number = _queries(settings, FILTERS)
-    due = tap.count(settings.cadc_tap, number)
-    table = _answer(settings.cadc_tap, query)
+    due = tap.count(settings.ways("cadc_tap"), number, settings.manner)
+    table = _answer(settings, query)
     if len(table) != due:
-        table = vstack([_answer(settings.cadc_tap, _queries(settings, (name,))[0]) for name in FILTERS])
+        table = vstack([_answer(settings, _queries(settings, (name,))[0]) for name in FILTERS])
     if len(table) != due:
+        url = str(settings.ways("cadc_tap"))
         raise ArchiveError(
-            f"{settings.cadc_tap} lists {len(table)} of {due} files of stacks; ask again later, or for fewer by "
+            f"{url} lists {len(table)} of {due} files of stacks; ask again later, or for fewer by "
             "GALTRANS_CADC_OBSERVATIONS",
-            url=settings.cadc_tap,
+            url=url,
         )
     table.sort(list(ORDER))
     table.meta = {"service": settings.cadc_tap, "query": query, "checksum": _checksum(table)}
@@ -100,9 +101,10 @@ def _ask(settings: Settings) -> Table:
     return table
 
 
-def _answer(url: str, query: str) -> Table:
+def _answer(settings: Settings, query: str) -> Table:
     """A table of text."""
-    found, columns = tap.query(url, query, columns=list(COLUMNS)).table, {}
+    asked = tap.query(settings.ways("cadc_tap"), query, columns=list(COLUMNS), manner=settings.manner)
+    found, columns = asked.table, {}
     for name in COLUMNS:
         column = found[name]
         missing = np.broadcast_to(np.asarray(getattr(column, "mask", False)), column.shape)

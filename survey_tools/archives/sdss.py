@@ -11,7 +11,7 @@ from astropy.table import Table
 from survey_tools.archives import field_list, psfield, saturation
 from survey_tools.archives.access import Access
 from survey_tools.archives.fits_files import ImageFile, scan, without_copies
-from survey_tools.archives.frames import BESIDE, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
+from survey_tools.archives.frames import BESIDE, EMPTY, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
@@ -84,8 +84,11 @@ class Frames:
     def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
         """The fields before and after those that the catalogue names, for the rows whose cutouts reach `beyond` them.
 
-        One that is not there is no loss, for the scan began or ended: `cut` gives empty cutouts then.
+        One that is not there is no loss, for the scan began or ended: `cut` gives empty cutouts then. Of listed frames
+        those that come next, for the rows whose own position has no data on any of theirs.
         """
+        if plan.positions is not None:
+            return self._next(plan, beyond)
         wanted: dict[Frame, list[np.ndarray]] = {}
         for index, values in beyond.items():
             frame, rows = plan.sources[index].frame, plan.sources[index].rows
@@ -93,6 +96,8 @@ class Frames:
                 found = rows[np.asarray(values) == step]
                 if frame is not None and frame.why == NAMED and len(found) and frame.field + step > 0:
                     wanted.setdefault(frame._replace(field=frame.field + step, why=BESIDE), []).append(found)
+        for known in {source.frame for source in plan.sources}:  # of an earlier round
+            wanted.pop(known, None)
         named = {frame._replace(why=NAMED) for frame in wanted}
         there = {source.frame: source.rows for source in plan.sources if source.frame in named}
         found = []
@@ -148,44 +153,93 @@ class Frames:
         settings, fields = self.access.settings, self._fields()
         own = _own(fields, catalogue)
         ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
-        row, index = field_list.choose(fields, ra, dec, own, SDSS.cutout_size)
-        order = np.lexsort([row, index])
-        groups = np.split(row[order], np.flatnonzero(np.diff(index[order])) + 1) if len(row) else []
-        keys = [(int(fields.run[at]), RERUN, int(fields.camcol[at]), int(fields.field[at])) for at in np.unique(index)]
-        missing = len(ra) - len(np.unique(row))
-        notes = [f"frames of {len(keys)} fields were found by {settings.field_list}"]
+        uses = field_list.choose(fields, ra, dec, own, SDSS.cutout_size)
+        rows, sure = _by_field(fields, uses)
+        missing = len(ra) - len(np.unique(uses.row))
+        notes = [f"frames of {len(rows)} fields were found by {settings.field_list.split()[0]}"]
         notes += [f"{missing} of {len(ra)} objects are on no field of SDSS"] if missing else []
-        return Plan(self._sources(dict(zip(keys, groups, strict=True)), bands, LISTED), [], notes)
+        odd = len(np.unique(fields.number[uses.index][~fields.good[uses.index]]))
+        notes += [f"{odd} fields are used of which the photometric pipeline made nothing (PHOTO_STATUS)"] if odd else []
+        return Plan(self._sources(rows, bands, LISTED, sure), [], notes, (ra, dec))
+
+    def _next(self, plan: Plan, beyond: dict[int, np.ndarray]) -> list[Source]:
+        """The frames to try where a listed one has no data at an object's position, in all bands of the plan.
+
+        The list may have a field elsewhere than its frame lies.
+        """
+        bands = tuple(dict.fromkeys(source.band for source in plan.sources))
+        ra, dec = plan.positions
+        has = {band: np.zeros(len(ra), bool) for band in bands}
+        for at, source in enumerate(plan.sources):
+            empty = np.asarray(beyond.get(at, np.zeros(len(source.rows), int))) == EMPTY
+            has[source.band][source.rows[~empty]] = True
+        listed = np.unique(np.concatenate([source.rows for source in plan.sources]))
+        needy = listed[~np.all([has[band][listed] for band in bands], axis=0)]
+        if not len(needy):
+            return []
+        fields, frames = self._fields(), [source.frame for source in plan.sources]
+        number = [np.full(len(each.rows), field_list.number_of(frame.run, frame.camcol, frame.field)) for each, frame in
+                  zip(plan.sources, frames, strict=True)]  # fmt: skip
+        row = np.concatenate([source.rows for source in plan.sources])
+        mine = np.isin(row, needy)
+        without = np.searchsorted(needy, row[mine]), np.concatenate(number)[mine]
+        uses = field_list.choose(fields, ra[needy], dec[needy], np.full(len(needy), -1), SDSS.cutout_size, without)
+        rows, sure = _by_field(fields, uses._replace(row=needy[uses.row]))
+        return self._sources(rows, bands, LISTED, sure)
 
     def _fields(self) -> field_list.Fields:
-        """The list of all fields, from the mirror or as it was downloaded into the cache."""
+        """The list of all fields, from the mirror or as it was downloaded into the cache, by the first name that does.
+
+        Of the live archive its SHA-256 is compared once, when it has come.
+        """
         settings, mirror = self.access.settings, self.mirror
         if mirror.remote:
             mirror = replace(self.access, keep=settings.cache_folder, limit=None).files(mirror.root)
-        if not mirror.has(settings.field_list) and mirror.remote:  # minutes, of which no bar tells
-            log.warning("the list of all SDSS fields, 0.5 GB, is downloaded once, into %s", settings.cache_folder)
-        try:
-            with mirror.file(settings.field_list) as path:
-                return field_list.read_fields(path, settings.field_list)
-        except NotThereError as error:
-            raise ArchiveError(
-                f"{error}; without this list of all fields SDSS frames are found by the catalogue's columns "
-                f"{', '.join(FRAME_COLUMNS)}, or by their headers in a local folder",
-                url=error.url,
-                status=error.status,
-            ) from error
+        names = settings.field_list.split()
+        names.sort(key=lambda name: not mirror.has(name))  # one that is here already is taken
+        problem = None
+        for name in names:
+            try:
+                return self._list(mirror, name)
+            except ArchiveError as error:
+                problem = problem or error
+                log.info("%s", error)
+        raise ArchiveError(
+            f"{problem}; without this list of all fields SDSS frames are found by the catalogue's columns "
+            f"{', '.join(FRAME_COLUMNS)}, or by their headers in a local folder",
+            url=problem.url,
+            status=problem.status,
+        ) from problem
 
-    def _sources(self, uses: dict[tuple, np.ndarray], bands: tuple[str, ...], why: str) -> list[Source]:
+    def _list(self, mirror: Mirror, name: str) -> field_list.Fields:
+        """The list of all fields by one of its names."""
+        settings, there = self.access.settings, mirror.has(name)
+        if not there and mirror.remote:  # minutes, of which no bar tells
+            log.warning("the list of all SDSS fields, 0.35 GB, is downloaded once, into %s", settings.cache_folder)
+        with mirror.file(name) as path:
+            if not there and self.access.mirror is None:
+                field_list.require_known(path, name, settings.field_list_sha256)
+            return field_list.read_fields(path, name)
+
+    def _sources(
+        self,
+        uses: dict[tuple, np.ndarray],
+        bands: tuple[str, ...],
+        why: str,
+        sure: dict[tuple, np.ndarray] | None = None,
+    ) -> list[Source]:
         """The files of some fields, run, rerun, camcol and field to rows, in all bands; by field.
 
-        The psField of a field counts as a cost of the first of its bands.
+        `sure` says of each row whether its middle is surely there, where a list tells. The psField of a field counts as
+        a cost of the first of its bands.
         """
         frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.access.psf else (0, 0)
         costs = {band: tuple(np.add(frame, more).tolist()) if band == bands[0] else frame for band in bands}
         found = []
         for key in sorted(uses):
             frames = [Frame(*key, band, why) for band in bands]
-            found += [Source(each.name, each.band, uses[key], each, *costs[each.band]) for each in frames]
+            known = None if sure is None else sure[key]
+            found += [Source(each.name, each.band, uses[key], each, *costs[each.band], sure=known) for each in frames]
         return found
 
     @property
@@ -224,6 +278,18 @@ def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:
     keys, row_key = np.unique(np.array([catalogue[name] for name in FRAME_COLUMNS]).T, axis=0, return_inverse=True)
     by_key = np.split(np.argsort(row_key.ravel(), kind="stable"), np.cumsum(np.bincount(row_key.ravel()))[:-1])
     return dict(zip(map(tuple, keys.tolist()), by_key, strict=True))
+
+
+def _by_field(fields: field_list.Fields, uses: field_list.Uses) -> tuple[dict[tuple, np.ndarray], dict]:
+    """Run, rerun, camcol and field to the rows that use each, ascending; and to whether each row is surely on it."""
+    number = fields.number[uses.index]
+    order = np.lexsort([uses.row, number])
+    firsts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    keys = [
+        (int(fields.run[at]), RERUN, int(fields.camcol[at]), int(fields.field[at])) for at in uses.index[order[firsts]]
+    ]
+    rows, sure = (np.split(values[order], firsts[1:]) for values in (uses.row, uses.sure))
+    return dict(zip(keys, rows, strict=bool(keys))), dict(zip(keys, sure, strict=bool(keys)))
 
 
 def _own(fields: field_list.Fields, catalogue: Table) -> np.ndarray:

@@ -11,9 +11,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from survey_tools.archives.manner import AT_ONCE, OF_A_LIVE_ARCHIVE, Manner
+from survey_tools.archives.ways import Ways
 from survey_tools.errors import ArchiveError
 
 CADC = "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"
+SEVERAL = "; several, with blanks between, are tried in their order"
+ANY = "any"  # for a checksum that is not to be compared
+
+
+def _not_negative(number: float) -> bool:
+    return 0 <= number < math.inf
 
 
 def _setting(default, what: str, allowed: Callable = lambda number: 0 < number < math.inf):
@@ -26,14 +34,29 @@ class Settings:
 
     sas: str = _setting("https://data.sdss.org", "root of the SDSS Science Archive Server, above sas/")
     field_list: str = _setting(
-        "sas/dr12/boss/resolve/2010-05-23/window_flist.fits", "list of all SDSS fields, below the root"
+        "sas/dr12/boss/resolve/2010-05-23/window_flist.fits sas/dr9/env/PHOTO_RESOLVE/window_flist.fits",
+        f"list of all SDSS fields, below the root{SEVERAL}",
+    )
+    field_list_bytes: int = _setting(352_843_200, "bytes of that list")
+    field_list_sha256: str = _setting(
+        "e7d2bae3f1cbb6c04b191073253e9f236f651db7d72dcab0ede0f5ba80e79ecb",
+        f"SHA-256 of that list, compared where it comes from the live archive; {ANY} compares nothing",
     )
     skyserver: str = _setting(
-        "https://skyserver.sdss.org/dr12/en/tools/search/x_results.aspx", "SQL search of SkyServer, release 12"
+        "https://skyserver.sdss.org/dr12/en/tools/search/x_results.aspx "
+        "https://skyserver.sdss.org/dr12/SkyServerWS/SearchTools/SqlSearch",
+        f"SQL search of SkyServer, release 12{SEVERAL}",
     )
     skyserver_rows: int = _setting(50_000, "rows asked of SkyServer at once; its own limit is 500,000")
-    cadc_tap: str = _setting(f"{CADC}/argus/sync", "synchronous TAP service of the CADC")
-    cadc_files: str = _setting(f"{CADC}/raven/files", "files of the CADC, by their URI")
+    skyserver_pause: float = _setting(
+        60.0, "seconds to wait where SkyServer says that its queries of this minute are used up", _not_negative
+    )
+    cadc_tap: str = _setting(f"{CADC}/argus/sync", f"synchronous TAP service of the CADC{SEVERAL}")
+    cadc_files: str = _setting(
+        f"https://cadc-west-01.canfar.net/raven/files {CADC}/raven/files {CADC}/data/pub "
+        "https://ws-uv.canfar.net/minoc/files https://ws-cadc.canfar.net/minoc/files",
+        f"files of the CADC, by their URI{SEVERAL}",
+    )
     cadc_observations: str = _setting("CFHTLS_W_%", "observations at the CADC that are CFHTLS Wide stacks (SQL LIKE)")
     cadc_windows: int = _setting(100, "windows asked of one file at the CADC at once")
     cadc_weights: int = _setting(
@@ -43,9 +66,19 @@ class Settings:
     )
     zero_point_keyword: str = _setting("MZP_AB", "FITS keyword of a stack's AB zero point")
     vizier_tap: str = _setting(
-        "https://tapvizier.cds.unistra.fr/TAPVizieR/tap/sync", "synchronous TAP service of VizieR"
+        "https://tapvizier.cds.unistra.fr/TAPVizieR/tap/sync https://vizier.cfa.harvard.edu/TAPVizieR/tap/sync",
+        f"synchronous TAP service of VizieR, and of its mirror at the CfA{SEVERAL}",
     )
     vizier_rows: int = _setting(200_000, "rows asked of VizieR at once")
+    patience: float = _setting(
+        1800.0,
+        "seconds to wait in all, with pauses that grow to two minutes, for an archive that answers but cannot serve; 0 "
+        "asks once",
+        _not_negative,
+    )
+    slowest: float = _setting(
+        0.3, "megabytes a second below which a download is broken off and asked for again; 0 is never", _not_negative
+    )
     bandwidth: float = _setting(10.0, "megabytes a second to expect of a download, for estimates")
     cache: str = _setting("~/.cache/galtrans", "folder of lists that are fetched once: roster, fields")
 
@@ -54,10 +87,31 @@ class Settings:
         """The folder `cache`, with ~ put in full."""
         return Path(self.cache).expanduser()
 
+    @property
+    def manner(self) -> Manner:
+        """How the live archives are asked."""
+        if not self.patience:
+            return AT_ONCE
+        return Manner(self.patience, OF_A_LIVE_ARCHIVE, 1e6 * self.slowest)
+
+    def ways(self, name: str) -> Ways:
+        """The addresses that the setting `name` holds, in their order."""
+        return Ways(tuple(each.rstrip("/") for each in getattr(self, name).split()))
+
+    def addresses(self, archives: tuple[str, ...]) -> list[str]:
+        """Every web address of some archives: "sdss", "cadc", "vizier"."""
+        names = {"sdss": ("sas", "skyserver"), "cadc": ("cadc_tap", "cadc_files"), "vizier": ("vizier_tap",)}
+        return [url for archive in archives for name in names[archive] for url in self.ways(name).roots]
+
 
 def variable(name: str) -> str:
     """The name in the environment of a setting."""
     return f"GALTRANS_{name.upper()}"
+
+
+def _are_addresses(text: str) -> bool:
+    """Whether a text is web addresses with blanks between, one at least."""
+    return bool(text.split()) and all(map(is_address, text.split()))
 
 
 def is_address(text: str) -> bool:
@@ -81,10 +135,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             values[each.name] = type(each.default)(text)
             if number and not each.metadata["allowed"](values[each.name]):
                 raise ValueError
-            if not text.strip() or (is_address(str(each.default)) and not is_address(text)):
+            if not text.strip() or (_are_addresses(str(each.default)) and not _are_addresses(text)):
                 raise ValueError
         except ValueError as error:
-            address = "an address that begins with https://:" if is_address(str(each.default)) else ""
+            address = "an address that begins with https://:" if _are_addresses(str(each.default)) else ""
             wanted = "give a number that can be:" if number else f"give {address}".strip()
             raise ArchiveError(f"{variable(each.name)} is {text!r}; {wanted} {each.metadata['what']}") from error
     return Settings(**values)

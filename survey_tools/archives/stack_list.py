@@ -19,6 +19,8 @@ URI = re.compile(r"cadc:(\w+)/(\w[\w.+-]*\.fits(?:\.fz)?)", re.ASCII)
 MD5 = re.compile(r"(?:md5:)?([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 HEADERS = 2**20  # [byte] more than those of a file of one image have
+SCIENCE = ("science", "this")  # what the CADC calls the product that a plane is about: before 2026, and since
+WEIGHT = "weight"
 EDGE_TOLERANCE = 0.02  # by which the polygon of a stack may differ from its pixels times their scale
 
 log = logging.getLogger(__name__)
@@ -87,28 +89,38 @@ class Roster:
 
 
 def roster_of(table: Table) -> Roster:
-    """The rows of the table as stacks, each with its weight map."""
-    roster, stacks, weights = Roster([], [], []), {}, {}
+    """The rows of the table as stacks, each with its weight map.
+
+    A row of a weight map that cannot be used costs no stack: the noise of that stack is measured, and a note says so.
+    """
+    roster, stacks, weights, odd = Roster([], [], []), {}, {}, []
     for row in table:
         name = str(row["uri"])
         try:
             file = _file(row)
             key = str(row["observationID"]), str(row["energy_bandpassName"])
-            if key[1] not in FILTERS or row["productType"] not in ("science", "weight"):
+            if key[1] not in FILTERS or row["productType"] not in (*SCIENCE, WEIGHT):
                 raise ArchiveError(f"its filter is {key[1]!r}, and its product {str(row['productType'])!r}")
-            if row["productType"] == "weight":
-                weights.setdefault(key, file)
-            else:
-                stack = _stack(row, file)
-                _keep_one(roster, stacks, stack)
+            if row["productType"] != WEIGHT:
+                _keep_one(roster, stacks, _stack(row, file))
+            elif weights.setdefault(key, file) != file:
+                raise ArchiveError(f"{weights[key].name} is of the same pointing and filter")
         except ArchiveError as error:
+            if row["productType"] == WEIGHT:
+                odd.append(f"{name} ({error})")
+                continue
             roster.unreadable.append(Unreadable(name, CFHT.filters.get(str(row["energy_bandpassName"]), ""),
                                                 f"{name}, as the CADC lists it, cannot be used: {error}"))  # fmt: skip
     found = [stack._replace(weight=weights.get((stack.observation, stack.filter))) for stack in stacks.values()]
-    roster.stacks.extend(sorted(found))
+    used = {(stack.observation, stack.filter) for stack in found}
+    odd += [f"{weights[key].uri} (no stack is of its pointing and filter)" for key in weights if key not in used]
+    roster.stacks.extend(sorted(found, key=lambda stack: stack[:3]))
     nameless = sum(not stack.image.md5 for stack in found)
     if nameless:
         roster.notes.append(f"{nameless} stacks have no MD5 at the CADC; their downloads are checked by length alone")
+    if odd:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        roster.notes.append(f"weight maps are left out of the CADC's list, and noise is measured: {odd[0]}{more}")
     return roster
 
 

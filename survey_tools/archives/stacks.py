@@ -1,7 +1,9 @@
 """CFHTLS Wide stacks at the CADC: whole files, cut here, or windows that the CADC cuts; the same pixels either way."""
 
+import json
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -40,7 +42,8 @@ from survey_tools.zeros import rounding_of
 WAYS = ("windows", "tiles")
 HEADER = 3 * 2880  # [byte] of a window: that of its stack
 REQUEST_SECONDS = 2.0  # from a request to the first byte, with the redirect on the way; an estimate
-WINDOW_SECONDS = 0.05  # for the CADC to cut one; an estimate
+WINDOW_SECONDS = 0.05  # for the CADC to cut one; an estimate, until the first windows of a run are measured
+MEASURED = 8  # windows of one request that are measured
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,13 @@ class Opened(NamedTuple):
 
     header: fits.Header
     read: Read
+
+
+class Pace(NamedTuple):
+    """How long the CADC takes for a request of windows: seconds for the request itself, and for each window."""
+
+    request: float = REQUEST_SECONDS
+    window: float = WINDOW_SECONDS
 
 
 class Cost(NamedTuple):
@@ -99,7 +109,7 @@ class Stacks:
             ValueError: Where the user's way is none.
         """
         roster = read_roster(self.access.settings)
-        listed = f"the list of {self.access.settings.cadc_tap}"
+        listed = f"the list of {self.access.settings.ways('cadc_tap')}"
         require_bands(listed, self.survey, bands, roster.stacks, roster.unreadable)
         pointings: dict[str, dict[str, Stack]] = {}
         for stack in roster.stacks:
@@ -136,6 +146,8 @@ class Stacks:
             ConnectionError: Where the CADC cannot be reached.
         """
         stack, way = source.frame
+        if self.access.how == "auto":
+            way = self._reconsidered(stack, way, ra, dec)
         opened = self._whole if way == "tiles" else self._in_windows
         with opened(stack.image) as image:
             if stack.weight is None:
@@ -216,12 +228,60 @@ class Stacks:
         mirror = self._files(file)
         url = mirror.url(file.name)
         with _told(url):
-            index, header = beginning_of(mirror, file.name)
-            alone = self.access.work / "one window a request"
-            yield Opened(header, Windows(url, index, header, self.access.settings.cadc_windows, alone).at)
+            yield Opened(*self._windows(mirror, file))
+
+    def _windows(self, mirror: Mirror, file: File) -> tuple[fits.Header, Read]:
+        """Header of a file at the CADC, and how windows of it are read."""
+        index, header, start = beginning_of(mirror, file.name)
+        most, notes = self.access.settings.cadc_windows, self.access.work / "windows"
+        return header, Windows(mirror.ways(file.name), index, header, most, notes, mirror.manner, start).at
 
     def _files(self, file: File) -> Mirror:
-        return self.access.files(f"{self.access.settings.cadc_files.rstrip('/')}/cadc:{file.archive}")
+        """The addresses of the CADC's files; those that end in /pub know a file by its archive and its name alone."""
+        roots = self.access.settings.ways("cadc_files").roots
+        places = [f"{root}/{'' if root.endswith('/pub') else 'cadc:'}{file.archive}" for root in roots]
+        return self.access.files(*places, listed=True)
+
+    def _reconsidered(self, stack: Stack, way: str, ra: np.ndarray, dec: np.ndarray) -> str:
+        """The way that is sooner done by what the first windows of the run took; the user is told of a change of mind.
+
+        The way does not count for a store: both give the same pixels.
+        """
+        path, count = self.access.work / "windows" / "pace.json", len(ra)
+        if not path.exists():
+            with whole_file(path) as temporary:
+                temporary.write_text(json.dumps(self._measured(stack, ra, dec)))
+        pace = Pace(*json.loads(path.read_text()))
+        better = self._sooner(*(self._cost(stack, count, each, pace) for each in WAYS))
+        if better != way:
+            said = path.with_name(f"said {better}")
+            tell = log.info if said.exists() else log.warning
+            took = f"take {pace.window:.2g} s each, and a request {pace.request:.2g} s"
+            took = took if np.isfinite(pace.window) else "are of no use"
+            tell(
+                "windows of the CADC %s; %g s and %g s were reckoned: %s, and whatever else is sooner done so, is "
+                "fetched as %s",
+                took, WINDOW_SECONDS, REQUEST_SECONDS, stack.name, "a whole tile" if better == "tiles" else "windows",
+            )  # fmt: skip
+            with whole_file(said) as temporary:
+                temporary.touch()
+        return better
+
+    def _measured(self, stack: Stack, ra: np.ndarray, dec: np.ndarray) -> Pace:
+        """What a request of one window and one of several take; no end of time where windows are of no use."""
+        size, mirror = self.survey.cutout_size, self._files(stack.image)
+        try:
+            header, read = self._windows(mirror, stack.image)
+            starts = own_grid(self.survey, image_file(self.survey, header, stack.image.uri)).starts(ra, dec, size)
+            starts = np.unique(starts, axis=0)[:MEASURED]
+            list(read(starts[:1], size))  # finds the address that works, and is compared with the file
+            one = _timed(lambda: list(read(starts[:1], size)))
+            some = _timed(lambda: list(read(starts, size))) if len(starts) > 1 else one
+        except ArchiveError as error:
+            log.warning("windows of %s cannot be had: %s", stack.name, error)
+            return Pace(np.inf, np.inf)
+        window = max(some - one, 0.0) / (len(starts) - 1) if len(starts) > 1 else min(one, WINDOW_SECONDS)
+        return Pace(max(one - window, 0.0), window)
 
     def _ways(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[list[str], str]:
         """The way to take for each stack, and what to tell the user of both."""
@@ -248,7 +308,7 @@ class Stacks:
         speed = 1e6 * self.access.settings.bandwidth
         return WAYS[int(np.argmin([cost.bytes / speed + cost.wait for cost in costs]))]
 
-    def _cost(self, stack: Stack, count: int, way: str) -> Cost:
+    def _cost(self, stack: Stack, count: int, way: str, pace: Pace = Pace()) -> Cost:  # noqa: B008
         """What to expect of `count` objects on a stack."""
         files = [stack.image] + [stack.weight] * (stack.weight is not None)
         if way == "tiles":
@@ -259,7 +319,16 @@ class Stacks:
             total = len(files) * (HEADERS + count * window + samples * (4 * SAMPLE_SIZE**2 + HEADER))
             batches = -(-count // max(1, self.access.settings.cadc_windows))
             requests, windows = len(files) * (1 + batches + (samples > 0)), len(files) * (count + samples)
-        return Cost(total, requests, requests * REQUEST_SECONDS + windows * WINDOW_SECONDS)
+        if way == "tiles":
+            return Cost(total, requests, requests * (pace.request if np.isfinite(pace.request) else REQUEST_SECONDS))
+        return Cost(total, requests, requests * pace.request + windows * pace.window)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 @contextmanager

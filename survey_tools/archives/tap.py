@@ -6,6 +6,7 @@ can still be used on the same services. VOTables are parsed by astropy.
 """
 
 import io
+import json
 import logging
 import re
 import struct
@@ -21,6 +22,9 @@ from astropy.io.votable.tree import Resource, VOTableFile
 from astropy.table import MaskedColumn, Table
 
 from survey_tools.archives import http
+from survey_tools.archives.manner import USUAL, Manner
+from survey_tools.archives.pages import Pages
+from survey_tools.archives.ways import Ways
 from survey_tools.errors import ArchiveError
 
 PAUSES = (3.0, 15.0)  # [s] before a refused query is asked again: a node of VizieR refuses good ones now and then
@@ -43,12 +47,21 @@ class Result:
     overflow: bool
 
 
-def query(url: str, adql: str, maxrec: int | None = None, columns: Sequence[str] = ()) -> Result:
-    """The answer of the TAP service at `url` (…/sync) to a query in ADQL.
+def query(
+    url: str | Ways,
+    adql: str,
+    maxrec: int | None = None,
+    columns: Sequence[str] = (),
+    manner: Manner = USUAL,
+    pages: Pages | None = None,
+    rows: int | None = None,
+) -> Result:
+    """The answer of the TAP service at `url` (…/sync), or at one of several, to a query in ADQL.
 
     A service may leave out rows and say so (`overflow`), or not say so: who needs all of them asks for their number
     first. `columns` are the names that are due; those of the answer may differ from them in case only, and are
-    renamed to them.
+    renamed to them. An answer that is among the kept `pages` is not asked for again; one with as many `rows` as are due
+    is put there.
 
     Raises:
         ArchiveError: Where the service refuses the query (the message has its words), or where the answer is no
@@ -58,7 +71,9 @@ def query(url: str, adql: str, maxrec: int | None = None, columns: Sequence[str]
     form = {"REQUEST": "doQuery", "LANG": "ADQL", "RESPONSEFORMAT": "votable", "QUERY": " ".join(adql.split())}
     if maxrec is not None:
         form["MAXREC"] = str(maxrec)
-    answer = _asked(url, form)
+    key = json.dumps(form, sort_keys=True)
+    kept = None if pages is None else pages.get(key)
+    answer = _asked(url, form, manner) if kept is None else kept
     try:
         document = parse(io.BytesIO(answer), verify="ignore")
     except UNREADABLE as error:
@@ -68,41 +83,46 @@ def query(url: str, adql: str, maxrec: int | None = None, columns: Sequence[str]
     resource = _results(document, url)
     overflow = _overflow(resource, url)
     if not resource.tables:
-        raise ArchiveError(f"{url}: the answer holds no table; is this a TAP service?", url=url)
+        raise ArchiveError(f"{url}: the answer holds no table; is this a TAP service?", url=str(url))
     table = _decoded(resource.tables[0].to_table(use_names_over_ids=True))
-    return Result(_named(table, columns, url) if columns else table, overflow)
+    table = _named(table, columns, url) if columns else table
+    if pages is not None and kept is None and len(table) == rows:
+        pages.put(key, answer)
+    return Result(table, overflow)
 
 
-def count(url: str, adql: str) -> int:
+def count(url: str | Ways, adql: str, manner: Manner = USUAL) -> int:
     """The one whole number that a query such as SELECT COUNT(*) gives; raises what `query` does."""
-    table = query(url, adql).table
+    table = query(url, adql, manner=manner).table
     if len(table) != 1 or len(table.columns) != 1 or not re.fullmatch(r"\d+", str(table[0][0])):
-        raise ArchiveError(f"{url}: a number of rows was due, and {len(table)} rows came; try again later", url=url)
+        raise ArchiveError(
+            f"{url}: a number of rows was due, and {len(table)} rows came; try again later", url=str(url)
+        )
     return int(table[0][0])
 
 
-def _asked(url: str, form: dict[str, str]) -> bytes:
+def _asked(url: str | Ways, form: dict[str, str], manner: Manner) -> bytes:
     """The answer to a form; where the service calls it a bad request, asked again after each of PAUSES."""
-    for pause in PAUSES:
+    for pause in PAUSES if manner.tries is None else ():
         try:
-            return http.read(url, data=form, kind="votable")
+            return http.read(url, data=form, kind="votable", manner=manner)
         except ArchiveError as error:
             if error.status != 400:
                 raise
             log.info("%s; again in %g s", error, pause)
         time.sleep(pause)
-    return http.read(url, data=form, kind="votable")
+    return http.read(url, data=form, kind="votable", manner=manner)
 
 
-def _results(document: VOTableFile, url: str) -> Resource:
+def _results(document: VOTableFile, url: str | Ways) -> Resource:
     """The resource that holds the results; ArchiveError where there is none."""
     for resource in document.resources:
         if resource.type == "results":
             return resource
-    raise ArchiveError(f"{url}: the answer is a VOTable without results; is this a TAP service?", url=url)
+    raise ArchiveError(f"{url}: the answer is a VOTable without results; is this a TAP service?", url=str(url))
 
 
-def _overflow(resource: Resource, url: str) -> bool:
+def _overflow(resource: Resource, url: str | Ways) -> bool:
     """Whether rows were left out; ArchiveError where the query failed.
 
     A status before the table may be followed by another one after it, where the failure came while rows were written.
@@ -114,7 +134,7 @@ def _overflow(resource: Resource, url: str) -> bool:
             continue
         if status not in ("OK", "OVERFLOW"):
             words = _one_line(info.content or status)
-            raise ArchiveError(f"{url} refuses the query: {words}", url=url)
+            raise ArchiveError(f"{url} refuses the query: {words}", url=str(url))
         overflow |= status == "OVERFLOW"
     return overflow
 
@@ -137,13 +157,13 @@ def _text(value) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _named(table: Table, columns: Sequence[str], url: str) -> Table:
+def _named(table: Table, columns: Sequence[str], url: str | Ways) -> Table:
     """The table with its columns called as asked; ArchiveError where they are others."""
     if [name.lower() for name in table.colnames] != [name.lower() for name in columns]:
         raise ArchiveError(
             f"{url}: the answer has the columns {', '.join(table.colnames)} in place of {', '.join(columns)}; "
             "has the archive changed its tables?",
-            url=url,
+            url=str(url),
         )
     table.rename_columns(table.colnames, list(columns))
     return table

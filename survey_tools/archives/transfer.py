@@ -9,15 +9,17 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import requests
 
 from survey_tools.archives.answers import Facts, Question, TryAgainError, ask, excerpt, facts, packed, pieces
 from survey_tools.archives.locks import EXCLUSIVE, locked
+from survey_tools.archives.manner import USUAL, Manner
 from survey_tools.atomic import naming
 
 PART = ".part"
@@ -25,16 +27,30 @@ NOTES = ".part.json"  # what is known of the whole file of which a part is here
 PACKED = (b"BZh", b"\x1f\x8b")  # first bytes of bzip2 and gzip: both end in a checksum of what they hold
 MAGIC = (b"SIMPLE  =", *PACKED)  # first bytes of FITS files
 LONGEST_MAGIC = 9  # [byte]
+SLOW_TIME = 30.0  # [s] over which the speed of an answer is measured
+DROPS = 2  # answers broken off for their speed after which less is asked of the next
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file that is wanted: its URL, and its size [byte] and md5 (hexadecimal) where they are known beforehand."""
+    """A file that is wanted: its URL, and its size [byte] and md5 (hexadecimal) where they are known beforehand.
+
+    `manner` says below which speed an answer is broken off.
+    """
 
     url: str
     size: int | None = None
     md5: str | None = None
     fits: bool = True  # plain, or compressed by bzip2 or gzip
+    manner: Manner = USUAL
+
+    def names(self, url: str) -> list[str]:
+        """What tells the parts of different files apart, where this one comes from `url`: the URL, and the md5.
+
+        By the md5 a part goes on at another address of the file. They are hashes, since a URL may hold a password.
+        """
+        known = [url] + ([f"md5:{self.md5.lower()}"] if self.md5 else [])
+        return [hashlib.sha256(each.encode()).hexdigest() for each in known]
 
 
 class Part:
@@ -42,7 +58,7 @@ class Part:
 
     def __init__(self, wanted: Wanted, path: Path, file: Path, descriptor: int, notes: Path) -> None:
         self.wanted, self.path, self.file, self._descriptor, self._notes = wanted, path, file, descriptor, notes
-        self._finished, self._most = False, self.size
+        self._finished, self._most, self._drops = False, self.size, 0
 
     @property
     def size(self) -> int:
@@ -54,18 +70,22 @@ class Part:
         before, self._most = self._most, max(self._most, self.size)
         return self._most > before
 
-    def fetch(self) -> None:
-        """One attempt to get what is missing, and to verify the whole; TryAgainError or ArchiveError where it fails."""
-        start, known = self._resumable()
+    def fetch(self, url: str = "") -> None:
+        """One attempt to get what is missing, and to verify the whole; TryAgainError or ArchiveError where it fails.
+
+        `url` is one of several addresses of the file; by default that of `wanted`.
+        """
+        url = url or self.wanted.url
+        start, known = self._resumable(url)
         accept = (200, 206, 416) if start else (200,)
-        with ask(Question(self.wanted.url, headers=_range_of(start, known)), accept) as answer:
+        with ask(Question(url, headers=_range_of(start, known)), accept) as answer:
             said = facts(answer)
             if start and said.status != 200:
                 self._require_continued(answer, start, known, said)
             else:
                 self.clear()
                 self._require_wanted(said)
-                self._note(said, packed(answer))
+                self._note(url, said, packed(answer))
                 known = said
             if said.status != 416:
                 self._receive(answer)
@@ -88,13 +108,16 @@ class Part:
             self._notes.unlink(missing_ok=True)  # with it goes the lock, so it is the last
             self._finished = True
 
-    def _resumable(self) -> tuple[int, Facts | None]:
-        """The byte to go on from, 0 where it must be the first, and what is known of the whole file."""
+    def _resumable(self, url: str) -> tuple[int, Facts | None]:
+        """The byte to go on from, 0 where it must be the first, and what is known of the whole file at this URL."""
         if not self.size:
             return 0, None
+        names = self.wanted.names(url)
         try:
             notes = json.loads(self._notes.read_text())
-            known = Facts(**notes["facts"]) if notes["source"] == _source(self.wanted.url) else None
+            known = Facts(**notes["facts"]) if set(names) & set(notes["names"]) else None
+            if known and names[0] not in notes["names"]:  # another address, which may name and date its copy otherwise
+                known = replace(known, etag="", modified="")
         except (OSError, ValueError, TypeError, KeyError):
             known = None
         if known is None:  # a part of another mirror's file, perhaps
@@ -125,9 +148,9 @@ class Part:
         if None not in (said.md5, self.wanted.md5) and said.md5 != self.wanted.md5.lower():
             raise TryAgainError(f"the archive's file has md5 {said.md5}, not {self.wanted.md5}", status=said.status)
 
-    def _note(self, said: Facts, on_the_way: bool) -> None:
+    def _note(self, url: str, said: Facts, on_the_way: bool) -> None:
         """Remember what is known of the whole file, but not of one packed on the way: its ranges are of other bytes."""
-        notes = {} if on_the_way else {"source": _source(self.wanted.url), "facts": asdict(said)}
+        notes = {} if on_the_way else {"names": self.wanted.names(url), "facts": asdict(said)}
         with naming(self._notes):
             self._notes.write_text(json.dumps(notes))
 
@@ -135,6 +158,7 @@ class Part:
         """Append the body of an answer."""
         looked = self.size >= LONGEST_MAGIC
         os.lseek(self._descriptor, 0, os.SEEK_END)
+        then, before = time.monotonic(), self.size
         for piece in pieces(answer):
             rest = memoryview(piece)
             while rest:
@@ -143,8 +167,21 @@ class Part:
             if not looked and self.size >= LONGEST_MAGIC:
                 self._require_kind(answer)
                 looked = True
+            if time.monotonic() - then >= SLOW_TIME:  # with what has come since: a dropped answer is progress, too
+                self._require_fast((self.size - before) / (time.monotonic() - then))
+                then, before = time.monotonic(), self.size
         if not looked:
             self._require_kind(answer)
+
+    def _require_fast(self, speed: float) -> None:
+        """TryAgainError where an answer comes more slowly [byte/s] than is wanted.
+
+        Another site may be faster. After some such drops the line itself seems to be slow, and less is asked of it.
+        """
+        least = self.wanted.manner.slowest / 2 ** max(0, self._drops - DROPS)
+        if speed < least:
+            self._drops += 1
+            raise TryAgainError(f"only {speed / 1e3:,.0f} kB came in a second", status=200, slow=True)
 
     def _require_kind(self, answer: requests.Response) -> None:
         """TryAgainError, with nothing kept, where what comes is no FITS, or a page: gateways send HTML as HTTP 200."""
@@ -210,10 +247,5 @@ def _range_of(start: int, known: Facts | None) -> dict[str, str]:
     """Headers that ask for a file from byte `start`, or for all of it where it is no longer the known one."""
     if not start:
         return {}
-    unless = known.etag or known.modified
+    unless = "" if known is None else known.etag or known.modified
     return {"Range": f"bytes={start}-"} | ({"If-Range": unless} if unless else {})
-
-
-def _source(url: str) -> str:
-    """What tells the parts of different URLs apart; not the URL, which may hold a password of the user's own."""
-    return hashlib.sha256(url.encode()).hexdigest()

@@ -9,7 +9,8 @@ How many galaxies there are down to a magnitude is for `count` to say. The defau
 estimate of ours: the paper's 130,093 galaxies of CFHT are 840 a square degree, which counts of galaxies reach there.
 
 A service may leave out rows beyond a limit of its own, and not say so. So each field is counted, divided into strips of
-declination that hold no more than `vizier_rows`, and each strip that comes with fewer rows than it has is halved.
+declination that hold no more than `vizier_rows`, and each strip that comes with fewer rows than it has is halved. What
+has come is kept until all strips are there, so that an outage costs none.
 """
 
 import math
@@ -21,6 +22,7 @@ from astropy.table import Table, vstack
 from scipy.spatial import cKDTree
 
 from survey_tools.archives import tap
+from survey_tools.archives.pages import Pages
 from survey_tools.archives.settings import Settings
 from survey_tools.errors import ArchiveError
 from survey_tools.progress import Progress
@@ -108,21 +110,25 @@ def find(settings: Settings, patches: list[Field], selection: Selection, limit: 
         ArchiveError: Where VizieR refuses a query, gives other columns, or keeps rows back however few are asked.
         ConnectionError: Where VizieR cannot be reached, or stays busy.
     """
-    tables, counted, received = [], 0, 0
+    tables, counted, received, kept = [], 0, 0, []
     for patch in patches:
         if limit is not None and received >= limit:
             break
         number = count(settings, patch, selection)
         counted += number
         with Progress(number, f"VizieR {patch.name}", "row") as progress:
-            for table in _strips(settings, patch, selection, *_ends(patch), number, limit):
+            pages = Pages(settings.cache_folder, f"{number} of {patch.name}: {selection.adql}")
+            kept.append(pages)
+            for table in _strips(settings, patch, selection, *_ends(patch), number, limit, pages):
                 progress.update(len(table))
                 tables.append(table)
                 received += len(table)
                 if limit is not None and received >= limit:
                     break
     if not received:
-        raise ArchiveError(f"{settings.vizier_tap}: no row fits; check the magnitudes and --where")
+        raise ArchiveError(f"{settings.ways('vizier_tap')}: no row fits; check the magnitudes and --where")
+    for pages in kept:
+        pages.drop()
     rows = vstack(tables, metadata_conflicts="silent")[:limit]
     keep = _distinct(rows)
     names = "+".join(patch.name for patch in patches)
@@ -130,7 +136,7 @@ def find(settings: Settings, patches: list[Field], selection: Selection, limit: 
         rows[keep],
         f"CFHTLS {names}: rmagA {selection.brightest:g} to {selection.faintest:g}, neither stars nor masked",
         "VizieR II/317, Hudelot et al. 2012: CFHTLS release T0007",
-        settings.vizier_tap,
+        str(settings.ways("vizier_tap")),
         f"SELECT {','.join(COLUMNS.values())} FROM {TABLE} WHERE {selection.adql}",
         counted,
         len(rows),
@@ -161,11 +167,19 @@ def _rows_of(patch: Field, selection: Selection, low: str, high: str) -> str:
 
 
 def _count(settings: Settings, patch: Field, selection: Selection, low: str, high: str) -> int:
-    return tap.count(settings.vizier_tap, f"SELECT COUNT(*) AS n FROM {_rows_of(patch, selection, low, high)}")
+    rows = _rows_of(patch, selection, low, high)
+    return tap.count(settings.ways("vizier_tap"), f"SELECT COUNT(*) AS n FROM {rows}", settings.manner)
 
 
 def _strips(
-    settings: Settings, patch: Field, selection: Selection, low: str, high: str, number: int, limit: int | None
+    settings: Settings,
+    patch: Field,
+    selection: Selection,
+    low: str,
+    high: str,
+    number: int,
+    limit: int | None,
+    pages: Pages,
 ) -> Iterator[Table]:
     """The rows of a strip that holds `number` of them, in one table, or in several where that is too many."""
     if not number:
@@ -174,7 +188,7 @@ def _strips(
     table, reason = None, f"{number} rows of {patch.name} are too many at once"
     if number <= at_once:
         try:
-            table = _whole_strip(settings, patch, selection, low, high, number)
+            table = _whole_strip(settings, patch, selection, low, high, number, pages)
             reason = f"VizieR counts {number} rows of {patch.name} and sends {len(table)}"
         except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a narrower strip
             reason = str(error)
@@ -183,27 +197,36 @@ def _strips(
         yield table
         return
     if float(high) - float(low) < THINNEST:
-        raise ArchiveError(f"{settings.vizier_tap}: {reason}, from dec {low} to {high}; try again later")
+        raise ArchiveError(f"{settings.ways('vizier_tap')}: {reason}, from dec {low} to {high}; try again later")
     middle = _degrees((float(low) + float(high)) / 2)
     below = _count(settings, patch, selection, low, middle)
     if below > number:
-        raise ArchiveError(f"{settings.vizier_tap} counts {below} rows in a part of {number} rows; try again later")
-    yield from _strips(settings, patch, selection, low, middle, below, limit)
-    yield from _strips(settings, patch, selection, middle, high, number - below, limit)
+        raise ArchiveError(
+            f"{settings.ways('vizier_tap')} counts {below} rows in a part of {number} rows; try again later"
+        )
+    yield from _strips(settings, patch, selection, low, middle, below, limit, pages)
+    yield from _strips(settings, patch, selection, middle, high, number - below, limit, pages)
 
 
-def _whole_strip(settings: Settings, patch: Field, selection: Selection, low: str, high: str, number: int) -> Table:
+def _whole_strip(
+    settings: Settings, patch: Field, selection: Selection, low: str, high: str, number: int, pages: Pages
+) -> Table:
     """The rows of a strip, as many as VizieR gives; ArchiveError where it gives more than it counted."""
     columns = ",".join(COLUMNS.values())
     result = tap.query(
-        settings.vizier_tap,
+        settings.ways("vizier_tap"),
         f"SELECT {columns} FROM {_rows_of(patch, selection, low, high)}",
         maxrec=number + 1,
         columns=[name.strip('"') for name in COLUMNS.values()],
+        manner=settings.manner,
+        pages=pages,
+        rows=number,
     )
     table = result.table
     if len(table) > number:
-        raise ArchiveError(f"{settings.vizier_tap} counts {number} rows and sends {len(table)} or more; try again")
+        raise ArchiveError(
+            f"{settings.ways('vizier_tap')} counts {number} rows and sends {len(table)} or more; try again"
+        )
     table.rename_columns(table.colnames, list(COLUMNS))
     table.meta = {}
     table["object_id"] = np.array([str(name).strip() for name in table["object_id"]], dtype=str)

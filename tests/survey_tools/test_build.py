@@ -272,25 +272,37 @@ def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypa
     assert contents(store.path) == expected
 
 
-def test_a_few_files_that_cannot_be_reached_do_not_stop_the_others(sky, tmp_path, known_sky, monkeypatch):
+def test_files_that_are_away_are_no_failures_and_the_others_are_cut(sky, tmp_path, known_sky, monkeypatch):
     mirror, catalogue = sky
     catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=100)
-    real = http.download
+    real, asked = http.download, []
 
     def away(url, path, **options):
+        asked.append(url)
         if "frame-r" in url:
             raise AwayError(f"{url}: no answer; is the archive up?", url=url, status=503)
         real(url, path, **options)
 
     monkeypatch.setattr(http, "download", away)
     with known_sky.served(mirror) as (url, _):
-        store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+        fetch_it = partial(known_sky.fetch, SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+        with pytest.raises(
+            AwayError, match=r"1 of \d files could not be reached; the first: .*frame-r.*--fail-away"
+        ) as e:
+            fetch_it()
+        assert e.value.status == 503
+        assert not (tmp_path / "x.zarr").exists()
+        cut = [each for each in asked if "frame-" in each and "frame-r" not in each]
+        asked.clear()
+        store = fetch_it(fail_away=True)
+        assert [each for each in asked if "frame-" in each and "frame-r" not in each] == []  # they were cut before
+        assert cut
         assert manifest(store)[0][0] == "failed"
         assert "no answer" in manifest(store)[0][1]
         assert "frame-r" in store.manifest()["url"][0]
         assert store.manifest()["http"][0] == 503
         monkeypatch.setattr(http, "download", real)
-        store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS, retry_failed=True)
+        store = fetch_it(retry_failed=True)
     assert manifest(store)[0][0] == "done"
 
 

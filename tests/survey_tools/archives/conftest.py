@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from survey_tools.archives import hosts, http, tap
+from survey_tools.archives import hosts, http, tap, ways
 from survey_tools.archives.mirror import Mirror
 
 
@@ -114,6 +114,7 @@ def cut_off(body: bytes, at: int, **more: str):
 def web():
     """A server, with `whole` and `cut_off` to make answers."""
     hosts.forget()
+    ways.forget()
     served = Web()
     served.whole, served.cut_off = whole, cut_off
     yield served

@@ -1,4 +1,6 @@
 import pickle
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +9,13 @@ from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools import cutout
-from survey_tools.archives import cfht
+from survey_tools.archives import cfht, hosts, stacks, ways
 from survey_tools.archives.access import Access
 from survey_tools.archives.plan import Source
 from survey_tools.archives.settings import Settings
 from survey_tools.archives.stacks import Stacks
 from survey_tools.archives.tiles import Tiles
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.surveys import CFHT
 from survey_tools.tan import tan_terms
 from survey_tools.tasks import Engine
@@ -23,6 +25,13 @@ STEM = "cadc:CFHTTERAPIX/CFHTLS_W_{}_{}+020000_T0007_MEDIAN.fits#{}"
 RUN = Engine().run
 
 pytestmark = pytest.mark.usefixtures("waits")
+
+
+@pytest.fixture(autouse=True)
+def usual_addresses():
+    """Nothing is known of any address or host."""
+    ways.forget()
+    hosts.forget()
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +282,7 @@ def test_both_ways_are_said_with_their_cost_and_the_shorter_is_taken(archive_ser
         forced = live(server, "tiles").plan(few, BANDS, RUN)
         sent = server.sent("storage")
         cut(archive, few)
-        assert server.sent("storage") - sent < plans[1].sources[0].bytes * 2 + 60_000
+        assert server.sent("storage") - sent < plans[1].sources[0].bytes * 2 + 400_000  # two windows are measured first
     assert "CFHTLS: 211 kB in 4 requests as windows, 778 kB in 2 requests as whole tiles: windows" in plans[1].notes
     assert "CFHTLS: 66.1 MB in 10 requests as windows, 778 kB in 2 requests as whole tiles: tiles" in plans[400].notes
     assert "CFHTLS: 211 kB in 4 requests as windows, 778 kB in 2 requests as whole tiles: tiles" in forced.notes
@@ -338,10 +347,58 @@ def test_a_stack_that_stays_away_is_named_by_its_url(archive_server, draw, live,
     with archive_server.serve(draw(True), faults=[fault]) as server:
         archive = live(server, how)
         source = archive.plan(catalogue, BANDS, RUN).sources[0]
-        with pytest.raises(ArchiveError, match=rf"_g_100000.*{match}") as raised:
+        error = AwayError if kind == "404" else ArchiveError  # what the roster lists is there, if not now
+        with pytest.raises(error, match=rf"_g_100000.*{match}") as raised:
             list(archive.cut(source, catalogue["ra"][source.rows], catalogue["dec"][source.rows]))
-    assert raised.value.url.startswith(f"{server.root}/raven/files/cadc:CFHTTERAPIX/CFHTLS_W_g_100000%2B020000")
+    assert raised.value.url.startswith(f"{server.root}/west/raven/files/cadc:CFHTTERAPIX/CFHTLS_W_g_100000%2B020000")
     assert "minoc" not in f"{raised.value} {raised.value.url}"  # where it was sent, with a token that ends
+
+
+@pytest.mark.parametrize("how", ["tiles", "windows"])
+@pytest.mark.parametrize("place", ["^/raven", "^/data/pub", "^/uv/", "^/cadc/"])
+def test_every_address_of_the_cadcs_files_will_do(archive_server, draw, live, catalogue, how, place):
+    names = ["^/west", "^/raven", "^/data/pub", "^/uv/", "^/cadc/"]
+    faults = [archive_server.Fault(kind, name, times=-1) for kind, name in
+              zip(["404", "500", "403", "503", "reset"], names, strict=True) if name != place]  # fmt: skip
+    with archive_server.serve(draw(False)) as server:
+        right = cut(live(server, how, "right"), catalogue)
+    with archive_server.serve(draw(False), faults=faults) as server:
+        assert_same(right, cut(live(server, how, "other"), catalogue))
+        first = [request.path for request in server.log if request.route in ("raven", "pub", "storage")][:5]
+        assert [re.sub(r"^(/[a-z]+).*", r"\1", path) for path in first[: names.index(place) + 1]] == [
+            re.sub(r"[\^]|/$|/pub", "", name) for name in names[: names.index(place) + 1]
+        ]
+        assert server.count("raven", "^/west") == 1  # what works is remembered
+
+
+def test_auto_measures_the_first_windows_and_changes_its_mind_aloud(
+    archive_server, draw, live, catalogue, caplog, monkeypatch
+):
+    few, times = catalogue[[0, 3]], iter([1.0, 31.0])  # seconds of a request of one window, and of two
+    monkeypatch.setattr(stacks, "_timed", lambda work: (work(), next(times))[1])
+    with archive_server.serve(draw(False)) as server:
+        right = cut(live(server, "tiles", "right"), few)
+    with archive_server.serve(draw(False)) as server:
+        archive = live(server, "auto", bandwidth=0.05)
+        assert {source.frame.way for source in archive.plan(few, BANDS, RUN).sources} == {"windows"}
+        assert_same(right, cut(archive, few))
+        assert sum(request.path.count("SUB=") for request in server.requests("raven")) == 1 + 1 + 2  # of one stack
+        whole = [request for request in server.requests("storage") if "range" not in request.headers]
+        assert len([request for request in whole if "SUB=" not in request.path]) == len(BANDS)
+    said = [record.getMessage() for record in caplog.records if "is fetched as a whole tile" in record.getMessage()]
+    assert len(said) == 1
+    assert "windows of the CADC take 30 s each, and a request 0 s; 0.05 s and 2 s were reckoned" in said[0]
+
+
+def test_auto_takes_tiles_where_windows_are_not_the_bytes_of_the_file(
+    archive_server, draw, live, catalogue, monkeypatch
+):
+    storage = sys.modules["archive_storage"]
+    inner = storage._window
+    monkeypatch.setattr(storage, "_window", lambda *how: (inner(*how)[0][::-1], inner(*how)[1]))
+    with archive_server.serve(draw(False)) as server:
+        right = cut(live(server, "tiles", "right"), catalogue)
+        assert_same(right, cut(live(server, "auto", "other"), catalogue))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -75,7 +77,7 @@ def positions_on(fields: Fields, count: int, seed: int = 0) -> tuple[np.ndarray,
 def test_the_first_field_is_that_on_which_an_object_lies_farthest_inside(sky):
     fields = SKIES[sky]
     ra, dec = positions_on(fields, 300)
-    row, index = choose(fields, ra, dec, np.full(300, -1), SIZE)
+    row, index, _ = choose(fields, ra, dec, np.full(300, -1), SIZE)
     depth = np.array([inside(frame_wcs(fields, at), np.stack([ra, dec], axis=1)) for at in range(len(fields.run))])
     best = depth.max(axis=0)
     rows, places = np.unique(row, return_index=True)
@@ -92,7 +94,7 @@ def test_more_fields_follow_only_where_the_cutout_may_stick_out(sky):
         np.stack([rng.choice([-1, 1]) * rng.uniform(0, 80, 5) % 2047, rng.uniform(0, 1488, 5)], axis=1) for _ in frames
     ]
     ra, dec = np.concatenate([wcs.wcs_pix2world(place, 0) for wcs, place in zip(frames, places, strict=True)]).T
-    row, index = choose(fields, ra, dec, np.full(len(ra), -1), SIZE)
+    row, index, _ = choose(fields, ra, dec, np.full(len(ra), -1), SIZE)
     grid = np.array([[x, y] for y in (0, 31.5, 63) for x in (0, 31.5, 63)])
     points = np.concatenate(
         [north_up_wcs(*each, 0.396, SIZE).wcs_pix2world(grid, 0) for each in zip(ra, dec, strict=True)]
@@ -116,7 +118,7 @@ def test_the_field_that_the_catalogue_names_comes_first_and_the_same_scan_second
     wcs = frame_wcs(fields, home)
     row, col = np.array([744.0, 1480.0, 20.0]), np.array([1024.0, 1000.0, 500.0])
     ra, dec = wcs.wcs_pix2world(np.stack([col, row], axis=1), 0).T
-    rows, index = choose(fields, ra, dec, np.full(3, home), SIZE)
+    rows, index, _ = choose(fields, ra, dec, np.full(3, home), SIZE)
     assert_array_equal(rows, [0, 1, 1, 2, 2])
     assert_array_equal(fields.field[index], [14, 14, 15, 14, 13])
     assert_array_equal(fields.run[index], 94)
@@ -124,9 +126,9 @@ def test_the_field_that_the_catalogue_names_comes_first_and_the_same_scan_second
 
 def test_positions_off_all_fields_are_on_none():
     fields = SKIES["high"]
-    rows, index = choose(fields, np.array([10.0, 200.0]), np.array([-80.0, 0.0]), np.array([-1, -1]), SIZE)
+    rows, index, _ = choose(fields, np.array([10.0, 200.0]), np.array([-80.0, 0.0]), np.array([-1, -1]), SIZE)
     assert len(rows) == len(index) == 0
-    rows, index = choose(fields, np.zeros(0), np.zeros(0), np.zeros(0, int), SIZE)
+    rows, index, _ = choose(fields, np.zeros(0), np.zeros(0), np.zeros(0, int), SIZE)
     assert len(rows) == len(index) == 0
 
 
@@ -135,7 +137,8 @@ def test_blocks_do_not_matter(monkeypatch):
     ra, dec = positions_on(fields, 200)
     whole = choose(fields, ra, dec, np.full(200, -1), SIZE)
     monkeypatch.setattr(field_list, "BLOCK", 37)
-    assert_array_equal(choose(fields, ra, dec, np.full(200, -1), SIZE), whole)
+    for values, due in zip(choose(fields, ra, dec, np.full(200, -1), SIZE), whole, strict=True):
+        assert_array_equal(values, due)
 
 
 @pytest.mark.parametrize("band", SDSS.bands)
@@ -147,7 +150,7 @@ def test_the_geometry_is_that_of_real_frames_to_the_margin(real_data, tmp_path, 
     image = describe(SDSS, mirror, Frame(7264, 301, 3, 111, band).name)[0]
     edges = np.array([[col, row] for col in (0, 500, 1023.5, 2047) for row in (0, 744, 1488)])
     ra, dec = image.wcs.wcs_pix2world(edges, 0).T
-    rows, _ = choose(fields, ra, dec, np.full(len(ra), -1), SIZE)
+    rows, _, _ = choose(fields, ra, dec, np.full(len(ra), -1), SIZE)
     assert_array_equal(rows, np.arange(len(ra)))
     depth = inside(frame_wcs(fields, 0), np.stack([ra, dec], axis=1))
     assert_allclose(depth, np.min([*(edges + 0.5).T, *([2047.5, 1488.5] - edges).T], axis=0), atol=12.5)
@@ -182,7 +185,7 @@ def test_a_list_is_read_and_other_reruns_are_left_out(tmp_path):
 
 def test_a_field_that_is_listed_twice_is_read_once(tmp_path):
     fields = SKIES["equator"]
-    twice = Fields(*(np.append(values, values[:3]) for values in vars(fields).values()))
+    twice = Fields(*(np.append(values, values[:3]) for values in vars(fields).values() if values is not None))
     read = read_fields(write_list(tmp_path / "list.fits", twice), "list")
     assert len(read.run) == len(fields.run) - 1  # one of them is of another rerun
     assert_array_equal(read.ra[:3], fields.ra[:3])
@@ -194,6 +197,98 @@ def test_fields_are_found_by_their_numbers():
     index = fields.find(*np.array(asked).T)
     assert_array_equal(index[:3], [5, -1, -1])
     assert (fields.run[index[3]], fields.camcol[index[3]], fields.field[index[3]]) == (752, 2, 18)
+
+
+# --- the list as it is: two centres, and fields that the pipeline did not go through ---
+
+
+def spans(fields: Fields) -> dict[str, np.ndarray]:
+    """mu and nu of the edges of fields [deg], by the inverse of `position_of`."""
+    a, d, i = np.radians(fields.ra - fields.node), np.radians(fields.dec), np.radians(fields.incl)
+    x, y, z = np.cos(a) * np.cos(d), np.sin(a) * np.cos(d), np.sin(d)
+    mu = (np.degrees(np.arctan2(y * np.cos(i) + z * np.sin(i), x)) + fields.node) % 360
+    nu = np.degrees(np.arcsin(z * np.cos(i) - y * np.sin(i)))
+    along, across = SHAPE * 0.396 / 3600 / 2
+    return {
+        "MU_START": (mu - along) % 360,
+        "MU_END": (mu + along) % 360,
+        "NU_START": nu - across,
+        "NU_END": nu + across,
+    }
+
+
+def with_spans(path, fields: Fields, **columns):
+    """A list of the fields that has mu and nu as well, and further columns in place of its own."""
+    with fits.open(write_list(path, fields), mode="update") as hdus:
+        table = hdus[1]
+        added = [fits.Column(name, "D", array=values) for name, values in spans(fields).items()]
+        added += [fits.Column("PHOTO_STATUS", "J", array=columns.pop("status", np.zeros(len(fields.run), int)))]
+        new = fits.BinTableHDU.from_columns(table.columns + fits.ColDefs(added))
+        for name, values in columns.items():
+            new.data[name] = values
+        hdus[1] = new
+    return path
+
+
+@pytest.mark.parametrize("sky", SKIES)
+def test_mu_nu_node_and_inclination_give_the_centre(sky):
+    fields = SKIES[sky]
+    edges = spans(fields)
+    mu, nu = (field_list._middle(edges[f"{axis}_START"], edges[f"{axis}_END"]) for axis in ("MU", "NU"))
+    ra, dec = field_list.position_of(mu, nu, fields.node, fields.incl)
+    assert_allclose(np.cos(np.radians(dec)) * ((ra - fields.ra + 180) % 360 - 180), 0, atol=1e-9)
+    assert_allclose(dec, fields.dec, atol=1e-9)
+
+
+def test_a_field_whose_two_centres_disagree_is_tried_at_both(tmp_path):
+    fields = SKIES["equator"]
+    odd, shift = 3, 575 * 0.396 / 3600  # as run 1908, camcol 3, field 27 has it
+    ra = fields.ra.copy()
+    ra[odd] += 40 * shift  # far from all of them, so that it can be told which centre was used
+    read = read_fields(with_spans(tmp_path / "list.fits", fields, RA=ra), "list")
+    assert len(read.run) == len(fields.run)  # one is of another rerun, and one there twice
+    assert_allclose(read.ra[odd], fields.ra[odd], atol=1e-9)  # by mu and nu
+    assert_allclose(read.ra[-1], ra[odd])
+    assert read.number[-1] == read.number[odd]
+    here = choose(read, fields.ra[[odd]], fields.dec[[odd]], np.array([-1]), SIZE)
+    there = choose(read, ra[[odd]], fields.dec[[odd]], np.array([-1]), SIZE)
+    assert odd in here.index
+    assert there.index.tolist() == [len(read.run) - 1]
+    named = choose(read, ra[[odd]], fields.dec[[odd]], read.find(*(getattr(read, name)[[odd]] for name in
+                   ("run", "camcol", "field"))), SIZE)  # fmt: skip
+    assert read.number[named.index].tolist() == [read.number[odd]]  # once, at the centre that holds it
+
+
+def test_a_small_difference_of_the_centres_is_none(tmp_path):
+    fields = SKIES["south"]
+    read = read_fields(with_spans(tmp_path / "list.fits", fields, RA=fields.ra + 0.0001), "list")
+    assert len(read.run) == len(fields.run) - 1
+
+
+def test_a_field_that_took_too_long_is_used_where_no_other_is(tmp_path):
+    fields = SKIES["equator"]
+    home = np.flatnonzero((fields.run == 94) & (fields.camcol == 1) & (fields.field == 14))[0]
+    place = fields.ra[[home]], fields.dec[[home]], np.array([-1])
+    assert choose(fields, *place, SIZE).index[0] == home
+    status = np.where(np.arange(len(fields.run)) == home, 3, 0)
+    marked = read_fields(with_spans(tmp_path / "list.fits", fields, status=status), "list")
+    found = choose(marked, *place, SIZE)
+    assert (marked.run[found.index[0]] != 94) & marked.good[found.index[0]]
+    alone = Fields(*(values[[home]] for values in vars(replace(fields, status=status)).values()))
+    assert choose(alone, *place, SIZE).index.tolist() == [0]
+
+
+def test_pairs_that_gave_nothing_are_not_chosen_again_and_what_is_deep_inside_is_sure():
+    fields = SKIES["equator"]
+    place = fields.ra[[5]], fields.dec[[5]], np.array([-1])
+    first = choose(fields, *place, SIZE)
+    assert first.sure.tolist() == [True]
+    second = choose(fields, *place, SIZE, (first.row, fields.number[first.index]))
+    assert not set(second.index) & set(first.index)
+    assert len(second.index)
+    edge = frame_wcs(fields, 0).wcs_pix2world([[1024, 3.0]], 0)[0]
+    lone = Fields(*(values[[0]] for values in vars(fields).values() if values is not None))
+    assert choose(lone, edge[:1], edge[1:], np.array([-1]), SIZE).sure.tolist() == [False]
 
 
 @pytest.mark.parametrize("kind", ["cut short", "junk", "no column", "no rerun"])

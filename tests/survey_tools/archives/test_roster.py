@@ -100,6 +100,46 @@ def test_a_stack_has_its_weights_whatever_they_are_called():
     assert stack.weight is None
 
 
+def test_the_science_product_may_be_called_this_and_be_listed_under_both_names():
+    (stack,) = roster_of(rows_of({"productType": "this"})).stacks
+    assert stack.image.uri == KNOWN["uri"]
+    both = roster_of(rows_of({}, {"productType": "this"}))
+    assert (both.stacks, both.notes) == ([stack], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"contentLength": ""}, "contentLength is ''"),
+        ({"uri": "cadc:CFHTTERAPIX/w g.fits"}, "URI is not that of a FITS file"),
+        ({"contentChecksum": "md5:?"}, "no MD5"),
+        ({"energy_bandpassName": "r.MP9601"}, "no stack is of its pointing and filter"),
+        ({"energy_bandpassName": "gri"}, "its filter is 'gri'"),
+    ],
+)
+def test_an_odd_row_of_a_weight_map_costs_no_stack_and_is_noted(change, words):
+    weight = {"uri": "cadc:CFHTTERAPIX/w_g.fits.fz", "productType": "weight", "contentLength": "77"} | change
+    found = roster_of(rows_of({}, weight))
+    assert [stack.weight for stack in found.stacks] == [None]
+    assert found.unreadable == []
+    (note,) = found.notes
+    assert note.startswith("weight maps are left out of the CADC's list, and noise is measured: ")
+    assert words in note
+
+
+def test_of_two_weight_maps_of_a_stack_the_first_is_used_and_the_other_noted():
+    weights = [{"uri": f"cadc:CFHTTERAPIX/w{n}.fits", "productType": "weight", "contentLength": "77"} for n in "12"]
+    found = roster_of(rows_of({}, *weights))
+    assert found.stacks[0].weight.name == "w1.fits"
+    assert "w2.fits (w1.fits is of the same pointing and filter)" in found.notes[0]
+
+
+def test_the_roster_of_a_cadc_that_says_this_is_the_same(archive_server, small, tmp_path):
+    tiles = [replace(tile, kind="this") if tile.kind == "science" else tile for tile in small.roster]
+    with archive_server.serve(small) as server, archive_server.serve(replace(small, roster=tiles)) as new:
+        assert read_roster(new.settings(tmp_path / "new")).stacks == read_roster(server.settings(tmp_path)).stacks
+
+
 def test_of_two_files_of_a_band_the_first_stays_and_the_user_is_told(caplog):
     old = {"energy_bandpassName": "i.MP9701", "uri": "cadc:CFHTTERAPIX/old.fits"}
     new = {"energy_bandpassName": "i.MP9702", "uri": "cadc:CFHTTERAPIX/new.fits"}
@@ -139,7 +179,7 @@ def test_the_roster_is_asked_once_and_kept(archive_server, small, tmp_path):
     ]
     assert re.search(r"4 stacks by the CADC's list of \d{4}-\d\d-\d\d \(.*cfht_roster.ecsv\)", first.notes[-1])
     kept = Table.read(tmp_path / KEPT)
-    assert kept.meta["query"].startswith("SELECT TOP 2000 o.observationID AS observationID")
+    assert kept.meta["query"].startswith("SELECT TOP 4000 o.observationID AS observationID")
     assert kept.meta["service"] == settings.cadc_tap
 
 
@@ -191,7 +231,7 @@ def test_a_service_that_gives_few_rows_at_once_is_asked_filter_by_filter(archive
 @pytest.mark.parametrize(("spoilt", "kept"), [(1, True), (2, False)])
 def test_a_row_that_cannot_be_is_asked_for_again_and_not_kept(monkeypatch, tmp_path, spoilt, kept):
     answers = [{"contentChecksum": "md5:?"}] * spoilt + [{}] * (2 - spoilt)
-    monkeypatch.setattr(roster.tap, "count", lambda url, adql: 1)
+    monkeypatch.setattr(roster.tap, "count", lambda *_: 1)
     monkeypatch.setattr(roster.tap, "query", lambda *_, **__: tap.Result(rows_of(answers.pop(0)), False))
     found = read_roster(Settings(cache=str(tmp_path)))
     assert (len(answers), len(found.stacks), (tmp_path / KEPT).exists()) == (0, int(kept), kept)

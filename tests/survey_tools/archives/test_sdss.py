@@ -1,10 +1,16 @@
+import bz2
 import pickle
+import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import build
 from survey_tools.archives import field_list, hosts, psfield, warned
 from survey_tools.archives.access import Access
 from survey_tools.archives.fits_files import describe
@@ -248,8 +254,42 @@ def test_the_field_that_the_catalogue_names_is_taken_from_the_list_if_it_is_of_t
     assert [source.frame.field for source in archive.plan(catalogue, ("r",), RUN).sources] == [100]
 
 
-def test_a_list_that_is_not_there_says_what_else_can_be_done(small, archive_server, tmp_path):
-    (small.folder / Settings().field_list).unlink()
+SECOND = "sas/dr9/env/PHOTO_RESOLVE/window_flist.fits"
+
+
+@pytest.mark.parametrize("trouble", ["404", "another"])
+def test_the_second_address_of_the_list_serves_where_the_first_does_not(
+    small, archive_server, small_archive, tmp_path, trouble
+):
+    catalogue, first, second = (
+        small.catalogue(named=False),
+        small.folder / small_archive.FIELD_LIST,
+        small.folder / SECOND,
+    )
+    second.parent.mkdir(parents=True)
+    shutil.copy(first, second)
+    with archive_server.serve(small.archive) as server:
+        there = live(server, tmp_path)
+        if trouble == "404":
+            first.unlink()
+        else:
+            first.write_bytes(first.read_bytes()[:-1] + b"!")  # whose checksum is another
+        plan = there.plan(catalogue, ("r",), RUN)
+        assert plan.sources
+        before = server.count("sas", "window_flist")
+        assert there.plan(catalogue, ("r",), RUN).sources == plan.sources
+        assert server.count("sas", "window_flist") == before  # the second is kept
+        second.write_bytes(second.read_bytes()[:-1] + b"?")
+        if trouble == "another":
+            anew = open_archive(
+                replace(there.access, settings=replace(there.access.settings, cache=str(tmp_path / "new")))
+            )
+            with pytest.raises(ArchiveError, match=r"has SHA-256 \w+, and is known with .*SHA256=any takes it as it"):
+                anew.plan(catalogue, ("r",), RUN)
+
+
+def test_a_list_that_is_not_there_says_what_else_can_be_done(small, archive_server, small_archive, tmp_path):
+    (small.folder / small_archive.FIELD_LIST).unlink()
     catalogue = small.catalogue(named=False)
     with (
         archive_server.serve(small.archive) as server,
@@ -259,6 +299,46 @@ def test_a_list_that_is_not_there_says_what_else_can_be_done(small, archive_serv
     assert e.value.status == 404
     with pytest.raises(ArchiveError, match=r"window_flist.fits is not in the mirror"):
         open_archive(Access(tmp_path / "work", str(small.folder), frames="list")).plan(catalogue, ("r",), RUN)
+
+
+def moved(small, small_archive, known_sky, fields):
+    """The list of fields, in which some fields are said to lie where others do."""
+    path = small.folder / small_archive.FIELD_LIST
+    with fits.open(path, mode="update") as hdus:
+        table = hdus[1].data
+        for field, other in fields.items():
+            this, that = (np.flatnonzero(table["field"] == number)[0] for number in (field, other))
+            for name in ("ra", "dec", "mu_start", "mu_end", "nu_start", "nu_end"):
+                table[name][this] = table[name][that]
+
+
+def test_a_listed_frame_whose_middle_is_empty_goes_to_the_next_and_fails_if_none_has_data(
+    small, small_archive, known_sky, tmp_path, monkeypatch
+):
+    """The list has field 99 where 100 is, and the frames say otherwise."""
+    monkeypatch.setattr(field_list, "SHAPE", np.array(known_sky.FRAME_SHAPE))
+    monkeypatch.setattr(field_list, "MARGIN", 1)
+    moved(small, small_archive, known_sky, {99: 100})
+    catalogue = small.catalogue(named=False)[[0, 1]]  # the second lies on field 101 as well
+    archive = partial(Access, mirror=str(small.folder), frames="list", psf=False)
+    out = tmp_path / "x.zarr"
+    found = build.fetch(open_archive(archive(build.work_folder(out))), catalogue, out, bands="r")
+    row = found.manifest()[0]
+    assert row["status"] == "done"
+    assert "0100.fits" in row["file"]
+    for path in small.folder.rglob("frame-r-*-0100.fits.bz2"):  # the frame itself has no data there
+        with fits.open(path) as hdus:
+            whole = fits.HDUList([hdu.copy() for hdu in hdus])
+        whole[0].data[:] = np.nan
+        plain = path.with_suffix("")
+        whole.writeto(plain)
+        path.write_bytes(bz2.compress(plain.read_bytes()))
+        plain.unlink()
+    out = tmp_path / "y.zarr"
+    lost = build.fetch(open_archive(archive(build.work_folder(out))), catalogue, out, bands="r").manifest()[0]
+    assert lost["status"] == "failed"
+    assert "no SDSS image has data at its position, though the archive's list has it on sas/dr12/" in lost["reason"]
+    assert "frame-r-000094-3-0100" in lost["file"]
 
 
 def test_names_that_are_wanted_and_not_there_are_refused(mirror, known_sky, tmp_path):

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from survey_tools.archives import http, skyserver
 from survey_tools.archives.samples import COLUMNS, SAMPLES
 from survey_tools.archives.settings import Settings
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A cache of its own for each test, so that no page of another is taken."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
 
 MAIN = SAMPLES["main-galaxies"]
 COUNT = 200
@@ -50,7 +57,7 @@ def selected(tables) -> Table:
 def answer_with(monkeypatch, *texts: str) -> None:
     """SkyServer that answers these texts, one after the other."""
     answers = iter(texts)
-    monkeypatch.setattr(http, "read", lambda url, kind, attempts: next(answers).encode())
+    monkeypatch.setattr(http, "read", lambda url, **how: next(answers).encode())
 
 
 def page(*keys: int, names=MAIN.names, end="1") -> str:
@@ -232,10 +239,84 @@ def test_more_or_less_than_a_condition_is_refused(condition):
         skyserver.check_where(condition)
 
 
+# --- as SkyServer is today ---
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_the_second_address_takes_over_where_the_first_is_away(served, tables, archive_server, tmp_path, form, caplog):
+    faults = [archive_server.Fault("503", "x_results", times=-1)]
+    with served(faults, skyserver_error=form) as server:
+        found = skyserver.find(server.settings(tmp_path), MAIN)
+        assert server.count("skyserver", "SkyServerWS") == 2
+    assert found.received == len(selected(tables))
+    assert "SkyServerWS/SearchTools/SqlSearch is asked from now on" in caplog.text
+
+
+def test_what_skyserver_says_of_an_error_is_shown_in_its_own_words(served, tmp_path):
+    with served() as server:
+        settings = server.settings(tmp_path)
+        for url in settings.skyserver.split():
+            with pytest.raises(ArchiveError, match=r"x_results\.aspx says: .*nonsense|SqlSearch says: .*nonsense") as e:
+                skyserver.count(replace(settings, skyserver=url), MAIN, "p.nonsense=1")
+            assert e.value.status == 500
+            assert "cmd=" not in str(e.value)
+        assert server.count("skyserver") == 2  # such an error does not pass
+
+
+def test_a_limit_that_comes_as_a_table_is_shown_and_that_of_a_minute_is_waited_out(
+    served, tables, tmp_path, monkeypatch, waits, caplog
+):
+    inner, refusals = http.read, ["Maximum 60 queries allowed per minute. Rejected query: SELECT"] * 2
+
+    def read(url, **how):
+        if refusals:
+            return f'#Table1\nerror_message\n"{refusals.pop()}"\n'.encode()
+        return inner(url, **how)
+
+    monkeypatch.setattr(http, "read", read)
+    with served() as server:
+        settings = server.settings(tmp_path, skyserver_pause=60.0)
+        assert skyserver.count(settings, MAIN) == len(selected(tables))
+        assert waits.count(60.0) == 2
+        assert "SkyServer says: Maximum 60 queries allowed per minute" in caplog.text
+        refusals.append("Query is not allowed to return more than 500000 rows")
+        with pytest.raises(ArchiveError, match="says: Query is not allowed to return more than 500000 rows"):
+            skyserver.count(settings, MAIN)
+        refusals.extend(["Maximum 60 queries allowed per minute."] * 99)
+        with pytest.raises(AwayError, match="60 queries allowed per minute"):
+            skyserver.count(settings, MAIN)
+
+
+def test_the_limit_of_a_minute_is_met_at_the_server(served, tables, archive_server, tmp_path, monkeypatch):
+    with served(skyserver_per_minute=2) as server:
+        settings = server.settings(tmp_path, skyserver_rows=100, skyserver_pause=0.01)
+        monkeypatch.setattr(skyserver.time, "sleep", lambda _: server.queries.clear())  # a minute passes
+        found = skyserver.find(settings, MAIN)
+    assert found.received == len(selected(tables))
+
+
+def test_pages_that_came_before_an_outage_are_not_asked_for_again(served, tables, archive_server, tmp_path):
+    spectra = selected(tables)
+    with served() as server:
+        settings = server.settings(tmp_path, skyserver_rows=40)
+        whole = skyserver.find(settings, MAIN)
+        server.faults.add(archive_server.Fault("500", "TOP", after=2, times=-1))
+        with pytest.raises(AwayError, match=rf"80 of {len(spectra)} rows have come and are kept") as e:
+            skyserver.find(settings, MAIN)
+        assert e.value.status == 500
+        server.faults.clear()
+        before = server.count("skyserver")
+        again = skyserver.find(settings, MAIN)
+        asked = server.count("skyserver") - before
+        assert asked == 1 + -(-(len(spectra) - 80) // 40)  # the number of rows, and the pages that were missing
+        assert list(again.table["object_id"]) == list(whole.table["object_id"])
+        assert not list((tmp_path / "pages").glob("*"))
+
+
 def test_queries_fit_a_url():
     for sample in SAMPLES.values():
         url = skyserver.query_url(Settings(), f"SELECT TOP 50000 {','.join(sample.columns)} FROM {sample.tables}")
-        assert len(url) < 1200
+        assert all(len(each) < 1200 for each in url.in_turn())
     with pytest.raises(ArchiveError, match="characters long in a URL, and SkyServer takes 2048: shorten --where"):
         skyserver.query_url(Settings(), "x" * 2100)
 

@@ -25,12 +25,12 @@ def served(archive_server, tmp_path):
 @pytest.fixture
 def answered(monkeypatch):
     """Make every service answer these bytes."""
-    return lambda content: monkeypatch.setattr(http, "read", lambda url, data, kind: content)
+    return lambda content: monkeypatch.setattr(http, "read", lambda url, **how: content)
 
 
 def test_a_query_is_posted_as_the_protocol_wants_it_and_its_rows_come(served, tmp_path):
     with served() as server:
-        url = server.settings(tmp_path).vizier_tap
+        url = str(server.settings(tmp_path).ways("vizier_tap"))
         result = tap.query(url, "SELECT name, value\nFROM numbers ORDER BY value", 5, columns=["Name", "value"])
         (request,) = server.log
     assert request.method == "POST"
@@ -45,17 +45,19 @@ def test_a_query_is_posted_as_the_protocol_wants_it_and_its_rows_come(served, tm
 
 def test_a_missing_value_is_masked(served, tmp_path):
     with served() as server:
-        table = tap.query(server.settings(tmp_path).vizier_tap, "SELECT name, NULL AS gone FROM numbers").table
+        table = tap.query(
+            str(server.settings(tmp_path).ways("vizier_tap")), "SELECT name, NULL AS gone FROM numbers"
+        ).table
     assert np.ma.getmaskarray(table["gone"]).all() or set(table["gone"]) == {""}
 
 
 def test_overflow_is_told_whoever_set_the_limit(served, archive_server, tmp_path):
     query = "SELECT name FROM numbers"
     with served(vizier_rows=2) as server:
-        result = tap.query(server.settings(tmp_path).vizier_tap, query)
+        result = tap.query(str(server.settings(tmp_path).ways("vizier_tap")), query)
     assert (len(result.table), result.overflow) == (2, True)
     with served(archive_server.Fault("overflow")) as server:
-        url = server.settings(tmp_path).vizier_tap
+        url = str(server.settings(tmp_path).ways("vizier_tap"))
         assert [tap.query(url, query).overflow, tap.query(url, query).overflow] == [True, False]
         assert tap.query(url, query, maxrec=1).overflow
 
@@ -63,13 +65,13 @@ def test_overflow_is_told_whoever_set_the_limit(served, archive_server, tmp_path
 @pytest.mark.parametrize("fault", ["html", "empty", "503", "429", "truncate", "wrong_length", "reset", "400"])
 def test_a_passing_fault_changes_nothing(served, archive_server, tmp_path, fault):
     with served(archive_server.Fault(fault)) as server:
-        assert tap.count(server.settings(tmp_path).vizier_tap, "SELECT COUNT(*) FROM numbers") == 3
+        assert tap.count(str(server.settings(tmp_path).ways("vizier_tap")), "SELECT COUNT(*) FROM numbers") == 3
         assert not server.faults.left()
 
 
 def test_a_refused_query_is_asked_three_times_and_gives_the_words_of_the_server(served, tmp_path):
     with served() as server, pytest.raises(ArchiveError, match=r"HTTP 400 .*no such table: absent") as caught:
-        tap.query(server.settings(tmp_path).vizier_tap, "SELECT a FROM absent")
+        tap.query(str(server.settings(tmp_path).ways("vizier_tap")), "SELECT a FROM absent")
     assert caught.value.status == 400
     assert "\n" not in str(caught.value)
     assert server.count("vizier") == 3
@@ -79,22 +81,26 @@ def test_other_refusals_are_final_and_an_archive_that_is_away_is_no_fault_of_the
     served, archive_server, tmp_path
 ):
     with served(archive_server.Fault("403")) as server, pytest.raises(ArchiveError, match="HTTP 403"):
-        tap.query(server.settings(tmp_path).vizier_tap, "SELECT name FROM numbers")
+        tap.query(str(server.settings(tmp_path).ways("vizier_tap")), "SELECT name FROM numbers")
     assert server.count() == 1
     with served(archive_server.Fault("503", times=-1)) as server, pytest.raises(ConnectionError, match="HTTP 503"):
-        tap.query(server.settings(tmp_path).vizier_tap, "SELECT name FROM numbers")
+        tap.query(str(server.settings(tmp_path).ways("vizier_tap")), "SELECT name FROM numbers")
 
 
 def test_columns_other_than_those_asked_are_an_error(served, tmp_path):
     with served() as server, pytest.raises(ArchiveError, match="the columns name, value in place of name, size"):
-        tap.query(server.settings(tmp_path).vizier_tap, "SELECT name, value FROM numbers", columns=["name", "size"])
+        tap.query(
+            str(server.settings(tmp_path).ways("vizier_tap")),
+            "SELECT name, value FROM numbers",
+            columns=["name", "size"],
+        )
 
 
 def test_a_count_is_one_whole_number(served, tmp_path):
     with served() as server:
         for query in ("SELECT name FROM numbers", "SELECT name FROM numbers WHERE value=1"):
             with pytest.raises(ArchiveError, match="a number of rows was due"):
-                tap.count(server.settings(tmp_path).vizier_tap, query)
+                tap.count(str(server.settings(tmp_path).ways("vizier_tap")), query)
 
 
 def test_an_error_within_an_answer_is_an_error(answered):

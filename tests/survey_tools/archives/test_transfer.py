@@ -54,7 +54,7 @@ def test_without_a_name_of_the_version_only_what_a_checksum_verifies_goes_on(web
     assert [(tmp_path / name).read_bytes() for name in "abc"] == [FITS, FITS, BZ2]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"source": 1}', '{"source": "other", "facts": {}}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"names": 1}', '{"names": ["other"], "facts": {}}'])
 def test_a_part_whose_origin_is_not_known_is_not_used(web, tmp_path, damage):
     leave_part(web, tmp_path / "a", FITS, 1000, ETag=TAG)
     (tmp_path / "a.part.json").write_text(damage)

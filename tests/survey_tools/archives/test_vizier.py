@@ -2,15 +2,22 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.archives import tap, vizier
+from survey_tools.archives import hosts, tap, vizier, ways
 from survey_tools.archives.vizier import FIELDS, Selection
-from survey_tools.errors import ArchiveError
+from survey_tools.errors import ArchiveError, AwayError
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
 COUNT = 150
 BRIGHT = Selection(10.0, 19.0)
 BOTH = [FIELDS["W4"], FIELDS["W3"]]
+
+
+@pytest.fixture(autouse=True)
+def usual_addresses():
+    """Nothing is known of any address or host."""
+    ways.forget()
+    hosts.forget()
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +99,8 @@ def test_a_count_without_a_number_is_an_error(served, archive_server, tmp_path, 
 def test_rows_that_never_come_are_an_error_with_both_numbers(served, monkeypatch, tmp_path):
     ask = tap.query
 
-    def without_one(url, adql, maxrec=None, columns=()):
-        result = ask(url, adql, maxrec, columns)
+    def without_one(url, adql, **how):
+        result = ask(url, adql, **how)
         keep = result.table if "COUNT" in adql else result.table[result.table["CFHTLS"] != "1302_000002"][1:]
         return tap.Result(keep, False)
 
@@ -108,7 +115,7 @@ def test_rows_that_never_come_are_an_error_with_both_numbers(served, monkeypatch
 
 
 def test_more_rows_than_counted_are_an_error(served, monkeypatch, tmp_path):
-    monkeypatch.setattr(tap, "count", lambda url, adql: 5)
+    monkeypatch.setattr(tap, "count", lambda *_: 5)
     monkeypatch.setattr(vizier, "THINNEST", 10.0)
     with served() as server, pytest.raises(ArchiveError, match="counts 5 rows and sends 6 or more"):
         vizier.find(server.settings(tmp_path), [FIELDS["W3"]], BRIGHT)
@@ -116,7 +123,7 @@ def test_more_rows_than_counted_are_an_error(served, monkeypatch, tmp_path):
 
 def test_parts_that_hold_more_than_the_whole_are_an_error(served, monkeypatch, tmp_path):
     numbers = iter([100, 200])
-    monkeypatch.setattr(tap, "count", lambda url, adql: next(numbers))
+    monkeypatch.setattr(tap, "count", lambda *_: next(numbers))
     with served() as server, pytest.raises(ArchiveError, match="counts 200 rows in a part of 100"):
         vizier.find(server.settings(tmp_path, vizier_rows=50), [FIELDS["W3"]], BRIGHT)
 
@@ -149,3 +156,32 @@ def test_fields_hold_the_pointings_of_the_survey(real_data):
             patch = FIELDS[name[:2]]
             assert patch.ra[0] <= float(west) < float(east) <= patch.ra[1]
             assert patch.dec[0] <= float(south) < float(north) <= patch.dec[1]
+
+
+@pytest.mark.parametrize("status", ["403", "503"])
+def test_the_mirror_at_the_cfa_takes_over_where_vizier_is_away(served, archive_server, due, tmp_path, caplog, status):
+    with served(archive_server.Fault(status, "^/TAPVizieR", times=-1)) as server:
+        found = vizier.find(server.settings(tmp_path), BOTH, BRIGHT)
+        assert server.count("vizier", "^/TAPVizieR") == 1
+    assert list(found.table["object_id"]) == due
+    assert f"gives no answer (HTTP {status}); 127.0.0.1/cfa/TAPVizieR/tap/sync is asked from now on" in caplog.text
+
+
+def test_a_403_that_passes_costs_nothing(served, archive_server, due, tmp_path):
+    with served(archive_server.Fault("403", "sync", times=3)) as server:
+        assert list(vizier.find(server.settings(tmp_path), BOTH, BRIGHT).table["object_id"]) == due
+
+
+def test_strips_that_came_before_an_outage_are_not_asked_for_again(served, archive_server, due, tmp_path, monkeypatch):
+    monkeypatch.setattr(vizier, "THINNEST", 1.0)
+    with served() as server:
+        settings = server.settings(tmp_path, vizier_rows=len(due))
+        server.faults.add(archive_server.Fault("503", "sync", after=3, times=-1))  # after W4, and the count of W3
+        with pytest.raises(AwayError):
+            vizier.find(settings, BOTH, BRIGHT)
+        server.faults.clear()
+        before = server.count("vizier")
+        found = vizier.find(settings, BOTH, BRIGHT)
+        assert server.count("vizier") - before == 3  # two counts, and the one strip that was missing
+    assert list(found.table["object_id"]) == due
+    assert not list((tmp_path / "pages").glob("*"))

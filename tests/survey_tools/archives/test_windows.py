@@ -1,4 +1,5 @@
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from survey_tools.archives import http
 from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.windows import LONGEST_URL, Windows, beginning_of
+from survey_tools.archives.windows import LONGEST_SUB, LONGEST_URL, TOO_LONG, Windows, beginning_of
 from survey_tools.errors import ArchiveError
 
 NAME = "CFHTLS_W_r_100000+020000_T0007_MEDIAN.fits"
@@ -39,8 +40,8 @@ def asked(archive_server, folder, tmp_path):
         faults = [archive_server.Fault(kind, "SUB=", **how) for kind, how in faults]
         with archive_server.serve(folder, faults=faults, options=archive_server.Options(**options)) as server:
             mirror = Mirror(f"{server.root}/raven/files/cadc:CFHTTERAPIX", tmp_path / "files")
-            index, header = beginning_of(mirror, name)
-            windows = Windows(mirror.url(name), index, header, most, tmp_path / "work" / "alone")
+            index, header, start = beginning_of(mirror, name)
+            windows = Windows(mirror.url(name), index, header, most, tmp_path / "work", start=start)
             return list(windows.at(starts, SIZE)), server
 
     return asked
@@ -90,14 +91,65 @@ def test_batches_are_as_large_as_they_may_be(asked, whole, mef, most):
     assert [query.count("SUB=") for query in queries(server)] == {1: [1] * 6, 2: [2, 2, 1, 1], 3: [3, 2, 1]}[most]
 
 
-def test_a_url_never_gets_too_long(asked, whole):
+def test_a_url_never_gets_too_long_where_it_is_sent_on(asked, whole):
+    """Urls are counted as the storage site gets them: with a token, and colons and commas as three characters."""
     rng = np.random.default_rng(0)
-    starts = rng.integers(0, (280, 260), (200, 2))
-    found, server = asked(starts, most=10_000)
+    starts = rng.integers(0, (280, 260), (300, 2))
+    found, server = asked(starts, most=10_000, url_bytes=LONGEST_URL)
     assert_array_equal(found, right(whole, starts))
-    targets = [len(request.target) for request in server.requests("raven", "SUB=")]
-    assert len(targets) == 2
-    assert max(targets) < LONGEST_URL
+    targets = [len(request.target) for request in server.requests("storage", "SUB=")]
+    assert len(targets) == 2  # some 150 windows each
+    assert all(0.8 * LONGEST_URL < length < LONGEST_URL for length in targets)
+    assert LONGEST_SUB == 47
+
+
+@pytest.mark.parametrize("status", TOO_LONG)
+def test_batches_that_a_server_finds_too_long_are_halved_and_that_is_remembered(asked, whole, caplog, status):
+    rng = np.random.default_rng(1)
+    starts = rng.integers(0, (280, 260), (64, 2))
+    found, server = asked(starts, url_bytes=2000, url_status=status)  # 750 of them are the token
+    assert_array_equal(found, right(whole, starts))
+    refused = [request for request in server.requests(match="SUB=") if request.status == status]
+    taken = [request for request in server.requests("storage", "SUB=") if request.status == 200]
+    assert [request.path.count("SUB=") for request in refused] == [64, 32]
+    assert [request.path.count("SUB=") for request in taken] == [16] * 4
+    assert f"HTTP {status}" in caplog.text
+    assert "16 windows are asked for at once from now on" in caplog.text
+    found, server = asked(starts, url_bytes=2000, url_status=status)  # the next stack of the same run
+    assert_array_equal(found, right(whole, starts))
+    assert [query.count("SUB=") for query in queries(server)] == [16] * 4
+
+
+def test_the_first_window_of_a_run_is_compared_with_the_bytes_of_the_file(asked, whole):
+    for number in (2, 0):
+        found, server = asked(STARTS[:1])
+        assert_array_equal(found, right(whole, STARTS[:1]))
+        ranges = [request.headers["range"] for request in server.requests("storage") if "SUB=" not in request.path]
+        first, *rows = ranges
+        assert first.startswith("bytes=0-")
+        assert len(rows) == number
+        assert all(int(each.split("-")[1]) - int(each[6:].split("-")[0]) == 4 * SIZE - 1 for each in rows)
+    assert asked(STARTS[:1], name=NAME + ".fz")[1].count("storage") == 2  # of which no bytes are pixels
+
+
+@pytest.mark.parametrize("wrong", ["upside down", "one row off"])
+def test_a_server_that_counts_rows_otherwise_is_found_out(asked, monkeypatch, wrong):
+    def cut(hdu, x1, x2, y1, y2, clip):
+        pixels, header = inner(hdu, x1, x2, y1, y2, clip)
+        turned = pixels[::-1] if wrong == "upside down" else np.array(hdu.data[y1 : y2 + 1, x1 - 1 : x2])
+        return turned, header  # whose WCS is that of what was asked for
+
+    storage = sys.modules["archive_storage"]
+    inner = storage._window
+    monkeypatch.setattr(storage, "_window", cut)
+    with pytest.raises(ArchiveError, match=r"row 10 of the file is not that of the window .* fetch with --how tiles"):
+        asked(STARTS[:1])
+
+
+def test_where_a_server_gives_no_parts_of_files_windows_are_taken_as_they_are(asked, whole, caplog):
+    found, _ = asked(STARTS[:1], ranges=False)
+    assert_array_equal(found, right(whole, STARTS[:1]))
+    assert "windows cannot be compared with the file" in caplog.text
 
 
 def test_a_tile_compressed_file_is_asked_for_its_extension(asked, whole):
@@ -183,30 +235,30 @@ def test_pixels_of_something_else_are_never_taken(asked, folder, monkeypatch, tm
     forge, message = FORGED[case]
     with fits.open(folder / "cadc" / "CFHTTERAPIX" / NAME, memmap=False) as hdus:
         header, pixels = hdus[0].header.copy(), hdus[0].data[10:50, 20:60].copy()
-    windows = Windows("http://127.0.0.1:9/x.fits", 0, header.copy(), 10, tmp_path / "alone")
+    windows = Windows("http://127.0.0.1:9/x.fits", 0, header.copy(), 10, tmp_path / "work")
     header["CRPIX1"], header["CRPIX2"] = header["CRPIX1"] - 20, header["CRPIX2"] - 10
     sent = [answer(fits.PrimaryHDU(pixels, header)), answer(forge(header.copy(), pixels))]
-    monkeypatch.setattr(http, "read", lambda url, kind: sent[0])
+    monkeypatch.setattr(http, "read", lambda url, **how: sent[0])
     (found,) = windows.at(STARTS[:1], SIZE)
     assert_array_equal(found, pixels)
-    monkeypatch.setattr(http, "read", lambda url, kind: sent[1])
+    monkeypatch.setattr(http, "read", lambda url, **how: sent[1])
     with pytest.raises(ArchiveError, match=message):
         list(windows.at(STARTS[:1], SIZE))
     for cut_off in (100, 2880 * 3 + 17, len(sent[0]) - 3000):
-        monkeypatch.setattr(http, "read", lambda url, kind, cut_off=cut_off: sent[0][:cut_off])
+        monkeypatch.setattr(http, "read", lambda url, cut_off=cut_off, **how: sent[0][:cut_off])
         with pytest.raises(ArchiveError, match=r"truncated|0 images"):
             list(windows.at(STARTS[:1], SIZE))
     integers = fits.PrimaryHDU(pixels.astype(np.int16), header)
-    monkeypatch.setattr(http, "read", lambda url, kind: answer(integers))
+    monkeypatch.setattr(http, "read", lambda url, **how: answer(integers))
     assert_array_equal(next(windows.at(STARTS[:1], SIZE)), pixels.astype(np.int16))
 
 
 def test_of_an_answer_that_ends_early_the_whole_windows_are_kept(asked, whole, monkeypatch):
     counts, inner = [], http.read
 
-    def read(url, kind):
+    def read(url, kind, **how):
         counts.append(url.count("SUB="))
-        content = inner(url, kind=kind)
+        content = inner(url, kind=kind, **how)
         with fits.open(io.BytesIO(content)) as hdus:
             return content if counts[-1] == 1 else content[: -hdus[-1].filebytes()]
 
@@ -233,5 +285,6 @@ def test_a_long_header_is_read_to_its_end(tmp_path):
     hdu.writeto(tmp_path / "long.fits")
     with (tmp_path / "long.fits").open("rb") as file:
         assert len(file.read()) > 60_000
-    index, header = beginning_of(Mirror(str(tmp_path), tmp_path), "long.fits")
+    index, header, start = beginning_of(Mirror(str(tmp_path), tmp_path), "long.fits")
     assert (index, header["KEY899"]) == (0, 899)
+    assert start == (tmp_path / "long.fits").stat().st_size - 2880
