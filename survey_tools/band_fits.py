@@ -17,13 +17,12 @@ from survey_tools.companions import said_by_header, said_by_name
 from survey_tools.errors import ArchiveError, ImageError, first_line
 from survey_tools.fits_reading import BLOCK, UNREADABLE, Hdu, damaged, images_of, opened, values_of
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
-from survey_tools.sky_wcs import grid_cards, read_wcs
+from survey_tools.sky_wcs import grid_cards, read_grid
 from survey_tools.surveys import SURVEYS, Survey
 from survey_tools.zeros import AUTO, judge_zeros, rounding_of
 
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
-
-
+IMPOSSIBLE = 1e10  # [nanomaggy] of a pixel: AB magnitude -2.5, brighter than Sirius
 log = logging.getLogger(__name__)
 
 
@@ -212,7 +211,15 @@ class FitsImages:
             marked = survey is not None and survey.no_data == 0
             empty, said = judge_zeros(counts, marked=marked, rounding=rounding_of(hdu.header), how=zeros)
             counts[empty] = np.nan
-        return BandImage(counts_to_nanomaggies(counts, zero_point), wcs, hdu.header, zero_point, said)
+        with np.errstate(over="ignore"):
+            flux = counts_to_nanomaggies(counts, zero_point)
+        brightest = float(np.fmax.reduce(np.abs(flux), axis=None, initial=0))
+        if brightest > IMPOSSIBLE:
+            raise ImageError(
+                f"{what} has a pixel of {brightest:.3g} nanomaggies, brighter than any star, by a zero point of "
+                f"{zero_point:.5g}: fetch the file anew if it is damaged, or give its zero point by --zero-point"
+            )
+        return BandImage(flux, wcs, hdu.header, zero_point, said)
 
     def _values(self, hdu: Hdu, plane: int | None) -> np.ndarray:
         """Pixels (row, col) float64 of an image or of a plane of a cube, in the unit of the file."""
@@ -228,7 +235,7 @@ class FitsImages:
         if said not in self._grids:
             tables = any(key.startswith(("CPDIS", "CQDIS", "D2IM")) for key, _ in said)
             with fits.open(self.path) if tables else nullcontext() as whole:
-                self._grids[said] = read_wcs(hdu.header, whole)
+                self._grids[said] = read_grid(hdu.header, hdu.shape[-2:], whole)
         return self._grids[said]
 
     def mask(self, band: str) -> np.ndarray | None:

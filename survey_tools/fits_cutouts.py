@@ -20,7 +20,7 @@ from survey_tools.errors import ImageError
 from survey_tools.fits_reading import ENDINGS, PACKINGS, SUFFIXES
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.progress import over
-from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, read_wcs
+from survey_tools.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, read_grid
 from survey_tools.surveys import Survey
 from survey_tools.zeros import AUTO
 
@@ -176,14 +176,14 @@ def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
     if not headers:
         return replace(nothing, why=f"{path} has no image of any of the bands {''.join(bands)}, by EXTNAME or FILTER")
     header = next(iter(headers.values()))
+    shape = (header["NAXIS2"], header["NAXIS1"])
     try:
-        wcs = read_wcs(header)
+        wcs = read_grid(header, shape)
     except ValueError as error:
         return replace(nothing, why=f"{path} has a WCS that cannot be used: {' '.join(str(error).split())}")
     if wcs is None:
         return replace(nothing, why=f"{path} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD)")
     try:
-        shape = (header["NAXIS2"], header["NAXIS1"])
         plain = plain_tan(wcs, shape)
     except ValueError as error:
         return replace(nothing, why=f"{path} has {error}; resample it onto a TAN grid")

@@ -8,6 +8,7 @@ Cards and tile-compressed images are left to astropy.
 import bz2
 import gzip
 import io
+import math
 import os
 import re
 import struct
@@ -36,12 +37,22 @@ LONGEST_HEADER = 2**20  # [byte]
 END_CARD = re.compile(rb"^(?:.{80})*?END[ \0]{5}[ \0]*", re.DOTALL)
 A_KEYWORD = re.compile(r"[A-Z0-9_-]* *")  # as the standard allows them, padded to eight characters
 COMMENTARY = ("COMMENT", "HISTORY", "")
+WITHOUT_A_VALUE = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE")
 STRUCTURE = re.compile(  # keywords that speak of one HDU alone, which an image does not have from the primary HDU
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|Z\w+"
 )
+A_VALUE = re.compile(  # behind "= ": text, a logical value, a number, a complex one or nothing; and a comment
+    r" *(?:'(?:[^']|'')*'|[TF]|[+-]? *(?:\d+\.?\d*|\.\d+)(?:[EeDd] *[+-]? *\d+)?"
+    r"|\( *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *, *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *\)|) *(?:/.*)?"
+)
+DECIDING = re.compile(  # keywords by which an image is read, placed and calibrated
+    f"{STRUCTURE.pattern}|{OF_A_GRID.pattern}|{'|'.join(map(re.escape, sorted(STATING)))}"
+    r"|BUNIT|EXPTIME|EXPOSURE|TEXPTIME|FILTER|BANDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|TFIELDS|THEAP"
+)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
 UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
+MOST_PACKED = 10_000  # pixels that a byte of a tile-compressed image holds at most; a blank mask has 2,000
 DEGENERATE = 1  # pixels of an axis that says nothing
 
 
@@ -147,23 +158,36 @@ class Pixels:
 
     @contextmanager
     def hdus(self) -> Iterator[fits.HDUList]:
-        """All HDUs of the file, each read when it is asked for; raises what astropy does where the file is damaged."""
+        """All HDUs of the file, as of `hdus_by_astropy`."""
         if isinstance(self._stream, io.BufferedReader):  # `_Rows` moves about in it
-            with fits.open(self._stream.name, memmap=False) as hdus:
+            with hdus_by_astropy(self._stream.name, self._name) as hdus:
                 yield hdus
             return
         self._stream.seek(0)
-        hdus = fits.open(self._stream)
-        try:
+        with hdus_by_astropy(io.BytesIO(self._stream.getvalue()), self._name) as hdus:
             yield hdus
-        finally:
-            hdus.close(closed=False)
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         try:
             return np.array(self._section[part], np.float32)
         except Exception as error:  # what the decoders of tiles raise has no common name
             raise damaged(self._name, error) from error
+
+
+@contextmanager
+def hdus_by_astropy(source, name: str) -> Iterator[fits.HDUList]:
+    """All HDUs of a file, or of an open one, each read when it is asked for; ArchiveError where one is damaged.
+
+    For tables, whose columns astropy reads. The block must do nothing but read them: whatever goes wrong in it is taken
+    for damage, because what astropy raises of damaged tables has no common name.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with fits.open(source, memmap=False) as hdus:
+                yield hdus
+        except Exception as error:
+            raise damaged(name, error) from error
 
 
 @dataclass(frozen=True)
@@ -175,9 +199,14 @@ class Scaling:
     blank: int | None = None
 
     def applied(self, raw: np.ndarray, dtype=np.float32) -> np.ndarray:
-        """The pixel values of the numbers `raw`, any shape, as floats of one kind; NaN where there is no data."""
+        """The pixel values of the numbers `raw`, any shape, as floats of one kind.
+
+        NaN where there is no data, or no finite number.
+        """
         plain = self.scale == 1 and self.zero == 0
-        values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
+        with np.errstate(all="ignore"):  # of numbers beyond what a float holds, which become infinite
+            values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
+        values[~np.isfinite(values)] = np.nan  # and NaN of odd bits, of which computations warn, become usual ones
         if self.blank is not None and raw.dtype.kind in "iu":
             values[raw == self.blank] = np.nan
         return values
@@ -285,6 +314,8 @@ def opened(path: Path, name: str) -> Iterator[tuple[BinaryIO, list[Hdu]]]:
         except UNREADABLE as error:
             raise damaged(name, error) from error
         require_whole(name, found, size)
+        for hdu in found:
+            require_tiles(name, hdu)
         yield stream, found
 
 
@@ -292,6 +323,24 @@ def require_whole(name: str, hdus: list[Hdu], size: int) -> None:
     """ArchiveError where a file of `size` [byte] ends before the data of its last HDU do."""
     if hdus and size < hdus[-1].end:
         raise ArchiveError(f"{name} is truncated: {size} of {hdus[-1].end} bytes are there; fetch it anew")
+
+
+def require_tiles(name: str, hdu: Hdu) -> None:
+    """ArchiveError where a tile-compressed image cannot have the pixels that it says it has: they would fill memory."""
+    try:
+        if not hdu.compressed:
+            return
+        sides = [int(hdu.own.get(f"ZTILE{axis}", side if axis == 1 else 1))
+                 for axis, side in enumerate(reversed(hdu.axes), start=1)]  # fmt: skip
+        counts = [-(-side // tile) for side, tile in zip(reversed(hdu.axes), sides, strict=True)]
+        tiles, rows, pixels = math.prod(counts), hdu.own["NAXIS2"], math.prod(hdu.axes)
+    except (*UNREADABLE, ZeroDivisionError) as error:
+        raise damaged(name, error) from error
+    if min([1, *sides, *hdu.axes]) < 1 or tiles != rows or pixels > MOST_PACKED * hdu.size:
+        raise ArchiveError(
+            f"{name} cannot be read: HDU {hdu.index} is said to have {' x '.join(map(str, hdu.axes))} pixels in tiles "
+            f"of {' x '.join(map(str, reversed(sides)))}, and has {rows} tiles in {hdu.size} bytes; fetch it anew"
+        )
 
 
 def require_complete(path: Path, name: str) -> None:
@@ -323,7 +372,8 @@ def open_pixels(path: Path, name: str, index: int | None = None) -> Iterator[tup
                     warnings.simplefilter("ignore")
                     mapped = isinstance(stream, io.BufferedReader)
                     whole = fits.open(stream, memmap=mapped, do_not_scale_image_data=True)
-                pixels = Pixels(name, chosen, _Tiles(whole[chosen.index].section, chosen), stream)
+                    section = whole[chosen.index].section
+                pixels = Pixels(name, chosen, _Tiles(section, chosen), stream)
             else:
                 whole, pixels = nullcontext(), Pixels(name, chosen, _Rows(stream, chosen), stream)
         except UNREADABLE as error:
@@ -407,7 +457,10 @@ def header_text(stream: BinaryIO, name: str, first: bool) -> tuple[str, int]:
 
 
 def _cards(content: bytes) -> str:
-    """The legal cards of a header: its bytes up to END, odd ones replaced."""
+    """The legal cards of a header: its bytes up to END, odd ones replaced.
+
+    A card whose value cannot be read is left out, unless pixels depend on it: who asks for that is told.
+    """
     text = content.decode("latin-1")
     if not text.isascii() or not text.isprintable():
         text = "".join(each if " " <= each <= "~" else "?" for each in text.replace("\0", " "))
@@ -417,8 +470,20 @@ def _cards(content: bytes) -> str:
         if card[:8] == "END     ":
             break
         if A_KEYWORD.fullmatch(card[:8]):
-            kept.append(card)
+            card = card if card[8:10] == "= " or card[:8] in WITHOUT_A_VALUE else _with_a_value(card)
+            if card[8:10] != "= " or A_VALUE.fullmatch(card[10:]) or DECIDING.fullmatch(card[:8].rstrip()):
+                kept.append(card)
     return "".join(kept)
+
+
+def _with_a_value(card: str) -> str:
+    """A card without "= " behind its keyword: with it where a blank is missing, else with a value that is unreadable.
+
+    So who asks for the keyword is told of it, and nobody else.
+    """
+    if card[8] == "=":
+        return f"{card[:8]}= {card[9:]}"[:CARD] if card.endswith(" ") else card
+    return f"{card[:8]}= ?{card[8:]}"[:CARD]
 
 
 def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:

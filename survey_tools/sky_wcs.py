@@ -14,6 +14,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from survey_tools.errors import first_line
@@ -31,6 +32,9 @@ OF_A_GRID = re.compile(
     r"|RADE(SYS|CSYS)|EQUINOX|EPOCH|[AB]P?_(ORDER|DMAX|\d+_\d+)|WAT\d_\d{3}|(C[PQ]DIS|CPERR|CQERR)\d|D[PQ]\d.*"
     r"|D2IM.*|AXISCORR|CNPIX\d|PPO\d|[XY]PIXELSZ|PLT(RA|DEC)[A-Z]+|AMD[XY]\d+"
 )
+SMALLEST, LARGEST = 1e-6, 3600 * 90.0  # [arcsec] of a pixel's side
+MOST = {"WCSAXES": 99} | dict.fromkeys(("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), 9)  # that are ever written
+OF_A_PLATE = re.compile(r"CNPIX\d|PPO\d|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC[DMS]|AMD[XY]\d+")  # numbers of the DSS
 _reading = threading.Lock()  # held while Python's warnings are set, which threads share
 LATTICE = np.stack(np.meshgrid(np.linspace(0, 1, 5), np.linspace(0, 1, 5)), axis=-1).reshape(-1, 2)
 
@@ -51,15 +55,52 @@ def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | Non
     """
     try:
         cards = _spelt_anew([card for card in grid_cards(header) if card.value is not None])
+        _require_sound(cards)
         with _reading, warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
+            warnings.filterwarnings("error", "Polynomial distortion", AstropyUserWarning)  # which astropy leaves out
             wcs = _celestial(fits.Header(cards), hdus)
         if wcs is None:
             return None
         wcs.wcs.set()
         frame_of(wcs)
-    except (KeyError, AssertionError, MemoryError, TypeError, fits.VerifyError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # what astropy raises of cards that say what they cannot has no common name
         raise ValueError(first_line(error)) from error
+    return wcs
+
+
+def _require_sound(cards: list[fits.Card]) -> None:
+    """ValueError where cards contradict each other, or say what astropy does not survive.
+
+    It takes all of the memory for absurd numbers of terms or axes, and crashes on text in terms of plates.
+    """
+    said = {}
+    for card in cards:
+        if said.setdefault(card.keyword, card.value) != card.value:
+            raise ValueError(f"{card.keyword} is there twice, as {said[card.keyword]!r} and {card.value!r}")
+        if OF_A_PLATE.fullmatch(card.keyword) and not isinstance(card.value, int | float):
+            raise ValueError(f"{card.keyword} = {card.value!r} is no number")
+        if card.keyword in MOST and not (isinstance(card.value, int) and 0 <= card.value <= MOST[card.keyword]):
+            raise ValueError(f"{card.keyword} = {card.value!r} is no whole number from 0 to {MOST[card.keyword]}")
+
+
+def read_grid(header: fits.Header, shape: tuple[int, int], hdus: fits.HDUList | None = None) -> WCS | None:
+    """The WCS of an image of `shape` (rows, columns), as of `read_wcs`, whose middle is known to lie on the sky.
+
+    Raises:
+        ValueError: As of `read_wcs`; and where the middle of the image is not on the sky, or its pixels have no size.
+    """
+    wcs = read_wcs(header, hdus)
+    if wcs is None:
+        return None
+    with np.errstate(all="ignore"):
+        if not np.isfinite(_around_middle(wcs, shape)).all():
+            raise ValueError(f"by its terms ({_words(wcs)}) the middle of the image is not on the sky")
+        scale = local_scale(wcs, shape)
+    if not (SMALLEST < scale < LARGEST):
+        raise ValueError(f"by its terms a pixel has a side of {scale:.3g} arcsec")
     return wcs
 
 
@@ -220,10 +261,15 @@ def local_cd(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
 
     It has what a WCS states of rotation, parity, frames and distortions.
     """
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    places = places_of(wcs, np.stack([centre, centre + [1, 0], centre + [0, 1]]))
+    places = _around_middle(wcs, shape)
     offsets = _plane(places[0], places)
     return np.stack([offsets[1] - offsets[0], offsets[2] - offsets[0]], axis=1)
+
+
+def _around_middle(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """The places (3, 2) [deg, ICRS] of the middle of a grid of `shape`, and of a pixel further along each axis."""
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    return places_of(wcs, np.stack([centre, centre + [1, 0], centre + [0, 1]]))
 
 
 def local_scale(wcs: WCS, shape: tuple[int, int]) -> float:

@@ -25,9 +25,7 @@ def rounding_of(header: fits.Header) -> str:
     packed = header.get("ZIMAGE", False) is True
     if int(header.get("ZBITPIX" if packed else "BITPIX", -32)) > 0:
         return "the file has whole numbers"
-    quantised = "ZSCALE" in header or any(
-        str(value).strip() == "ZSCALE" for key, value in header.items() if key.startswith("TTYPE")
-    )
+    quantised = "ZSCALE" in header or any(str(value).strip() == "ZSCALE" for value in header["TTYPE*"].values())
     if packed and quantised and str(header.get("ZQUANTIZ", "NO_DITHER")).strip() not in DITHERED:
         return "the file was compressed without dither"
     return ""

@@ -13,9 +13,9 @@ from astropy.wcs import WCS
 
 from survey_tools.band_fits import band_headers, first_image, stated_number
 from survey_tools.calibration import Given
-from survey_tools.errors import ImageError
+from survey_tools.errors import ImageError, first_line
 from survey_tools.photometry import magnitude_to_nanomaggies
-from survey_tools.sky_wcs import grid_cards, plain_tan, read_wcs
+from survey_tools.sky_wcs import grid_cards, plain_tan, read_grid
 from survey_tools.tan import tan_terms
 from translator.whole_images import Grid
 
@@ -140,10 +140,13 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     if not headers:
         headers = {"": first_image(path)}
     first = next(iter(headers.values()))
-    wcs = read_wcs(first)
+    shape, grid = (int(first["NAXIS2"]), int(first["NAXIS1"])), None
+    try:
+        wcs = read_grid(first, shape)
+    except ValueError as error:
+        raise ImageError(f"{path} has a WCS that cannot be used: {first_line(error)}") from error
     if wcs is None:
         raise ImageError(f"{path}: its image has no celestial WCS, so nothing can be made like it")
-    shape, grid = (int(first["NAXIS2"]), int(first["NAXIS1"])), None
     with suppress(ValueError):  # it is no plain tangential one, as translations are made on
         grid = Grid(*tan_terms(plain_tan(wcs, shape)), shape)
 

@@ -27,6 +27,7 @@ from translator.whole_images import Grid
 CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
 SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
 ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
+COARSEST = 10.0  # times the side of the pixels that a run reads, beyond which an image is not resampled to them
 DEFAULT_SIZE = 64  # pixels a side of a part whose size is not stated
 AROUND = 20.0  # how much more is read of an image than is translated [arcsec]
 ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
@@ -154,6 +155,11 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
     shape, scale, wcs = first.image.shape, local_scale(first.wcs, first.image.shape), None
     with suppress(ValueError):
         wcs = plain_tan(first.wcs, shape)
+    if not scale < COARSEST * pixel_scale:
+        raise ImageError(
+            f"{path} has pixels of {scale:.4g} arcsec, and the run reads those of {pixel_scale:g}: what is more than "
+            f"{COARSEST:g} times as coarse shows no galaxy; check its WCS"
+        )
     right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
     if wcs is not None and right_scale:
         same = {band: same_grid(each, first) for band, each in found.items()}

@@ -19,7 +19,9 @@ from translator.whole_images import Grid
 
 BORDER = 6  # pixels of the model's grid around what is wanted, by which interpolation reaches beyond it
 TRIED = 96  # pixels a side of the grid that is wanted, on which the noise is tried
+TRIED_BENEATH = 1200  # pixels beneath them a side, at most
 TRIALS = 4  # fields of noise that are tried
+COARSEST = 50  # times the side of a pixel of a translation, up to which it is put onto other pixels
 EDGE = 101  # points along each side of a grid, between which it is taken for straight
 
 
@@ -40,15 +42,35 @@ class OtherGrid:
     beneath: Grid
 
     @classmethod
-    def over(cls, wcs: WCS, shape: tuple[int, int], cards, pixel_scale: float) -> "OtherGrid":
-        """The grid `wcs` of `shape`, over plain pixels of `pixel_scale` [arcsec/pixel] of the same centre and turn."""
+    def over(
+        cls, wcs: WCS, shape: tuple[int, int], cards, pixel_scale: float, *, within: Grid | None = None
+    ) -> "OtherGrid":
+        """The grid `wcs` of `shape`, over plain pixels of `pixel_scale` [arcsec/pixel] of the same centre and turn.
+
+        Where only what lies `within` another grid is wanted, the pixels beneath reach no farther than that.
+
+        Raises:
+            ValueError: Where its pixels are too coarse, its edges are not on the sky, or it shows nothing of that.
+        """
+        ratio = local_scale(wcs, shape) / pixel_scale
+        if not ratio < COARSEST:
+            raise ValueError(
+                f"its pixels are {ratio:.3g} times as large as those of a translation, and up to {COARSEST} "
+                "are possible"
+            )
         plain = rescaled_wcs(wcs, shape, pixel_scale, (1, 1))
-        rows, cols = (np.linspace(-0.5, side - 0.5, EDGE) for side in shape)
-        around = [np.column_stack([cols, np.full(EDGE, row)]) for row in (rows[0], rows[-1])]
-        around += [np.column_stack([np.full(EDGE, col), rows]) for col in (cols[0], cols[-1])]
-        reach = np.ceil(np.nanmax(np.abs(pixels_of(plain, places_of(wcs, np.concatenate(around)))), axis=0)) + BORDER
-        size = tuple(int(2 * each + 1) for each in reach[::-1])
-        return cls(wcs, shape, tuple(cards), Grid(*tan_terms(rescaled_wcs(wcs, shape, pixel_scale, size)), size))
+        low, high = _extent(plain, wcs, shape)
+        reach = np.maximum(np.abs(low), np.abs(high))
+        first, last = -reach, reach
+        if within is not None:
+            low, high = _extent(plain, tan_wcs(within.crval, within.crpix, within.cd), within.shape)
+            first, last = np.maximum(first, low), np.minimum(last, high)
+            if not (first <= last).all():
+                raise ValueError("it lies beside the image that is translated")
+        first, last = np.floor(first) - BORDER, np.ceil(last) + BORDER
+        size = tuple(int(each) for each in (last - first + 1)[::-1])
+        crval, crpix, cd = tan_terms(plain)
+        return cls(wcs, shape, tuple(cards), Grid(crval, crpix - first, cd, size))
 
     @property
     def plain(self) -> WCS:
@@ -70,7 +92,8 @@ class OtherGrid:
 
     def noise_factor(self, survey: MeasuredSurvey) -> np.ndarray:
         """By how much the noise of a pixel changes (band,): tried with noise as correlated as the survey's."""
-        shape = tuple(min(side, TRIED) for side in self.shape)
+        most = max(1, min(TRIED, int(TRIED_BENEATH * self.beneath.pixel_scale / local_scale(self.wcs, self.shape))))
+        shape = tuple(min(side, most) for side in self.shape)
         start = [(whole - part) // 2 for whole, part in zip(self.shape, shape, strict=True)]
         part = self.wcs[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
         small = OtherGrid.over(part, shape, (), self.beneath.pixel_scale)
@@ -79,3 +102,18 @@ class OtherGrid:
             white = torch.randn(1, len(survey.psf_fwhm), *small.beneath.shape, generator=random)
             tried.append(small.flux(survey.correlated(white.to(survey.correlation.device))[0].cpu().numpy()))
         return np.nanstd(np.stack(tried), axis=(0, 2, 3))
+
+
+def _extent(plain: WCS, wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest pixel (2,) of a grid `plain` that the edges of another, of `shape`, reach.
+
+    ValueError where none of its edges is on that half of the sky.
+    """
+    rows, cols = (np.linspace(-0.5, side - 0.5, EDGE) for side in shape)
+    around = [np.column_stack([cols, np.full(EDGE, row)]) for row in (rows[0], rows[-1])]
+    around += [np.column_stack([np.full(EDGE, col), rows]) for col in (cols[0], cols[-1])]
+    found = pixels_of(plain, places_of(wcs, np.concatenate(around)))
+    found = found[np.isfinite(found).all(axis=1)]
+    if not len(found):
+        raise ValueError("it lies beside the image that is translated")
+    return found.min(axis=0), found.max(axis=0)

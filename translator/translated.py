@@ -126,7 +126,9 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> tuple[A
         grid = pattern.grid
         if grid is None or abs(grid.pixel_scale / there.pixel_scale - 1) > SCALE_TOLERANCE:
             try:
-                other = OtherGrid.over(pattern.wcs, pattern.shape, pattern.cards, there.pixel_scale)
+                other = OtherGrid.over(
+                    pattern.wcs, pattern.shape, pattern.cards, there.pixel_scale, within=observation.grid
+                )
             except ValueError as error:
                 raise ImageError(f"{how.like}: nothing can be made on its grid: {error}") from error
             grid = other.beneath

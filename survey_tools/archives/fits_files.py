@@ -28,7 +28,7 @@ from survey_tools.fits_reading import (
     open_pixels,
     walk,
 )
-from survey_tools.sky_wcs import plain_tan, read_wcs
+from survey_tools.sky_wcs import plain_tan, read_grid
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
@@ -191,7 +191,7 @@ def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
     """Parse the header of an image; ArchiveError where it states no celestial WCS."""
     shape = shape_of(header)
     try:
-        wcs = read_wcs(header)
+        wcs = read_grid(header, shape)
     except UNREADABLE as error:
         raise ArchiveError(f"{name} has a WCS that cannot be used: {first_line(error)}") from error
     if wcs is None:

@@ -19,7 +19,7 @@ from survey_tools.archives.saturation import FPM_FILE, FRAME, HEADER, saturated_
 from survey_tools.calibration import SILENT, Given, read_zero_point
 from survey_tools.cutout import Cutout, resample, resample_flags
 from survey_tools.errors import ArchiveError
-from survey_tools.fits_reading import UNREADABLE, Pixels, header_number
+from survey_tools.fits_reading import Pixels, header_number
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.sky_wcs import local_scale, pixels_of, places_of
 from survey_tools.surveys import SDSS
@@ -163,7 +163,7 @@ def _noise(source: Source, header: fits.Header, pixels: Pixels) -> FrameNoise | 
     try:
         with pixels.hdus() as hdus:
             return read_noise(hdus, header.get("RUN", 0), header.get("CAMCOL", 0), source.band, pixels.shape)
-    except UNREADABLE as error:
+    except ArchiveError as error:
         log.info("%s: its noise is unknown: %s", source.name, error)
         return None
 

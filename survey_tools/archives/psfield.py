@@ -14,8 +14,8 @@ from scipy.ndimage import map_coordinates
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.warned import warn_once
-from survey_tools.errors import ArchiveError, first_line
-from survey_tools.fits_reading import UNREADABLE, require_complete
+from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import hdus_by_astropy, require_complete
 
 PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
 BYTES = 800_000  # to expect of one
@@ -151,8 +151,5 @@ def _psfs(mirror: Mirror, name: str, due: bool) -> tuple[Psf | None, ...]:
 def _open(path: Path, name: str) -> tuple[Psf | None, ...]:
     """`read_psfs` of a file; ArchiveError where it cannot be."""
     require_complete(path, name)
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            return read_psfs(hdus)
-    except UNREADABLE as error:
-        raise ArchiveError(f"{name} cannot be read: {first_line(error)}; fetch it anew") from error
+    with hdus_by_astropy(path, name) as hdus:
+        return read_psfs(hdus)

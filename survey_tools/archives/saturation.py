@@ -18,8 +18,8 @@ from scipy.ndimage import label
 from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
 from survey_tools.archives.warned import warn_once
-from survey_tools.errors import ArchiveError, first_line
-from survey_tools.fits_reading import UNREADABLE, require_complete
+from survey_tools.errors import ArchiveError
+from survey_tools.fits_reading import UNREADABLE, damaged, hdus_by_astropy, require_complete
 
 FPM = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/fpM-{run:06d}-{band}{camcol}-{field:04d}.fit.gz"
 BYTES = 50_000  # to expect of one
@@ -138,7 +138,7 @@ def _open(path: Path, name: str, shape: tuple[int, int]) -> np.ndarray:
             content = gzip.decompress(content)  # whose checksum tells whether all of it is there
         else:
             require_complete(path, name)
-        with fits.open(BytesIO(content), memmap=False) as hdus:
-            return read_plane(hdus, SATURATED, shape)
     except UNREADABLE as error:
-        raise ArchiveError(f"{name} cannot be read: {first_line(error)}; fetch it anew") from error
+        raise damaged(name, error) from error
+    with hdus_by_astropy(BytesIO(content), name) as hdus:
+        return read_plane(hdus, SATURATED, shape)

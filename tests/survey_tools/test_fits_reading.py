@@ -163,3 +163,39 @@ def test_an_extension_has_the_keywords_of_an_empty_primary_but_no_part_of_its_wc
     assert not {"PHOTZP", "CRVAL1", "PV1_1"} & set(first)
     assert (second["MAGZERO"], second["PHOTZP"], second["CRVAL1"]) == (25.0, 26.0, 10.0)
     assert second["NAXIS"] == 2
+
+
+def with_card(path, keyword, value):
+    """The file with the 70 characters `value` in the card of its last header that has this keyword."""
+    content = path.read_bytes()
+    at = content.rindex(f"{keyword:<8}= ".encode())
+    path.write_bytes(content[: at + 10] + f"{value:<70}".encode() + content[at + 80 :])
+
+
+def test_an_unreadable_card_is_left_out_unless_pixels_depend_on_it(tmp_path):
+    header = fits.Header({"PSFFWHM": 1.2, "BUNIT": "nanomaggy", "OBJECT": "a"})
+    fits.PrimaryHDU(IMAGE, header).writeto(tmp_path / "a.fits")
+    with_card(tmp_path / "a.fits", "PSFFWHM", "1.000.000")
+    with_card(tmp_path / "a.fits", "OBJECT", "'it's open")
+    with_card(tmp_path / "a.fits", "BUNIT", "'unterminated")
+    with opened(tmp_path / "a.fits", "a") as (_, hdus):
+        assert "PSFFWHM" not in hdus[0].header
+        assert "OBJECT" not in hdus[0].header
+        with pytest.raises(fits.VerifyError, match="BUNIT"):
+            hdus[0].header["BUNIT"]
+
+
+def test_a_packed_image_has_the_tiles_of_its_pixels(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(IMAGE)]).writeto(tmp_path / "a.fits")
+    with_card(tmp_path / "a.fits", "ZNAXIS2", f"{4000000:>20}")
+    with pytest.raises(ArchiveError, match="said to have 4000000 x 40 pixels in tiles of 1 x 40, and has 30 tiles"):
+        read(tmp_path / "a.fits")
+
+
+def test_pixels_are_finite_or_there_are_none(tmp_path):
+    image = IMAGE.copy()
+    image[0, :2] = np.inf, np.nan
+    fits.PrimaryHDU(image).writeto(tmp_path / "a.fits")
+    values = read(tmp_path / "a.fits")
+    assert np.isnan(values[0, :2]).all()
+    assert np.isfinite(values[1:]).all()

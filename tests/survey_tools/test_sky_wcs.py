@@ -19,6 +19,7 @@ from survey_tools.sky_wcs import (
     pixels_of,
     places_of,
     plain_tan,
+    read_grid,
     read_wcs,
     rescaled_wcs,
 )
@@ -292,3 +293,40 @@ def test_the_celestial_part_of_a_cube_is_read():
 @pytest.mark.parametrize("header", [fits.Header(), fits.Header({"CTYPE1": "WAVE", "CRVAL1": 5e-7, "CDELT1": 1e-9})])
 def test_a_header_without_a_sky_has_no_wcs(header):
     assert read_wcs(header) is None
+
+
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        ({"A_ORDER": 100000}, "A_ORDER = 100000 is no whole number from 0 to 9"),
+        ({"WCSAXES": 2000000000}, "WCSAXES = 2000000000 is no whole number"),
+        ({"PLTRAH": "text"}, "PLTRAH = 'text' is no number"),
+        ({"CPDIS1": "POLYNOMIAL"}, "Polynomial distortion is not implemented"),
+        ({"CPDIS1": True}, "lower"),
+    ],
+)
+def test_terms_that_astropy_does_not_survive_are_refused(cards, said):
+    header = header_of()
+    header.update(cards)
+    with pytest.raises(ValueError, match=said):
+        read_wcs(header)
+
+
+def test_a_term_that_is_there_twice_must_say_the_same():
+    header = header_of()
+    header.append(("CRVAL1", header["CRVAL1"]), end=True)
+    assert read_wcs(header) is not None
+    header.append(("CRVAL1", 3.0), end=True)
+    with pytest.raises(ValueError, match=r"CRVAL1 is there twice, as .*215\.5.* and 3\.0"):
+        read_wcs(header)
+
+
+def test_the_middle_of_an_image_lies_on_the_sky():
+    assert_allclose(centre_of(read_grid(header_of(), (136, 136)), (136, 136)), [215.5, 52.7], atol=0.01)
+    with pytest.raises(ValueError, match="the middle of the image is not on the sky"):
+        read_grid(header_of(ctype=("RA---SIN", "DEC--SIN"), CRPIX1=1e9), (136, 136))
+    header = header_of()
+    for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2"):
+        header[key] *= 1e-9
+    with pytest.raises(ValueError, match=r"a pixel has a side of .*e-10 arcsec"):
+        read_grid(header, (136, 136))

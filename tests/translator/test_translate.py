@@ -16,7 +16,7 @@ from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.crossmatch import peak_position
 from survey_tools.errors import ImageError
 from survey_tools.sky_wcs import rescaled_wcs
-from survey_tools.tan import north_up_wcs, scale_of, tan_wcs
+from survey_tools.tan import north_up_wcs, scale_of, tan_terms, tan_wcs
 from survey_tools.tasks import Engine
 from translator import fakes, loaded
 from translator.asking import Depth, How
@@ -24,8 +24,10 @@ from translator.checkpoint import Run, build_networks
 from translator.facts import Domain, Facts
 from translator.loaded import RunAt
 from translator.networks.absent import NoEncoder
+from translator.other_grid import OtherGrid
 from translator.recipes import RECIPES
 from translator.translate import is_made, translate_file, translate_files
+from translator.whole_images import Grid
 
 RA, DEC = 38.57159, -7.09912
 BANDS = tuple("ugriz")
@@ -491,3 +493,38 @@ def test_a_run_that_is_not_finished_says_how_far_it_is(run):
     assert "380 of 880 training iterations are done" in half.unfinished
     assert replace(half, iteration=880).unfinished == ""
     assert replace(half, facts=replace(half.facts, imported={"w": "0"})).unfinished == ""
+
+
+def test_absurd_pixels_are_refused_in_words(matched, tmp_path):
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
+    fits.PrimaryHDU(np.zeros((70, 60)), pattern_header(36.0, "plain")).writeto(tmp_path / "coarse.fits")
+    with pytest.raises(ImageError, match="its pixels are 194 times as large as those of a translation"):
+        translate_file(matched, source, "y", tmp_path / "y.fits", like=tmp_path / "coarse.fits")
+    unreadable = pattern_header(0.3, "plain")
+    unreadable["PLTRAH"] = "text"
+    fits.PrimaryHDU(np.zeros((70, 60)), unreadable).writeto(tmp_path / "text.fits")
+    with pytest.raises(ImageError, match=r"text\.fits has a WCS that cannot be used: PLTRAH = 'text' is no number"):
+        translate_file(matched, source, "y", tmp_path / "y.fits", like=tmp_path / "text.fits")
+    coarse = write(tmp_path / "b.fits", north_up_wcs(RA, DEC, 5.0, 64), 64)
+    with pytest.raises(ImageError, match=r"has pixels of 5 arcsec, and the run reads those of 0\.396"):
+        translate_file(matched, coarse, "y", tmp_path / "y.fits")
+
+    def bright(images):
+        images[2, 5, 5] = 1e30
+
+    damaged = write(tmp_path / "c.fits", north_up_wcs(RA, DEC, 0.396, 64), 64, edit=bright)
+    with pytest.raises(ImageError, match=r"band r has a pixel of 1e\+30 nanomaggies, brighter than any star"):
+        translate_file(matched, damaged, "y", tmp_path / "y.fits")
+    assert not (tmp_path / "y.fits").exists()
+
+
+def test_what_lies_beneath_a_wide_grid_reaches_as_far_as_the_image(matched):
+    wide = WCS(pattern_header(5.0, "plain"))
+    image = Grid(*tan_terms(north_up_wcs(RA, DEC, 0.396, 64)), (64, 64))
+    other = OtherGrid.over(wide, (70, 60), (), 0.186, within=image)
+    assert max(other.beneath.shape) < 64 * 0.396 / 0.186 + 20
+    col, row = other.plain.world_to_pixel_values(RA, DEC)
+    assert_allclose([row, col], (np.array(other.beneath.shape) - 1) / 2, atol=2)
+    far = Grid(*tan_terms(north_up_wcs(RA + 1, DEC, 0.396, 64)), (64, 64))
+    with pytest.raises(ValueError, match="it lies beside the image that is translated"):
+        OtherGrid.over(wide, (70, 60), (), 0.186, within=far)
