@@ -15,7 +15,6 @@ from cli.options import (
     zero_point_option,
 )
 from survey_tools.surveys import SURVEYS
-from survey_tools.zeros import AUTO, DATA, MISSING
 
 REASONS = 3  # shown at the end
 
@@ -45,7 +44,7 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @unit_option
 @zero_point_option
 @click.option(
-    "--zeros", type=click.Choice([AUTO, DATA, MISSING]), default=AUTO, show_default=True,
+    "--zeros", type=click.Choice(["auto", "data", "missing"]), default="auto", show_default=True,
     help="Whether pixels of exactly 0 are data or missing; auto: they are data, but for those by which a survey marks "
     "missing data, and solid blocks of them at an edge, beside noise.",
 )  # fmt: skip

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from survey_tools.calibration import Given, read_unit
 from survey_tools.surveys import SURVEYS
 
 EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -113,6 +112,8 @@ class Unit(click.ParamType):
 
     def convert(self, value, param, ctx) -> str:
         """The unit as it was written."""
+        from survey_tools.calibration import read_unit  # imports Astropy, which --help can do without
+
         if read_unit(str(value)).kind not in ("flux", "brightness", "counts"):
             self.fail(
                 f"{value!r}: give one of flux, such as nanomaggy, uJy or MJy/sr, or counts, of the survey's own zero "
@@ -123,8 +124,10 @@ class Unit(click.ParamType):
         return str(value).strip()
 
 
-def given_by(unit: str | None, zero_point: float | None) -> Given:
-    """What a user says of the calibration; UsageError where it is said twice."""
+def given_by(unit: str | None, zero_point: float | None):
+    """What a user says of the calibration, as `calibration.Given`; UsageError where it is said twice."""
+    from survey_tools.calibration import Given, read_unit
+
     if unit is not None and zero_point is not None and read_unit(unit).kind != "counts":
         raise click.UsageError("--unit and --zero-point say the same: give one of them")
     return Given(unit, zero_point)

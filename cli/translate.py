@@ -19,8 +19,6 @@ from cli.options import (
     workers_option,
     zero_point_option,
 )
-from survey_tools.companions import said_by_name
-from survey_tools.fits_reading import SUFFIXES
 from survey_tools.surveys import SURVEYS
 
 TABLE = "translated.ecsv"
@@ -159,6 +157,9 @@ def _is_store(path: Path) -> bool:
 
 def _found(files, listed: Path | None) -> list[Path]:
     """All FITS files that are meant: those named, those in folders, and those of a list."""
+    from survey_tools.companions import said_by_name  # imports Astropy, which --help can do without
+    from survey_tools.fits_reading import SUFFIXES
+
     named = list(files)
     if listed is not None:
         lines = (line.strip() for line in listed.read_text().splitlines())
@@ -201,6 +202,8 @@ def _objects(files: list[Path]) -> dict[tuple[Path, ...], str]:
 
 def _stem(path: Path) -> str:
     """A file's name without the endings of FITS and compression."""
+    from survey_tools.fits_reading import SUFFIXES
+
     name = path.name
     ending = max((each for each in SUFFIXES if name.lower().endswith(each)), key=len, default="")
     return name[: len(name) - len(ending)] or name

@@ -75,7 +75,8 @@ def test_shared_options_are_spelt_alike():
     for words in leaves():
         options = {option for parameter in find(words.split()).params for option in parameter.opts}
         assert "--verbose" in options, words
-        assert not options & {"--force", "--jobs", "--threads", "--output", "--random-seed"}, words
+        assert not options & {"--jobs", "--threads", "--output", "--random-seed"}, words
+        assert "--force" not in options or words == "translate", words  # there it is no other word for --overwrite
 
 
 def test_the_commands_are_listed_in_the_order_of_use():

@@ -12,7 +12,9 @@ from translator.loaded import RunAt, locate
 def loads(monkeypatch):
     """Paths and devices of the runs that were loaded, whose weights have the checksum "a"."""
     found = []
-    monkeypatch.setattr(loaded, "load_run", lambda *where: found.append(where) or SimpleNamespace(checksum="a"))
+    monkeypatch.setattr(
+        loaded, "load_run", lambda *where: found.append(where) or SimpleNamespace(checksum="a", unfinished="")
+    )
     return found
 
 
