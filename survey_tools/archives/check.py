@@ -239,7 +239,9 @@ def _windows(settings: Settings) -> Finding:
     order = all(isinstance(each, int | float) for each in origins) and origins == sorted(origins, reverse=True)
     said = f"{len(shapes)} images of {' and '.join(sorted({'x'.join(map(str, shape)) for shape in shapes}))}"
     said += f", the first {'in the primary HDU' if first else 'in an extension'}{'' if order else ', in another order'}"
-    return Finding(said, shapes == [(8, 8)] * 3, "set it to 1: one window a request, or fetch with --how tiles")
+    return Finding(
+        said, shapes == [(8, 8)] * 3, "set it to 1: one window a request, or pass --how tiles to galtrans fetch"
+    )
 
 
 def _batch(settings: Settings) -> Finding:
@@ -268,7 +270,7 @@ def _true_windows(settings: Settings) -> Finding:
         found = next((hdu.data for hdu in hdus if hdu.shape), np.zeros(0))
     same = np.array_equal(np.ravel(found), np.frombuffer(there, ">f4"), equal_nan=True)
     said = "they are" if same else "they differ"
-    return Finding(f"{said}, in {size} pixels of row {row + 1}", same, "fetch with --how tiles")
+    return Finding(f"{said}, in {size} pixels of row {row + 1}", same, "pass --how tiles to galtrans fetch")
 
 
 def _pace(settings: Settings) -> Finding:
@@ -278,7 +280,9 @@ def _pace(settings: Settings) -> Finding:
     start = time.perf_counter()
     _cut(settings, [(col - size // 2 + 1, col + size // 2, row - size // 2 + 1, row + size // 2)])
     took = time.perf_counter() - start
-    return Finding(f"{took:.1f} s with the request", took < SLOW, "windows are slow: fetch with --how tiles or auto")
+    return Finding(
+        f"{took:.1f} s with the request", took < SLOW, "windows are slow: pass --how tiles or auto to galtrans fetch"
+    )
 
 
 def _header(settings: Settings) -> Finding:

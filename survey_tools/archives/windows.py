@@ -166,8 +166,8 @@ class Windows:
                 break
             if not np.array_equal(np.frombuffer(there, ">f4").astype(np.float32), found, equal_nan=True):
                 raise ArchiveError(
-                    f"{self.url}: row {row} of the file is not that of the window that the server cut; fetch with "
-                    "--how tiles",
+                    f"{self.url}: row {row} of the file is not that of the window that the server cut; pass "
+                    "--how tiles to galtrans fetch",
                     url=str(self.url),
                 )
         with whole_file(mark) as temporary:
