@@ -146,7 +146,7 @@ def test_weight_maps_that_are_typed_otherwise_are_not_ok(asked, archive, archive
 
 @pytest.mark.parametrize(("options", "word", "verdict"), [
     ({"url_bytes": 1900}, "as many windows", "NOT OK: set it to 15; galtrans also finds out by itself"),
-    ({"window_seconds": 0.3}, "How long", "NOT OK: windows are slow: fetch with --how tiles or auto"),
+    ({"window_seconds": 0.3}, "How long", "NOT OK: windows are slow: pass --how tiles or auto to galtrans fetch"),
     ({"mef": "first"}, "as many windows", "NOT OK: set it to 1"),
     ({"ranges": False}, "bytes of the file", "FAILED: try again later, or set it to where it is"),
 ])  # fmt: skip

@@ -142,7 +142,9 @@ def test_a_server_that_counts_rows_otherwise_is_found_out(asked, monkeypatch, wr
     storage = sys.modules["archive_storage"]
     inner = storage._window
     monkeypatch.setattr(storage, "_window", cut)
-    with pytest.raises(ArchiveError, match=r"row 10 of the file is not that of the window .* fetch with --how tiles"):
+    with pytest.raises(
+        ArchiveError, match=r"row 10 of the file is not that of the window .* pass --how tiles to galtrans fetch"
+    ):
         asked(STARTS[:1])
 
 
