@@ -35,6 +35,8 @@ OF_A_GRID = re.compile(
 SMALLEST, LARGEST = 1e-6, 3600 * 90.0  # [arcsec] of a pixel's side
 MOST = {"WCSAXES": 99} | dict.fromkeys(("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), 9)  # that are ever written
 OF_A_PLATE = re.compile(r"CNPIX\d|PPO\d|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC[DMS]|AMD[XY]\d+")  # numbers of the DSS
+A_CELESTIAL_AXIS = re.compile(r"CTYPE\d")
+OF_THE_SKY = re.compile(r"RA-|DEC-|[GES]L(ON|AT)-|[GES]L(ON|AT)$")
 _reading = threading.Lock()  # held while Python's warnings are set, which threads share
 LATTICE = np.stack(np.meshgrid(np.linspace(0, 1, 5), np.linspace(0, 1, 5)), axis=-1).reshape(-1, 2)
 
@@ -84,6 +86,11 @@ def _require_sound(cards: list[fits.Card]) -> None:
             raise ValueError(f"{card.keyword} = {card.value!r} is no number")
         if card.keyword in MOST and not (isinstance(card.value, int) and 0 <= card.value <= MOST[card.keyword]):
             raise ValueError(f"{card.keyword} = {card.value!r} is no whole number from 0 to {MOST[card.keyword]}")
+    for card in cards:
+        if A_CELESTIAL_AXIS.fullmatch(card.keyword) and OF_THE_SKY.match(str(card.value)):
+            lacking = [key for key in ("CRVAL", "CRPIX") if f"{key}{card.keyword[5:]}" not in said]
+            if lacking:  # for which the standard has 0, and the image would lie elsewhere without a word
+                raise ValueError(f"{card.keyword} = {card.value!r} has no {lacking[0]}{card.keyword[5:]} beside it")
 
 
 def read_grid(header: fits.Header, shape: tuple[int, int], hdus: fits.HDUList | None = None) -> WCS | None:

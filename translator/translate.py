@@ -246,6 +246,8 @@ def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: st
     primary["GTINPUT"] = (header_text(name)[-NAME_LENGTH:], "file that was translated")
     primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
     primary["GTASKED"] = (how.fingerprint, "of all that was asked")
+    if how.force:
+        primary["GTFORCED"] = (True, "taken for the model's survey by --force")
     return primary
 
 

@@ -116,9 +116,13 @@ def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list
     absent = [band for band in bands if band not in there] if "" not in there else []
     present = "".join(band for band in survey.bands if band in there)
     if not found:
-        why = f"; {len(unreadable)} files cannot be read, first: {unreadable[0].reason}" if unreadable else ""
+        if unreadable:
+            raise ArchiveError(
+                f"no {survey.title} image of {root} can be used: {len(unreadable)} file"
+                f"{'s' * (len(unreadable) > 1)}, first: {unreadable[0].reason}"
+            )
         raise ArchiveError(
-            f"no {survey.title} image is in {root}: none of its FITS files has one of the survey's FILTERs{why}"
+            f"no {survey.title} image is in {root}: none of its FITS files has one of the survey's FILTERs"
         )
     if absent:
         raise ArchiveError(f"no {survey.title} image of band {', '.join(absent)} is in {root}; pass --bands {present}")

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("galsim")
 
+from cli.main import galtrans
 from cli.simulate import simulate
 from survey_tools.errors import GaltransError
 from survey_tools.store import open_store
@@ -15,7 +16,7 @@ MAIN = "import sys; from cli.main import main; sys.argv = ['galtrans', *sys.argv
 
 
 def run(*arguments):
-    return CliRunner().invoke(simulate, [str(each) for each in arguments])
+    return CliRunner().invoke(galtrans, ["simulate", *map(str, arguments)])
 
 
 def test_stores_are_written_and_what_comes_next_is_said(tmp_path):

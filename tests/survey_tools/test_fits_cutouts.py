@@ -262,7 +262,7 @@ def test_files_and_cubes_are_not_mixed_and_a_folder_without_files_says_so(export
 def test_a_wcs_that_cannot_be_fails_its_object_and_no_other(tmp_path, terms):
     for name, dec in (("a", 1.0), ("b", 2.0)):
         header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": dec, "FILTER": "r"}
-        header |= {"CD1_1": -1.1e-4, "CD2_2": 1.1e-4} | (terms if name == "b" else {})
+        header |= {"CRPIX1": 32.5, "CRPIX2": 32.5, "CD1_1": -1.1e-4, "CD2_2": 1.1e-4} | (terms if name == "b" else {})
         fits.PrimaryHDU(np.ones((64, 64), np.float32), fits.Header(header)).writeto(tmp_path / f"{name}.fits")
     good, bad = find_objects(sorted(tmp_path.glob("*.fits")), SDSS, ("r",))
     assert good.why == ""

@@ -330,3 +330,13 @@ def test_the_middle_of_an_image_lies_on_the_sky():
         header[key] *= 1e-9
     with pytest.raises(ValueError, match=r"a pixel has a side of .*e-10 arcsec"):
         read_grid(header, (136, 136))
+
+
+@pytest.mark.parametrize("keyword", ["CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"])
+def test_an_image_whose_place_is_not_stated_is_refused(keyword):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 5.0})
+    header.update({"CRPIX1": 32.5, "CRPIX2": 32.5, "CDELT1": -1e-4, "CDELT2": 1e-4})
+    assert read_wcs(header) is not None
+    del header[keyword]
+    with pytest.raises(ValueError, match=rf"CTYPE{keyword[-1]} = .* has no {keyword} beside it"):
+        read_wcs(header)

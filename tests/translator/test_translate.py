@@ -484,7 +484,7 @@ def test_an_image_of_another_survey_is_not_taken_for_one_of_the_run_s(request, t
     with pytest.raises(ImageError, match=f"in.fits has .*{said}.*--force"):
         translate_file(model, path, "y", out)
     assert not out.exists()
-    assert translate_file(model, path, "y", out, force=True).exists()
+    assert fits.getheader(translate_file(model, path, "y", out, force=True))["GTFORCED"] is True
     assert is_made(model, path, out, How())  # what is forced decides no pixel
 
 
