@@ -38,7 +38,8 @@ def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, 
             affirmed |= survey.name in named
             if named and survey.name not in named:
                 return f"{key} = {header_text(text)!r}, which is not {survey.title}"
-        of = [each for each in SURVEYS.values() if str(header.get("FILTER", "")).strip() in each.filters]
+        told = str(header.get("FILTER", "")).strip()  # the letter of a band is that of any survey
+        of = [each for each in SURVEYS.values() if told in each.filters and told not in survey.bands]
         if of and survey.name not in [each.name for each in of]:
             return f"FILTER = {header['FILTER']!r}, a filter of {of[0].title} and not of {survey.title}"
     if affirmed or abs(scale / wanted_scale - 1) <= SCALE_TOLERANCE:

@@ -33,6 +33,14 @@ def test_what_is_not_sdss_is_said(header, scale, said):
         assert bool(found) == bool(said)
 
 
+@pytest.mark.parametrize("band", CFHT.bands)
+def test_the_letter_of_a_band_is_that_of_any_survey(band):
+    """As `galtrans export` states it of both."""
+    for survey in (SDSS, CFHT):
+        header = fits.Header({"SURVEY": survey.title, "FILTER": band})
+        assert contradiction(survey, [fits.Header(), header], survey.pixel_scale, survey.pixel_scale) == ""
+
+
 def test_the_pixels_are_compared_with_those_that_a_run_reads():
     assert contradiction(CFHT, [fits.Header()], 0.396, 0.396) == ""  # a run of images on equal grids
     assert "as SDSS has them" in contradiction(CFHT, [fits.Header()], 0.396, 0.186)
