@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -104,12 +101,12 @@ def test_wrong_usage_exits_2(tmp_path, monkeypatch, words, said):
         (("export-weights", ".", "--out", "a.npz"), "is no training run"),
     ],
 )
-def test_what_failed_is_one_line_and_exit_1(tmp_path, words, said):
+def test_what_failed_is_one_line_and_exit_1(galtrans, tmp_path, monkeypatch, words, said):
     (tmp_path / "bad.npz").write_bytes(b"nothing")
-    command = [sys.executable, "-m", "cli.main", *words]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert result.returncode == 1
-    assert result.stderr.startswith("Error: ")
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
+    monkeypatch.chdir(tmp_path)
+    code, _, err = galtrans(*words)
+    assert code == 1
+    assert err.startswith("Error: ")
+    assert said in err
+    assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.npz"]
