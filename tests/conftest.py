@@ -95,6 +95,27 @@ def make_store_fixture():
 
 
 @pytest.fixture(scope="session")
+def write_narrow_run():
+    """A function that writes a run of `demo` in g and r, of width 4, with the weights that it began with."""
+    from translator.checkpoint import Checkpoint, build_networks, save_checkpoint  # imports torch
+    from translator.facts import Domain, Facts, write_facts
+    from translator.recipes import RECIPES
+
+    def write(path: Path) -> Path:
+        domains = {
+            "x": Domain("sdss", ("g", "r"), 64, 0.396, (0.01, 0.02), ""),
+            "y": Domain("cfht", ("g", "r"), 136, 0.186, (0.01, 0.02), ""),
+        }
+        facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
+        weights = build_networks(facts, RECIPES["demo"]).state_dict()
+        write_facts(path, facts)
+        save_checkpoint(path, Checkpoint(3, 1, {name: each.contiguous() for name, each in weights.items()}, {}))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def known_sky():
     """The file `known_sky.py` beside this one: it draws small archive files."""
     spec = importlib.util.spec_from_file_location("known_sky", Path(__file__).with_name("known_sky.py"))

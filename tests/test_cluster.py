@@ -17,10 +17,7 @@ from survey_tools.regridded import regrid_store
 from survey_tools.store import open_store
 from survey_tools.tasks import Engine
 from translator import evaluate as evaluation
-from translator.checkpoint import Checkpoint, build_networks, save_checkpoint
-from translator.facts import Domain, Facts, write_facts
 from translator.metrics import paper, table
-from translator.recipes import RECIPES
 from translator.translate_store import translate_store
 
 COUNT = 6
@@ -48,7 +45,7 @@ def both_workers(cluster):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, make_store):
+def world(tmp_path_factory, make_store, write_narrow_run):
     """Both stores in small chunks, their pairs, and a narrow run with the weights that it began with."""
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
@@ -57,14 +54,7 @@ def world(tmp_path_factory, make_store):
         y = make_store(folder / "y.zarr", "cfht", RA, DEC, bands="gr", saturated=[2], seed=1)
     pairs = make_pairs(x.path, y.path, test_size=COUNT - 1)
     pairs.write(folder / "pairs.ecsv")
-    domains = {
-        "x": Domain("sdss", ("g", "r"), 64, 0.396, (0.01, 0.02), ""),
-        "y": Domain("cfht", ("g", "r"), 136, 0.186, (0.01, 0.02), ""),
-    }
-    facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
-    weights = build_networks(facts, RECIPES["demo"]).state_dict()
-    write_facts(folder / "run", facts)
-    save_checkpoint(folder / "run", Checkpoint(3, 1, {name: each.contiguous() for name, each in weights.items()}, {}))
+    write_narrow_run(folder / "run")
     return SimpleNamespace(folder=folder, x=x.path, y=y.path, pairs=folder / "pairs.ecsv", run=folder / "run")
 
 

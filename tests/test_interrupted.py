@@ -14,16 +14,13 @@ from cli.main import main
 from survey_tools import atomic
 from survey_tools.export import export
 from survey_tools.pairs import make_pairs
-from translator.checkpoint import Checkpoint, build_networks, save_checkpoint
-from translator.facts import Domain, Facts, write_facts
-from translator.recipes import RECIPES
 
 SMALL = 12_000  # bytes of a file, above which the disk is full
 RA, DEC = 150 + 0.1 * np.arange(4), 2 + np.zeros(4)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, make_store):
+def world(tmp_path_factory, make_store, write_narrow_run):
     """Stores of both surveys, their pairs, a cube and a narrow run that has not trained."""
     folder = tmp_path_factory.mktemp("world")
     x = make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr")
@@ -31,14 +28,7 @@ def world(tmp_path_factory, make_store):
     make_pairs(x.path, y.path).write(folder / "pairs.ecsv")
     export(x, [0], folder / "fits")
     np.savez(folder / "cube.npz", cube=np.moveaxis(x.images[:], 1, -1), ra=RA, dec=DEC)
-    domains = {
-        "x": Domain("sdss", ("g", "r"), 64, 0.396, (0.01, 0.02), ""),
-        "y": Domain("cfht", ("g", "r"), 136, 0.186, (0.01, 0.02), ""),
-    }
-    facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
-    weights = build_networks(facts, RECIPES["demo"]).state_dict()
-    write_facts(folder / "run", facts)
-    save_checkpoint(folder / "run", Checkpoint(3, 1, {name: each.contiguous() for name, each in weights.items()}, {}))
+    write_narrow_run(folder / "run")
     return folder
 
 

@@ -11,10 +11,8 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import map_coordinates
 
-from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.warned import warn_once
-from survey_tools.errors import ArchiveError
+from survey_tools.archives.warned import read_or_warn
 from survey_tools.fits_reading import hdus_by_astropy, require_complete
 
 PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
@@ -133,19 +131,9 @@ def _read(table: fits.FITS_rec | None) -> FieldPsf | None:
 @lru_cache(maxsize=64)
 def _psfs(mirror: Mirror, name: str, due: bool) -> tuple[Psf | None, ...]:
     """The PSFs of the five bands of a field; None where they are unknown."""
-    there = False
-    try:
-        with mirror.file(name) as path:
-            there = True
-            return _open(path, name)
-    except NotThereError as error:
-        if due:
-            warn_once("psField", name, f"the PSF of a field is unknown: {error}")
-    except ArchiveError as error:
-        if not there:
-            raise
-        warn_once("psField", name, f"the PSF of a field is unknown: {error}")
-    return (None,) * len(BANDS)
+    without = "the PSF of a field is unknown"
+    found = read_or_warn(mirror, name, lambda path: _open(path, name), kind="psField", without=without, due=due)
+    return (None,) * len(BANDS) if found is None else found
 
 
 def _open(path: Path, name: str) -> tuple[Psf | None, ...]:

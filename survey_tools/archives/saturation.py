@@ -15,10 +15,8 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import label
 
-from survey_tools.archives.http import NotThereError
 from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.warned import warn_once
-from survey_tools.errors import ArchiveError
+from survey_tools.archives.warned import read_or_warn
 from survey_tools.fits_reading import UNREADABLE, damaged, hdus_by_astropy, require_complete
 
 FPM = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/fpM-{run:06d}-{band}{camcol}-{field:04d}.fit.gz"
@@ -51,20 +49,8 @@ def find_mask(mirror: Mirror, name: str, shape: tuple[int, int], *, due: bool) -
         ArchiveError: Where it cannot be had although it is there.
         ConnectionError: Where the archive is away.
     """
-    plain = name.removesuffix(".gz")
-    there = False
-    try:
-        with mirror.file(plain if not mirror.remote and mirror.has(plain) else name) as path:
-            there = True
-            return _open(path, name, shape)
-    except NotThereError as error:
-        if due:
-            warn_once("fpM", name, f"saturated pixels are told by the frame alone: {error}")
-    except ArchiveError as error:
-        if not there:
-            raise
-        warn_once("fpM", name, f"saturated pixels are told by the frame alone: {error}")
-    return None
+    without = "saturated pixels are told by the frame alone"
+    return read_or_warn(mirror, name, lambda path: _open(path, name, shape), kind="fpM", without=without, due=due)
 
 
 def read_plane(hdus: fits.HDUList, plane: str, shape: tuple[int, int]) -> np.ndarray:

@@ -33,15 +33,9 @@ GRIDS = {"x": ("sdss", 64, 0.396), "y": ("cfht", 136, 0.186)}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, write_narrow_run):
     """A narrow run in two bands with the weights that it began with."""
-    path = tmp_path_factory.mktemp("runs") / "narrow"
-    domains = {d: Domain(survey, ("g", "r"), *grid, (0.01, 0.02), "") for d, (survey, *grid) in GRIDS.items()}
-    facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
-    weights = build_networks(facts, RECIPES["demo"]).state_dict()
-    write_facts(path, facts)
-    save_checkpoint(path, Checkpoint(3, 1, {name: tensor.contiguous() for name, tensor in weights.items()}, {}))
-    return path
+    return write_narrow_run(tmp_path_factory.mktemp("runs") / "narrow")
 
 
 @pytest.fixture(scope="module")
