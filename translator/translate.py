@@ -31,7 +31,7 @@ from translator.images import OTHER
 from translator.loaded import RunAt
 from translator.observation import SCALE_TOLERANCE, read_observation, reading_fits, require_survey, same_grid
 from translator.preview import write_preview
-from translator.translated import LARGE, SYNTHETIC, centre_of, row_of, translate_observation, write_translated
+from translator.translated import LARGE, SYNTHETIC, place_of, row_of, translate_observation, write_translated
 
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 SENT = 16  # files of a task on a cluster
@@ -200,7 +200,7 @@ def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], ho
             with reading_fits, whole_file(out) as temporary:
                 mask = found.flags | ~np.isfinite(image)
                 write_bands(image, run.bands, found.target, primary, temporary, mask)
-            row = {"file": path.name, "output": out.name, **centre_of(found.target, image.shape[1:])}
+            row = {"file": path.name, "output": out.name, **place_of(found.target, image.shape[1:])}
             outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
     return outcome
 

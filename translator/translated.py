@@ -14,7 +14,7 @@ from survey_tools.band_fits import band_hdus, mask_hdu
 from survey_tools.errors import ImageError
 from survey_tools.fits_writing import write_hdus
 from survey_tools.progress import Progress
-from survey_tools.sky_wcs import grid_cards, local_scale, read_wcs, rescaled_wcs
+from survey_tools.sky_wcs import centre_of, grid_cards, local_scale, read_wcs, rescaled_wcs
 from survey_tools.tan import north_up_wcs, tan_terms
 from translator.asking import How, read_pattern
 from translator.checkpoint import Run
@@ -305,10 +305,9 @@ def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
     return made
 
 
-def centre_of(wcs: WCS, shape: tuple[int, int]) -> dict[str, float]:
-    """Where the middle of an image lies [deg], as tables state it."""
-    rows, cols = shape
-    ra, dec = wcs.wcs_pix2world([[(cols - 1) / 2, (rows - 1) / 2]], 0)[0]
+def place_of(wcs: WCS, shape: tuple[int, int]) -> dict[str, float]:
+    """Where the middle of an image lies [deg, ICRS], as tables state it."""
+    ra, dec = centre_of(wcs, shape)
     return {"ra": round(float(ra), 6), "dec": round(float(dec), 6)}
 
 
@@ -319,7 +318,7 @@ def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
     return {
         "file": observation.name,
         "output": out.name,
-        **centre_of(as_wcs(grid), grid.shape),
+        **place_of(*((as_wcs(grid), grid.shape) if made.other is None else (made.other.wcs, made.other.shape))),
         "bands": "".join(band for band, is_there in zip(run.bands, some, strict=True) if is_there),
         "psf_fwhm_in": _middle(observation.known["psf_fwhm"][some]),
         "psf_fwhm_from": observation.origin["psf_fwhm"],
@@ -346,7 +345,7 @@ def row_of_file(name: str, out: Path) -> dict[str, object]:
         primary = hdus[0].header
         bands = [hdu for hdu in hdus[1:] if "FILTER" in hdu.header and hdu.header["NAXIS"] == 2]
         shape, wcs = bands[0].shape, read_wcs(bands[0].header)
-        row = {"file": name, "output": out.name, **centre_of(wcs, shape)}
+        row = {"file": name, "output": out.name, **place_of(wcs, shape)}
         row["bands"] = "".join(str(hdu.header["FILTER"]) for hdu in bands)
         if "GTFLAGS" in primary:  # of a recipe that is told what is known of images
             row["psf_fwhm_in"] = _middle([hdu.header.get("PSFIN", np.nan) for hdu in bands])

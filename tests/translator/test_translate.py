@@ -26,7 +26,8 @@ from translator.loaded import RunAt
 from translator.networks.absent import NoEncoder
 from translator.other_grid import OtherGrid
 from translator.recipes import RECIPES
-from translator.translate import is_made, translate_file, translate_files
+from translator.translate import is_made, translate_file, translate_files, translate_group
+from translator.translated import row_of_file
 from translator.whole_images import Grid
 
 RA, DEC = 38.57159, -7.09912
@@ -396,6 +397,12 @@ def test_a_translation_is_like_a_file_of_any_pixels(matched, tmp_path, scale, ki
         warnings.simplefilter("ignore")
         wanted, found = (WCS(each).pixel_to_world(*corners.T).icrs for each in (target, header))
     assert wanted.separation(found).arcsec.max() < 1e-3
+    (row,) = translate_group(matched, "y", [((source,), tmp_path / "again.fits")], How(**asked)).rows
+    assert row == row_of_file(source.name, tmp_path / "again.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        middle = WCS(target).pixel_to_world(29.5, 34.5).icrs
+    assert_allclose([row["ra"], row["dec"]], [middle.ra.deg, middle.dec.deg], atol=2e-6)
     noise = data - made["SIGNAL_I"][0]
     assert header["SKYSIGMA"] == pytest.approx(0.01)
     assert_allclose(np.nanstd(noise), 0.01, rtol=0.15)
