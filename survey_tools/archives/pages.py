@@ -14,6 +14,9 @@ FOLDER = "pages"  # below the folder of lists that are fetched once
 class Pages:
     """The pages of one selection that have come.
 
+    Attributes:
+        used: Whether any page was one that an earlier run had kept.
+
     Args:
         cache: Folder of lists that are fetched once.
         selection: What is asked, and how many rows it has: pages of another one are never taken for its own.
@@ -21,7 +24,7 @@ class Pages:
 
     def __init__(self, cache: Path, selection: str) -> None:
         self._folder = Path(cache) / FOLDER / hashlib.sha256(selection.encode()).hexdigest()[:32]
-        self._told = False
+        self.used = False
 
     def get(self, query: str) -> bytes | None:
         """The answer to a query that an earlier run had; None where there is none that can be read."""
@@ -32,9 +35,9 @@ class Pages:
             return None
         if checksum.decode("ascii", "replace") != hashlib.sha256(answer).hexdigest():
             return None
-        if not self._told:
+        if not self.used:
             log.warning("pages that came before are taken from %s", self._folder)
-        self._told = True
+        self.used = True
         return answer
 
     def put(self, query: str, answer: bytes) -> None:

@@ -91,45 +91,24 @@ def find(settings: Settings, sample: Sample, where: str = "", limit: int | None 
     wanted = counted if limit is None else min(limit, counted)
     if not wanted:
         raise ArchiveError(f"{_service(settings)}: no row fits; check --where", url=_service(settings))
-    tables, received = [], 0  # a page at a time becomes numbers, which take a tenth of its text's memory
-    page, after, source = settings.skyserver_rows, -1, _source(sample, where)
+    source = _source(sample, where)
     sql = f"SELECT {','.join(sample.columns)} {source}"
     pages = Pages(settings.cache_folder, f"{wanted} of {counted}: {sql}")
-    with Progress(wanted, "SkyServer", "row") as progress:
-        while received < wanted:
-            top = min(page, wanted - received)
-            rest = f"{source} AND s.specObjID>{after} ORDER BY s.specObjID"
-            key, kept = f"after {after}", None
-            try:
-                kept = pages.get(key)
-                text = (
-                    _text(settings, _sql(sample.columns, rest, top), None if top <= FEWEST else ATTEMPTS)
-                    if kept is None
-                    else kept.decode()
-                )
-            except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a smaller page
-                if top <= FEWEST:
-                    raise _with_kept(error, received, wanted) from error
-                page = max(FEWEST, top // 2)
-                log.info("%s; again with %d rows", error, page)
-                continue
-            got = _rows(settings, text, sample.names)
-            _check_page(
-                settings,
-                got,
-                after,
-                wanted - received if kept else top,
-                f"{received} of {counted} rows of {sample.name}",
-            )
-            if kept is None:
-                pages.put(key, text.encode())
-            tables.append(_table(got, sample))
-            received += len(got)
-            after = int(got[-1][0])
-            progress.update(len(got))
+    try:
+        tables = _all_pages(settings, sample, source, wanted, counted, pages)
+    except _NotTheNextPageError as error:
+        pages.drop()  # else the same wrong page would be read in every later run
+        if not pages.used:
+            raise
+        log.warning("%s; the pages that an earlier run kept are dropped, and all rows are asked for again", error)
+        try:
+            tables = _all_pages(settings, sample, source, wanted, counted, pages)
+        except _NotTheNextPageError:
+            pages.drop()
+            raise
     pages.drop()
     table, dropped = _objects(vstack(tables))
-    return Found(table, sample.title, sample.source, _service(settings), sql, counted, received, dropped)
+    return Found(table, sample.title, sample.source, _service(settings), sql, counted, wanted, dropped)
 
 
 def ask(settings: Settings, columns: Sequence[str], rest: str, top: int = 0) -> list[list[str]]:
@@ -262,19 +241,63 @@ def _rows(settings: Settings, text: str, names: list[str]) -> list[list[str]]:
     return [row[:-1] for row in rows[1:]]
 
 
+def _all_pages(settings: Settings, sample: Sample, source: str, wanted: int, counted: int, pages: Pages) -> list[Table]:
+    """The first `wanted` of `counted` rows of a sample, as one table for each page; raises what `find` does.
+
+    A page becomes numbers as soon as it has come, because numbers take a tenth of the memory of text.
+    """
+    tables, received, page, after = [], 0, settings.skyserver_rows, -1
+    with Progress(wanted, "SkyServer", "row") as progress:
+        while received < wanted:
+            top = min(page, wanted - received)
+            rest = f"{source} AND s.specObjID>{after} ORDER BY s.specObjID"
+            key, kept = f"after {after}", None
+            try:
+                kept = pages.get(key)
+                text = (
+                    _text(settings, _sql(sample.columns, rest, top), None if top <= FEWEST else ATTEMPTS)
+                    if kept is None
+                    else kept.decode()
+                )
+            except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a smaller page
+                if top <= FEWEST:
+                    raise _with_kept(error, received, wanted) from error
+                page = max(FEWEST, top // 2)
+                log.info("%s; again with %d rows", error, page)
+                continue
+            got = _rows(settings, text, sample.names)
+            most = wanted - received if kept else top
+            _check_page(settings, got, after, most, f"{received} of {counted} rows of {sample.name}")
+            if kept is None:
+                pages.put(key, text.encode())
+            tables.append(_table(got, sample))
+            received += len(got)
+            after = int(got[-1][0])
+            progress.update(len(got))
+    return tables
+
+
+class _NotTheNextPageError(ArchiveError):
+    """A page that does not continue the pages before it, so that the rows do not add up to the count."""
+
+
 def _check_page(settings: Settings, got: list[list[str]], after: int, top: int, so_far: str) -> None:
-    """ArchiveError where a page is not the next one."""
+    """Raises _NotTheNextPageError where a page is not the next one."""
     if not 0 < len(got) <= top:
-        raise ArchiveError(
+        raise _NotTheNextPageError(
             f"{_service(settings)}: after {so_far} a page of {top} came with {len(got)}; ask again later",
             url=_service(settings),
         )
     for row in got:
         if not row[0].isdecimal():
-            raise ArchiveError(f"{_service(settings)}: specObjID is {row[0]!r}, no number", url=_service(settings))
+            raise _NotTheNextPageError(
+                f"{_service(settings)}: specObjID is {row[0]!r}, no number", url=_service(settings)
+            )
     keys = [after, *(int(row[0]) for row in got)]
     if any(later <= earlier for earlier, later in itertools.pairwise(keys)):
-        raise ArchiveError(f"{_service(settings)}: rows are not in the order of specObjID", url=_service(settings))
+        raise _NotTheNextPageError(
+            f"{_service(settings)}: rows are not in the order of specObjID", url=_service(settings)
+        )
 
 
 def _table(rows: list[list[str]], sample: Sample) -> Table:

@@ -114,6 +114,22 @@ def test_rows_that_are_missing_are_an_error_with_both_numbers(served, tables, ar
         skyserver.find(server.settings(tmp_path), MAIN)
 
 
+def test_rows_that_an_earlier_answer_left_out_are_asked_for_again(served, tables, archive_server, tmp_path):
+    with (
+        served(
+            [
+                archive_server.Fault("missing_rows", "TOP 45 ", by=2),
+                archive_server.Fault("503", "TOP", after=1, times=-1),
+            ]
+        ) as server,
+        pytest.raises(ConnectionError, match="are kept"),
+    ):
+        skyserver.find(server.settings(tmp_path, skyserver_rows=45), MAIN)
+    with served() as server:
+        found = skyserver.find(server.settings(tmp_path, skyserver_rows=45), MAIN)
+    assert found.received == len(selected(tables))
+
+
 def test_a_page_that_cannot_be_done_is_asked_again_by_halves(served, tables, archive_server, tmp_path, monkeypatch):
     monkeypatch.setattr(skyserver, "FEWEST", 10)
     with served([archive_server.Fault("html", "TOP 100 ", times=-1)]) as server:
