@@ -22,19 +22,19 @@ import numpy as np
 import torch
 
 from translator import observing
-from translator.conditions import as_tensor, one_centre
-from translator.device import keep_memory
-from translator.fakes import Request, translate_each
-from translator.held_out import open_held_out, truth_images
+from translator.data.conditions import as_tensor, one_centre
+from translator.data.reading import read_rows
+from translator.evaluation.held_out import open_held_out, truth_images
+from translator.evaluation.samples import request_of
 from translator.images import Batch
 from translator.intensity import stretch
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux, held
-from translator.reading import read_rows
 from translator.recipes import RECIPES, Turn, both, moves
-from translator.samples import request_of
-from translator.session import Inputs, Settings, open_session, optimizers_of
-from translator.update import iterate
+from translator.runs.apply import Request, translate_each
+from translator.runs.device import keep_memory
+from translator.training.session import TrainingInputs, TrainingSettings, open_session, optimizers_of
+from translator.training.update import iterate
 
 OPERATOR = 300  # iterations of the first step
 DRAWS = 6  # of each galaxy, for the coverage
@@ -142,8 +142,8 @@ def run_of(session):
 
 
 def begin(sky: Path, path: Path, name: str, *, width=None, batch_size=None, precision=None):
-    inputs = Inputs(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv")
-    settings = Settings(name, seed=1, width=width, batch_size=batch_size, precision=precision, data="device")
+    inputs = TrainingInputs(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv")
+    settings = TrainingSettings(name, seed=1, width=width, batch_size=batch_size, precision=precision, data="device")
     return open_session(inputs, path, settings)
 
 

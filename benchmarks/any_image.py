@@ -17,16 +17,16 @@ import click
 import numpy as np
 import torch
 
-from survey_tools.export import export
-from survey_tools.store import open_store
+from survey_tools.fits.export import export
+from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
-from translator.asking import How
-from translator.device import keep_memory, one_thread
-from translator.loaded import locate
-from translator.models import find_model
 from translator.networks.restoration import Told
-from translator.translate import translate_files
-from translator.translate_store import translate_store
+from translator.runs.built_in import find_model
+from translator.runs.checkpoint import locate
+from translator.runs.device import keep_memory, one_thread
+from translator.translation.asking import How
+from translator.translation.files import translate_files
+from translator.translation.stores import translate_store
 
 CORES = os.cpu_count() or 1
 

@@ -30,25 +30,24 @@ import torch
 from astropy.io import fits
 from scipy.ndimage import distance_transform_edt
 
-from survey_tools.archives.cfht import calibrate
+from survey_tools.archives.cfht.archive import calibrate
 from survey_tools.archives.tiles import window
-from survey_tools.cutout import sky_sigma
 from survey_tools.errors import GaltransError
+from survey_tools.images.cutout import sky_sigma
+from survey_tools.images.sky_wcs import read_wcs, tan_terms
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count, nanomaggies_to_magnitude
-from survey_tools.sky_wcs import read_wcs
-from survey_tools.store import open_store
+from survey_tools.store.zarr_store import open_store
 from survey_tools.surveys import CFHT
-from survey_tools.tan import tan_terms
-from translator.checkpoint import Run, load_run
-from translator.fakes import Request, noise_seed, translate_each
-from translator.held_out import resampled
+from translator.data.reading import read_rows
+from translator.evaluation.held_out import resampled
+from translator.evaluation.seen import has_operator
+from translator.evaluation.wiener import FilterConditions, Spectrum, by_seeing, learn_spectrum, restored
 from translator.images import Known
 from translator.networks.observation_operator import ObservationOperator, sample
 from translator.observing import observe
-from translator.reading import read_rows
-from translator.report_panels import Panel, coloured
-from translator.seen import has_operator
-from translator.wiener import Conditions, Spectrum, by_seeing, learn_spectrum, restored
+from translator.report.panels import Panel, coloured
+from translator.runs.apply import Request, noise_seed, translate_each
+from translator.runs.checkpoint import Run, load_run
 
 FOUND_IN = "r"  # band in which objects are found and their magnitudes are measured
 APERTURE = 2.0  # radius within which fluxes are compared [arcsec]
@@ -284,7 +283,7 @@ def give_back(run: Run, stacks: Stacks, closure: Closure, spectrum: Spectrum, se
     grids = (replace(domains[each].grid, bands=len(some)) for each in "xy")
     given = closure.observed[:, some]
     usual = run.networks["survey_y"].psf_fwhm.numpy()
-    known = Conditions(
+    known = FilterConditions(
         alignment=request.alignment,
         seeing=request.psf_fwhm[:, some],
         richer_seeing=np.where(np.isfinite(request.seeing), request.seeing, usual)[:, some],

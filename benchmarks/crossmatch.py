@@ -17,7 +17,7 @@ from astropy.coordinates import SkyCoord
 from figures import Figure, main
 from scipy.spatial import cKDTree
 
-from survey_tools.crossmatch import match
+from survey_tools.matching.positions import match
 
 SIZES = 659_821, 130_093  # of the paper's catalogues
 RADIUS = 1.0  # [arcsec]

@@ -30,19 +30,20 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
-from survey_tools import build, chunks, fits_reading, gather, spool
-from survey_tools.archives import frames
-from survey_tools.archives.access import Access
+from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.known import ARCHIVES
-from survey_tools.archives.mirror import Mirror
+from survey_tools.archives.plan import Access
+from survey_tools.archives.sdss import frames
 from survey_tools.archives.tiles import Calibration, Tiles
+from survey_tools.build import builder, fetch, gather
+from survey_tools.build import gather as spool
 from survey_tools.catalogue import read_catalogue
-from survey_tools.sky_wcs import local_cd
-from survey_tools.store import open_store
+from survey_tools.fits import reading
+from survey_tools.images.sky_wcs import local_cd, north_up_wcs, tan_wcs
+from survey_tools.store.verify import verify
+from survey_tools.store.zarr_store import open_store
 from survey_tools.surveys import SDSS, Survey
-from survey_tools.tan import north_up_wcs, tan_wcs
 from survey_tools.tasks import Engine
-from survey_tools.verify import verify
 
 FRAME_TARGETS, TILE_TARGETS, TILE_SIZE = 20, 200, 8000
 TILE_BANDS = ("g", "r")
@@ -132,7 +133,7 @@ def work(folder: str, kind: str, way: str, turn: int) -> None:
     else:
         with stages() as spent:
             out = root / f"{turn}.zarr"
-            seconds, _ = timed(lambda: build.fetch(archive, catalogue, out, bands=bands, engine=engine))
+            seconds, _ = timed(lambda: fetch.fetch(archive, catalogue, out, bands=bands, engine=engine))
     shares = {name: value / seconds for name, value in sorted(spent.items(), key=lambda item: -item[1])}
     print(json.dumps({"seconds": seconds, "memory": peak_memory() - before, "stages": shares}))
 
@@ -188,14 +189,14 @@ def cut_all(archive, catalogue: Table, source) -> int:
 
 
 STAGES = {  # what the time of a fetch goes to: functions whose own calls are not counted twice
-    "decompress": (fits_reading, "at_hand"),
+    "decompress": (reading, "at_hand"),
     "interpolate": (frames, "resample"),
     "noise of blank sky": (gather, "sky_sigma"),
     "write cutouts to disk": (spool, "_record"),
     "read cutouts back": (spool, "load"),
-    "compress and write chunks": (chunks.Store, "write"),
-    "checksums": (chunks, "checksum"),
-    "columns and manifest": (chunks, "write_manifest"),
+    "compress and write chunks": (builder.Store, "write"),
+    "checksums": (builder, "checksum"),
+    "columns and manifest": (builder, "write_manifest"),
 }
 
 
@@ -313,7 +314,7 @@ def measure_ways(folder: Path) -> dict:
         with archive_server.serve(archive_server.Archive(folder / "archive", roster=roster)) as server:
             access = Access(folder / "work", how=how, settings=server.settings(folder / f"cache-{how}"))
             took, store = timed(
-                lambda how=how, access=access: build.fetch(
+                lambda how=how, access=access: fetch.fetch(
                     ARCHIVES["cfht"](access), catalogue, folder / f"{how}.zarr", bands="r", engine=Engine(1)
                 )
             )
@@ -370,15 +371,15 @@ def fetch_stamps(folder: str, count: int, name: str) -> None:
     archive = Tiles(STAMPS, Mirror(f"{folder}/tiles", Path(folder) / "work"), calibrate)
     catalogue = read_catalogue(f"{folder}/{count}.fits")
     before, first = peak_memory(), []
-    inner = build.make_chunk
+    inner = fetch.make_chunk
 
     def noted(*arguments):
         first.append(time.perf_counter())
         return inner(*arguments)
 
-    build.make_chunk = noted
+    fetch.make_chunk = noted
     start_time = time.perf_counter()
-    store = build.fetch(archive, catalogue, f"{folder}/{name}", engine=Engine(2))
+    store = fetch.fetch(archive, catalogue, f"{folder}/{name}", engine=Engine(2))
     took = time.perf_counter() - start_time
     said = {
         "seconds": took,

@@ -12,14 +12,14 @@ import click
 import numpy as np
 from PIL import Image
 
-from survey_tools.cutout import resample
-from translator.asking import How
-from translator.checkpoint import load_run
-from translator.models import find_model
-from translator.observation import as_wcs, read_observation
-from translator.preview import side_by_side
-from translator.report_panels import Panel, coloured
-from translator.translated import translate_observation
+from survey_tools.images.cutout import resample
+from translator.report.panels import Panel, coloured
+from translator.runs.built_in import find_model
+from translator.runs.checkpoint import load_run
+from translator.translation.asking import How
+from translator.translation.observation import as_wcs, read_observation
+from translator.translation.preview import side_by_side
+from translator.translation.translated import translate_observation
 
 PLACES = ("38.57159 -7.09912", "38.62781 -7.06985", "38.62705 -7.03109")  # of RA and Dec [deg]
 SIDE = 300  # pixels of a panel

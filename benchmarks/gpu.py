@@ -28,12 +28,12 @@ from flops import counted
 from gpu_summary import summarise
 from gpu_training import measure_data, measure_training
 
-from translator.device import PRECISIONS, choose_device, computing
 from translator.images import Batch
 from translator.networks.layers import Grid
 from translator.networks.noise_emulator import NoiseEmulator
 from translator.recipes import RECIPES, Step
-from translator.update import Model, iterate
+from translator.runs.device import PRECISIONS, choose_device, computing
+from translator.training.update import Model, iterate
 
 SIZES = {False: {"x": 64, "y": 136}, True: {"x": 16, "y": 36}}  # pixels a side, of images of full size or for a trial
 PARTS = ("correctness", "steps", "profile", "data", "train", "summary")

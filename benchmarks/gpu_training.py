@@ -25,8 +25,8 @@ def measure_data(bench) -> list[dict]:
 
 def waits(bench, session) -> dict:
     """What iterations of the second step, the quicker one, wait for."""
-    from translator.session import optimizers_of
-    from translator.update import iterate
+    from translator.training.session import optimizers_of
+    from translator.training.update import iterate
 
     step = session.recipe.steps[-1]
     optimizers, batches = optimizers_of(step, session.networks), session.batches
@@ -48,9 +48,9 @@ def waits(bench, session) -> dict:
 
 def measure_training(bench) -> list[dict]:
     """Both steps by the command's own loop: the median seconds of an iteration, its first and last losses, memory."""
-    from translator import training
+    from translator.training import loop
 
-    rows, whole = [], training.iterate
+    rows, whole = [], loop.iterate
     for precision in ("float32", "bf16"):
         session, path = opened(bench, "auto", precision)
         seen = []
@@ -60,12 +60,12 @@ def measure_training(bench) -> list[dict]:
             seen.append((session.recipe.steps.index(step) + 1, time.perf_counter(), losses))
             return losses
 
-        training.iterate = iterate
+        loop.iterate = iterate
         begun = time.perf_counter()
         try:
-            training.train(session)
+            loop.train(session)
         finally:
-            training.iterate = whole
+            loop.iterate = whole
         for number in (1, 2):
             some = [one for one in seen if one[0] == number]
             gaps = [after - before for (_, before, _), (_, after, _) in pairwise(some)]
@@ -88,12 +88,12 @@ def measure_training(bench) -> list[dict]:
 
 def opened(bench, data: str, precision: str) -> tuple:
     """A new session on the sky's stores, and its folder, which holds nothing of worth."""
-    from translator.session import Inputs, Settings, open_session
+    from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
     path: Path = bench.out / f"run-{data}-{precision}"
     shutil.rmtree(path, ignore_errors=True)
-    inputs = Inputs(bench.sky / "sdss.zarr", bench.sky / "cfht.zarr", bench.sky / "pairs.ecsv")
-    settings = Settings(
+    inputs = TrainingInputs(bench.sky / "sdss.zarr", bench.sky / "cfht.zarr", bench.sky / "pairs.ecsv")
+    settings = TrainingSettings(
         "two_step",
         iterations=3 if bench.quick else ITERATIONS,
         batch_size=2 if bench.quick else None,

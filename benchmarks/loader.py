@@ -14,11 +14,10 @@ import torch
 from astropy.table import Table
 from figures import Figure, main
 
-from survey_tools.chunk_images import read_images
-from survey_tools.store import Store, create
+from survey_tools.store.zarr_store import Store, create, read_images
 from survey_tools.surveys import CFHT, SDSS, Survey
-from translator.batches import Batches
-from translator.selection import Selection
+from translator.data.batches import Batches
+from translator.data.selection import Selection
 
 SIZE = 24  # of each: unpaired x, unpaired y, pairs
 PACE = 0.045  # [s] a step of 120,000 in an hour and a half

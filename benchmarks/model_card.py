@@ -18,16 +18,16 @@ import numpy as np
 from results import cell
 
 from cli.options import RunPath
-from translator.checkpoint import load_run
-from translator.fakes import Request, translate_each
-from translator.held_out import open_held_out, truth_images
+from translator.data.reading import read_rows
+from translator.evaluation.held_out import open_held_out, truth_images
+from translator.evaluation.samples import drawn_name, request_of
 from translator.metrics.blank import NORMAL
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux
-from translator.reading import read_rows
-from translator.sample_files import BILINEAR, FLOOR, WIENER
-from translator.samples import drawn_name, request_of
-from translator.verdict import AT_FLOOR, WITHIN, distances
+from translator.report.sample_files import BILINEAR, FLOOR, WIENER
+from translator.report.verdict import AT_FLOOR, WITHIN, distances
+from translator.runs.apply import Request, translate_each
+from translator.runs.checkpoint import load_run
 
 MEASURES = {  # of the report: words of the table
     "signal_residual": "residual of the signal",

@@ -8,11 +8,10 @@ from figures import Figure, main
 from reproject import reproject_interp
 from scipy.ndimage import gaussian_filter
 
-from survey_tools.regrid import regrid
-from survey_tools.sky_wcs import rescaled_wcs
-from survey_tools.store import chunk_rows
+from survey_tools.images.regrid import regrid
+from survey_tools.images.sky_wcs import rescaled_wcs, tan_wcs
+from survey_tools.store.zarr_store import chunk_rows
 from survey_tools.surveys import CFHT, SDSS
-from survey_tools.tan import tan_wcs
 
 FACTOR = (SDSS.pixel_scale / CFHT.pixel_scale) ** 2  # of pixel areas, which reproject leaves out
 AGREEMENT = 1e-4  # of the peak

@@ -21,9 +21,9 @@ import click
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.columns import CATALOGUE, MEASURED
-from survey_tools.pairs import make_pairs
-from survey_tools.store import create, open_store
+from survey_tools.matching.pairs import make_pairs
+from survey_tools.store.columns import CATALOGUE, MEASURED
+from survey_tools.store.zarr_store import create, open_store
 from survey_tools.surveys import SURVEYS
 
 SYMMETRIES = 8

@@ -20,13 +20,13 @@ import numpy as np
 from astropy.table import Table
 from figures import machine
 
+from survey_tools.build.regridded import regrid_store
 from survey_tools.catalogue import read_catalogue
-from survey_tools.manifest import read_manifest, write_manifest
-from survey_tools.pairs import read_pairs
-from survey_tools.regridded import regrid_store
-from survey_tools.store import create, open_store
+from survey_tools.matching.pairs import read_pairs
+from survey_tools.store.manifest import read_manifest, write_manifest
+from survey_tools.store.zarr_store import create, open_store
 from survey_tools.surveys import CFHT, SDSS
-from translator.selection import select
+from translator.data.selection import select
 
 COUNTS = (1e6, 1e8, 1e9)
 BANDS = 5

@@ -20,7 +20,7 @@ import click
 import numpy as np
 import torch
 
-from survey_tools.store import open_store
+from survey_tools.store.zarr_store import open_store
 from survey_tools.twin_sky.benchmark import (
     BENCHMARKS,
     RECORDS,
@@ -32,14 +32,14 @@ from survey_tools.twin_sky.benchmark import (
     simulate_benchmark,
 )
 from survey_tools.version import VERSION
-from translator.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
-from translator.facts import describe_domain, read_facts, write_facts
-from translator.fakes import translate_each
-from translator.held_out import open_held_out, truth_images
+from translator.data.reading import read_rows
+from translator.evaluation.held_out import open_held_out, truth_images
+from translator.evaluation.samples import request_of
 from translator.images import OTHER
 from translator.metrics.signal import residual_of
-from translator.reading import read_rows
-from translator.samples import request_of
+from translator.runs.apply import translate_each
+from translator.runs.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
+from translator.runs.facts import describe_domain, read_facts, write_facts
 
 MODELS = Path(__file__).parents[1] / "translator" / "models"
 LARGEST = 8e6  # bytes of a model in the package

@@ -30,12 +30,12 @@ from pathlib import Path
 import click
 import numpy as np
 
+from survey_tools.build.regridded import regrid_store
 from survey_tools.errors import RunError
-from survey_tools.regridded import regrid_store
-from translator import training
-from translator.facts import read_facts
 from translator.recipes import RECIPES, Recipe
-from translator.session import Inputs, Settings, open_session
+from translator.runs.facts import read_facts
+from translator.training import loop
+from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
 METHODS = [name for name in RECIPES if name != "demo"]
 TIME_IS_UP = 75  # exit status: run the same command again
@@ -79,7 +79,7 @@ def main(
     remember(out, {"batch_size": batch_size, "iterations": iterations, "faster": faster})
     try:
         for name in names if only != "report" else ():
-            settings = Settings(name, iterations, batch_size, SEED, device, checkpoint_every=500, width=width)
+            settings = TrainingSettings(name, iterations, batch_size, SEED, device, checkpoint_every=500, width=width)
             train(inputs_of(sky, name), out / "runs" / name, settings, end)
         for same_grid, folder in ((False, "report"), (True, "report_regridded")) if only != "train" else ():
             runs = [*(out / "runs" / name for name in names), *also]
@@ -128,14 +128,14 @@ def regrid(sky: Path, workers: int) -> None:
         part.rename(truth / "sdss.zarr")
 
 
-def inputs_of(sky: Path, name: str) -> Inputs:
+def inputs_of(sky: Path, name: str) -> TrainingInputs:
     """The stores and pairs that a recipe trains on; one that reads no pairs leaves the same objects out by them."""
-    return Inputs(
+    return TrainingInputs(
         sky / "sdss.zarr", sky / (REGRIDDED[0] if RECIPES[name].same_grid else "cfht.zarr"), sky / "pairs.ecsv"
     )
 
 
-def train(inputs: Inputs, path: Path, settings: Settings, end: float) -> None:
+def train(inputs: TrainingInputs, path: Path, settings: TrainingSettings, end: float) -> None:
     """Begin, or go on with, one run; TimeIsUpError, with the run saved, where `end` comes first."""
     check_time(end)
     begun = (path / "run.json").exists()
@@ -144,7 +144,7 @@ def train(inputs: Inputs, path: Path, settings: Settings, end: float) -> None:
     if begun and session.iteration == total:
         return
     click.echo(f"{settings.recipe}: {total} iterations of {session.facts.batch_size}, from {session.iteration}")
-    seconds, whole = defaultdict(list), training.iterate
+    seconds, whole = defaultdict(list), loop.iterate
 
     def iterate(model, step, *more):
         start = time.monotonic()
@@ -154,16 +154,16 @@ def train(inputs: Inputs, path: Path, settings: Settings, end: float) -> None:
             signal.raise_signal(signal.SIGTERM)  # as a user would stop it: it saves, and raises RunError
         return losses
 
-    training.iterate = iterate
+    loop.iterate = iterate
     try:
-        training.train(session)
+        loop.train(session)
     except RunError:
         if session.iteration < total and time.monotonic() > end:
             raise TimeIsUpError from None
         if session.iteration < total:
             raise
     finally:
-        training.iterate = whole
+        loop.iterate = whole
         note_seconds(path, seconds)
 
 

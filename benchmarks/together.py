@@ -11,8 +11,8 @@ from pathlib import Path
 
 from figures import Figure, document, table
 
-from survey_tools.atomic import whole_file
-from survey_tools.processes import run_to_end
+from survey_tools.files import whole_file
+from survey_tools.tasks import run_to_end
 
 HERE = Path(__file__).parent
 

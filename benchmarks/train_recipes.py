@@ -23,10 +23,10 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from translator import training
-from translator.device import PRECISIONS
 from translator.recipes import RECIPES
-from translator.session import Inputs, Settings, open_session
+from translator.runs.device import PRECISIONS
+from translator.training import loop
+from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
 
 @click.command(help=__doc__)
@@ -46,7 +46,7 @@ def main(sky, out, names, width, batch_size, iterations, precisions, device) -> 
     results = {}
     for name in names or [name for name in RECIPES if name != "demo"]:
         RECIPES[name] = replace(RECIPES[name], width=width)
-        settings = Settings(name, iterations, batch_size, seed=1, device=device, checkpoint_every=10**9)
+        settings = TrainingSettings(name, iterations, batch_size, seed=1, device=device, checkpoint_every=10**9)
         results[name] = {}
         for precision in precisions:
             results[name][precision] = train(
@@ -71,12 +71,12 @@ def make_sky(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def train(stores: dict[str, Path], path: Path, settings: Settings) -> list[dict]:
+def train(stores: dict[str, Path], path: Path, settings: TrainingSettings) -> list[dict]:
     """Train one recipe by the loop of all; for each iteration its step, seconds, and losses by name."""
     recipe = RECIPES[settings.recipe]
     y, pairs = stores["same" if recipe.same_grid else "y"], stores["pairs"] if recipe.reads_pairs else None
-    session = open_session(Inputs(stores["x"], y, pairs), path, settings)
-    seen, whole = [], training.iterate
+    session = open_session(TrainingInputs(stores["x"], y, pairs), path, settings)
+    seen, whole = [], loop.iterate
 
     def iterate(model, step, *more):
         start = time.perf_counter()
@@ -84,11 +84,11 @@ def train(stores: dict[str, Path], path: Path, settings: Settings) -> list[dict]
         seen.append({"step": recipe_step(session, step), "seconds": time.perf_counter() - start, "losses": losses})
         return losses
 
-    training.iterate = iterate
+    loop.iterate = iterate
     try:
-        training.train(session)
+        loop.train(session)
     finally:
-        training.iterate = whole
+        loop.iterate = whole
     return seen
 
 

@@ -89,10 +89,10 @@ def run(number: int, quick: bool) -> Run:
     import torch
     from flops import counted
 
-    from translator.device import keep_memory
     from translator.networks.layers import Grid
     from translator.recipes import RECIPES
-    from translator.update import Model, iterate
+    from translator.runs.device import keep_memory
+    from translator.training.update import Model, iterate
 
     keep_memory()
     torch.manual_seed(0)

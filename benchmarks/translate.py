@@ -20,18 +20,17 @@ import torch
 from astropy.table import Table
 from figures import Figure, main
 
-from survey_tools.export import export
-from survey_tools.store import Store, create
+from survey_tools.fits.export import export
+from survey_tools.images.sky_wcs import north_up_wcs, tan_terms
+from survey_tools.store.zarr_store import Store, create
 from survey_tools.surveys import SURVEYS
-from survey_tools.tan import north_up_wcs, tan_terms
 from survey_tools.tasks import Engine
-from translator.checkpoint import Checkpoint, Run, build_networks, save_checkpoint
-from translator.facts import Domain, Facts, write_facts
 from translator.intensity import stretch
-from translator.loaded import locate
 from translator.recipes import RECIPES
-from translator.translate import translate_files
-from translator.translate_store import translate_store
+from translator.runs.checkpoint import Checkpoint, Run, build_networks, locate, save_checkpoint
+from translator.runs.facts import Domain, RunFacts, write_facts
+from translator.translation.files import translate_files
+from translator.translation.stores import translate_store
 
 CORES = os.cpu_count() or 1
 BATCH = 16
@@ -122,7 +121,7 @@ def _write_run(path: Path, width: int) -> Path:
     for name, survey in (("x", SURVEYS["sdss"]), ("y", SURVEYS["cfht"])):
         sky = (SKY[name],) * len(survey.bands)
         domains[name] = Domain(survey.name, survey.bands, survey.cutout_size, survey.pixel_scale, sky, "")
-    facts = Facts("two_step", (1, 1), 2, 0, domains, "", width=width)
+    facts = RunFacts("two_step", (1, 1), 2, 0, domains, "", width=width)
     weights = build_networks(facts, RECIPES["two_step"]).state_dict()
     write_facts(path, facts)
     save_checkpoint(path, Checkpoint(2, 1, {name: tensor.contiguous() for name, tensor in weights.items()}, {}))

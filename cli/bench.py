@@ -30,7 +30,7 @@ def bench(stages, quick, out) -> None:
       galtrans bench --out figures.json
       galtrans bench crossmatch regrid
     """
-    from survey_tools.processes import run_to_end
+    from survey_tools.tasks import run_to_end
 
     if not SCRIPTS.is_dir():
         raise GaltransError(f"{SCRIPTS} is not there: the benchmarks are run from a clone of the repository")

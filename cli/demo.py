@@ -9,7 +9,7 @@ import click
 
 from cli.evaluate import FILES
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
-from survey_tools.atomic import whole_file
+from survey_tools.files import whole_file
 from survey_tools.version import VERSION
 
 MARKER = "demo.json"  # of a folder: what its demo was begun with
@@ -94,7 +94,7 @@ def _train(out: Path, seed: int) -> None:
 
 def _translate(out: Path, seed: int) -> None:
     """Write the held-out galaxies as FITS and translate them both ways."""
-    from translator.held_out import open_held_out
+    from translator.evaluation.held_out import open_held_out
 
     stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
     held_out = open_held_out(*stores, None, galaxies=None, seed=seed)

@@ -62,14 +62,17 @@ def evaluate(
     Example:
       galtrans evaluate runs/demo sdss.zarr cfht.zarr pairs.ecsv --truth truth --out report
     """
-    from translator.evaluate import Inputs, Settings, summarise
-    from translator.evaluate import evaluate as make_report
-    from translator.requirements import RequirementError, describe_failure
+    from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings, summarise
+    from translator.evaluation.evaluate import evaluate as make_report
+    from translator.evaluation.requirements import RequirementError, describe_failure
 
     existing = [out / name for name in FILES if (out / name).exists()]
     if existing and not overwrite:
         raise click.UsageError(f"{existing[0]} exists already; choose another --out or pass --overwrite")
-    inputs, settings = Inputs(runs, x, y, pairs, truth), Settings(galaxies, draws, device, seed, workers)
+    inputs, settings = (
+        EvaluationInputs(runs, x, y, pairs, truth),
+        EvaluationSettings(galaxies, draws, device, seed, workers),
+    )
     try:
         with engine_of(workers, scheduler) as engine:
             report = make_report(inputs, settings, out.absolute() if scheduler else out, require, engine)

@@ -105,10 +105,10 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
       galtrans simulate --out sky
       galtrans fetch sdss --catalogue sky/catalogue.ecsv --mirror sky --out sdss.zarr
     """
-    from survey_tools.archives.access import Access
+    from survey_tools.archives.download.mirror import Mirror
     from survey_tools.archives.known import ARCHIVES
-    from survey_tools.archives.mirror import Mirror
-    from survey_tools.build import work_folder
+    from survey_tools.archives.plan import Access
+    from survey_tools.build.fetch import work_folder
     from survey_tools.catalogue import read_catalogue
 
     if options["keep_limit"] is not None and options["keep_files"] is None:
@@ -144,7 +144,7 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
 def _failed_of(out: Path, table):
     """The rows of a catalogue that failed in the store made of it."""
     from survey_tools.errors import StoreError
-    from survey_tools.store import open_store
+    from survey_tools.store.zarr_store import open_store
 
     failed = open_store(out).manifest()["status"] == "failed"
     if len(failed) != len(table):
@@ -156,7 +156,7 @@ def _failed_of(out: Path, table):
 
 def _say_what_it_takes(archive, table, bands: str, access, workers: int) -> None:
     """Print the files that hold the objects of a catalogue, and what fetching them would take."""
-    from survey_tools.estimate import courtesy, in_words
+    from survey_tools.build.fetch import courtesy, in_words
     from survey_tools.tasks import Engine
 
     plan = archive.plan(table, tuple(bands), Engine(workers).run)
@@ -171,7 +171,7 @@ def _say_what_it_takes(archive, table, bands: str, access, workers: int) -> None
 
 def _cost(plan, archive, table, bands: str, access, workers: int):
     """What fetching the files of a plan will take."""
-    from survey_tools.estimate import estimate
+    from survey_tools.build.fetch import estimate
 
     bandwidth, kept = access.settings.bandwidth, access.keep is not None
     return estimate(plan, archive.survey, tuple(bands), len(table), workers=workers, bandwidth=bandwidth, kept=kept)
@@ -179,9 +179,9 @@ def _cost(plan, archive, table, bands: str, access, workers: int):
 
 def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None:
     """Make the store, and say what became of the catalogue."""
-    from survey_tools import build
-    from survey_tools.estimate import courtesy, in_a_word
-    from survey_tools.store import open_store
+    from survey_tools.build import fetch as build
+    from survey_tools.build.fetch import courtesy, in_a_word
+    from survey_tools.store.zarr_store import open_store
 
     def tell(plan) -> None:
         cost = _cost(plan, archive, table, bands, access, options["workers"])
@@ -222,7 +222,7 @@ def _failures(manifest) -> int:
 
 def _report(store, manifest) -> None:
     """Say in a paragraph what became of a catalogue."""
-    from survey_tools.store import MANIFEST
+    from survey_tools.store.zarr_store import MANIFEST
 
     status = Counter(manifest["status"])
     gaps = (store.column("coverage") < 1).any(axis=1)

@@ -71,8 +71,8 @@ def ingest(
       galtrans ingest img_test_examples.npz --survey sdss --key img_test_SDSS_rescaled --stretched --out x.zarr
       galtrans ingest cutouts/ --survey cfht --bands gri --unit counts --out cfht.zarr
     """
-    from survey_tools import ingest as ingesting
-    from survey_tools.collection import Form
+    from survey_tools.ingest import ingest as ingesting
+    from survey_tools.ingest.collection import Form
     from translator.intensity import unstretch
 
     if columns and positions is None:
@@ -94,7 +94,7 @@ def _report(store) -> None:
 
     import numpy as np
 
-    from survey_tools.store import MANIFEST
+    from survey_tools.store.zarr_store import MANIFEST
 
     manifest = store.manifest()
     done, failed = manifest["status"] == "done", manifest["status"] == "failed"

@@ -13,7 +13,7 @@ from survey_tools.version import VERSION
 COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "demo": "cli.demo",
     "simulate": "cli.simulate",
-    "archives": "cli.archives",
+    "archives": "cli.targets",
     "targets": "cli.targets",
     "fetch": "cli.fetch",
     "ingest": "cli.ingest",
@@ -25,7 +25,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "recipes": "cli.recipes",
     "train": "cli.train",
     "translate": "cli.translate",
-    "models": "cli.models",
+    "models": "cli.recipes",
     "evaluate": "cli.evaluate",
     "import-weights": "cli.weights",
     "export-weights": "cli.weights",

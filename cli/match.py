@@ -67,9 +67,9 @@ def crossmatch(
       galtrans crossmatch sdss.zarr cfht.zarr --out pairs.ecsv --test-size 40
       galtrans crossmatch hats/sdss hats/cfht --x-id objid --y-id id --out pairs.parquet
     """
-    from survey_tools.atomic import whole_file
-    from survey_tools.hats_pairs import Catalogues, is_hats, write_matches
-    from survey_tools.pairs import make_pairs
+    from survey_tools.files import whole_file
+    from survey_tools.matching.hats import Catalogues, is_hats, write_matches
+    from survey_tools.matching.pairs import make_pairs
 
     if out.exists() and not overwrite:
         raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
@@ -142,7 +142,7 @@ def regrid(y: Path, like: Path, out: Path, workers: int, scheduler: str | None, 
     Example:
       galtrans regrid cfht.zarr --like sdss.zarr --out cfht64.zarr
     """
-    from survey_tools.regridded import regrid_store
+    from survey_tools.build.regridded import regrid_store
 
     there = out.exists() and not overwrite
     if scheduler:  # whose workers are at home in other folders

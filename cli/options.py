@@ -105,14 +105,14 @@ def engine_of(workers: int, scheduler: str | None):
         yield working
 
 
-class Unit(click.ParamType):
+class UnitOption(click.ParamType):
     """A unit of pixels, in any spelling that FITS files have."""
 
     name = "unit"
 
     def convert(self, value, param, ctx) -> str:
         """The unit as it was written."""
-        from survey_tools.calibration import read_unit  # imports Astropy, which --help can do without
+        from survey_tools.fits.calibration import read_unit  # imports Astropy, which --help can do without
 
         if read_unit(str(value)).kind not in ("flux", "brightness", "counts"):
             self.fail(
@@ -126,7 +126,7 @@ class Unit(click.ParamType):
 
 def given_by(unit: str | None, zero_point: float | None):
     """What a user says of the calibration, as `calibration.Given`; UsageError where it is said twice."""
-    from survey_tools.calibration import Given, read_unit
+    from survey_tools.fits.calibration import Given, read_unit
 
     if unit is not None and zero_point is not None and read_unit(unit).kind != "counts":
         raise click.UsageError("--unit and --zero-point say the same: give one of them")
@@ -140,7 +140,7 @@ class RunPath(click.ParamType):
 
     def convert(self, value, param, ctx) -> Path:
         """Where the run is."""
-        from translator.models import find_model
+        from translator.runs.built_in import find_model
 
         path = Path(value)
         if path.is_dir():
@@ -202,7 +202,7 @@ column_option = click.option(
 )
 unit_option = click.option(
     "--unit",
-    type=Unit(),
+    type=UnitOption(),
     metavar="UNIT",
     help="Unit of the pixels of files that state none, or contradict themselves: nanomaggy, uJy, MJy/sr and the like, "
     "or counts, whose zero point is the survey's or that of --zero-point.",

@@ -23,9 +23,9 @@ def verify(store: Path, workers: int) -> None:
       galtrans verify sdss.zarr
     """
     from survey_tools.errors import StoreError
-    from survey_tools.store import open_store
+    from survey_tools.store.verify import verify as check
+    from survey_tools.store.zarr_store import open_store
     from survey_tools.tasks import Engine
-    from survey_tools.verify import verify as check
 
     wrong = check(store, Engine(workers))
     for line in wrong[:SHOWN]:
@@ -51,12 +51,12 @@ def info(store: Path) -> None:
       galtrans info sdss.zarr
       galtrans info runs/two_step
     """
-    from survey_tools.store import open_store
-    from survey_tools.summary import summarise, summarise_begun
+    from survey_tools.store.summary import summarise, summarise_begun
+    from survey_tools.store.zarr_store import open_store
 
     run = _run_of(store)
     if run is not None:
-        from translator.run_summary import summarise_run
+        from translator.runs.in_words import summarise_run
 
         lines = summarise_run(run)
     else:
@@ -69,7 +69,7 @@ def _run_of(path: Path) -> Path | None:
     """The folder of the run that is meant; None where it is none."""
     if path.exists() or path.with_name(f"{path.name}.part").exists():
         return path if (path / "run.json").is_file() else None
-    from translator.models import find_model
+    from translator.runs.built_in import find_model
 
     return find_model(str(path))
 
@@ -91,15 +91,15 @@ def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) 
     Example:
       galtrans export sdss.zarr --rows 0:10 --out sdss_fits
     """
-    from survey_tools.export import export_files
-    from survey_tools.store import open_store
+    from survey_tools.fits.export import export_files
+    from survey_tools.store.zarr_store import open_store
 
     opened = open_store(store)
     rows = _parse_rows(wanted, len(opened))
     made = export_files(opened, rows, out, overwrite=overwrite)
     if preview:
         from survey_tools.progress import over
-        from translator.preview import write_store_preview
+        from translator.translation.preview import write_store_preview
 
         for path in over(made.paths, "pictures", "file"):
             picture = path.with_suffix(".png")

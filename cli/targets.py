@@ -1,4 +1,4 @@
-"""`galtrans targets`: catalogues of galaxies from the archives' own tables."""
+"""`galtrans targets` asks the archives for galaxies, and `galtrans archives check` whether they are as expected."""
 
 import math
 import os
@@ -21,7 +21,7 @@ def _check_out(ctx: click.Context, param: click.Parameter, value: Path | None) -
 
 
 def _check_where(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
-    from survey_tools.archives.skyserver import check_where
+    from survey_tools.archives.sdss.skyserver import check_where
 
     if value is None:
         return ""
@@ -32,7 +32,7 @@ def _check_where(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def _check_sample(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    from survey_tools.archives.samples import SAMPLES
+    from survey_tools.archives.sdss.samples import SAMPLES
 
     if value not in SAMPLES:
         raise click.BadParameter(f"{value!r}: known are {', '.join(SAMPLES)}")
@@ -40,7 +40,7 @@ def _check_sample(ctx: click.Context, param: click.Parameter, value: str) -> str
 
 
 def _check_fields(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    from survey_tools.archives.vizier import FIELDS
+    from survey_tools.archives.cfht.vizier import FIELDS
 
     names = tuple(name.strip().upper() for name in value.split(","))
     if len(set(names)) != len(names) or not set(names) <= set(FIELDS):
@@ -95,8 +95,8 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
       galtrans targets sdss --out targets.ecsv
       galtrans targets sdss --where "p.ra BETWEEN 208 AND 221 AND p.dec BETWEEN 51 AND 58" --out w3.ecsv
     """
-    from survey_tools.archives import skyserver
-    from survey_tools.archives.samples import SAMPLES
+    from survey_tools.archives.sdss import skyserver
+    from survey_tools.archives.sdss.samples import SAMPLES
     from survey_tools.archives.settings import read_settings
 
     _check_target(out, dry_run, overwrite)
@@ -152,14 +152,14 @@ def cfht(
       galtrans targets cfht --dry-run
       galtrans targets cfht --fields W3 --rmax 18 --out w3.ecsv
     """
-    from survey_tools.archives import vizier
+    from survey_tools.archives.cfht import vizier
     from survey_tools.archives.settings import read_settings
 
     _check_target(out, dry_run, overwrite)
     if rmin >= rmax:
         raise click.BadParameter(f"{rmin:g} is not brighter than --rmax {rmax:g}", param_hint="--rmin")
     settings, patches = read_settings(), [vizier.FIELDS[name] for name in fields]
-    selection = vizier.Selection(rmin, rmax, max_class, where)
+    selection = vizier.TargetSelection(rmin, rmax, max_class, where)
     _say_whom_is_asked(str(settings.ways("vizier_tap")))
     if dry_run:
         numbers = {patch.name: vizier.count(settings, patch, selection) for patch in patches}
@@ -196,7 +196,7 @@ def _announce(url: str, rows: int, limit: int | None, at_once: int) -> None:
 
 def _write(found, out: Path) -> None:
     """Write what was found, and say what it is."""
-    from survey_tools.targets import write_targets
+    from survey_tools.archives.targets import write_targets
 
     write_targets(found, out)
     dropped = "; ".join(f"{number} {reason}" for reason, number in found.dropped.items())
@@ -204,3 +204,76 @@ def _write(found, out: Path) -> None:
         f"{found.title}\n{found.received} of {found.counted} rows received\nDropped: {dropped}\n"
         f"Wrote {out}: {len(found.table)} objects"
     )
+
+
+ARCHIVES = ("sdss", "cadc", "vizier")
+
+
+@click.group()
+def archives() -> None:
+    """Look after the addresses and limits of the live archives.
+
+    \b
+    Example:
+      galtrans archives settings
+      galtrans archives check
+    """
+
+
+@archives.command()
+@verbose_option
+def settings() -> None:
+    """List the settings: name, value, and the variable of the environment that sets it.
+
+    \b
+    Example:
+      galtrans archives settings
+      GALTRANS_SAS=https://dr12.sdss.org galtrans archives settings
+    """
+    from dataclasses import fields
+
+    from survey_tools.archives.settings import ArchiveSettings, read_settings, variable
+
+    now, defaults = read_settings(), ArchiveSettings()
+    for each in fields(ArchiveSettings):
+        value, default = vars(now)[each.name], vars(defaults)[each.name]
+        changed = "" if value == default else f" (changed from {default})"
+        click.echo(f"{each.name} = {value}{changed}\n  {each.metadata['what']}; {variable(each.name)}")
+
+
+@archives.command()
+@click.option("--only", type=click.Choice(ARCHIVES), multiple=True, help="Ask this archive; may be repeated.")
+@verbose_option
+def check(only: tuple[str, ...]) -> None:
+    """Ask the live archives what their documentation leaves open, a few megabytes in all and in less than a minute.
+
+    One line a question: the answer, and the setting that it concerns with OK, with NOT OK and a reason, or with FAILED
+    where there is no answer. The last line is the verdict. Exit 1 unless all are OK. Where no archive can be reached,
+    one line says why.
+
+    \b
+    Example:
+      galtrans archives check --only cadc
+    """
+    import time
+
+    from survey_tools.archives.download.reach import unreachable
+    from survey_tools.archives.settings import read_settings, variable
+
+    settings, archives, start = read_settings(), only or ARCHIVES, time.monotonic()
+    if why := unreachable(settings.addresses(archives)):
+        click.echo(
+            f"Verdict: no archive can be reached from this machine: {why}; is it on the internet? Where it has to go "
+            "through a proxy, HTTPS_PROXY names that."
+        )
+        raise click.exceptions.Exit(1)
+    from survey_tools.archives.check import run_checks, verdict  # which takes a second to load
+
+    findings = []
+    for asked, finding in run_checks(settings, archives):
+        findings.append((asked, finding))
+        words = " ".join(f"{asked.question} {finding.answer}".split())
+        click.echo(f"{asked.archive}: {words} [{variable(asked.setting)} {finding.verdict}]")
+    click.echo(verdict(findings, time.monotonic() - start))
+    if not all(finding.good for _, finding in findings):
+        raise click.exceptions.Exit(1)

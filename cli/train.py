@@ -98,12 +98,12 @@ def train(
       galtrans train sdss.zarr cfht.zarr pairs.ecsv --recipe demo --run runs/demo
       galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
     """
-    from translator import training
-    from translator.device import keep_memory
-    from translator.ranks import joined
+    from translator.data.selection import describe
     from translator.recipes import RECIPES
-    from translator.selection import describe
-    from translator.session import Inputs, Settings, open_together
+    from translator.runs.device import keep_memory
+    from translator.training import loop
+    from translator.training.ranks import joined
+    from translator.training.session import TrainingInputs, TrainingSettings, open_together
 
     if pairs is None and RECIPES[recipe].reads_pairs:
         unpaired = ", ".join(name for name, row in RECIPES.items() if not row.reads_pairs)
@@ -112,8 +112,10 @@ def train(
             f"train a recipe that reads none ({unpaired})"
         )
     with _gone_on_with(path, resume), joined(device) as (share, device):
-        settings = Settings(recipe, iterations, batch_size, seed, device, checkpoint_every, width, precision, data)
-        session = open_together(Inputs(x, y, pairs), path, settings, share, resume=resume)
+        settings = TrainingSettings(
+            recipe, iterations, batch_size, seed, device, checkpoint_every, width, precision, data
+        )
+        session = open_together(TrainingInputs(x, y, pairs), path, settings, share, resume=resume)
         say = click.echo if share.rank == 0 else lambda line: None
         names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
         for name, counts in session.selection.counts.items():
@@ -124,7 +126,7 @@ def train(
         say(session.batches.data)
         if session.batches.device.type == "cpu":
             keep_memory()
-        training.train(session)
+        loop.train(session)
         say(f"The trained model lies in {path}. Next:")
         say(f"  galtrans translate {path} FILES… --to {session.facts.domains['y'].survey} --out translated")
         say(f"  tensorboard --logdir {path}")

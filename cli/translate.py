@@ -44,7 +44,7 @@ def _depths(ctx: click.Context, param: click.Parameter, value: str | None):
     """Callback of `--depth`."""
     if value is None:
         return None
-    from translator.asking import read_depth  # imports torch, which --help can do without
+    from translator.translation.asking import read_depth  # imports torch, which --help can do without
 
     try:
         return tuple(read_depth(each) for each in value.split(","))
@@ -157,8 +157,8 @@ def _is_store(path: Path) -> bool:
 
 def _found(files, listed: Path | None) -> list[Path]:
     """All FITS files that are meant: those named, those in folders, and those of a list."""
-    from survey_tools.companions import said_by_name  # imports Astropy, which --help can do without
-    from survey_tools.fits_reading import SUFFIXES
+    from survey_tools.fits.companions import said_by_name  # imports Astropy, which --help can do without
+    from survey_tools.fits.reading import SUFFIXES
 
     named = list(files)
     if listed is not None:
@@ -202,7 +202,7 @@ def _objects(files: list[Path]) -> dict[tuple[Path, ...], str]:
 
 def _stem(path: Path) -> str:
     """A file's name without the endings of FITS and compression."""
-    from survey_tools.fits_reading import SUFFIXES
+    from survey_tools.fits.reading import SUFFIXES
 
     name = path.name
     ending = max((each for each in SUFFIXES if name.lower().endswith(each)), key=len, default="")
@@ -211,9 +211,9 @@ def _stem(path: Path) -> str:
 
 def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
     """Store to store."""
-    from survey_tools.gather import DONE
-    from translator.asking import How
-    from translator.translate_store import translate_store
+    from survey_tools.build.gather import DONE
+    from translator.translation.asking import How
+    from translator.translation.stores import translate_store
 
     others = [name for name in NOT_OF_STORES if options[name]]
     if others:
@@ -245,10 +245,10 @@ def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
 
 def _translate_files(run: Path, files: list[Path], out: Path, options: dict) -> None:
     """FITS to FITS; all that can be translated are, before the error of another ends the command."""
-    from translator.asking import How
-    from translator.loaded import locate
-    from translator.translate import is_made, translate_files
-    from translator.translated import row_of_file
+    from translator.runs.checkpoint import locate
+    from translator.translation.asking import How
+    from translator.translation.files import is_made, translate_files
+    from translator.translation.translated import row_of_file
 
     target, objects = options["target"], _objects(files)
     outputs = {paths: out / f"{name}_{target}.fits" for paths, name in objects.items()}
@@ -298,7 +298,7 @@ def _write_table(path: Path, rows: list[dict]) -> None:
     """Write what was done; rows of an earlier call stay where they are of other outputs."""
     from astropy.table import Table, vstack
 
-    from survey_tools.atomic import whole_file
+    from survey_tools.files import whole_file
 
     table = Table(rows=rows)
     if path.exists():

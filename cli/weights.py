@@ -30,7 +30,7 @@ def import_weights(source, recipe, path) -> None:
     Example:
       galtrans import-weights model/-60000 --recipe two_step --run runs/authors
     """
-    from translator import weights
+    from translator.weights import transfer as weights
 
     report = weights.import_weights(source, recipe, path)
     _say(report.parameters, f"read from {source}")
@@ -58,7 +58,7 @@ def export_weights(run, out, overwrite) -> None:
     Example:
       galtrans export-weights runs/two_step --out two_step.npz
     """
-    from translator import weights
+    from translator.weights import transfer as weights
 
     if out.exists() and not overwrite:
         raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")

@@ -16,8 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from survey_tools.errors import CatalogueError
-from survey_tools.sky_frames import Stated, frame_of, to_icrs
-from survey_tools.tables import Loaded, load_tables
+from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What a user sees of long work: a bar in a terminal, and a line a minute where there is none, as in a batch log."""
+"""How far long work is: a bar in a terminal, a line a minute elsewhere; bytes and seconds in words."""
 
 import sys
 import threading
@@ -8,7 +8,23 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
-from survey_tools.amounts import duration
+
+def size(count: float) -> str:
+    """Bytes in words: 12 kB, 3.4 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 3 min, 5 h, 2.5 days."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{max(seconds, 1):.2g} s"
+
 
 TICK = 1.0  # [s] after which a bar is drawn anew though nothing has ended: one task may take ten minutes
 EVERY = 60.0  # [s] between two lines

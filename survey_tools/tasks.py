@@ -1,10 +1,16 @@
-"""One function over many items, in parallel on Dask, with a progress bar: threads of this machine, or a cluster."""
+"""Work in parallel: tasks on Dask, in threads or on a cluster, and tasks in processes of this machine."""
 
 import logging
+import multiprocessing
+import os
 import queue
+import signal
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +23,11 @@ import dask
 from dask.callbacks import Callback
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from survey_tools.amounts import duration, size
 from survey_tools.errors import GaltransError
-from survey_tools.progress import Progress
+from survey_tools.progress import Progress, duration, size
 from survey_tools.version import VERSION
+
+log = logging.getLogger(__name__)
 
 BATCH = 1024  # tasks that Dask has in hand at once, so that its graphs stay small however many there are
 PATIENCE = "20s"  # to find a scheduler
@@ -31,7 +38,6 @@ PROBE = 2.0  # [s] to find out whether a scheduler has a dashboard
 
 LOST = "the cluster lost its workers, or its scheduler; see their logs"
 
-log = logging.getLogger(__name__)
 
 Run = Callable[[Callable, Iterable, str, str], list]  # (function, items, desc, unit) -> results, in their order
 
@@ -231,3 +237,82 @@ class _Lonely:
         if now - self._since >= LONELY - LOOK and not self._told:
             self._told = True
             log.warning("the cluster has no worker; waiting for one, for %s at most", duration(self._wait))
+
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes begun in the block do linear algebra in one thread, unless the environment says in how many.
+
+    As many processes as cores, with as many threads each, would stand in each other's way.
+    """
+    added = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, description: str) -> list:
+    """The results of `function(*arguments)` for each tuple of arguments, in their order, with a progress bar.
+
+    Processes serve here because GalSim's many small steps hold Python's lock. With one worker nothing leaves this
+    process. The first exception of a task, or Ctrl-C, ends the rest and is raised here.
+
+    Raises:
+        GaltransError: If a process dies.
+    """
+    results: list = [None] * len(arguments)
+    with Progress(len(arguments), description, "task") as progress:
+        if workers == 1 or len(arguments) < 2:
+            for index, each in enumerate(arguments):
+                results[index] = function(*each)
+                progress.update()
+            return results
+        before = set(multiprocessing.active_children())
+        # spawned, not forked: a fork of a process with threads may never return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(arguments)), mp_context=context, initializer=_begin) as pool:
+            places = {pool.submit(function, *each): index for index, each in enumerate(arguments)}
+            try:
+                for done in as_completed(places):
+                    results[places[done]] = done.result()
+                    progress.update()
+            except BrokenProcessPool as error:
+                raise GaltransError(
+                    "a worker process died, of too little memory perhaps; use fewer --workers"
+                ) from error
+            except BaseException:
+                for process in set(multiprocessing.active_children()) - before:
+                    process.terminate()
+                pool.shutdown(cancel_futures=True)
+                raise
+    return results
+
+
+def run_to_end(command: Sequence[str], *, silent: bool = False) -> int:
+    """The exit status of a command, whose output is left out if it is to be `silent`.
+
+    After Ctrl-C, which the command has had as well, it is waited for as long as it tidies up.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL if silent else None)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the process that started this one, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -214,9 +214,9 @@ class Server:
 
     def settings(self, cache: Path, **changes):
         """The settings of galtrans that make this server all archives; `cache` is their folder."""
-        from survey_tools.archives.settings import Settings  # here, since tests/ has a folder of that name
+        from survey_tools.archives.settings import ArchiveSettings  # here, since tests/ has a folder of that name
 
-        here = Settings(
+        here = ArchiveSettings(
             sas=self.root,
             skyserver=f"{self.root}/dr12/en/tools/search/x_results.aspx "
             f"{self.root}/dr12/SkyServerWS/SearchTools/SqlSearch",
@@ -225,7 +225,7 @@ class Server:
             cadc_files=" ".join(f"{self.root}/{place}" for place in CADC_FILES),
             vizier_tap=f"{self.root}/TAPVizieR/tap/sync {self.root}/cfa/TAPVizieR/tap/sync",
             cache=str(cache),
-            **self._field_list(Settings().field_list),
+            **self._field_list(ArchiveSettings().field_list),
         )
         return replace(here, **changes)
 
@@ -242,10 +242,10 @@ class Server:
 
     def environ(self, cache: Path, **changes) -> dict[str, str]:
         """The same as variables of the environment."""
-        from survey_tools.archives.settings import Settings, variable
+        from survey_tools.archives.settings import ArchiveSettings, variable
 
-        settings, plain = self.settings(cache, **changes), Settings()
-        names = [each.name for each in fields(Settings)]
+        settings, plain = self.settings(cache, **changes), ArchiveSettings()
+        names = [each.name for each in fields(ArchiveSettings)]
         return {
             variable(name): str(getattr(settings, name))
             for name in names

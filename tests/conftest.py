@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.store import create
+from survey_tools.images.sky_wcs import north_up_wcs, tan_terms, tan_wcs
+from survey_tools.store.zarr_store import create
 from survey_tools.surveys import SURVEYS
-from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
 
 # Test processes side by side share the cores, as do the programs that they start: with more threads than cores each of
 # them would take several times as long.
@@ -97,16 +97,20 @@ def make_store_fixture():
 @pytest.fixture(scope="session")
 def write_narrow_run():
     """A function that writes a run of `demo` in g and r, of width 4, with the weights that it began with."""
-    from translator.checkpoint import Checkpoint, build_networks, save_checkpoint  # imports torch
-    from translator.facts import Domain, Facts, write_facts
     from translator.recipes import RECIPES
+    from translator.runs.checkpoint import (
+        Checkpoint,
+        build_networks,
+        save_checkpoint,  # imports torch
+    )
+    from translator.runs.facts import Domain, RunFacts, write_facts
 
     def write(path: Path) -> Path:
         domains = {
             "x": Domain("sdss", ("g", "r"), 64, 0.396, (0.01, 0.02), ""),
             "y": Domain("cfht", ("g", "r"), 136, 0.186, (0.01, 0.02), ""),
         }
-        facts = Facts("demo", (1, 1), 2, 0, domains, "", width=4)
+        facts = RunFacts("demo", (1, 1), 2, 0, domains, "", width=4)
         weights = build_networks(facts, RECIPES["demo"]).state_dict()
         write_facts(path, facts)
         save_checkpoint(path, Checkpoint(3, 1, {name: each.contiguous() for name, each in weights.items()}, {}))

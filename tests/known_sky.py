@@ -17,10 +17,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from survey_tools import build
-from survey_tools.archives.access import Access
 from survey_tools.archives.known import ARCHIVES
-from survey_tools.tan import scale_of, tan_wcs
+from survey_tools.archives.plan import Access
+from survey_tools.build import fetch as build
+from survey_tools.images.sky_wcs import scale_of, tan_wcs
 from survey_tools.tasks import Engine
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/{run}/{camcol}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"

@@ -11,14 +11,14 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from cli.main import galtrans
-from survey_tools.export import export
-from survey_tools.pairs import make_pairs
-from survey_tools.regridded import regrid_store
-from survey_tools.store import open_store
+from survey_tools.build.regridded import regrid_store
+from survey_tools.fits.export import export
+from survey_tools.matching.pairs import make_pairs
+from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
-from translator import evaluate as evaluation
+from translator.evaluation import evaluate as evaluation
 from translator.metrics import paper, table
-from translator.translate_store import translate_store
+from translator.translation.stores import translate_store
 
 COUNT = 6
 RA, DEC = 150 + 0.1 * np.arange(COUNT), 2 + np.zeros(COUNT)
@@ -49,7 +49,7 @@ def world(tmp_path_factory, make_store, write_narrow_run):
     """Both stores in small chunks, their pairs, and a narrow run with the weights that it began with."""
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("survey_tools.store.CHUNK_BYTES", SMALL_CHUNKS)
+        patch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
         x = make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr", missing=[1])
         y = make_store(folder / "y.zarr", "cfht", RA, DEC, bands="gr", saturated=[2], seed=1)
     pairs = make_pairs(x.path, y.path, test_size=COUNT - 1)
@@ -60,7 +60,7 @@ def world(tmp_path_factory, make_store, write_narrow_run):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("survey_tools.store.CHUNK_BYTES", SMALL_CHUNKS)
+    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def papers_measures():
 def test_evaluate(world, dying, tmp_path, monkeypatch, papers_measures):
     monkeypatch.setattr(evaluation, "write_page", lambda *_: None)  # which is made here, wherever measures are
     inputs, settings = (
-        evaluation.Inputs((world.run,), world.x, world.y, world.pairs),
-        evaluation.Settings(draws=2, device="cpu"),
+        evaluation.EvaluationInputs((world.run,), world.x, world.y, world.pairs),
+        evaluation.EvaluationSettings(draws=2, device="cpu"),
     )
     there = evaluation.evaluate(inputs, settings, tmp_path / "there", engine=dying)
     here = evaluation.evaluate(inputs, settings, tmp_path / "here", engine=Engine(1))

@@ -22,14 +22,14 @@ from astropy.io import fits
 from astropy.table import Table
 
 from cli.main import main
-from survey_tools.band_fits import band_hdus, mask_hdu
-from survey_tools.checksums import SUMS
-from survey_tools.store import open_store
-from survey_tools.tan import north_up_wcs
-from translator.checkpoint import Checkpoint, build_networks, save_checkpoint
-from translator.facts import Domain, Facts, write_facts
+from survey_tools.files import SUMS
+from survey_tools.fits.band_fits import band_hdus, mask_hdu
+from survey_tools.images.sky_wcs import north_up_wcs
+from survey_tools.store.zarr_store import open_store
 from translator.recipes import RECIPES
-from translator.session import Inputs, Settings, open_session, optimizers_of, save
+from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
+from translator.runs.facts import Domain, RunFacts, write_facts
+from translator.training.session import TrainingInputs, TrainingSettings, open_session, optimizers_of, save
 
 FEW, MANY = 15, 250  # damaged things of each of four kinds: always, and where there is time
 MANY_FITS, BLOCKS = 500, 5  # damaged FITS files of each of four kinds where there is time, in so many tests
@@ -109,7 +109,9 @@ def sound(tmp_path_factory, make_store):
         make_store(folder / f"{name}.zarr", survey, ra + 0.1 * first, dec, bands="gr")
     x, y, pairs = folder / "x.zarr", folder / "y.zarr", folder / "pairs.ecsv"
     assert run("crossmatch", x, y, "--out", pairs)[0] == 0
-    session = open_session(Inputs(x, y, pairs), folder / "run", Settings("demo", 1, 2, device="cpu", width=2))
+    session = open_session(
+        TrainingInputs(x, y, pairs), folder / "run", TrainingSettings("demo", 1, 2, device="cpu", width=2)
+    )
     session.batches.close()
     session.iteration = sum(session.facts.iterations)
     session.optimizers = optimizers_of(session.recipe.steps[-1], session.networks)
@@ -295,7 +297,7 @@ def _write_run(path: Path, recipe: str) -> Path:
         "y": Domain("cfht", BANDS, 136, 0.186, (0.001,) * 2, "b", (0.7,) * 2),
     }
     steps = len(RECIPES[recipe].steps)
-    facts = Facts(recipe, (1,) * steps, 2, 0, domains, "c", width=4)
+    facts = RunFacts(recipe, (1,) * steps, 2, 0, domains, "c", width=4)
     weights = build_networks(facts, RECIPES[recipe]).state_dict()
     write_facts(path, facts)
     save_checkpoint(path, Checkpoint(steps, steps - 1, {k: v.contiguous() for k, v in weights.items()}, {}))

@@ -10,9 +10,9 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from cli.main import galtrans
-from survey_tools.archives import vizier
-from survey_tools.archives.hosts import MORE_HOSTS
-from survey_tools.archives.settings import Settings, variable
+from survey_tools.archives.cfht import vizier
+from survey_tools.archives.download.hosts import MORE_HOSTS
+from survey_tools.archives.settings import ArchiveSettings, variable
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -66,9 +66,11 @@ def test_every_page_is_in_the_menu():
 
 def test_the_table_of_settings_is_that_of_the_program():
     text = (ROOT / "docs" / "fetch.md").read_text()
-    rows = [f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" for each in fields(Settings)]
+    rows = [
+        f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" for each in fields(ArchiveSettings)
+    ]
     assert "\n".join(rows) in text, "\n".join(["it should be:", *rows])
-    assert {*re.findall(r"GALTRANS_[A-Z0-9_]+", text)} == {variable(each.name) for each in fields(Settings)} | {
+    assert {*re.findall(r"GALTRANS_[A-Z0-9_]+", text)} == {variable(each.name) for each in fields(ArchiveSettings)} | {
         MORE_HOSTS
     }
 

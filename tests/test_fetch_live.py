@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from survey_tools.archives import hosts
-from survey_tools.archives.access import Access
+from survey_tools.archives.download import hosts
 from survey_tools.archives.known import ARCHIVES
-from survey_tools.build import fetch, work_folder
+from survey_tools.archives.plan import Access
+from survey_tools.build.fetch import fetch, work_folder
 from survey_tools.errors import ArchiveError, AwayError
-from survey_tools.store import open_store
+from survey_tools.store.verify import verify
+from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
-from survey_tools.verify import verify
 
 BANDS = "gr"
 WAYS = {  # survey, options of Access, whether the catalogue names frames
@@ -88,9 +88,16 @@ PASSING = ["html", "empty", "reset", "redirect_chain", "truncate", "stall", "wro
            "503"]  # fmt: skip
 FINAL = ["400", "404"]  # the archive says no: the object fails, until it is tried again; 404 passes at the CADC
 OF_WINDOWS = ["clipped", "no_content"]
-KILLS = ["survey_tools.spool.save", "survey_tools.store.Store.write", "survey_tools.store.Store.write_columns",
-         "survey_tools.store.zarr.consolidate_metadata", "survey_tools.chunks.write_manifest", "os.replace",
-         "os.rename", "survey_tools.archives.http.download"]  # fmt: skip
+KILLS = [
+    "survey_tools.build.gather.save",
+    "survey_tools.store.zarr_store.Store.write",
+    "survey_tools.store.zarr_store.Store.write_columns",
+    "survey_tools.store.zarr_store.zarr.consolidate_metadata",
+    "survey_tools.build.builder.write_manifest",
+    "os.replace",
+    "os.rename",
+    "survey_tools.archives.download.http.download",
+]
 
 
 def faults_of(module, way: str):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cli.main import main
-from survey_tools import atomic
-from survey_tools.export import export
-from survey_tools.pairs import make_pairs
+from survey_tools import files
+from survey_tools.fits.export import export
+from survey_tools.matching.pairs import make_pairs
 
 SMALL = 12_000  # bytes of a file, above which the disk is full
 RA, DEC = 150 + 0.1 * np.arange(4), 2 + np.zeros(4)
@@ -122,7 +122,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(name, galtrans, monkeyp
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, "os", SimpleNamespace(replace=interrupt, getpid=os.getpid))
+        patch.setattr(files, "os", SimpleNamespace(replace=interrupt, getpid=os.getpid))
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             code, said = galtrans(words)

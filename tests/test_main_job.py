@@ -11,11 +11,11 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from survey_tools.crossmatch import peak_offset
-from survey_tools.cutout import sky_sigma
-from survey_tools.export import file_name
-from survey_tools.store import open_store
-from translator.held_out import open_held_out
+from survey_tools.fits.export import file_name
+from survey_tools.images.cutout import sky_sigma
+from survey_tools.matching.positions import peak_offset
+from survey_tools.store.zarr_store import open_store
+from translator.evaluation.held_out import open_held_out
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BRIGHT = """object_id,ra,dec

@@ -5,8 +5,31 @@ from dataclasses import dataclass, field
 
 from torch import Generator, Tensor, nn
 
-from translator.networks.absent import NoEncoder, NoNoise
-from translator.share import WHOLE, Share
+from translator.networks.noise_emulator import NoEncoder, NoNoise
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of `count` equal shares.
+
+    Attributes:
+        rank: Number of the process, from 0.
+        count: Of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, whole: Tensor | None) -> Tensor | None:
+        """Its rows of what was drawn for all processes alike, (B, …); a number, or nothing, is everybody's."""
+        if self.count == 1 or whole is None or whole.ndim == 0:
+            return whole
+        rows = len(whole) // self.count
+        return whole[self.rank * rows : (self.rank + 1) * rows]
+
+
+WHOLE = Share()
+
 
 OTHER = {"x": "y", "y": "x"}
 CARRIED = {"clean": "autoencoder", "translated": "generator"}  # images that turns share until their maker moves

@@ -9,20 +9,16 @@ from torch import nn
 from translator import losses
 from translator.images import OTHER
 from translator.intensity import linear, stretch
-from translator.networks.absent import NoEncoder, NoNoise
 from translator.networks.autoencoder import Autoencoder
-from translator.networks.discriminator import Discriminator
+from translator.networks.discriminator import Discriminator, PatchDiscriminator
 from translator.networks.generator import generator
-from translator.networks.latent_discriminator import LatentDiscriminator
-from translator.networks.latent_encoder import LatentEncoder
-from translator.networks.layers import SHUFFLE, WIDTH, Grid
+from translator.networks.latent import LatentDiscriminator, LatentEncoder
+from translator.networks.layers import SHUFFLE, WIDTH, Grid, start_quickly
 from translator.networks.measured_survey import MeasuredSurvey
-from translator.networks.noise_emulator import NoiseEmulator
+from translator.networks.noise_emulator import NoEncoder, NoiseEmulator, NoNoise
 from translator.networks.observation_operator import NoOperator, ObservationOperator, is_richer
-from translator.networks.patch_discriminator import PatchDiscriminator
 from translator.networks.resnet_generator import ResnetGenerator
 from translator.networks.restoration import Draws, Nothing, Restoration
-from translator.networks.start import start_quickly
 from translator.use import BY_GENERATOR, BY_OBSERVATION, Use
 
 Grids = dict[str, Grid]  # of the domains "x" and "y"

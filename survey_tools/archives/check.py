@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 import numpy as np
 from astropy.io import fits
 
-from survey_tools.archives import http, skyserver, tap, vizier
-from survey_tools.archives.settings import Settings, variable
-from survey_tools.archives.stack_list import SCIENCE, WEIGHT
-from survey_tools.archives.ways import Ways
+from survey_tools.archives import tap
+from survey_tools.archives.cfht import vizier
+from survey_tools.archives.cfht.stack_list import SCIENCE, WEIGHT
+from survey_tools.archives.download import http
+from survey_tools.archives.download.ways import Ways
+from survey_tools.archives.sdss import skyserver
+from survey_tools.archives.settings import ArchiveSettings, variable
 from survey_tools.errors import ArchiveError, GaltransError
-from survey_tools.fits_reading import BLOCK, UNREADABLE, read_header
+from survey_tools.fits.reading import BLOCK, UNREADABLE, read_header
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/7264/3/frame-r-007264-3-0111.fits.bz2"
 HEADER = 3 * 2880  # [byte] of a stack's header
@@ -57,10 +60,10 @@ class Check:
     archive: str
     question: str
     setting: str
-    ask: Callable[[Settings], Finding]
+    ask: Callable[[ArchiveSettings], Finding]
 
 
-def run_checks(settings: Settings, archives: tuple[str, ...]) -> Iterator[tuple[Check, Finding]]:
+def run_checks(settings: ArchiveSettings, archives: tuple[str, ...]) -> Iterator[tuple[Check, Finding]]:
     """Ask the questions to some archives, each archive's one after the other; all end by LIMIT.
 
     They come as they are answered. One without an answer does not end the others.
@@ -96,7 +99,7 @@ def verdict(findings: list[tuple[Check, Finding]], seconds: float) -> str:
     return f"Verdict: {len(bad)} of {len(findings)} answers are not what galtrans needs: {'; '.join(said)} ({asked})"
 
 
-def _ask_all(checks: list[Check], settings: Settings, end: float, told: queue.Queue) -> None:
+def _ask_all(checks: list[Check], settings: ArchiveSettings, end: float, told: queue.Queue) -> None:
     """Ask some questions, one after the other, for as long as there is time."""
     for check in checks:
         if time.monotonic() > end:
@@ -110,7 +113,7 @@ def _ask_all(checks: list[Check], settings: Settings, end: float, told: queue.Qu
         told.put((check, finding))
 
 
-def _frame(settings: Settings) -> Finding:
+def _frame(settings: ArchiveSettings) -> Finding:
     facts = http.head(http.join(settings.sas, FRAME), settings.manner)
     good = facts.size is not None and 10**6 < facts.size < 2 * 10**7
     return Finding(
@@ -120,7 +123,7 @@ def _frame(settings: Settings) -> Finding:
     )
 
 
-def _field_list(settings: Settings) -> Finding:
+def _field_list(settings: ArchiveSettings) -> Finding:
     """Both addresses; one that is right is enough."""
     said, good = [], False
     for name in settings.field_list.split():
@@ -134,7 +137,7 @@ def _field_list(settings: Settings) -> Finding:
     return Finding("; ".join(said), good, advice)
 
 
-def _query(settings: Settings) -> Finding:
+def _query(settings: ArchiveSettings) -> Finding:
     """Every address of SkyServer."""
     said, good = [], False
     for url in settings.ways("skyserver").roots:
@@ -152,7 +155,7 @@ def _query(settings: Settings) -> Finding:
     return Finding("; ".join(said), good, "two rows were expected of one of them")
 
 
-def _words(settings: Settings) -> Finding:
+def _words(settings: ArchiveSettings) -> Finding:
     try:
         skyserver.ask(settings, ["s.noSuchColumn"], "FROM SpecObjAll s", top=1)
     except ArchiveError as error:
@@ -161,13 +164,13 @@ def _words(settings: Settings) -> Finding:
     return Finding("it answers a query of a column that does not exist", False, "is this SkyServer?")
 
 
-def _skyserver_rows(settings: Settings) -> Finding:
+def _skyserver_rows(settings: ArchiveSettings) -> Finding:
     wanted = settings.skyserver_rows
     rows = skyserver.ask(settings, ["s.specObjID"], "FROM SpecObjAll s ORDER BY s.specObjID", top=wanted)
     return _capped(wanted, len(rows))
 
 
-def _kinds(settings: Settings) -> Finding:
+def _kinds(settings: ArchiveSettings) -> Finding:
     found: dict[str, list[str]] = {}
     query = (
         f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
@@ -180,7 +183,7 @@ def _kinds(settings: Settings) -> Finding:
     return Finding(listing, bool(science), "no files of type science or this: is this the CADC's TAP service?")
 
 
-def _weights(settings: Settings) -> Finding:
+def _weights(settings: ArchiveSettings) -> Finding:
     """Weight maps must be of the type `weight`, and what is not must not look like one."""
     query = (
         f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
@@ -201,21 +204,21 @@ def _weights(settings: Settings) -> Finding:
     return Finding("none are listed, so noise is measured", True)
 
 
-def _new_i(settings: Settings) -> Finding:
+def _new_i(settings: ArchiveSettings) -> Finding:
     uris = [uri for uri, _ in _stacks(settings, "i.MP9702", 50)]
     letters = sorted({uri.split("CFHTLS_W_")[-1][:1] for uri in uris})
     advice = "32 stacks in the new i filter were expected"
     return Finding(f"{len(uris)} stacks, called {' and '.join(letters)}, such as {min(uris)}", len(uris) == 32, advice)
 
 
-def _observations(settings: Settings) -> Finding:
+def _observations(settings: ArchiveSettings) -> Finding:
     query = f"SELECT COUNT(*) AS n FROM {PLANES} WHERE {_wide(settings)}"
     number = tap.count(settings.ways("cadc_tap"), query, settings.manner)
     advice = f"{NUMBER_OF_STACKS} were there in October 2026"
     return Finding(f"{number} science stacks", number == NUMBER_OF_STACKS, advice)
 
 
-def _places(settings: Settings) -> Finding:
+def _places(settings: ArchiveSettings) -> Finding:
     """Every address of the CADC's files."""
     uri, size = _stacks(settings, "r.MP9601", 1)[0]
     said, good = [], False
@@ -230,7 +233,7 @@ def _places(settings: Settings) -> Finding:
     return Finding("; ".join(said), good, "no address has the file that the CADC lists; try again later")
 
 
-def _windows(settings: Settings) -> Finding:
+def _windows(settings: ArchiveSettings) -> Finding:
     answer = _cut(settings, [(first, first + 7, 1, 8) for first in (1, 101, 201)])
     with _opened(answer) as hdus:
         shapes, origins = [hdu.shape for hdu in hdus if hdu.shape], []
@@ -244,7 +247,7 @@ def _windows(settings: Settings) -> Finding:
     )
 
 
-def _batch(settings: Settings) -> Finding:
+def _batch(settings: ArchiveSettings) -> Finding:
     """As many windows as are set, of one row each, to try the length of the URL and not the server's disks."""
     wanted = settings.cadc_windows
     header, _ = _header_of(settings, _a_stack(settings))
@@ -260,7 +263,7 @@ def _batch(settings: Settings) -> Finding:
     return Finding(f"{came} of {wanted} come at once", came == wanted, f"set it to {max(1, came)}")
 
 
-def _true_windows(settings: Settings) -> Finding:
+def _true_windows(settings: ArchiveSettings) -> Finding:
     """A window against the bytes of the file."""
     ways = _a_stack(settings)
     header, start = _header_of(settings, ways)
@@ -273,7 +276,7 @@ def _true_windows(settings: Settings) -> Finding:
     return Finding(f"{said}, in {size} pixels of row {row + 1}", same, "pass --how tiles to galtrans fetch")
 
 
-def _pace(settings: Settings) -> Finding:
+def _pace(settings: ArchiveSettings) -> Finding:
     """Seconds for one window of the size of a cutout, of a file whose header tells where its middle is."""
     header, _ = _header_of(settings, _a_stack(settings))
     row, col, size = header["NAXIS2"] // 2, header["NAXIS1"] // 2, min(SIZE, header["NAXIS1"] // 2)
@@ -285,7 +288,7 @@ def _pace(settings: Settings) -> Finding:
     )
 
 
-def _header(settings: Settings) -> Finding:
+def _header(settings: ArchiveSettings) -> Finding:
     cards = dict(_header_of(settings, _a_stack(settings))[0])
     said = [
         f"{key}={cards[key]}" for key in ("MZP_AB", "GAIN", "SATURATE", "EXPTIME", "CD1_1", "CD2_2") if key in cards
@@ -297,7 +300,7 @@ def _header(settings: Settings) -> Finding:
     return Finding(f"{settings.zero_point_keyword} is {value}; {', '.join(said) or 'none of the others'}", good, advice)
 
 
-def _megapipe(settings: Settings) -> Finding:
+def _megapipe(settings: ArchiveSettings) -> Finding:
     query = (
         "SELECT TOP 5 o.observationID FROM caom2.Observation AS o WHERE o.collection='CFHTMEGAPIPE' "
         "AND o.observationID LIKE 'W%' ORDER BY o.observationID"
@@ -307,14 +310,14 @@ def _megapipe(settings: Settings) -> Finding:
     return Finding(f"{names} (galtrans takes T0007, another set of stacks)", True)
 
 
-def _cadc_rows(settings: Settings) -> Finding:
+def _cadc_rows(settings: ArchiveSettings) -> Finding:
     wanted = 3000  # more than the roster has, and than the 2000 of which astroquery's documentation speaks
     query = f"SELECT TOP {wanted} a.uri FROM caom2.Artifact AS a WHERE a.uri LIKE 'cadc:CFHTTERAPIX/%'"
     came = len(_rows(settings, query, ["uri"]))
     return Finding(f"{came} of {wanted} rows", came == wanted, "it keeps rows back; is it the CADC's own TAP service?")
 
 
-def _columns(settings: Settings) -> Finding:
+def _columns(settings: ArchiveSettings) -> Finding:
     """The columns, by every address of VizieR."""
     query = f"SELECT column_name, description FROM TAP_SCHEMA.columns WHERE table_name='{vizier.TABLE.strip(chr(34))}'"
     said, good, missing = [], False, []
@@ -333,7 +336,7 @@ def _columns(settings: Settings) -> Finding:
     return Finding("; ".join(said), good, f"without {', '.join(missing)}" if missing else "no address answers")
 
 
-def _vizier_rows(settings: Settings) -> Finding:
+def _vizier_rows(settings: ArchiveSettings) -> Finding:
     wanted = settings.vizier_rows
     query = f"SELECT TOP {wanted} CFHTLS FROM {vizier.TABLE}"
     asked = tap.query(settings.ways("vizier_tap"), query, maxrec=wanted, columns=["CFHTLS"], manner=settings.manner)
@@ -363,7 +366,7 @@ CHECKS = (
 )
 
 
-def _wide(settings: Settings) -> str:
+def _wide(settings: ArchiveSettings) -> str:
     """ADQL for the science stacks of CFHTLS Wide."""
     pattern = settings.cadc_observations.replace("'", "''")
     kinds = ",".join(f"'{kind}'" for kind in SCIENCE)
@@ -373,13 +376,13 @@ def _wide(settings: Settings) -> str:
     )
 
 
-def _rows(settings: Settings, query: str, columns: list[str]) -> list[tuple[str, ...]]:
+def _rows(settings: ArchiveSettings, query: str, columns: list[str]) -> list[tuple[str, ...]]:
     """The rows that the CADC's TAP service gives, as text."""
     table = tap.query(settings.ways("cadc_tap"), query, columns=columns, manner=settings.manner).table
     return [tuple(map(str, row)) for row in table.iterrows()]
 
 
-def _stacks(settings: Settings, band: str, most: int) -> list[tuple[str, int]]:
+def _stacks(settings: ArchiveSettings, band: str, most: int) -> list[tuple[str, int]]:
     """URI and size [byte] of stacks in one filter; ArchiveError where there is none."""
     query = (
         f"SELECT TOP {most} a.uri, a.contentLength FROM {PLANES} WHERE {_wide(settings)} "
@@ -392,7 +395,7 @@ def _stacks(settings: Settings, band: str, most: int) -> list[tuple[str, int]]:
     return [(uri, int(size)) for uri, size in rows]
 
 
-def _a_file(settings: Settings, uri: str) -> Ways:
+def _a_file(settings: ArchiveSettings, uri: str) -> Ways:
     """The URLs of a file of the CADC; addresses that end in /pub know it without `cadc:`."""
     roots = settings.ways("cadc_files").roots
     return Ways(
@@ -401,12 +404,12 @@ def _a_file(settings: Settings, uri: str) -> Ways:
     )
 
 
-def _a_stack(settings: Settings) -> Ways:
+def _a_stack(settings: ArchiveSettings) -> Ways:
     """The URLs of a stack in r."""
     return _a_file(settings, _stacks(settings, "r.MP9601", 1)[0][0])
 
 
-def _header_of(settings: Settings, ways: Ways) -> tuple[fits.Header, int]:
+def _header_of(settings: ArchiveSettings, ways: Ways) -> tuple[fits.Header, int]:
     """Header of a stack, and the byte where its pixels begin; ArchiveError where it cannot be read."""
     try:
         header, length = read_header(io.BytesIO(http.beginning(ways, HEADER, settings.manner)), str(ways), first=True)
@@ -417,7 +420,7 @@ def _header_of(settings: Settings, ways: Ways) -> tuple[fits.Header, int]:
         raise ArchiveError(f"a header that cannot be read ({error})") from error
 
 
-def _cut(settings: Settings, boxes: list[tuple[int, int, int, int]]) -> bytes:
+def _cut(settings: ArchiveSettings, boxes: list[tuple[int, int, int, int]]) -> bytes:
     """Windows of a stack: first and last column, first and last row, counted from 1."""
     subs = "&".join(f"SUB=%5B0%5D%5B{a}:{b},{c}:{d}%5D" for a, b, c, d in boxes)
     return http.read(_a_stack(settings).plus(f"?{subs}"), kind="fits", manner=settings.manner)

@@ -13,22 +13,22 @@ from functools import partial
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from survey_tools.archives.http import NotThereError
-from survey_tools.archives.mirror import Mirror
-from survey_tools.companions import said_by_header, said_by_name
+from survey_tools.archives.download.http import NotThereError
+from survey_tools.archives.download.mirror import Mirror
 from survey_tools.errors import ArchiveError, first_line
-from survey_tools.fits_reading import (
+from survey_tools.fits.companions import said_by_header, said_by_name
+from survey_tools.fits.reading import (
     SUFFIXES,
     UNREADABLE,
+    FitsPixels,
     Hdu,
-    Pixels,
     damaged,
     decompressed,
     images_of,
     open_pixels,
     walk,
 )
-from survey_tools.sky_wcs import plain_tan, read_grid
+from survey_tools.images.sky_wcs import plain_tan, read_grid
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
@@ -162,7 +162,7 @@ def scan(mirror: Mirror, survey: Survey, run: Run) -> tuple[list[ImageFile], lis
 @contextmanager
 def open_image(
     survey: Survey, mirror: Mirror, name: str, *, size: int | None = None, md5: str | None = None
-) -> Iterator[tuple[ImageFile, fits.Header, Pixels]]:
+) -> Iterator[tuple[ImageFile, fits.Header, FitsPixels]]:
     """An image of a file, its header and its pixels; the file is opened, and decompressed if it must be, once.
 
     `name` is that of a file, or of one of its images (`part_of`); `size` [byte] and `md5` are those that a download

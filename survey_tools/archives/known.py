@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from survey_tools.archives import cfht, sdss
-from survey_tools.archives.access import Access
-from survey_tools.archives.plan import Archive
+import survey_tools.archives.cfht.archive as cfht
+import survey_tools.archives.sdss.archive as sdss
+from survey_tools.archives.plan import Access, Archive
 
 ARCHIVES: dict[str, Callable[[Access], Archive]] = {"sdss": sdss.open_archive, "cfht": cfht.open_archive}

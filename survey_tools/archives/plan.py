@@ -1,23 +1,67 @@
-"""Which files of an archive hold which objects of a catalogue, and what a file gives for them."""
+"""What an archive is: how it is reached, which of its files hold which objects, and what a file gives for them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from astropy.table import Table
 from scipy.spatial import cKDTree
 
+from survey_tools.archives.download.mirror import Mirror
+from survey_tools.archives.download.ways import USUAL
 from survey_tools.archives.fits_files import ImageFile, Unreadable
-from survey_tools.cutout import Cutout
+from survey_tools.archives.settings import ArchiveSettings, read_settings
 from survey_tools.errors import ArchiveError
-from survey_tools.sky_wcs import centre_of, local_scale, pixels_of
+from survey_tools.fits.calibration import SILENT, Given
+from survey_tools.images.cutout import Cutout
+from survey_tools.images.sky_wcs import centre_of, local_scale, pixels_of
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
 
+@dataclass(frozen=True)
+class Access:
+    """How a user wants an archive to be reached.
+
+    Attributes:
+        work: Folder for files that are in use.
+        mirror: Local folder, or http(s) URL, of the archive's files; None is the live archive.
+        keep: Folder where downloaded files stay; None drops each after its use.
+        limit: Bytes that `keep` may hold; None is no limit.
+        psf: Whether the SDSS point-spread functions (psField files) are read as well.
+        masks: Whether the SDSS masks of saturated pixels (fpM files) are read as well; None reads those that lie in a
+            local mirror, and downloads none.
+        how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
+        frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
+        given: What the user says of the calibration of files of the mirror that state none.
+        settings: Addresses and limits of the live archives.
+    """
+
+    work: Path
+    mirror: str | None = None
+    keep: Path | None = None
+    limit: int | None = None
+    psf: bool = True
+    masks: bool | None = None
+    how: str = "auto"
+    frames: str = "auto"
+    given: Given = SILENT
+    settings: ArchiveSettings = field(default_factory=read_settings)
+
+    def files(self, root: str, *others: str, listed: bool = False) -> Mirror:
+        """The files under a root, downloaded and kept as the user wants.
+
+        `others` are further roots of the same files; `listed` says that the archive's own list has the files, so that
+        it is a passing state if one is not there. A mirror of the user's is asked less patiently than a live archive.
+        """
+        manner = self.settings.manner if self.mirror is None else USUAL
+        return Mirror(root, self.work, self.keep, self.limit, others, manner.for_listed() if listed else manner)
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One file and the objects to cut from it.
 
     Attributes:
@@ -42,13 +86,13 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FetchPlan:
     """The files to open, in the order in which they are combined, and those that cannot be used; notes for the user.
 
     `positions` are ra and dec (object,) [deg] of the catalogue, where more files may have to be found by them.
     """
 
-    sources: list[Source]
+    sources: list[SourceFile]
     unreadable: list[Unreadable]
     notes: list[str] = field(default_factory=list)
     positions: tuple[np.ndarray, np.ndarray] | None = None
@@ -100,11 +144,11 @@ class Archive(Protocol):
 
     def facts(self) -> dict[str, str]: ...  # noqa: D102
 
-    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan: ...  # noqa: D102
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan: ...  # noqa: D102
 
-    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]: ...  # noqa: D102
+    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]: ...  # noqa: D102
 
-    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]: ...  # noqa: D102
+    def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]: ...  # noqa: D102
 
 
 def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list, unreadable: list[Unreadable]) -> None:
@@ -128,7 +172,7 @@ def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list
         raise ArchiveError(f"no {survey.title} image of band {', '.join(absent)} is in {root}; pass --bands {present}")
 
 
-class Sky:
+class SkyPositions:
     """Positions of a catalogue, ready to be looked up by image: ra, dec (object,) [deg]."""
 
     def __init__(self, ra: np.ndarray, dec: np.ndarray) -> None:

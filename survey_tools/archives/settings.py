@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from survey_tools.archives.manner import AT_ONCE, OF_A_LIVE_ARCHIVE, Manner
-from survey_tools.archives.ways import Ways
+from survey_tools.archives.download.ways import AT_ONCE, OF_A_LIVE_ARCHIVE, Manner, Ways
 from survey_tools.errors import ArchiveError
 
 CADC = "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"
@@ -29,7 +28,7 @@ def _setting(default, what: str, allowed: Callable = lambda number: 0 < number <
 
 
 @dataclass(frozen=True)
-class Settings:
+class ArchiveSettings:
     """Addresses and limits of the live archives; `what` in a field's metadata says what it is."""
 
     sas: str = _setting("https://data.sdss.org", "root of the SDSS Science Archive Server, above sas/")
@@ -123,10 +122,10 @@ def is_address(text: str) -> bool:
     return place.scheme in ("http", "https") and bool(place.hostname)
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environ: Mapping[str, str] = os.environ) -> ArchiveSettings:
     """The settings, as the environment changes them; ArchiveError where one is not of its kind."""
     values = {}
-    for each in fields(Settings):
+    for each in fields(ArchiveSettings):
         text = environ.get(variable(each.name))
         if text is None:
             continue
@@ -141,4 +140,4 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             address = "an address that begins with https://:" if _are_addresses(str(each.default)) else ""
             wanted = "give a number that can be:" if number else f"give {address}".strip()
             raise ArchiveError(f"{variable(each.name)} is {text!r}; {wanted} {each.metadata['what']}") from error
-    return Settings(**values)
+    return ArchiveSettings(**values)

@@ -21,10 +21,9 @@ from astropy.io.votable.exceptions import VOWarning
 from astropy.io.votable.tree import Resource, VOTableFile
 from astropy.table import MaskedColumn, Table
 
-from survey_tools.archives import http
-from survey_tools.archives.manner import USUAL, Manner
-from survey_tools.archives.pages import Pages
-from survey_tools.archives.ways import Ways
+from survey_tools.archives.download import http
+from survey_tools.archives.download.pages import Pages
+from survey_tools.archives.download.ways import USUAL, Manner, Ways
 from survey_tools.errors import ArchiveError
 
 PAUSES = (3.0, 15.0)  # [s] before a refused query is asked again: a node of VizieR refuses good ones now and then

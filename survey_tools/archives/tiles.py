@@ -13,20 +13,18 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import ImageFile, Unreadable, open_image, scan, without_copies
-from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.plan import Piece, Plan, Sky, Source, require_bands
-from survey_tools.archives.star_width import star_fwhm
-from survey_tools.archives.weights import Read
-from survey_tools.companions import said_by_values, samples_of
-from survey_tools.cutout import Cutout
+from survey_tools.archives.plan import FetchPlan, Piece, SkyPositions, SourceFile, require_bands
 from survey_tools.errors import ArchiveError
+from survey_tools.fits.companions import said_by_values, samples_of
+from survey_tools.fits.zeros import judge_zeros, rounding_of
+from survey_tools.images.cutout import Cutout
+from survey_tools.images.quality import Read, star_fwhm
+from survey_tools.images.sky_wcs import local_scale, plain_tan, tan_terms, tan_wcs
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
-from survey_tools.sky_wcs import local_scale, plain_tan
 from survey_tools.surveys import Survey
-from survey_tools.tan import tan_terms, tan_wcs
 from survey_tools.tasks import Run
-from survey_tools.zeros import judge_zeros, rounding_of
 
 DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
 SCALE_TOLERANCE = 0.02  # by which the pixels of a tile may differ from the survey's row: MegaPipe's do by 0.005
@@ -75,7 +73,7 @@ class Tiles:
         """What the pixels depend on besides the catalogue and the bands."""
         return {"mirror": self.mirror.place, "calibration": name_of(self.calibrate)}
 
-    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> Plan:
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
         """Which tiles to open for which objects.
 
         Tiles on the same grid form a pointing. An object is cut from the pointing that has most of the bands; among
@@ -90,12 +88,12 @@ class Tiles:
         images, unreadable = _usable(self.survey, *scan(self.mirror, self.survey, run))
         require_bands(self.mirror.root, self.survey, bands, images, unreadable)
         pointings = self._pointings([image for image in images if image.band in bands])
-        chosen = choose(pointings, Sky(catalogue["ra"], catalogue["dec"]), len(catalogue))
+        chosen = choose(pointings, SkyPositions(catalogue["ra"], catalogue["dec"]), len(catalogue))
         sources = []
         for index, pointing in enumerate(pointings):
             rows = np.flatnonzero(chosen == index)
-            sources += [Source(image.name, band, rows) for band, image in pointing.items() if len(rows)]
-        return Plan(sorted(sources, key=lambda source: source.name), unreadable)
+            sources += [SourceFile(image.name, band, rows) for band, image in pointing.items() if len(rows)]
+        return FetchPlan(sorted(sources, key=lambda source: source.name), unreadable)
 
     def _pointings(self, images: list[ImageFile]) -> list[dict[str, ImageFile]]:
         """The images, grouped by their grid of pixels: band to image, one where a band is there twice."""
@@ -131,11 +129,11 @@ class Tiles:
         except ArchiveError:
             return False
 
-    def beside(self, plan: Plan, beyond: dict[int, np.ndarray], run: Run) -> list[Source]:
+    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
         """No more tiles: what lies beyond the edge of the one on which an object lies best is left empty."""
         return []
 
-    def cut(self, source: Source, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+    def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
         """Cutouts of one tile around (ra, dec) (n,) [deg], one after the other.
 
         Raises:
@@ -168,7 +166,7 @@ def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tup
 
 
 @dataclass(frozen=True)
-class Grid:
+class TileGrid:
     """The pixels of a tile as ICRS TAN terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
 
     crval: np.ndarray
@@ -193,7 +191,7 @@ class Grid:
         return tan_wcs(self.crval, self.crpix - start[::-1], self.cd)
 
 
-def own_grid(survey: Survey, image: ImageFile) -> Grid:
+def own_grid(survey: Survey, image: ImageFile) -> TileGrid:
     """The grid of a tile; ArchiveError where it is no plain TAN, or has another pixel scale."""
     try:
         wcs = plain_tan(image.wcs, image.shape)
@@ -205,7 +203,7 @@ def own_grid(survey: Survey, image: ImageFile) -> Grid:
             f'{image.name} has pixels of {scale:.4g}", and {survey.title} is said to have {survey.pixel_scale:g}"; '
             "mend the survey's row, or resample the file"
         )
-    return Grid(*tan_terms(wcs))
+    return TileGrid(*tan_terms(wcs))
 
 
 def _usable(
@@ -245,7 +243,7 @@ def piece(
     survey: Survey,
     calibration: Calibration,
     counts: np.ndarray,
-    grid: Grid,
+    grid: TileGrid,
     start: np.ndarray,
     noise: float = np.nan,
     rounding: str = "",
@@ -273,7 +271,7 @@ def piece(
     )
 
 
-def choose(pointings: list[dict[str, ImageFile]], sky: Sky, count: int) -> np.ndarray:
+def choose(pointings: list[dict[str, ImageFile]], sky: SkyPositions, count: int) -> np.ndarray:
     """Index of the pointing to cut each of `count` objects from (object,); -1 where it is on none."""
     chosen, bands, depth = np.full(count, -1), np.zeros(count, int), np.zeros(count)
     for index, pointing in enumerate(pointings):

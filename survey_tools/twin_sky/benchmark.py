@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.checksums import SUMS, checksum
 from survey_tools.errors import GaltransError
-from survey_tools.pairs import make_pairs
-from survey_tools.store import Store, open_store
+from survey_tools.files import SUMS, checksum
+from survey_tools.matching.pairs import make_pairs
+from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.twin_sky.simulate import BENCHMARK, filling
 from survey_tools.twin_sky.stores import build_stores, catalogue_of, draw_objects, see

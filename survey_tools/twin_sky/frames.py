@@ -13,10 +13,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.ndimage import find_objects, label
 
-from survey_tools.archives.saturation import FULL_SCALE, PLANES, SATURATED, SPAN
-from survey_tools.atomic import whole_file
-from survey_tools.sky_wcs import local_cd
-from survey_tools.tan import tan_wcs
+from survey_tools.archives.sdss.saturation import FULL_SCALE, PLANES, SATURATED, SPAN
+from survey_tools.files import whole_file
+from survey_tools.images.sky_wcs import local_cd, tan_wcs
 from survey_tools.twin_sky.exposure import SKY_TILT, Psf, SdssExposure
 from survey_tools.version import VERSION
 

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from survey_tools.atomic import whole_file
+from survey_tools.build.builder import alone
 from survey_tools.errors import GaltransError
-from survey_tools.replacing import alone
+from survey_tools.files import whole_file
 from survey_tools.surveys import SDSS
-from survey_tools.twin_sky.archive import Patch, make_archive
-from survey_tools.twin_sky.stores import Sample, make_stores
+from survey_tools.twin_sky.archive_files import Patch, make_archive
+from survey_tools.twin_sky.stores import SimulatedSky, make_stores
 from survey_tools.version import VERSION
 
 MARKER = "simulation.json"  # says what in its folder is simulated, and may thus be replaced
@@ -95,7 +95,7 @@ def simulate_stores(
     Raises:
         GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
     """
-    sample = Sample(galaxies, bands, overlap, seed)
+    sample = SimulatedSky(galaxies, bands, overlap, seed)
     with filling(Path(out), STORES, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
         if folder is not None:
             make_stores(folder, sample, workers)

@@ -7,14 +7,14 @@ import numpy as np
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
-from survey_tools.atomic import whole_file
-from survey_tools.columns import empty_columns
-from survey_tools.cutout import resample, sky_sigma
+from survey_tools.files import whole_file
+from survey_tools.images.cutout import resample, sky_sigma
+from survey_tools.images.sky_wcs import north_up_wcs, tan_terms, tan_wcs
 from survey_tools.photometry import nanomaggies_per_count
-from survey_tools.processes import run_tasks
-from survey_tools.store import Store, create, open_store
+from survey_tools.store.columns import empty_columns
+from survey_tools.store.zarr_store import Store, create, open_store
 from survey_tools.surveys import CFHT, SDSS, SURVEYS, Survey
-from survey_tools.tan import north_up_wcs, tan_terms, tan_wcs
+from survey_tools.tasks import run_tasks
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import draw_exposure, draw_night
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
@@ -32,7 +32,7 @@ SURVEY_CODE = {"sdss": 1, "cfht": 2}  # keeps the random numbers of both surveys
 
 
 @dataclass(frozen=True)
-class Sample:
+class SimulatedSky:
     """What is simulated: objects a survey, bands, the share of each survey's that both see, and the seed."""
 
     galaxies: int
@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class View:
+class SurveyView:
     """One object as a survey sees it.
 
     Attributes:
@@ -61,7 +61,7 @@ class View:
     gain: list[float]
 
 
-def make_stores(out: Path, sample: Sample, workers: int) -> None:
+def make_stores(out: Path, sample: SimulatedSky, workers: int) -> None:
     """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in an empty folder.
 
     See `simulate.simulate_stores` for what is in them.
@@ -98,7 +98,7 @@ def build_stores(out: Path, targets: Table, settings: dict, workers: int) -> Non
         _finish(*pair, columns, catalogue, np.asarray(mine["truth"]))
 
 
-def draw_targets(sample: Sample) -> Table:
+def draw_targets(sample: SimulatedSky) -> Table:
     """The objects of a sample, as `draw_objects` gives them."""
     both = round(sample.overlap * sample.galaxies)
     return draw_objects(sample.galaxies, sample.galaxies, both, sample.seed)
@@ -156,7 +156,7 @@ def surroundings(target: Table, rng: np.random.Generator) -> Table:
     return vstack([target, around], join_type="inner")
 
 
-def see(survey: Survey, target: Table, position: tuple[float, float], bands, seed: int) -> View:
+def see(survey: Survey, target: Table, position: tuple[float, float], bands, seed: int) -> SurveyView:
     """One target (a table of one row) and what is around it, cut out at `position` (ra, dec) [deg].
 
     Nothing but these arguments matters: a target alone looks as it does among all others.
@@ -169,7 +169,7 @@ def see(survey: Survey, target: Table, position: tuple[float, float], bands, see
     fill = {"sdss": _view_sdss, "cfht": _view_cfht}[survey.name]
     exposures, wcs = fill(scene, position, bands, rng, truth, images, mask)
     facts = zip(*((exposure.psf.fwhm, exposure.electrons) for exposure in exposures), strict=True)
-    return View(images, truth, mask, wcs, *map(list, facts))
+    return SurveyView(images, truth, mask, wcs, *map(list, facts))
 
 
 def _begin(path: Path, survey: Survey, catalogue: Table, settings: dict) -> Store:

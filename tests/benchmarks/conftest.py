@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.store import create
+from survey_tools.store.zarr_store import create
 from survey_tools.surveys import CFHT, SDSS
 
 COUNT, BANDS = 8, "gr"

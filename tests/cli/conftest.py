@@ -3,7 +3,8 @@
 import pytest
 
 from cli.main import main
-from survey_tools.archives import http, tap
+from survey_tools.archives import tap
+from survey_tools.archives.download import http
 
 
 @pytest.fixture

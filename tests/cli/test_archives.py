@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from survey_tools.archives.settings import Settings, variable
+from survey_tools.archives.settings import ArchiveSettings, variable
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_settings_are_listed_with_value_meaning_and_variable(galtrans, monkeypat
     code, said, complaint = galtrans("archives", "settings")
     assert (code, complaint) == (0, "")
     assert "sas = http://elsewhere (changed from https://data.sdss.org)\n  root of the SDSS Science Archive" in said
-    for name in vars(Settings()):
+    for name in vars(ArchiveSettings()):
         assert f"\n{name} = " in f"\n{said}"
         assert variable(name) in said
 

@@ -5,8 +5,8 @@ from click.testing import CliRunner
 
 from cli.main import galtrans
 from survey_tools.errors import GaltransError
-from translator import evaluate as evaluation
-from translator.requirements import RequirementError
+from translator.evaluation import evaluate as evaluation
+from translator.evaluation.requirements import RequirementError
 
 REPORT = {
     "runs": [{"name": "run"}],

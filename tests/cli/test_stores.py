@@ -69,7 +69,7 @@ def test_pictures_are_written_beside_exported_files(store, galtrans):
 
 def test_an_interrupted_export_goes_on(store, galtrans, monkeypatch):
     """The files that are there stay, whatever the time; the same command writes the others, and their pictures."""
-    from survey_tools import export
+    from survey_tools.fits import export
 
     write, written = export.write_hdus, []
 
@@ -104,10 +104,10 @@ def test_files_of_another_store_are_not_taken_for_those_of_this_one(store, galtr
 
 
 def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, monkeypatch):
-    from survey_tools import regridded
-    from survey_tools.regridded import regrid_store
+    from survey_tools.build import regridded
+    from survey_tools.build.regridded import regrid_store
 
-    monkeypatch.setattr("survey_tools.store.CHUNK_BYTES", 64 * 64 * 4 * 2)  # one object
+    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 64 * 64 * 4 * 2)  # one object
     y = make_store(store.parent / "y.zarr", "cfht", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr")
     make, rows = regridded.remake, []
 
@@ -133,11 +133,11 @@ def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, 
 def test_info_says_how_far_a_run_is(tmp_path, galtrans, monkeypatch):
     import torch
 
-    from translator.checkpoint import Checkpoint, save_checkpoint
-    from translator.facts import Facts, survey_domains, write_facts
+    from translator.runs.checkpoint import Checkpoint, save_checkpoint
+    from translator.runs.facts import RunFacts, survey_domains, write_facts
 
     run = tmp_path / "run"
-    write_facts(run, Facts("two_step", (300, 700), 24, 5, survey_domains(same_grid=False), ""))
+    write_facts(run, RunFacts("two_step", (300, 700), 24, 5, survey_domains(same_grid=False), ""))
     code, out, _ = galtrans("info", run)
     assert code == 0
     assert "no checkpoint yet, of 1,000 iterations in 2 steps" in out

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from cli.main import galtrans
 from survey_tools.errors import RunError
 from translator.recipes import RECIPES
-from translator.session import Inputs, Settings, open_session
+from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory, make_store):
     """Both surveys of eight galaxies, four of which both saw, and their pair table."""
-    from survey_tools.pairs import make_pairs
+    from survey_tools.matching.pairs import make_pairs
 
     folder = tmp_path_factory.mktemp("stores")
     for name, first in (("sdss", 0), ("cfht", 4)):
@@ -87,7 +87,9 @@ def test_images_of_two_sizes_are_refused_with_the_command_that_regrids(stores, t
     assert CliRunner().invoke(galtrans, command[1:], catch_exceptions=False).exit_code == 0
     stores = [stores[0], command[-1]]
     assert not run.exists()
-    begun = open_session(Inputs(*map(Path, stores)), run, Settings("cyclegan_resnet6", 1, 1, device="cpu"))
+    begun = open_session(
+        TrainingInputs(*map(Path, stores)), run, TrainingSettings("cyclegan_resnet6", 1, 1, device="cpu")
+    )
     begun.batches.close()
     assert {domain.size for domain in begun.facts.domains.values()} == {64}
 
@@ -101,7 +103,7 @@ def test_help_needs_no_torch():
 
 
 def test_precisions_are_those_that_there_are(stores, tmp_path):
-    from translator.device import PRECISIONS
+    from translator.runs.device import PRECISIONS
 
     (option,) = (each for each in galtrans.get_command(None, "train").params if each.name == "precision")
     assert list(option.type.choices) == list(PRECISIONS)

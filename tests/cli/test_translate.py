@@ -13,17 +13,13 @@ from click.testing import CliRunner
 
 from cli import translate as command
 from cli.main import galtrans
-from survey_tools.band_fits import band_hdus
 from survey_tools.errors import GaltransError
-from survey_tools.store import open_store
-from survey_tools.tan import north_up_wcs
-from translator.checkpoint import (
-    Checkpoint,
-    build_networks,
-    save_checkpoint,
-)
-from translator.facts import Domain, Facts, write_facts
+from survey_tools.fits.band_fits import band_hdus
+from survey_tools.images.sky_wcs import north_up_wcs
+from survey_tools.store.zarr_store import open_store
 from translator.recipes import RECIPES
+from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
+from translator.runs.facts import Domain, RunFacts, write_facts
 
 BANDS = tuple("ugriz")
 
@@ -34,7 +30,7 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "demo"
     sky = (0.01,) * len(BANDS)
     domains = {"x": Domain("sdss", BANDS, 64, 0.396, sky, "a"), "y": Domain("cfht", BANDS, 136, 0.186, sky, "b")}
-    facts = Facts("demo", (1, 1), 2, 0, domains, "c")
+    facts = RunFacts("demo", (1, 1), 2, 0, domains, "c")
     weights = build_networks(facts, RECIPES["demo"]).state_dict()
     write_facts(path, facts)
     save_checkpoint(path, Checkpoint(2, 1, {k: v.contiguous() for k, v in weights.items()}, {}, ""))

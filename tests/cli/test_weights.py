@@ -4,12 +4,12 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from cli.main import galtrans
-from survey_tools.band_fits import band_hdus
 from survey_tools.errors import RunError
-from survey_tools.tan import north_up_wcs
-from translator.authors_names import to_authors, variable_name
+from survey_tools.fits.band_fits import band_hdus
+from survey_tools.images.sky_wcs import north_up_wcs
 from translator.networks.layers import Grid
 from translator.recipes import RECIPES
+from translator.weights.transfer import to_authors, variable_name
 
 BANDS = tuple("ugriz")
 

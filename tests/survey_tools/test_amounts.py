@@ -1,4 +1,4 @@
-from survey_tools.amounts import duration, size
+from survey_tools.progress import duration, size
 
 
 def test_numbers_in_words():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from survey_tools.atomic import naming, whole_file
+from survey_tools.files import naming, whole_file
 
 
 def test_the_file_is_there_when_the_block_has_ended_well(tmp_path):
@@ -57,7 +57,7 @@ def test_a_block_that_wrote_nothing_fails(tmp_path):
 
 def test_a_killed_process_leaves_no_file_of_that_name(tmp_path):
     script = (
-        "import os, signal, sys\nfrom survey_tools.atomic import whole_file\n"
+        "import os, signal, sys\nfrom survey_tools.files import whole_file\n"
         "with whole_file(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.txt")], check=False)
@@ -67,7 +67,7 @@ def test_a_killed_process_leaves_no_file_of_that_name(tmp_path):
 
 def test_a_file_beyond_the_quota_leaves_nothing(tmp_path):
     script = (
-        "import resource, sys\nfrom survey_tools.atomic import whole_file\n"
+        "import resource, sys\nfrom survey_tools.files import whole_file\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with whole_file(sys.argv[1]) as path:\n    path.write_bytes(bytes(5000))\n"
     )

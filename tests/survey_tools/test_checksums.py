@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from survey_tools.checksums import SUMS, checksum, files_of, missing_or_more, read_sums, write_sums
 from survey_tools.errors import StoreError
+from survey_tools.files import SUMS, checksum, files_of, missing_or_more, read_sums, write_sums
 
 
 @pytest.fixture

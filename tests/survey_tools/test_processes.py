@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from survey_tools.errors import GaltransError
-from survey_tools.processes import run_tasks, run_to_end
+from survey_tools.tasks import run_tasks, run_to_end
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -47,7 +47,7 @@ except KeyboardInterrupt:
     time.sleep(0.5)
     made.unlink()
 """
-    parent = f"import sys; from survey_tools.processes import run_to_end; run_to_end([sys.executable, '-c', {child!r}])"
+    parent = f"import sys; from survey_tools.tasks import run_to_end; run_to_end([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True, stderr=subprocess.PIPE)
     while not (tmp_path / "made").exists():
         assert process.poll() is None

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from survey_tools import progress
-from survey_tools.processes import run_tasks
 from survey_tools.progress import Progress, over
-from survey_tools.tasks import Engine
+from survey_tools.tasks import Engine, run_tasks
 
 ROOT = Path(__file__).parents[2]
 

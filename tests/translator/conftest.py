@@ -12,12 +12,12 @@ import pytest
 import torch
 from astropy.table import Table
 
-from survey_tools.store import create
+from survey_tools.store.zarr_store import create
 from survey_tools.surveys import CFHT, SDSS
 from translator.images import Batch, Known
 from translator.networks import layers
 from translator.recipes import RECIPES
-from translator.watch import FOLDER
+from translator.training.loop import FOLDER
 
 SIZES = {"x": 16, "y": 36}
 SAME_SIZE = 20  # of both, for recipes that need one

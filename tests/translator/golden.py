@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from translator.authors_names import authors_shape, from_authors, variable_name
 from translator.images import Batch, Images
 from translator.networks.layers import LATENT, Grid
 from translator.recipes import RECIPES
+from translator.weights.transfer import authors_shape, from_authors, variable_name
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "golden.npz"
 BANDS = 5

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from translator.measuring import Measured
-from translator.metrics.curve import Curve
+from translator.metrics.measure import Curve
 from translator.metrics.table import GROUPS, MEASURES
-from translator.report_page import write_page
-from translator.sample_files import SampleFiles
-from translator.verdict import judge_direction
+from translator.report.measuring import Measured
+from translator.report.page import write_page
+from translator.report.sample_files import SampleFiles
+from translator.report.verdict import judge_direction
 
 MEASURED = [row.name for row in GROUPS["Photometry"].MEASURES] + ["photoz_bias"]
 BANDS, GALAXIES = tuple("ugriz"), 8

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.store import open_store
+from survey_tools.store.zarr_store import open_store
 from survey_tools.surveys import CFHT, SDSS
-from translator import evaluate as evaluation
-from translator.checkpoint import Checkpoint, build_networks, save_checkpoint
-from translator.facts import Facts, describe_domain, fingerprint_of_pairs, write_facts
+from translator.evaluation import evaluate as evaluation
 from translator.metrics import measure, shapes
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 from translator.metrics.table import MEASURES, POPULATIONS
 from translator.recipes import RECIPES
+from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
+from translator.runs.facts import RunFacts, describe_domain, fingerprint_of_pairs, write_facts
 
 BANDS = "gri"
 GALAXIES = [  # extended, r 17 to 19, and three stars, in frame 7264-3-111
@@ -58,7 +58,7 @@ def report(stores):
     pairs.meta = {"x_rows": stores.sdss.rows, "y_rows": stores.cfht.rows}
     pairs.write(stores.folder / "pairs.ecsv")
     domains = {"x": describe_domain(stores.sdss), "y": describe_domain(stores.cfht)}
-    facts = Facts("demo", (1, 1), 2, 0, domains, fingerprint_of_pairs(pairs))
+    facts = RunFacts("demo", (1, 1), 2, 0, domains, fingerprint_of_pairs(pairs))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "demo", recipe)
         patch.setattr(evaluation, "write_page", lambda *_: None)  # a page without truth has tests of its own
@@ -69,8 +69,8 @@ def report(stores):
         save_checkpoint(stores.folder / "run", Checkpoint(2, 1, weights, {}))
         paths = [stores.folder / name for name in ("sdss.zarr", "cfht.zarr", "pairs.ecsv")]
         evaluation.evaluate(
-            evaluation.Inputs((stores.folder / "run",), *paths),
-            evaluation.Settings(draws=2, device="cpu"),
+            evaluation.EvaluationInputs((stores.folder / "run",), *paths),
+            evaluation.EvaluationSettings(draws=2, device="cpu"),
             stores.folder / "report",
         )
     return json.loads((stores.folder / "report" / "report.json").read_text(), parse_constant=pytest.fail)

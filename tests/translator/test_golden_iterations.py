@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from translator.update import update
+from translator.training.update import update
 
 pytestmark = pytest.mark.usefixtures("authors_slope")
 METHODS = range(1, 11)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from translator.authors_names import variable_name
+from translator.weights.transfer import variable_name
 
 pytestmark = pytest.mark.usefixtures("authors_slope")
 METHODS = range(1, 11)

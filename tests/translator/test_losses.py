@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from translator import losses
 from translator.images import Batch, Images
-from translator.networks.absent import NoEncoder, NoNoise
 from translator.networks.layers import Grid
+from translator.networks.noise_emulator import NoEncoder, NoNoise
 from translator.recipes import RECIPES
 
 

@@ -3,11 +3,10 @@ import torch
 from numpy.testing import assert_allclose
 
 from translator import losses, observing
-from translator.images import Batch, Images, Known
+from translator.images import WHOLE, Batch, Images, Known, Share
 from translator.networks.layers import Grid
 from translator.observing import leads_down, observe, scene, seen_variance, share_around
 from translator.recipes import RECIPES
-from translator.share import WHOLE, Share
 
 GRIDS = {"x": Grid(2, 16, (0.1, 0.1), 0.4, (1.3, 1.3)), "y": Grid(2, 36, (0.01, 0.01), 0.18, (0.7, 0.7))}
 RATIO = 0.4 / 0.18

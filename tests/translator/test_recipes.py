@@ -10,8 +10,8 @@ from translator.images import Batch, Images
 from translator.losses import READ_PAIRS
 from translator.networks.layers import Grid
 from translator.recipes import RECIPES
-from translator.session import optimizers_of
-from translator.update import update
+from translator.training.session import optimizers_of
+from translator.training.update import update
 
 STEPS = [(name, number) for name, recipe in RECIPES.items() for number in range(len(recipe.steps))]
 LEARNED = {name for name, recipe in RECIPES.items() if recipe.reads_pairs}

@@ -1,6 +1,6 @@
 import torch
 
-from translator.share import WHOLE, Share
+from translator.images import WHOLE, Share
 
 
 def test_shares_are_the_whole_in_order():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 
 SMOOTHING = 2.0  # standard deviation of the Gaussian under which sources are looked for [pixel]
 THRESHOLD = 3.0  # of a source [sigma of the smoothed sky]

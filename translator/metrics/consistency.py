@@ -9,10 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from translator.metrics.average import median
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics
+from translator.metrics.robust import median
 
 CLIPPED = 5.0  # standard deviations of the input's noise as which a pixel counts at most
 AT_ONCE = 32  # galaxies in memory

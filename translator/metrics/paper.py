@@ -6,11 +6,8 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import correlate
 
-from translator.metrics.average import mean, median
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.pieces import in_pieces, remembered
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pieces, remembered
+from translator.metrics.robust import mean, median
 
 SOURCE = "Lin, Fouchez & Pasquet (2021), arXiv:2101.07389"
 HIGH_PASS = np.array(  # of the paper's discriminators; its rows and columns sum to nothing

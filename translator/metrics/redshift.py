@@ -11,11 +11,8 @@ from functools import partial
 import numpy as np
 from scipy.spatial import KDTree
 
-from translator.metrics.average import mean, median
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.robust import in_bins, sky_level, spread
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics
+from translator.metrics.robust import in_bins, mean, median, sky_level, spread
 
 RADII = (1.0, 2.0, 4.0)  # of the apertures [arcsec]
 NEIGHBOURS = 50  # galaxies behind a local fit

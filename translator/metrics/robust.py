@@ -1,8 +1,29 @@
-"""What neither NaN nor a few odd galaxies disturb: scatters, slopes, bins of galaxies, and the sky in an image."""
+"""Means, scatters, slopes and bins that neither missing values nor a few odd galaxies disturb."""
 
 import numpy as np
 
-from translator.metrics.average import mean, median
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of the values that are there; NaN where there is none."""
+    there = np.isfinite(values)
+    if there.all() and len(values):
+        return values.mean(axis=0)
+    count = there.sum(axis=0)
+    total = values.sum(axis=0, where=there)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """Median over the first axis of the values that are there; NaN where there is none."""
+    there = np.isfinite(values)
+    ordered = np.sort(np.where(there, values, np.nan), axis=0)  # what is not there comes last
+    count = there.sum(axis=0)
+    middle = [np.maximum(at, 0)[None] for at in ((count - 1) // 2, count // 2)]
+    if len(values) == 0:
+        return np.full(values.shape[1:], np.nan)
+    low, high = (np.take_along_axis(ordered, np.minimum(at, len(values) - 1), axis=0)[0] for at in middle)
+    return (low + high) / 2
+
 
 CLIP = 5.0  # scatters from the median beyond which a galaxy says nothing of a slope
 CONSTANT = 1e-3  # standard deviation of a reference below which there is no slope

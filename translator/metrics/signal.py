@@ -12,11 +12,8 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from translator.metrics.average import median
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.pieces import in_pieces, remembered
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pieces, remembered
+from translator.metrics.robust import median
 
 FRC = "Fourier ring correlation: van Heel & Schatz (2005), J. Struct. Biol. 151, 250"
 THRESHOLD = 0.5  # of the ring correlation

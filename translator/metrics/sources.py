@@ -12,13 +12,10 @@ from functools import partial
 import numpy as np
 import sep
 
-from translator.metrics.apertures import LEAST_PIXELS, SIGNIFICANT, central, detection, magnitude
-from translator.metrics.average import median
 from translator.metrics.blank import all_bands, blank
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.pieces import in_pieces, kept, remembered, spread_evenly
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pieces, kept, remembered, spread_evenly
+from translator.metrics.photometry import LEAST_PIXELS, SIGNIFICANT, central, detection, magnitude
+from translator.metrics.robust import median
 
 MATCH = 1.0  # within which two sources are the same, and least distance from the edge of one that counts [arcsec]
 RADIUS = 3.0  # of the circle on which residuals are compared with themselves [arcsec]
@@ -27,7 +24,7 @@ MAGNITUDES = np.arange(12.0, 31.0)  # edges of the bins of the curves
 
 
 @dataclass(frozen=True)
-class Depth:
+class SourceSearch:
     """How sources are looked for.
 
     Attributes:
@@ -41,14 +38,14 @@ class Depth:
     levels: int
 
 
-SURE = Depth(threshold=3.0, contrast=0.02, levels=32)
-FAINT = Depth(threshold=1.5, contrast=0.001, levels=64)
+SURE = SourceSearch(threshold=3.0, contrast=0.02, levels=32)
+FAINT = SourceSearch(threshold=1.5, contrast=0.001, levels=64)
 
 MOST = 1000  # galaxies in which sources are looked for band by band: a noisy image takes a tenth of a second
 REMEMBERED = 40_000  # images whose sources are kept
 
 
-def sources_in(image: np.ndarray, sigma: float, depth: Depth) -> np.ndarray:
+def sources_in(image: np.ndarray, sigma: float, depth: SourceSearch) -> np.ndarray:
     """Places, peaks and fluxes [sigma] of the sources of an image (row, col), as sep finds them."""
     unknown = ~np.isfinite(image)
     relative = np.where(unknown, 0.0, image).astype(np.float64) / sigma

@@ -13,11 +13,8 @@ from functools import partial
 import numpy as np
 from scipy.special import stdtrit
 
-from translator.metrics.average import mean
-from translator.metrics.curve import Curve
-from translator.metrics.measure import Measure, Statistics
-from translator.metrics.pieces import remembered
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Curve, Measure, Sample, Statistics, remembered
+from translator.metrics.robust import mean
 
 SOURCE = "Gneiting, Balabdaoui & Raftery (2007), J. R. Statist. Soc. B 69, 243"
 RADIUS = 2.0  # of the aperture [arcsec]

@@ -1,13 +1,55 @@
-"""The discriminator: how real the noise and detail of each band look."""
+"""The discriminators of whole images and of patches, and a loss of many parts of which one is remembered at a time."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from translator.networks.layers import WIDTH, Grid, conv, dense, leaky, pool, precise
-from translator.networks.pieces import at_once
+from translator.networks.layers import WIDTH, Grid, conv, dense, instance_norm, leaky, pool, precise, same
+
+
+def at_once(loss: Callable[[Tensor], Tensor], image: Tensor, network: nn.Module) -> Tensor:
+    """The scalar `loss(image)`, whose gradient is taken now and not in the backward pass.
+
+    What its layers gave is forgotten before the next part is made: ten parts need the memory of one, at no further
+    operation. The gradient is the same; a gradient of the gradient cannot be had.
+
+    Args:
+        loss: Of an image (B, C, H, W); a function of the image and of the network's parameters alone.
+        image: What it reads.
+        network: Whose parameters it reads.
+    """
+    parameters = list(network.parameters())
+    if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (image, *parameters)):
+        return loss(image)
+    return _AtOnce.apply(loss, image, *parameters)
+
+
+class _AtOnce(torch.autograd.Function):
+    """The function of `at_once`, with what PyTorch must be told of it."""
+
+    @staticmethod
+    def forward(ctx, loss: Callable[[Tensor], Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
+        """The scalar; its gradients by whatever wants one are kept."""
+        wanted = ctx.needs_input_grad[1:]
+        with torch.enable_grad():
+            image = image.detach().requires_grad_(wanted[0])
+            value = loss(image)
+        inputs = [tensor for tensor, is_wanted in zip((image, *parameters), wanted, strict=True) if is_wanted]
+        with torch.autocast(image.device.type, enabled=False):
+            found = iter(torch.autograd.grad(value, inputs))
+        ctx.gradients = [next(found) if is_wanted else None for is_wanted in wanted]
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, weight: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients, times the weight that the value has in what is differentiated."""
+        return None, *(None if gradient is None else gradient * weight for gradient in ctx.gradients)
+
 
 HIGH_PASS = (
     (-1.0, 3.0, -4.0, 3.0, -1.0),
@@ -112,3 +154,44 @@ def attend(image: Tensor, layer: nn.Linear, after: Callable[[Tensor], Tensor] = 
 def summarise(image: Tensor) -> Tensor:
     """Mean, maximum and minimum over the pixels, (B, C, H, W) -> (B, 3C); ties share their gradient."""
     return torch.cat([image.mean((-2, -1)), image.amax((-2, -1)), image.amin((-2, -1))], dim=1)
+
+
+class PatchDiscriminator(nn.Module):
+    """Image (B, bands, size, size), stretched -> logits (B, 1, size / 8, size / 8), positive for real.
+
+    Three convolutions of stride two and two of stride one; all but the first and last are instance-normalised, after
+    the activation. 2,766,785 parameters at full width with five bands.
+
+    Args:
+        here: The domain's grid.
+        there: The other domain's; not used.
+        width: Channels of the first layer.
+
+    Raises:
+        ValueError: Where an image has fewer than 16 pixels a side.
+    """
+
+    def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
+        super().__init__()
+        if here.size < 16:
+            raise ValueError(f"the patch discriminator needs images of 16 pixels a side or more, not {here.size}")
+        w = width
+        layers = [(here.bands, w, 2), (w, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w, 8 * w, 1), (8 * w, 1, 1)]
+        self.layers = nn.ModuleDict(
+            {
+                f"conv{number}": conv(inside, outside, 4, padding=0, stride=stride)
+                for number, (inside, outside, stride) in enumerate(layers)
+            }
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, bands, size, size) -> (B, 1, rows, cols)."""
+        first, *inner, last = self.layers.values()
+        image = leaky(same(first, image))
+        for layer in inner:
+            image = instance_norm(leaky(same(layer, image)))
+        return precise(partial(same, last), image)
+
+    def mean(self, loss: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Mean of `loss`, a function of each logit, over batch and patches."""
+        return loss(self(image)).mean()

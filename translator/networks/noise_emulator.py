@@ -1,4 +1,4 @@
-"""The noise emulator: noise of a survey's images, correlated as its pixels are, its level drawn per image and band."""
+"""The noise emulator, and what stands in for a network that a recipe does without."""
 
 import math
 
@@ -80,3 +80,27 @@ def symmetric(kernel: Tensor) -> Tensor:
     """Mean of a kernel (bands, row, col) over the four rotations, then with its mirror image."""
     turned = sum(torch.rot90(kernel, quarter, (-2, -1)) for quarter in range(4)) / 4
     return (turned + turned.flip(-1)) / 2
+
+
+class NoNoise(nn.Module):
+    """The emulator of a recipe without noise: adds nothing. Arguments as those of `NoiseEmulator`."""
+
+    def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
+        super().__init__()
+
+    def forward(self, count: int, random: Generator | None = None) -> Tensor:
+        """Zero, for any count; draws nothing."""
+        return torch.zeros(())
+
+
+class NoEncoder(nn.Module):
+    """The encoder of a recipe without latent codes: gives none. Arguments as those of `LatentEncoder`."""
+
+    def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
+        super().__init__()
+
+    def forward(self, here: Tensor, there: Tensor) -> None:
+        """No code."""
+
+    def draw(self, count: int, random: Generator | None = None) -> None:
+        """No code; draws nothing."""

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from survey_tools.archives import hosts, http, tap, ways
-from survey_tools.archives.mirror import Mirror
+from survey_tools.archives import tap
+from survey_tools.archives.download import hosts, http, ways
+from survey_tools.archives.download.mirror import Mirror
 
 
 class Web:

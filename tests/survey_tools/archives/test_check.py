@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from astropy.table import Table
 
-from survey_tools.archives import check, vizier
+from survey_tools.archives import check
+from survey_tools.archives.cfht import vizier
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 

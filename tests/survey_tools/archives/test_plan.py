@@ -3,10 +3,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives.fits_files import ImageFile, Unreadable
-from survey_tools.archives.plan import Sky, require_bands
+from survey_tools.archives.plan import SkyPositions, require_bands
 from survey_tools.errors import ArchiveError
+from survey_tools.images.sky_wcs import north_up_wcs
 from survey_tools.surveys import SDSS
-from survey_tools.tan import north_up_wcs
 
 
 def image(ra, dec, size=100):
@@ -18,7 +18,7 @@ def test_positions_on_an_image_are_found_with_their_distance_from_the_edge(ra, d
     there = image(ra, dec)
     pixels = np.array([[49.5, 49.5], [10.0, 60.0], [-0.4, 50.0], [-0.6, 50.0], [50.0, 99.4], [50.0, 130.0]])
     positions = there.wcs.wcs_pix2world(pixels, 0)
-    sky = Sky(np.append(positions[:, 0], 200.0) % 360, np.append(positions[:, 1], 0.0))
+    sky = SkyPositions(np.append(positions[:, 0], 200.0) % 360, np.append(positions[:, 1], 0.0))
     rows, inside = sky.on(there)
     assert_array_equal(rows, [0, 1, 2, 4])
     assert_allclose(inside, [50.0, 10.5, 0.1, 0.1], atol=1e-4)
@@ -27,7 +27,7 @@ def test_positions_on_an_image_are_found_with_their_distance_from_the_edge(ra, d
 
 
 def test_the_far_side_of_the_sky_is_on_no_image():
-    rows, inside = Sky([330.0], [-2.0]).on(image(150.0, 2.0))
+    rows, inside = SkyPositions([330.0], [-2.0]).on(image(150.0, 2.0))
     assert len(rows) == len(inside) == 0
 
 

@@ -3,17 +3,18 @@ from dataclasses import fields
 
 import pytest
 
-from survey_tools.archives.settings import Settings, read_settings, variable
+from survey_tools.archives.settings import ArchiveSettings, read_settings, variable
 from survey_tools.errors import ArchiveError
 
 
 def test_the_environment_takes_the_place_of_any_setting():
     asked = {
-        each.name: "http://here:1/x" if str(each.default).startswith("https://") else "1" for each in fields(Settings)
+        each.name: "http://here:1/x" if str(each.default).startswith("https://") else "1"
+        for each in fields(ArchiveSettings)
     }
     found = read_settings({variable(name): text for name, text in asked.items()})
-    assert all(getattr(found, each.name) == type(each.default)(asked[each.name]) for each in fields(Settings))
-    assert read_settings({}) == Settings()
+    assert all(getattr(found, each.name) == type(each.default)(asked[each.name]) for each in fields(ArchiveSettings))
+    assert read_settings({}) == ArchiveSettings()
 
 
 @pytest.mark.parametrize(

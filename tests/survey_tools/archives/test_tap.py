@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.archives import http, tap
+from survey_tools.archives import tap
+from survey_tools.archives.download import http
 from survey_tools.errors import ArchiveError
 
 pytestmark = pytest.mark.usefixtures("no_waiting")

@@ -11,15 +11,15 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.archives import cfht, fits_files
+from survey_tools.archives import fits_files
 from survey_tools.archives import tiles as tiles_module
-from survey_tools.archives.access import Access
-from survey_tools.archives.mirror import Mirror
-from survey_tools.archives.plan import Source
+from survey_tools.archives.cfht import archive as cfht
+from survey_tools.archives.download.mirror import Mirror
+from survey_tools.archives.plan import Access, SourceFile
 from survey_tools.archives.tiles import Calibration, Tiles
-from survey_tools.calibration import Given
 from survey_tools.errors import ArchiveError
-from survey_tools.fits_reading import header_number
+from survey_tools.fits.calibration import Given
+from survey_tools.fits.reading import header_number
 from survey_tools.surveys import CFHT
 from survey_tools.tasks import Engine
 
@@ -44,7 +44,7 @@ def tiles(tmp_path):
 
 def cut(tiles, name, *positions, band="r"):
     ra, dec = np.array(positions, float).T
-    return list(tiles.cut(Source(name, band, np.arange(len(ra))), ra, dec))
+    return list(tiles.cut(SourceFile(name, band, np.arange(len(ra))), ra, dec))
 
 
 def cut_one(tiles, name, position, band="r"):
@@ -124,7 +124,7 @@ def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
     read = []
     inner = fits_files.Pixels.__getitem__
     monkeypatch.setattr(fits_files.Pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
-    pieces = tiles.cut(Source("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
+    pieces = tiles.cut(SourceFile("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
     for number in (1, 2, 3):
         next(pieces)
         assert [part.shape for part in read if part.shape == (136, 136)] == [(136, 136)] * number
@@ -261,7 +261,7 @@ def test_a_card_that_cannot_be_read_makes_the_file_unreadable_and_ends_no_scan(t
 
 def test_a_tile_that_is_cut_short_while_it_is_read_is_named(tiles, known_sky, galaxy):
     path = known_sky.write_stack(tiles.mirror.root, "r", [galaxy])
-    pieces = tiles.cut(Source(path.name, "r", np.arange(2)), *np.array([where(galaxy)] * 2).T)
+    pieces = tiles.cut(SourceFile(path.name, "r", np.arange(2)), *np.array([where(galaxy)] * 2).T)
     next(pieces)
     with path.open("r+b") as file:
         file.truncate(150_000)

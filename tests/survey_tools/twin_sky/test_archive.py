@@ -6,9 +6,8 @@ from scipy.sparse.csgraph import connected_components
 
 pytest.importorskip("galsim")
 
-from survey_tools.twin_sky.archive import Patch, clumped, draw_sky, sdss_exposure, with_fields
+from survey_tools.twin_sky.archive_files import Patch, clumped, draw_sky, sdss_exposure, tile_wcs, with_fields
 from survey_tools.twin_sky.frames import FIELDS, ROWS, field_wcs, strip_wcs
-from survey_tools.twin_sky.stacks import tile_wcs
 from survey_tools.twin_sky.stores import CENTRE, catalogue_of
 
 PATCH = Patch(280, "ugriz", 3000, 0)

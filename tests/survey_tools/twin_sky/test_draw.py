@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 pytest.importorskip("galsim")
 
-from survey_tools.tan import tan_wcs
+from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.twin_sky.draw import arms_pattern, render
 from survey_tools.twin_sky.exposure import Psf
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_stars

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from survey_tools.surveys import SURVEYS
-from survey_tools.twin_sky.filters import synthetic_flux, throughput
+from survey_tools.twin_sky.galaxies import synthetic_flux, throughput
 
 BANDS = [(survey, band) for survey in SURVEYS for band in SURVEYS[survey].bands]
 PUBLISHED = {  # mean wavelengths [Angstrom]: Doi et al. (2010), table 6; CFHT's MegaPrime pages (z: the CCD cuts it)

@@ -3,7 +3,7 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.sky_wcs import read_wcs
+from survey_tools.images.sky_wcs import read_wcs
 from survey_tools.twin_sky.exposure import SKY_TILT, Psf, SdssExposure
 from survey_tools.twin_sky.frames import (
     COLS,

@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 pytest.importorskip("galsim")
 
 from survey_tools.errors import GaltransError
-from survey_tools.sky_wcs import read_wcs
-from survey_tools.twin_sky import archive as twin_archive
+from survey_tools.images.sky_wcs import read_wcs
+from survey_tools.twin_sky import archive_files as twin_archive
 from survey_tools.twin_sky import simulate as twin_simulate
 from survey_tools.twin_sky import stores as twin_stores
 from survey_tools.twin_sky.simulate import ARCHIVE, MARKER, STORES, simulate_archive, simulate_stores

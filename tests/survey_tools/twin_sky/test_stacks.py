@@ -3,11 +3,10 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose
 
-from survey_tools.sky_wcs import read_wcs
+from survey_tools.images.sky_wcs import read_wcs, scale_of
 from survey_tools.surveys import CFHT
-from survey_tools.tan import scale_of
+from survey_tools.twin_sky.archive_files import FILTERS, covered, stack_path, tile_wcs, write_stack
 from survey_tools.twin_sky.exposure import CfhtExposure, Psf
-from survey_tools.twin_sky.stacks import FILTERS, covered, stack_path, tile_wcs, write_stack
 
 SIZE = 300
 WCS = tile_wcs(215.97, -0.64, SIZE)

@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("galsim")
 
-from survey_tools import store as store_module
-from survey_tools.store import open_store
+from survey_tools.store import zarr_store as store_module
+from survey_tools.store.zarr_store import open_store
 from survey_tools.twin_sky.simulate import simulate_stores
-from survey_tools.twin_sky.stores import Sample, draw_targets
+from survey_tools.twin_sky.stores import SimulatedSky, draw_targets
 
 COUNT, BANDS, SEED = 6, "gr", 4
 PATHS = [f"{place}{survey}.zarr" for place in ("", "truth/") for survey in ("sdss", "cfht")]
@@ -109,13 +109,13 @@ def test_catalogues_tell_the_truth(stores):
 
 @pytest.mark.parametrize(("overlap", "both"), [(0.0, 0), (0.25, 25), (1.0, 100)])
 def test_the_overlap_is_as_asked(overlap, both):
-    targets = draw_targets(Sample(100, "r", overlap, 0))
+    targets = draw_targets(SimulatedSky(100, "r", overlap, 0))
     assert targets["sdss"].sum() == targets["cfht"].sum() == 100
     assert (targets["sdss"] & targets["cfht"]).sum() == both
 
 
 def test_objects_do_not_crowd():
-    targets = draw_targets(Sample(2000, "r", 0.5, 0))
+    targets = draw_targets(SimulatedSky(2000, "r", 0.5, 0))
     sky = SkyCoord(targets["ra"], targets["dec"], unit="deg")
     assert sky.match_to_catalog_sky(sky, nthneighbor=2)[1].min() > 60 * u.arcsec
     assert (targets["r"] < 17.8).mean() > 0.8

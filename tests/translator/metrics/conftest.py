@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 
 GALAXIES, SIZE, DRAWS = 24, 48, 16
 BANDS = ("g", "r")

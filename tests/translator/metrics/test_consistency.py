@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from translator.metrics.consistency import MEASURES
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 
 (MEASURE,) = MEASURES
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from translator.metrics import apertures, photometry
-from translator.metrics.sample import Sample
+from translator.metrics import photometry
+from translator.metrics import photometry as apertures
+from translator.metrics.measure import Sample
 
 MEASURES = {measure.name: measure for measure in photometry.MEASURES}
 FACTOR = -2.5 * np.log10(1.1)  # what `rescaled` is fainter by [mag]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from translator.metrics import redshift
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 
 BY_NAME = {measure.name: measure for measure in redshift.MEASURES}
 COUNT, SIZE, SCALE, SIGMA = 120, 40, 0.3, 0.01

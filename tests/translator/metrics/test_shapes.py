@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from translator.metrics import shapes
-from translator.metrics.sample import Sample
+from translator.metrics.measure import Sample
 
 FEW = np.array([18, 23])  # bright ones, as in test_spoiled: images are measured once
 BY_NAME = {measure.name: measure for measure in shapes.MEASURES}

@@ -7,7 +7,7 @@ from scipy.stats import norm, t
 from translator.metrics import sky
 from translator.metrics.blank import blank, sky_of
 from translator.metrics.measure import interval
-from translator.metrics.noise import HISTOGRAM, LAGS, noise
+from translator.metrics.sky import HISTOGRAM, LAGS, noise
 
 MEASURES = {measure.name: measure for measure in sky.MEASURES}
 FLOORS = {  # what the oracle and whoever has its noise stay under

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from translator.metrics import sources
-from translator.metrics.apertures import magnitude
+from translator.metrics.photometry import magnitude
 
 MEASURES = {measure.name: measure for measure in sources.MEASURES}
 

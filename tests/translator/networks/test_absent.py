@@ -1,7 +1,7 @@
 import torch
 
-from translator.networks.absent import NoEncoder, NoNoise
 from translator.networks.layers import Grid
+from translator.networks.noise_emulator import NoEncoder, NoNoise
 
 GRIDS = Grid(5, 64), Grid(5, 136)
 

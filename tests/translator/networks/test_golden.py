@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from translator.authors_names import scope
 from translator.images import OTHER
 from translator.recipes import RECIPES
+from translator.weights.transfer import scope
 
 KINDS = {  # row: what the golden file puts before and after the authors' name of a network, by role
     "two_step": dict.fromkeys(("autoencoder", "emulator", "discriminator", "generator"), ("", "")),

@@ -1,6 +1,6 @@
 import torch
 
-from translator.networks.latent_discriminator import LatentDiscriminator
+from translator.networks.latent import LatentDiscriminator
 from translator.networks.layers import LATENT, SLOPE, Grid
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from translator.networks.latent_encoder import LatentEncoder
+from translator.networks.latent import LatentEncoder
 from translator.networks.layers import LATENT, Grid
 
 

@@ -3,8 +3,8 @@ from copy import deepcopy
 import pytest
 import torch
 
+from translator.networks.discriminator import PatchDiscriminator
 from translator.networks.layers import Grid
-from translator.networks.patch_discriminator import PatchDiscriminator
 
 
 @pytest.mark.parametrize(("size", "patches"), [(16, 2), (20, 3), (64, 8), (136, 17)])

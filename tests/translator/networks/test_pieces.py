@@ -2,10 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from translator.networks.discriminator import Discriminator
+from translator.networks.discriminator import Discriminator, PatchDiscriminator, at_once
 from translator.networks.layers import Grid
-from translator.networks.patch_discriminator import PatchDiscriminator
-from translator.networks.pieces import at_once
 
 GRID = Grid(2, 16)
 

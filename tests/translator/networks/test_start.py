@@ -5,8 +5,7 @@ from numpy.testing import assert_allclose
 
 from translator.networks.autoencoder import Autoencoder
 from translator.networks.generator import generator
-from translator.networks.layers import Grid
-from translator.networks.start import start_quickly
+from translator.networks.layers import Grid, start_quickly
 
 X, Y = Grid(5, 64), Grid(5, 136)
 

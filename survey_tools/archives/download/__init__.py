@@ -1,0 +1,1 @@
+"""Files and answers over the network: several addresses, patience, mirrors and proxies."""

@@ -1,0 +1,301 @@
+"""SDSS DR12 corrected frames on the Science Archive Server, or in a mirror of it: which of them hold which objects."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from survey_tools.archives.download.http import NotThereError
+from survey_tools.archives.download.mirror import Mirror
+from survey_tools.archives.fits_files import ImageFile, scan, without_copies
+from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, require_bands
+from survey_tools.archives.sdss import field_list, psfield, saturation
+from survey_tools.archives.sdss.frames import BESIDE, EMPTY, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
+from survey_tools.errors import ArchiveError
+from survey_tools.surveys import SDSS, Survey
+from survey_tools.tasks import Run
+
+FRAME_BYTES = 3_600_000  # in the mean of all frames
+FRAME_COLUMNS = ("run", "rerun", "camcol", "field")
+HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
+PSF_CACHE = 2_000_000_000  # [byte] of psField files that are at hand until the other bands of their field want them
+
+PSF_NOTE = (
+    "the psField file of each field is fetched as well, for the seeing; where there is none psf_fwhm is NaN, and "
+    "--no-psf leaves them out"
+)
+
+log = logging.getLogger(__name__)
+
+
+def open_archive(access: Access) -> "Frames":
+    """The frames of SDSS as a user wants to reach them: in a folder, on a web server, or on the live archive."""
+    return Frames(access)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """SDSS as `plan.Archive`: frames named by the catalogue, found in the list of all fields, or by their headers."""
+
+    access: Access
+    survey: Survey = SDSS
+
+    @property
+    def mirror(self) -> Mirror:
+        """Where the files are."""
+        return self.access.files(self.access.mirror or self.access.settings.sas)
+
+    def facts(self) -> dict[str, str]:
+        """Which files are used: whence, by which way, and whether those of the PSF are among them."""
+        used = "no" if not self.access.psf else "yes" if self.mirror.remote else "where it is there"
+        place = self.mirror.place if self.access.mirror else "the live archive"
+        facts = {"mirror": place, "frames": self.access.frames, "psf": used}
+        facts |= {"calibration": str(self.access.given)} if self.access.given else {}
+        by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
+        if self.access.masks is not None:
+            facts["masks"] = "yes" if self.access.masks else "no"
+        return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
+
+    def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
+        """Which frames to open for which objects.
+
+        A catalogue with run, rerun, camcol and field names its frames, if the mirror is laid out as the SAS: none of
+        them is looked at. Else the list of all fields gives the fewest frames for each position; but in a local folder
+        all files are looked at, and every frame that a cutout touches is used.
+
+        Raises:
+            ArchiveError: Where no frame can be found at all, or none of a band.
+            ConnectionError: Where the archive is away.
+        """
+        way = self._way(catalogue)
+        log.info("frames are %s", way)
+        if way == "scanned":
+            return self._scanned(catalogue, bands, run)
+        plan = FetchPlan(self._sources(_rows_by_frame(catalogue), bands, NAMED), []) if way == "named" else None
+        plan = plan or self._listed(catalogue, bands)
+        if plan.sources and self.mirror.remote and self.access.psf:
+            plan.notes.append(PSF_NOTE)
+        return plan
+
+    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
+        """The fields before and after those that the catalogue names, for the rows whose cutouts reach `beyond` them.
+
+        One that is not there is no loss, for the scan began or ended: `cut` gives empty cutouts then. Of listed frames
+        those that come next, for the rows whose own position has no data on any of theirs.
+        """
+        if plan.positions is not None:
+            return self._next(plan, beyond)
+        wanted: dict[Frame, list[np.ndarray]] = {}
+        for index, values in beyond.items():
+            frame, rows = plan.sources[index].frame, plan.sources[index].rows
+            for step in (-1, 1):
+                found = rows[np.asarray(values) == step]
+                if frame is not None and frame.why == NAMED and len(found) and frame.field + step > 0:
+                    wanted.setdefault(frame._replace(field=frame.field + step, why=BESIDE), []).append(found)
+        for known in {source.frame for source in plan.sources}:  # of an earlier round
+            wanted.pop(known, None)
+        named = {frame._replace(why=NAMED) for frame in wanted}
+        there = {source.frame: source.rows for source in plan.sources if source.frame in named}
+        found = []
+        for frame in sorted(wanted):
+            rows = np.unique(np.concatenate(wanted[frame]))
+            rows = np.setdiff1d(rows, there.get(frame._replace(why=NAMED), rows[:0]), assume_unique=True)
+            found += [SourceFile(frame.name, frame.band, rows, frame, *self._cost)] if len(rows) else []
+        return found
+
+    def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+        """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+
+        Raises:
+            ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its
+                name says.
+            ConnectionError: Where the archive is away.
+        """
+        try:
+            yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask, self.access.given)
+        except NotThereError as error:
+            if source.frame is None or source.frame.why != BESIDE:
+                raise
+            log.info("the scan began or ended here: %s", error)
+            yield from nothing(ra, dec)
+
+    def _way(self, catalogue: Table) -> str:
+        """How frames are found: "named", "listed" or "scanned"; ArchiveError where they cannot be as the user wants."""
+        names = all(name in catalogue.colnames for name in FRAME_COLUMNS)
+        as_sas = self.mirror.remote or (Path(self.mirror.root) / "sas").is_dir()
+        if self.access.frames == "list":
+            return "listed"
+        if self.access.frames == "named" and not (names and as_sas):
+            why = f"the folder {self.mirror.root} has no sas/ in it" if names else "it names none"
+            raise ArchiveError(
+                f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be "
+                "found: leave out --frames named"
+            )
+        if names and as_sas:
+            return "named"
+        return "listed" if self.mirror.remote else "scanned"
+
+    def _scanned(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
+        """Every frame of a local folder that a cutout touches."""
+        images, unreadable = scan(self.mirror, SDSS, run)
+        require_bands(self.mirror.root, SDSS, bands, images, unreadable)
+        images = without_copies(images, _frame_shown, str(RERUN))
+        sky = SkyPositions(catalogue["ra"], catalogue["dec"])
+        sources = [SourceFile(image.name, image.band, sky.on(image, HALF_DIAGONAL)[0]) for image in images]
+        return FetchPlan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
+
+    def _listed(self, catalogue: Table, bands: tuple[str, ...]) -> FetchPlan:
+        """The fewest frames that hold the cutouts, by the list of all fields: it is downloaded once, and stays."""
+        settings, fields = self.access.settings, self._fields()
+        own = _own(fields, catalogue)
+        ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
+        uses = field_list.choose(fields, ra, dec, own, SDSS.cutout_size)
+        rows, sure = _by_field(fields, uses)
+        missing = len(ra) - len(np.unique(uses.row))
+        notes = [f"frames of {len(rows)} fields were found by {settings.field_list.split()[0]}"]
+        notes += [f"{missing} of {len(ra)} objects are on no field of SDSS"] if missing else []
+        odd = len(np.unique(fields.number[uses.index][~fields.good[uses.index]]))
+        notes += [f"{odd} fields are used of which the photometric pipeline made nothing (PHOTO_STATUS)"] if odd else []
+        return FetchPlan(self._sources(rows, bands, LISTED, sure), [], notes, (ra, dec))
+
+    def _next(self, plan: FetchPlan, beyond: dict[int, np.ndarray]) -> list[SourceFile]:
+        """The frames to try where a listed one has no data at an object's position, in all bands of the plan.
+
+        The list may have a field elsewhere than its frame lies.
+        """
+        bands = tuple(dict.fromkeys(source.band for source in plan.sources))
+        ra, dec = plan.positions
+        has = {band: np.zeros(len(ra), bool) for band in bands}
+        for at, source in enumerate(plan.sources):
+            empty = np.asarray(beyond.get(at, np.zeros(len(source.rows), int))) == EMPTY
+            has[source.band][source.rows[~empty]] = True
+        listed = np.unique(np.concatenate([source.rows for source in plan.sources]))
+        needy = listed[~np.all([has[band][listed] for band in bands], axis=0)]
+        if not len(needy):
+            return []
+        fields, frames = self._fields(), [source.frame for source in plan.sources]
+        number = [np.full(len(each.rows), field_list.number_of(frame.run, frame.camcol, frame.field)) for each, frame in
+                  zip(plan.sources, frames, strict=True)]  # fmt: skip
+        row = np.concatenate([source.rows for source in plan.sources])
+        mine = np.isin(row, needy)
+        without = np.searchsorted(needy, row[mine]), np.concatenate(number)[mine]
+        uses = field_list.choose(fields, ra[needy], dec[needy], np.full(len(needy), -1), SDSS.cutout_size, without)
+        rows, sure = _by_field(fields, uses._replace(row=needy[uses.row]))
+        return self._sources(rows, bands, LISTED, sure)
+
+    def _fields(self) -> field_list.Fields:
+        """The list of all fields, from the mirror or as it was downloaded into the cache, by the first name that does.
+
+        Of the live archive its SHA-256 is compared once, when it has come.
+        """
+        settings, mirror = self.access.settings, self.mirror
+        if mirror.remote:
+            mirror = replace(self.access, keep=settings.cache_folder, limit=None).files(mirror.root)
+        names = settings.field_list.split()
+        names.sort(key=lambda name: not mirror.has(name))  # one that is here already is taken
+        problem = None
+        for name in names:
+            try:
+                return self._list(mirror, name)
+            except ArchiveError as error:
+                problem = problem or error
+                log.info("%s", error)
+        raise ArchiveError(
+            f"{problem}; without this list of all fields SDSS frames are found by the catalogue's columns "
+            f"{', '.join(FRAME_COLUMNS)}, or by their headers in a local folder",
+            url=problem.url,
+            status=problem.status,
+        ) from problem
+
+    def _list(self, mirror: Mirror, name: str) -> field_list.Fields:
+        """The list of all fields by one of its names."""
+        settings, there = self.access.settings, mirror.has(name)
+        if not there and mirror.remote:  # minutes, of which no bar tells
+            log.warning("the list of all SDSS fields, 0.35 GB, is downloaded once, into %s", settings.cache_folder)
+        with mirror.file(name) as path:
+            if not there and self.access.mirror is None:
+                field_list.require_known(path, name, settings.field_list_sha256)
+            return field_list.read_fields(path, name)
+
+    def _sources(
+        self,
+        uses: dict[tuple, np.ndarray],
+        bands: tuple[str, ...],
+        why: str,
+        sure: dict[tuple, np.ndarray] | None = None,
+    ) -> list[SourceFile]:
+        """The files of some fields, run, rerun, camcol and field to rows, in all bands; by field.
+
+        `sure` says of each row whether its middle is surely there, where a list tells. The psField of a field counts as
+        a cost of the first of its bands.
+        """
+        frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.access.psf else (0, 0)
+        costs = {band: tuple(np.add(frame, more).tolist()) if band == bands[0] else frame for band in bands}
+        found = []
+        for key in sorted(uses):
+            frames = [Frame(*key, band, why) for band in bands]
+            known = None if sure is None else sure[key]
+            found += [
+                SourceFile(each.name, each.band, uses[key], each, *costs[each.band], sure=known) for each in frames
+            ]
+        return found
+
+    @property
+    def _cost(self) -> tuple[int, int]:
+        """Bytes and requests that one frame takes, with its mask where that is wanted."""
+        if not self.mirror.remote:
+            return 0, 0
+        return (FRAME_BYTES + saturation.BYTES, 2) if self.access.masks else (FRAME_BYTES, 1)
+
+    def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
+        """FWHM of a star's profile [arcsec] at a pixel of a frame; NaN where it is not wanted or not known."""
+        mirror = self.mirror
+        if not self.access.psf:
+            return np.nan
+        if mirror.remote and self.access.keep is None:
+            mirror = replace(self.access, keep=self.access.work / "psf", limit=PSF_CACHE).files(mirror.root)
+        name = psfield.PSFIELD.format(**frame._asdict())
+        psf = psfield.find_psf(mirror, name, frame.band, due=mirror.remote)
+        return np.nan if psf is None else psfield.fwhm_at(psf, row, col, SDSS.pixel_scale)
+
+    def _mask(self, frame: Frame, shape: tuple[int, int]) -> np.ndarray | None:
+        """Which pixels (row, col) of a frame were saturated by its fpM file; None where that is not wanted or known."""
+        masks = self.access.masks
+        if masks is False or (masks is None and self.mirror.remote):
+            return None
+        return saturation.find_mask(self.mirror, saturation.FPM.format(**frame._asdict()), shape, due=bool(masks))
+
+
+def _frame_shown(image: ImageFile) -> tuple | None:
+    """What two files have in common that show the same frame in the same band; None where a header does not say."""
+    return image.field and (*image.field, image.band)
+
+
+def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:
+    """Run, rerun, camcol and field that a catalogue names, and the rows, ascending, that name each."""
+    keys, row_key = np.unique(np.array([catalogue[name] for name in FRAME_COLUMNS]).T, axis=0, return_inverse=True)
+    by_key = np.split(np.argsort(row_key.ravel(), kind="stable"), np.cumsum(np.bincount(row_key.ravel()))[:-1])
+    return dict(zip(map(tuple, keys.tolist()), by_key, strict=True))
+
+
+def _by_field(fields: field_list.Fields, uses: field_list.Uses) -> tuple[dict[tuple, np.ndarray], dict]:
+    """Run, rerun, camcol and field to the rows that use each, ascending; and to whether each row is surely on it."""
+    number = fields.number[uses.index]
+    order = np.lexsort([uses.row, number])
+    firsts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    keys = [
+        (int(fields.run[at]), RERUN, int(fields.camcol[at]), int(fields.field[at])) for at in uses.index[order[firsts]]
+    ]
+    rows, sure = (np.split(values[order], firsts[1:]) for values in (uses.row, uses.sure))
+    return dict(zip(keys, rows, strict=bool(keys))), dict(zip(keys, sure, strict=bool(keys)))
+
+
+def _own(fields: field_list.Fields, catalogue: Table) -> np.ndarray:
+    """Index (object,) of the field that a catalogue names for each object; -1 where it names none that is listed."""
+    if not all(name in catalogue.colnames for name in FRAME_COLUMNS):
+        return np.full(len(catalogue), -1)
+    run, rerun, camcol, field = (np.asarray(catalogue[name], np.int64) for name in FRAME_COLUMNS)
+    return np.where(rerun == RERUN, fields.find(run, camcol, field), -1)

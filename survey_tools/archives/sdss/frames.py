@@ -1,0 +1,218 @@
+"""One corrected frame of SDSS: its name, and the cutouts that it gives, with their noise and point-spread function.
+
+Data model: https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/frame.html
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.archives.download.mirror import Mirror
+from survey_tools.archives.fits_files import ImageFile, field_of, open_image
+from survey_tools.archives.plan import Piece, SourceFile
+from survey_tools.archives.sdss.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
+from survey_tools.archives.sdss.saturation import FPM_FILE, FRAME, HEADER, saturated_by_frame
+from survey_tools.errors import ArchiveError
+from survey_tools.fits.calibration import SILENT, Given, read_zero_point
+from survey_tools.fits.reading import FitsPixels, header_number
+from survey_tools.images.cutout import Cutout, resample, resample_flags
+from survey_tools.images.sky_wcs import local_scale, north_up_wcs, pixels_of, places_of
+from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
+from survey_tools.surveys import SDSS
+
+RERUN = 301  # the reduction whose frames DR12 has
+NAMED, BESIDE, LISTED = "named", "beside", "listed"  # why a frame is wanted; one beside a named one need not exist
+EMPTY = 2  # `Piece.beyond` of a listed frame that has no data at the object's own position
+CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (SDSS.cutout_size - 1)
+
+log = logging.getLogger(__name__)
+
+
+class Frame(NamedTuple):
+    """One field of the imaging scans in one band, and why it is wanted."""
+
+    run: int
+    rerun: int
+    camcol: int
+    field: int
+    band: str
+    why: str = NAMED
+
+    @property
+    def name(self) -> str:
+        """Of its file on the SAS, relative to the root."""
+        run, rerun, camcol, field, band, _ = self
+        folder = f"sas/dr12/boss/photoObj/frames/{rerun}/{run}/{camcol}"
+        return f"{folder}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
+
+
+FindPsf = Callable[[Frame, float, float], float]  # (frame, row, col) -> FWHM [arcsec], NaN where it is unknown
+FindMask = Callable[[Frame, tuple[int, int]], np.ndarray | None]  # (frame, shape) -> (row, col) bool, where it is known
+
+
+def cut_frame(
+    mirror: Mirror,
+    source: SourceFile,
+    ra: np.ndarray,
+    dec: np.ndarray,
+    psf: FindPsf,
+    mask: FindMask | None = None,
+    given: Given = SILENT,
+) -> Iterator[Piece]:
+    """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+
+    Where no `mask` is known, saturated pixels are told by the frame itself. `given` is what the user says of frames
+    whose header states no unit.
+
+    Raises:
+        ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its name
+            says.
+        ConnectionError: Where the archive is away.
+    """
+    with open_image(SDSS, mirror, source.name) as (image, header, pixels):
+        zero_point = _zero_point(source, header, given)
+        _check(source, image, header)
+        flux = pixels[:, :]
+        if zero_point != NANOMAGGY_ZERO_POINT:
+            flux = counts_to_nanomaggies(flux, zero_point).astype(np.float32)
+            header = _in_nanomaggies(source.name, header, zero_point)
+        frame, noise = _told(header, source.band), _noise(source, header, pixels)
+        known = mask(frame, flux.shape) if mask is not None and frame is not None else None
+        saturated, by = _saturated(source.name, flux, header, noise, known)
+        for position in zip(ra, dec, strict=True):
+            target = _grid(*position)
+            col, row = pixels_of(image.wcs, [position])[0]
+            stamp = resample(flux, image.wcs, target, SDSS.cutout_size)
+            flags = np.isfinite(stamp)
+            flags &= resample_flags(saturated, image.wcs, target, SDSS.cutout_size) if saturated.any() else False
+            width = np.nan if frame is None or np.isnan(stamp).all() else psf(frame, row, col)
+            yield Piece(
+                Cutout(stamp, flags, target),
+                zero_point,
+                psf_fwhm=width,
+                psf_source="psField" if np.isfinite(width) else "",
+                saturation_source=by,
+                gain=_gain(frame, noise, header, col),
+                sky_sigma=_sigma(noise, image, row, col),
+                exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
+                beyond=_missing(source, image, stamp, target),
+            )
+
+
+def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
+    """Cutouts without any pixel, centred on (ra, dec) (n,) [deg], one after the other."""
+    shape = (SDSS.cutout_size, SDSS.cutout_size)
+    for position in zip(ra, dec, strict=True):
+        cutout = Cutout(np.full(shape, np.nan, np.float32), np.zeros(shape, bool), _grid(*position))
+        yield Piece(cutout, SDSS.zero_point)
+
+
+def _told(header: fits.Header, band: str) -> Frame | None:
+    """The frame that a header says it is of; None where it does not say."""
+    found = field_of(header)
+    if found is None:
+        return None
+    run, camcol, field = found
+    return Frame(run, str(header.get("RERUN", RERUN)).strip(), camcol, field, band)
+
+
+def _grid(ra: float, dec: float) -> WCS:
+    """The pixels of a cutout: north up, centred on the object."""
+    return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
+
+
+def _missing(source: SourceFile, image: ImageFile, stamp: np.ndarray, target: WCS) -> int:
+    """`Piece.beyond`: what a cutout lacks of what the frame was to give, by why the frame is wanted."""
+    why = "" if source.frame is None else source.frame.why
+    if why == LISTED:
+        middle = slice(SDSS.cutout_size // 2 - 1, SDSS.cutout_size // 2 + 1)
+        return 0 if np.isfinite(stamp[middle, middle]).any() else EMPTY
+    return _beyond(image, target) if why == NAMED else 0
+
+
+def _beyond(image: ImageFile, target: WCS) -> int:
+    """-1 or 1 where a cutout reaches below the first or above the last row of a frame, else 0."""
+    row = pixels_of(image.wcs, places_of(target, CORNERS))[:, 1]
+    return int((row > image.shape[0] - 1).any()) or -int((row < 0).any())
+
+
+def _saturated(
+    name: str, flux: np.ndarray, header: fits.Header, noise: FrameNoise | None, mask: np.ndarray | None
+) -> tuple[np.ndarray, str]:
+    """Which pixels (row, col) of a frame were saturated, and by what that is known; "" where nothing tells."""
+    level = header_number(name, header, "SATURATE", np.inf)
+    if mask is not None:
+        return mask | (flux >= level), FPM_FILE
+    if np.isfinite(level):
+        return flux >= level, HEADER
+    unit = header.get("NMGY")
+    if noise is not None:
+        return saturated_by_frame(flux, noise.calibration, float(noise.sky.mean())), FRAME
+    if isinstance(unit, float) and unit > 0:
+        return saturated_by_frame(flux, np.full(flux.shape[1], unit), 0.0), FRAME
+    return np.zeros(flux.shape, bool), ""
+
+
+def _noise(source: SourceFile, header: fits.Header, pixels: FitsPixels) -> FrameNoise | None:
+    """What the noise of a frame follows from; None where the file does not say."""
+    try:
+        with pixels.hdus() as hdus:
+            return read_noise(hdus, header.get("RUN", 0), header.get("CAMCOL", 0), source.band, pixels.shape)
+    except ArchiveError as error:
+        log.info("%s: its noise is unknown: %s", source.name, error)
+        return None
+
+
+def _sigma(noise: FrameNoise | None, image: ImageFile, row: float, col: float) -> float:
+    """Noise of blank sky [nanomaggy/pixel] in a cutout around a pixel of a frame; NaN where it is unknown."""
+    if noise is None or not np.isfinite([row, col]).all():
+        return np.nan
+    return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / local_scale(image.wcs, image.shape)) ** 2
+
+
+def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, col: float) -> float:
+    """Electrons of one nanomaggy in a column of a frame; NaN where the frame does not tell.
+
+    That is the gain of the CCD [electron/DN] over the nanomaggies of one DN: those of the column (HDU 1), or else the
+    mean of the frame (NMGY).
+    """
+    if noise is not None and np.isfinite(col):
+        return noise.electrons(col)
+    unit = header.get("NMGY")
+    if frame is None or not isinstance(unit, float) or not unit > 0:
+        return np.nan
+    try:
+        return gain_and_dark_variance(frame.run, frame.camcol, frame.band)[0] / unit
+    except KeyError:
+        return np.nan
+
+
+def _zero_point(source: SourceFile, header: fits.Header, given: Given) -> float:
+    """AB magnitude of one unit of a frame; ArchiveError where it is not stated, as in the counts of DR8 and before."""
+    try:
+        return read_zero_point(source.name, header, given, survey_zero_point=SDSS.zero_point)
+    except ArchiveError as error:
+        raise ArchiveError(f"{error}: it is no corrected frame of DR9 to DR17") from error
+
+
+def _in_nanomaggies(name: str, header: fits.Header, zero_point: float) -> fits.Header:
+    """The header of a frame whose pixels have become nanomaggies."""
+    header = header.copy()
+    if "SATURATE" in header:
+        header["SATURATE"] = float(counts_to_nanomaggies(header_number(name, header, "SATURATE", np.inf), zero_point))
+    return header
+
+
+def _check(source: SourceFile, image: ImageFile, header: fits.Header) -> None:
+    """ArchiveError unless the frame is the one that its name says."""
+    if image.band != source.band:
+        raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
+    frame, told = source.frame, _told(header, source.band)
+    if frame is not None and told is None:
+        raise ArchiveError(f"{source.name} does not say of which RUN, CAMCOL and FRAME it is; fetch the file anew")
+    if frame is not None and (told.run, told.camcol, told.field) != (frame.run, frame.camcol, frame.field):
+        raise ArchiveError(f"{source.name} holds run, camcol, field {field_of(header)}; fetch the file anew")

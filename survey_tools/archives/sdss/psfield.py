@@ -1,0 +1,142 @@
+"""Point-spread functions of SDSS: psField files, in which each band of a field has a few images that add up to its PSF.
+
+Data model: https://data.sdss.org/datamodel/files/PHOTO_REDUX/RERUN/RUN/objcs/CAMCOL/psField.html
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from scipy.ndimage import map_coordinates
+
+from survey_tools.archives.download.mirror import Mirror, read_or_warn
+from survey_tools.fits.reading import hdus_by_astropy, require_complete
+
+PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
+BYTES = 800_000  # to expect of one
+BANDS = "ugriz"  # HDUs 1 to 5
+PROFILE_OF_WIDTH = 0.79  # FWHM of a star's profile over PSF_WIDTH: 0.77 to 0.81 in the bands of field 3900-6-269
+POSITION_UNIT = 0.001  # rows and columns of the field are multiplied by it in the polynomials
+RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
+
+
+@dataclass(frozen=True)
+class FieldPsf:
+    """The PSF of one band of a field.
+
+    Attributes:
+        images: (term, row, col) images that add up to it.
+        terms: (term, i, j) coefficients of the polynomials in the position by which each is multiplied.
+    """
+
+    images: np.ndarray
+    terms: np.ndarray
+
+    def at(self, row: float, col: float) -> np.ndarray:
+        """The PSF (row, col) at a pixel of the field: Σ_k image_k Σ_ij terms_kij (0.001 row)^i (0.001 col)^j."""
+        powers = np.arange(self.terms.shape[1])
+        along, across = (row * POSITION_UNIT) ** powers, (col * POSITION_UNIT) ** powers
+        return np.einsum("kij,i,j,krc->rc", self.terms, along, across, self.images)
+
+
+@dataclass(frozen=True)
+class FieldWidth:
+    """The PSF of one band of a field where its images are missing: its effective width PSF_WIDTH [arcsec]."""
+
+    effective: float
+
+
+Psf = FieldPsf | FieldWidth
+
+
+def fwhm_at(psf: Psf, row: float, col: float, pixel_scale: float) -> float:
+    """Full width at half maximum of a star's profile [arcsec] at a pixel of the field; NaN where it has none.
+
+    PSF_WIDTH is no such width: it is that of the Gaussian that gathers as much noise as the PSF does, and counts the
+    wings. Where it is all that there is, it is multiplied by `PROFILE_OF_WIDTH`.
+    """
+    if isinstance(psf, FieldWidth):
+        return psf.effective * PROFILE_OF_WIDTH
+    return fwhm(psf.at(row, col)) * pixel_scale
+
+
+def find_psf(mirror: Mirror, name: str, band: str, *, due: bool) -> Psf | None:
+    """The PSF of one band of a field by its psField; None where it is unknown.
+
+    A psField that is damaged, or that is `due` and not in the mirror, is warned of once.
+
+    Raises:
+        ArchiveError: Where it cannot be had although it is there.
+        ConnectionError: Where the archive is away.
+    """
+    return _psfs(mirror, name, due)[BANDS.index(band)]
+
+
+def fwhm(image: np.ndarray) -> float:
+    """Full width at half maximum [pixel] of an image (row, col) of a PSF: diameter of the circle of the same area.
+
+    NaN where it has no peak, or does not fall to half of it.
+    """
+    peak = np.array(np.unravel_index(np.argmax(image), image.shape))
+    fine = np.arange(-1, 1 + STEP / 2, STEP)
+    around = peak[:, None, None] + np.stack(np.meshgrid(fine, fine, indexing="ij"))
+    values = map_coordinates(image, around, order=3, mode="nearest")
+    centre = around.reshape(2, -1)[:, values.argmax()]
+    reach = min(*centre, *(np.array(image.shape) - 1 - centre))
+    if not values.max() > 0 or reach < 1:
+        return float("nan")
+    angle, radius = np.arange(RAYS) * 2 * np.pi / RAYS, np.arange(0, reach, STEP)
+    rays = centre[:, None, None] + np.stack([np.sin(angle), np.cos(angle)])[:, :, None] * radius
+    profiles = map_coordinates(image, rays, order=3, mode="nearest") / values.max()
+    below = profiles < 0.5
+    if not below.any(axis=1).all() or below[:, 0].any():
+        return float("nan")
+    after = below.argmax(axis=1)
+    high, low = profiles[np.arange(RAYS), after - 1], profiles[np.arange(RAYS), after]
+    halves = (after - 1 + (high - 0.5) / (high - low)) * STEP
+    return float(2 * np.sqrt(np.mean(halves**2)))
+
+
+def read_psfs(hdus: fits.HDUList) -> tuple[Psf | None, ...]:
+    """The PSFs of the five bands of an open psField: by their images, else their PSF_WIDTH; None without either."""
+    return tuple(_read(hdus[1 + index].data) or _width(hdus, index) for index in range(len(BANDS)))
+
+
+def _width(hdus: fits.HDUList, index: int) -> FieldWidth | None:
+    """The effective width of one band, that HDU 6 has; None where it has none."""
+    table = hdus[1 + len(BANDS)].data if len(hdus) > 1 + len(BANDS) else None
+    if table is None or table.names is None or "psf_width" not in [name.lower() for name in table.names]:
+        return None
+    width = float(np.ravel(table["psf_width"])[index])
+    return FieldWidth(width) if width > 0 else None
+
+
+def _read(table: fits.FITS_rec | None) -> FieldPsf | None:
+    """One band's; ValueError, KeyError or IndexError where the table is not as the data model says."""
+    if table is None or len(table) == 0:
+        return None
+    shape = int(table["RNROW"][0]), int(table["RNCOL"][0])
+    images = np.array([np.asarray(row, np.float32).reshape(shape) for row in table["RROWS"]])
+    terms = np.array(table["c"], float).reshape(len(table), 5, 5)
+    i, j = np.indices((5, 5))
+    orders = np.asarray(table["nrow_b"])[:, None, None], np.asarray(table["ncol_b"])[:, None, None]
+    return FieldPsf(
+        images, np.where((i < orders[0]) & (j < orders[1]), terms, 0.0)
+    )  # beyond them lies memory's rubbish
+
+
+@lru_cache(maxsize=64)
+def _psfs(mirror: Mirror, name: str, due: bool) -> tuple[Psf | None, ...]:
+    """The PSFs of the five bands of a field; None where they are unknown."""
+    without = "the PSF of a field is unknown"
+    found = read_or_warn(mirror, name, lambda path: _open(path, name), kind="psField", without=without, due=due)
+    return (None,) * len(BANDS) if found is None else found
+
+
+def _open(path: Path, name: str) -> tuple[Psf | None, ...]:
+    """`read_psfs` of a file; ArchiveError where it cannot be."""
+    require_complete(path, name)
+    with hdus_by_astropy(path, name) as hdus:
+        return read_psfs(hdus)

@@ -1,0 +1,338 @@
+"""SDSS targets of release 12 by SkyServer's SQL search: a sample, page by page, with nothing lost on the way.
+
+What SkyServer allows is a query a second, 600 s and 500,000 rows each (its page "Query Limits", DR8 edition), and a URL
+that holds a query of about 2,000 characters. So the rows are counted first and then asked in pages, in the order of
+their key, each after the last key of the one before: a page that comes short costs another page and no row, and one
+that SkyServer cannot do in its time is asked again by halves. The sum must be the count. Pages that have come are kept
+until all of them are there, so that an outage costs none.
+
+What SkyServer says of an error is shown: it comes as HTTP 500 with a body of JSON (`ErrorMessage`), or, of a limit, as
+HTTP 200 with a table whose one column is `error_message`.
+
+The requests go through `http.read` and not through astroquery, which keeps a page of error sent as HTTP 200 as a table
+of two rows for a week, and drops columns it does not know without an error.
+"""
+
+import csv
+import itertools
+import json
+import logging
+import re
+import time
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import quote_plus
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from survey_tools.archives.download import http
+from survey_tools.archives.download.pages import Pages
+from survey_tools.archives.download.ways import Ways
+from survey_tools.archives.sdss.samples import KINDS, UNITS, TargetSample, column_name
+from survey_tools.archives.settings import ArchiveSettings
+from survey_tools.archives.targets import Found
+from survey_tools.errors import ArchiveError, AwayError
+from survey_tools.progress import Progress
+
+FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
+WAITS = 5  # for the next minute, where the queries of this one are used up
+PER_MINUTE = re.compile(r"per minute", re.IGNORECASE)  # what SkyServer says then
+ATTEMPTS = 3  # at an answer that is a page of error: a query that runs into the limit of time takes ten minutes each
+LONGEST = 2048  # characters of a URL's query that the server's software takes by default
+NONE = -9999  # what SDSS writes for a quantity that was not measured
+WHOLE = "1 AS whole"  # the last column of every query, so that a row cut short is known for one
+
+log = logging.getLogger(__name__)
+
+
+def check_where(condition: str) -> str:
+    """A user's own condition, in SQL or ADQL, on one line; ValueError where it is more or less than one condition."""
+    words = " ".join(condition.split())
+    for forbidden in (";", "--", "/*", "*/"):
+        if forbidden in words:
+            raise ValueError(f"{words!r} holds {forbidden!r}; give one condition, such as p.dec > 0")
+    bare = "".join(words.split("'")[::2])  # without what stands in quotes
+    steps = [{"(": 1, ")": -1}.get(letter, 0) for letter in bare]
+    depths = list(itertools.accumulate(steps))
+    if not words or words.count("'") % 2 or min(depths, default=0) < 0 or sum(steps):
+        raise ValueError(f"{words!r} is empty, or has a bracket or quote too many; give one, such as p.dec > 0")
+    return words
+
+
+def count(settings: ArchiveSettings, sample: TargetSample, where: str = "") -> int:
+    """How many rows SkyServer has of a sample, with the user's own condition `where`; raises what `find` does."""
+    try:
+        rows = ask(settings, ["COUNT(*) AS n"], _source(sample, where))
+    except ArchiveError as error:
+        hint = f"; is --where right? {where}" if where else ""
+        raise ArchiveError(f"{error}{hint}", url=error.url, status=error.status) from error
+    if len(rows) != 1 or not rows[0][0].isdecimal():
+        raise ArchiveError(f"{_service(settings)}: the number of rows is {rows!r}; ask again", url=_service(settings))
+    return int(rows[0][0])
+
+
+def find(settings: ArchiveSettings, sample: TargetSample, where: str = "", limit: int | None = None) -> Found:
+    """The objects of a sample, one row each, in the order of specObjID.
+
+    Where an object has several spectra, the one that SDSS calls its primary is kept, else that of the smallest zErr.
+
+    Args:
+        settings: Where SkyServer is, and how many rows to ask at once.
+        sample: Which objects.
+        where: A further condition in SQL, as `check_where` gives it; s is SpecObjAll and p PhotoObjAll.
+        limit: How many rows to ask, the first in the order of specObjID; None is all.
+
+    Raises:
+        ArchiveError: Where SkyServer refuses the query, or its answer is not the rows and columns asked.
+        ConnectionError: Where SkyServer cannot be reached, or stays busy.
+    """
+    counted = count(settings, sample, where)
+    wanted = counted if limit is None else min(limit, counted)
+    if not wanted:
+        raise ArchiveError(f"{_service(settings)}: no row fits; check --where", url=_service(settings))
+    source = _source(sample, where)
+    sql = f"SELECT {','.join(sample.columns)} {source}"
+    pages = Pages(settings.cache_folder, f"{wanted} of {counted}: {sql}")
+    try:
+        tables = _all_pages(settings, sample, source, wanted, counted, pages)
+    except _NotTheNextPageError as error:
+        pages.drop()  # else the same wrong page would be read in every later run
+        if not pages.used:
+            raise
+        log.warning("%s; the pages that an earlier run kept are dropped, and all rows are asked for again", error)
+        try:
+            tables = _all_pages(settings, sample, source, wanted, counted, pages)
+        except _NotTheNextPageError:
+            pages.drop()
+            raise
+    pages.drop()
+    table, dropped = _objects(vstack(tables))
+    return Found(table, sample.title, sample.source, _service(settings), sql, counted, wanted, dropped)
+
+
+def ask(settings: ArchiveSettings, columns: Sequence[str], rest: str, top: int = 0) -> list[list[str]]:
+    """The rows (row, column), as text, that answer SELECT TOP top columns rest; raises what `find` does."""
+    return _rows(settings, _text(settings, _sql(columns, rest, top)), [column_name(column) for column in columns])
+
+
+def query_url(settings: ArchiveSettings, sql: str) -> Ways:
+    """The URLs that ask SkyServer a query for CSV; ArchiveError where they are too long to be answered."""
+    asked = f"cmd={quote_plus(sql, safe=_PLAIN)}&format=csv&searchtool=SQL"
+    if len(asked) > LONGEST:
+        raise ArchiveError(
+            f"the query is {len(asked)} characters long in a URL, and SkyServer takes {LONGEST}: shorten --where",
+            url=_service(settings),
+        )
+    return settings.ways("skyserver").plus(f"?{asked}")
+
+
+def _service(settings: ArchiveSettings) -> str:
+    """The usual address of SkyServer's search, by which messages call it."""
+    return str(settings.ways("skyserver"))
+
+
+def _with_kept(error: Exception, received: int, wanted: int) -> Exception:
+    """The error, with a word on the rows that the next run need not ask for."""
+    if not received:
+        return error
+    message = f"{error}; {received:,} of {wanted:,} rows have come and are kept, so that the same command goes on"
+    return type(error)(message, url=getattr(error, "url", ""), status=getattr(error, "status", 0))
+
+
+_PLAIN = "(),*'="  # need no escape within a URL's query, and a long query has many of them
+
+
+def _source(sample: TargetSample, where: str) -> str:
+    return f"FROM {sample.tables} WHERE {sample.where}" + (f" AND ({where})" if where else "")
+
+
+def _sql(columns: Sequence[str], rest: str, top: int) -> str:
+    return f"SELECT {f'TOP {top} ' if top else ''}{','.join([*columns, WHOLE])} {rest}"
+
+
+def _text(settings: ArchiveSettings, sql: str, attempts: int | None = None) -> str:
+    """SkyServer's answer to a query, waited for where it counts queries; ArchiveError with its words of an error."""
+    ways, service = query_url(settings, sql), _service(settings)
+    for _ in range(WAITS):
+        try:
+            text = http.read(
+                ways, kind="csv", attempts=attempts, manner=settings.manner, explain=partial(_explained, service)
+            ).decode("utf-8-sig", "replace")
+            words, status = _words_of(text), 200
+        except ArchiveError as error:
+            words, status = getattr(error, "words", None), error.status
+            if words is None:  # the URL is long, and says less than the service's name
+                raise ArchiveError(_short(error, ways), url=service, status=status) from error
+        except AwayError as error:
+            raise AwayError(_short(error, ways), url=service, status=error.status) from error
+        if words is None:
+            return text
+        if not PER_MINUTE.search(words):
+            raise ArchiveError(f"{service} says: {words}", url=service, status=status)
+        log.warning("SkyServer says: %s; waiting %g s", words, settings.skyserver_pause)
+        time.sleep(settings.skyserver_pause)
+    raise AwayError(f"{service} says: {words}", url=service, status=status)
+
+
+class _ToldError(http.ExplainedError):
+    """A refusal with SkyServer's own `words`."""
+
+    def __init__(self, words: str, url: str, status: int) -> None:
+        super().__init__(words, url=url, status=status)
+        self.words = words
+
+
+def _explained(service: str, status: int, body: bytes) -> _ToldError | None:
+    """The error that a body of JSON holds; None where a refusal holds none."""
+    try:
+        said = json.loads(body.decode("utf-8-sig", "replace"))
+    except ValueError:
+        return None
+    said = said[0] if isinstance(said, list) and said else said
+    if not isinstance(said, dict):
+        return None
+    known = {re.sub("[^a-z]", "", str(name).lower()): value for name, value in said.items()}
+    words = known.get("errormessage")
+    return _ToldError(" ".join(str(words).split())[:300], service, status) if words else None
+
+
+def _words_of(text: str) -> str | None:
+    """What a table of one column `error_message` says, or JSON in place of a table; None where rows came."""
+    lines = text.replace("\r\n", "\n").split("\n", 2)
+    if lines[0].startswith("#Table") and len(lines) > 1 and lines[1].strip().strip('"').lower() == "error_message":
+        return " ".join("".join(lines[2:]).strip().strip('"').split())[:300] or "an error"
+    told = _explained("", 200, text.encode()) if text.lstrip().startswith(("{", "[")) else None
+    return None if told is None else told.words
+
+
+def _short(error: Exception, ways: Ways) -> str:
+    """An error's message with the service's address alone in place of a query's URL."""
+    return str(error).replace(ways.rest, "")
+
+
+def _rows(settings: ArchiveSettings, text: str, names: list[str]) -> list[list[str]]:
+    """The rows of an answer; ArchiveError where it is no table, has other columns, or a row that is cut short."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    if not lines[0].startswith("#Table"):
+        raise ArchiveError(
+            f"{_service(settings)}: the answer begins with {lines[0][:80]!r} and not with #Table; ask again later",
+            url=_service(settings),
+        )
+    try:
+        rows = list(csv.reader(line for line in lines[1:] if line.strip()))
+    except csv.Error as error:  # a quote that is never closed
+        raise ArchiveError(
+            f"{_service(settings)}: the answer is no table ({error}); ask again later", url=_service(settings)
+        ) from error
+    due = [name.lower() for name in [*names, column_name(WHOLE)]]
+    if not rows or [name.lower() for name in rows[0]] != due:
+        found = ", ".join(rows[0]) if rows else "none"
+        raise ArchiveError(
+            f"{_service(settings)}: the answer has the columns {found[:300]} in place of {', '.join(due)}",
+            url=_service(settings),
+        )
+    for row in rows[1:]:
+        if len(row) != len(due) or row[-1] != "1":
+            raise ArchiveError(
+                f"{_service(settings)}: a row of the answer is cut short: {','.join(row)[:80]!r}; ask again",
+                url=_service(settings),
+            )
+    return [row[:-1] for row in rows[1:]]
+
+
+def _all_pages(
+    settings: ArchiveSettings, sample: TargetSample, source: str, wanted: int, counted: int, pages: Pages
+) -> list[Table]:
+    """The first `wanted` of `counted` rows of a sample, as one table for each page; raises what `find` does.
+
+    A page becomes numbers as soon as it has come, because numbers take a tenth of the memory of text.
+    """
+    tables, received, page, after = [], 0, settings.skyserver_rows, -1
+    with Progress(wanted, "SkyServer", "row") as progress:
+        while received < wanted:
+            top = min(page, wanted - received)
+            rest = f"{source} AND s.specObjID>{after} ORDER BY s.specObjID"
+            key, kept = f"after {after}", None
+            try:
+                kept = pages.get(key)
+                text = (
+                    _text(settings, _sql(sample.columns, rest, top), None if top <= FEWEST else ATTEMPTS)
+                    if kept is None
+                    else kept.decode()
+                )
+            except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a smaller page
+                if top <= FEWEST:
+                    raise _with_kept(error, received, wanted) from error
+                page = max(FEWEST, top // 2)
+                log.info("%s; again with %d rows", error, page)
+                continue
+            got = _rows(settings, text, sample.names)
+            most = wanted - received if kept else top
+            _check_page(settings, got, after, most, f"{received} of {counted} rows of {sample.name}")
+            if kept is None:
+                pages.put(key, text.encode())
+            tables.append(_table(got, sample))
+            received += len(got)
+            after = int(got[-1][0])
+            progress.update(len(got))
+    return tables
+
+
+class _NotTheNextPageError(ArchiveError):
+    """A page that does not continue the pages before it, so that the rows do not add up to the count."""
+
+
+def _check_page(settings: ArchiveSettings, got: list[list[str]], after: int, top: int, so_far: str) -> None:
+    """Raises _NotTheNextPageError where a page is not the next one."""
+    if not 0 < len(got) <= top:
+        raise _NotTheNextPageError(
+            f"{_service(settings)}: after {so_far} a page of {top} came with {len(got)}; ask again later",
+            url=_service(settings),
+        )
+    for row in got:
+        if not row[0].isdecimal():
+            raise _NotTheNextPageError(
+                f"{_service(settings)}: specObjID is {row[0]!r}, no number", url=_service(settings)
+            )
+    keys = [after, *(int(row[0]) for row in got)]
+    if any(later <= earlier for earlier, later in itertools.pairwise(keys)):
+        raise _NotTheNextPageError(
+            f"{_service(settings)}: rows are not in the order of specObjID", url=_service(settings)
+        )
+
+
+def _table(rows: list[list[str]], sample: TargetSample) -> Table:
+    """Rows of text as a table, with objID as object_id."""
+    columns = dict(zip(sample.names, (np.array(texts) for texts in zip(*rows, strict=True)), strict=True))
+    table = Table({"object_id": columns.pop("objID")})
+    for name, texts in columns.items():
+        table[name] = _parsed(texts, name, KINDS.get(name, float))
+        table[name].unit = UNITS.get(name)
+    return table
+
+
+def _objects(table: Table) -> tuple[Table, dict[str, int]]:
+    """One row per object, and how many others were dropped, by reason."""
+    ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
+    placed = (ra >= 0) & (ra <= 360) & (abs(dec) <= 90)
+    for row in np.flatnonzero(~placed):
+        log.warning("object %s lies at %s, %s: dropped", table["object_id"][row], ra[row], dec[row])
+    table = table[placed]
+    error = np.where(table["zErr"] > 0, table["zErr"], np.inf)  # a zErr that is not positive says that a fit failed
+    best_first = np.lexsort((np.arange(len(table)), error, table["sciencePrimary"] != 1))
+    _, best = np.unique(table["object_id"][best_first], return_index=True)
+    keep = np.sort(best_first[best])
+    dropped = {"other spectra of the same object": len(table) - len(keep), "without a position": int((~placed).sum())}
+    return table[keep], dropped
+
+
+def _parsed(texts: np.ndarray, name: str, kind: type) -> np.ndarray:
+    """A column of that type; a null is NaN, and so is -9999. ArchiveError where a value is no number."""
+    if kind is str:
+        return texts
+    try:
+        numbers = np.where(np.isin(texts, ("", "null", "NULL")), "nan", texts).astype(kind)
+        return np.where(numbers == NONE, np.nan, numbers) if kind is float else numbers
+    except ValueError as error:
+        raise ArchiveError(f"SkyServer's column {name} holds a value that is no number: {error}") from error

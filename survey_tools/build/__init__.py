@@ -1,0 +1,1 @@
+"""Stores, built chunk by chunk: fetched from an archive, or derived from another store."""

@@ -1,0 +1,422 @@
+"""A catalogue and an archive become a store: what it will cost, and the store itself, cut file by file."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from survey_tools.archives.download import http
+from survey_tools.archives.plan import Archive, FetchPlan, SourceFile
+from survey_tools.build import gather as spool
+from survey_tools.build.builder import alone, begun, copy_store, finish, make_chunk, replacing, require_same, tidied
+from survey_tools.build.gather import FAILED, Failure, Gathering
+from survey_tools.errors import ArchiveError, AwayError, GaltransError
+from survey_tools.files import SUMS, naming, whole_file
+from survey_tools.progress import duration, size
+from survey_tools.store.summary import PLANNED
+from survey_tools.store.zarr_store import Store, create, open_store, row_fingerprint
+from survey_tools.surveys import Survey
+from survey_tools.tasks import Engine
+
+log = logging.getLogger(__name__)
+
+FILE_SECONDS = 0.5  # of one core to open a file: a frame's bzip2, mostly (docs/benchmarks.md)
+CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/benchmarks.md)
+RECORD = 5  # [byte] of a pixel on its way: float32, and whether it is saturated
+STORED = 4  # [byte] of a pixel in a store: noise does not compress
+MUCH = 1e12  # [byte] from which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk
+DOWNLOADS_AT_ONCE = 3  # downloads side by side
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fetch will cost.
+
+    Attributes:
+        objects: Of the catalogue.
+        reached: Of these, as many as lie on some file.
+        cutouts: Of one object and file.
+        files: To open.
+        downloads: Of these, as many as have to be downloaded.
+        bytes: To download.
+        requests: To the archive.
+        disk: Bytes that store and unfinished work take at most.
+        seconds: To expect.
+    """
+
+    objects: int
+    reached: int
+    cutouts: int
+    files: int
+    downloads: int
+    bytes: int
+    requests: int
+    disk: int
+    seconds: float
+
+
+def estimate(
+    plan: FetchPlan, survey: Survey, bands: tuple[str, ...], objects: int, *, workers: int, bandwidth: float, kept: bool
+) -> Estimate:
+    """What the files of a plan will cost.
+
+    Args:
+        plan: Which files hold which objects.
+        survey: Its row.
+        bands: That are fetched.
+        objects: Of the catalogue.
+        workers: Tasks at once.
+        bandwidth: Of a download [megabyte/s].
+        kept: Whether downloaded files are kept.
+    """
+    sources = plan.sources
+    remote = [source for source in sources if source.bytes]
+    cutouts = sum(len(source.rows) for source in sources)
+    download = sum(source.bytes for source in remote)
+    pixels = survey.cutout_size**2
+    store, spool = objects * len(bands) * pixels * (STORED + 1), cutouts * pixels * RECORD
+    in_use = download if kept else min(workers, len(remote)) * max((source.bytes for source in remote), default=0)
+    work = (len(sources) * FILE_SECONDS + cutouts * CUTOUT_SECONDS) / workers
+    waits = sum(source.wait for source in remote) / min(workers, DOWNLOADS_AT_ONCE)
+    return Estimate(
+        objects=objects,
+        reached=len(np.unique(np.concatenate([source.rows for source in sources]))) if sources else 0,
+        cutouts=cutouts,
+        files=len(sources),
+        downloads=len(remote),
+        bytes=download,
+        requests=sum(source.requests for source in remote),
+        disk=store + spool + in_use,
+        seconds=max(work, download / (bandwidth * 1e6) + waits),
+    )
+
+
+def in_words(cost: Estimate, bandwidth: float) -> list[str]:
+    """An estimate as lines for the user."""
+    outside = cost.objects - cost.reached
+    lines = [
+        f"objects   {cost.objects:,}" + (f", {outside:,} of them on no file" if outside else ""),
+        f"files     {cost.files:,}" + (f", {cost.downloads:,} to download" if cost.downloads else ", all at hand"),
+        f"cutouts   {cost.cutouts:,}",
+    ]
+    if cost.downloads:
+        lines.append(f"download  {size(cost.bytes)} in {cost.requests:,} requests")
+    lines.append(f"disk      {size(cost.disk)}, unfinished work included")
+    at = f", if downloads come at {bandwidth:g} MB/s" if cost.downloads else ""
+    lines.append(f"time      about {duration(cost.seconds)}{at}")
+    return lines
+
+
+def in_a_word(cost: Estimate) -> str:
+    """An estimate as one line; "" where nothing has to be downloaded."""
+    if not cost.downloads:
+        return ""
+    return f"{size(cost.bytes)} to download in {cost.requests:,} requests: about {duration(cost.seconds)}"
+
+
+def courtesy(cost: Estimate, survey: Survey) -> str:
+    """What an archive asks of those who take very much; "" for all others."""
+    if cost.bytes <= MUCH:
+        return ""
+    ask = "SDSS asks to be told before (helpdesk@sdss.org), and has" if survey.name == "sdss" else "ask the archive for"
+    return (
+        f"{size(cost.bytes)} is more than 1 TB: {ask} faster ways than HTTP; bring the files into a folder laid out as "
+        "the archive and pass it as --mirror."
+    )
+
+
+DOWNLOADS_AT_ONCE = (
+    3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
+)
+AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
+ROUNDS = 3  # of files that are wanted because those before lack something
+MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header
+
+_unreached: list[Path] = []  # the spool of each of the files in a row that this process could not reach
+
+
+@dataclass(frozen=True)
+class FetchJob:
+    """What is to be made: archive, objects and their rows in the store, folder of unfinished work, and how."""
+
+    archive: Archive
+    catalogue: Table
+    rows: np.ndarray
+    bands: tuple[str, ...]
+    work: Path
+    engine: Engine
+    tell: Callable[[FetchPlan], None]
+    fail_away: bool = False
+
+    @property
+    def spool(self) -> Path:
+        """Where the cutouts lie until they are gathered."""
+        return self.work / "cutouts"
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What came of one file: why it failed, if it did; which cutouts reach beyond it, if any; bytes downloaded.
+
+    `away` says that it could not be reached, and so may be had at another time.
+    """
+
+    failure: Failure | None
+    beyond: np.ndarray | None
+    bytes: int
+    away: bool = False
+
+
+def work_folder(out: Path) -> Path:
+    """Where downloaded files lie while a store is made; it is gone when the store is whole."""
+    return Path(out).with_name(f".{Path(out).name}.files")
+
+
+def forget(out: Path) -> None:
+    """Drop what an interrupted run left of a store; a finished one stays."""
+    with alone(Path(out)):
+        for name in (f"{out.name}.part", f".{out.name}.new.part"):
+            part = Path(out).with_name(name)
+            for left in (part, _parked(part)):
+                shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(work_folder(out), ignore_errors=True)
+
+
+def fetch(
+    archive: Archive,
+    catalogue: Table,
+    out,
+    *,
+    bands=None,
+    engine: Engine | None = None,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    fail_away: bool = False,
+    tell: Callable[[FetchPlan], None] = lambda plan: None,
+) -> Store:
+    """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
+
+    A store that is there already is returned as it is if it was made from the same; one begun as `OUT.part` is gone on
+    with. Each row of the catalogue is accounted for in the manifest: an object that cannot be cut is "failed" or
+    "outside", with the reason.
+
+    Args:
+        archive: Of `archives.known.ARCHIVES`, or of your own.
+        catalogue: As `catalogue.read_catalogue` gives it.
+        out: Where the finished store will be.
+        bands: To cut; all of the survey by default.
+        engine: Where tasks run; one thread of this process by default.
+        overwrite: Replace a store that is there, once the new one is finished.
+        retry_failed: Cut the failed rows of a store that is there again, and replace it by the mended one.
+        fail_away: Let the objects of files that cannot be reached fail; else such files end the run, when all others
+            are cut, and the next one goes on.
+        tell: Is given the plan, before anything is fetched by it.
+
+    Raises:
+        ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
+        StoreError: Where `out` or `OUT.part` was made from something else, or another process is making it.
+        OSError: Where the disk is full or the archive cannot be reached; the same call goes on afterwards.
+    """
+    out, bands, engine = Path(out), tuple(bands or archive.survey.bands), engine or Engine()
+    settings = {
+        "command": f"galtrans fetch {archive.survey.name}",
+        "catalogue": _checksum(catalogue),
+        **archive.facts(),
+    }
+    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine, tell, fail_away)
+    with alone(out), naming(out), tidied(work_folder(out)):
+        if out.exists() and not overwrite:
+            store = _finished(out, archive, bands, catalogue, settings)
+            failed = np.flatnonzero(store.manifest()["status"] == FAILED)
+            if retry_failed and len(failed):
+                _mend(replace(job, catalogue=catalogue[failed], rows=failed), out)
+        else:
+            _make(job, out, settings, overwrite)
+    return open_store(out)
+
+
+def _make(job: FetchJob, out: Path, settings: dict, overwrite: bool) -> None:
+    """Build a store from nothing, or from what a killed run left."""
+    with replacing(out) as target:
+        part = target.with_name(target.name + ".part")
+        if target != out and (part / SUMS).exists():
+            shutil.rmtree(part)  # a copy of the old store, in which a run began to mend what had failed
+        fresh = not part.exists()
+        store = _begin(target, job, settings, overwrite)
+        try:
+            _build(replace(job, work=part / ".work"), store)
+        except (ArchiveError, ConnectionError) as error:
+            if fresh and (isinstance(error, ArchiveError) or not any((part / ".work").rglob("*.npy"))):
+                shutil.rmtree(part)  # so that the right mirror may be given instead
+                if isinstance(error, ArchiveError):  # else the next run goes on with half a download
+                    shutil.rmtree(work_folder(out), ignore_errors=True)
+            raise
+
+
+def _mend(job: FetchJob, out: Path) -> None:
+    """Build failed rows again, in a copy of the store that takes its place."""
+    with replacing(out) as target:
+        part = target.with_name(target.name + ".part")
+        _unpark(part)
+        store = copy_store(out, part)
+        _build(replace(job, work=part / ".work"), store)
+
+
+def _checksum(catalogue: Table) -> str:
+    """SHA-256 of every column of a catalogue."""
+    digest = hashlib.sha256()
+    for name in catalogue.colnames:
+        digest.update(f"\0{name}\0".encode())
+        digest.update("\0".join(map(str, catalogue[name].tolist())).encode())
+    return digest.hexdigest()
+
+
+def _finished(out: Path, archive: Archive, bands: tuple[str, ...], catalogue: Table, settings: dict) -> Store:
+    """The store that is there; StoreError where it was made from something else."""
+    store, survey = open_store(out), archive.survey
+    asked = {
+        "survey": survey.name,
+        "bands": bands,
+        "objects": row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"]),
+        **settings,
+    }
+    there = {"survey": store.survey["name"], "bands": store.bands, "objects": store.rows, **store.settings}
+    require_same(out, asked, there)
+    shutil.rmtree(_parked(out.with_name(out.name + ".part")), ignore_errors=True)
+    return store
+
+
+def _begin(target: Path, job: FetchJob, settings: dict, overwrite: bool) -> Store:
+    """The store as `TARGET.part`, begun or gone on with."""
+    _unpark(target.with_name(target.name + ".part"))
+    begin = partial(create, target, job.archive.survey, job.bands, job.catalogue, settings)
+    return begun(begin, target, overwrite=overwrite)
+
+
+def _unpark(part: Path) -> None:
+    """Give a store that was killed while it got its name the work back that was put beside it."""
+    if _parked(part).exists():
+        os.rename(_parked(part), part / ".work") if part.exists() else shutil.rmtree(_parked(part))
+
+
+def _parked(part: Path) -> Path:
+    """Where unfinished work is put while a store gets its name: beside it, for a store holds nothing else."""
+    return part.with_name(f".{part.name}.work")
+
+
+def _build(job: FetchJob, store: Store) -> None:
+    """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
+    plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
+    job.tell(plan)
+    with whole_file(job.work / PLANNED) as temporary:
+        temporary.write_text(json.dumps({"files": len(plan.sources)}))
+    log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
+    outcomes = _cut_all(job, plan.sources, "cut")
+    for _ in range(ROUNDS):
+        beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}
+        beside = job.archive.beside(plan, beyond, job.engine.run)
+        if not beside:
+            break
+        outcomes += _cut_all(job, beside, "cut beside")
+        plan = replace(plan, sources=plan.sources + beside)
+    _require_reached(job, plan.sources, outcomes)
+    sources = plan.sources
+    order = sorted(range(len(sources)), key=lambda at: sources[at].name)
+    plan = replace(plan, sources=[sources[at] for at in order])
+    failures = {at: outcomes[was].failure for at, was in enumerate(order) if outcomes[was].failure}
+    _forget_chunks_of_another_plan(job.work, plan, {at: asdict(why) for at, why in failures.items()})
+    gathering = Gathering(job.archive.survey, job.bands, plan, job.spool, failures)
+    spans = ((rows, _span(job, rows)) for rows in store.chunks())
+    chunks = [(rows, span) for rows, span in spans if span.start < span.stop]
+    works = ((rows, job.rows[span] - rows.start, gathering.work(span.start, span.stop)) for rows, span in chunks)
+    folder = job.work / "chunks"
+    job.engine.run(partial(make_chunk, store, folder), works, "gather", "chunk", count=len(chunks))
+    finish(store, job.rows, folder, before=partial(os.rename, job.work, _parked(store.path)))
+    shutil.rmtree(_parked(store.path))
+
+
+def _require_reached(job: FetchJob, sources: list[SourceFile], outcomes: list[FileOutcome]) -> None:
+    """AwayError where files could not be reached, unless their objects may fail.
+
+    Such a file is no worse than it was: the next run may find it. All others are cut by now, and stay so.
+    """
+    away = [at for at, outcome in enumerate(outcomes) if outcome.away]
+    if away and not job.fail_away:
+        why = outcomes[away[0]].failure
+        raise AwayError(
+            f"{len(away)} of {len(sources)} files could not be reached; the first: {why.reason}; the others are cut, "
+            "and stay so. --fail-away lets the objects of such files fail, so that the store is made without them.",
+            url=why.url,
+            status=why.status,
+        )
+
+
+def _span(job: FetchJob, rows: slice) -> slice:
+    """Places in the job's catalogue of the objects that lie in a chunk of the store."""
+    return slice(*np.searchsorted(job.rows, [rows.start, rows.stop]).tolist())
+
+
+def _cut_all(job: FetchJob, sources: list[SourceFile], desc: str) -> list[FileOutcome]:
+    """Put the cutouts of every source on disk."""
+    remote = any(source.bytes for source in sources)
+    task, items = partial(_cut, job.archive, job.spool), _with_positions(job.catalogue, sources)
+    traffic, most = ((lambda outcome: outcome.bytes), DOWNLOADS_AT_ONCE) if remote else (None, None)
+    run = job.engine.run
+    return run(task, items, desc, "file", count=len(sources), traffic=traffic, live=http.received, most=most)
+
+
+def _with_positions(catalogue: Table, sources: list[SourceFile]) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
+    """Every source with ra and dec (n,) [deg] of its rows: all that a worker needs of a catalogue."""
+    ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
+    return ((source, ra[source.rows], dec[source.rows]) for source in sources)
+
+
+def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.ndarray]) -> FileOutcome:
+    """Put the cutouts of one file on disk, unless they are there.
+
+    A file that cannot be reached must not stop all others; but after `AWAY` of them in a row it is the archive that is
+    away, and ConnectionError ends the run.
+    """
+    source, ra, dec = item
+    path, before, failure, beyond = spool.path_of(folder, source), http.traffic().bytes, None, None
+    away = False
+    try:
+        if not path.exists():
+            spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
+        found = spool.beyond(path)
+        beyond = found if found.any() else None  # of a million files, few have any
+        _unreached.clear()
+    except GaltransError as error:
+        log.info("%s", error)
+        failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
+    except MALFORMED as error:  # one odd header must not end the run: it fails the objects of its file
+        log.info("%s", source.name, exc_info=True)
+        failure = Failure(f"{source.name} cannot be used ({type(error).__name__}: {error}); fetch it anew")
+    except ConnectionError as error:
+        _unreached[:] = [each for each in _unreached if each == folder] + [folder]  # a worker may outlive a run
+        if len(_unreached) >= AWAY:
+            raise
+        log.info("%s", error)
+        failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True
+    return FileOutcome(failure, beyond, http.traffic().bytes - before, away)
+
+
+def _forget_chunks_of_another_plan(work: Path, plan: FetchPlan, failures: dict[int, dict]) -> None:
+    """Gather anew where files came or went since an earlier run, or one that failed has been mended, or has failed."""
+    record, files = work / "plan.json", hashlib.sha256()
+    for source in plan.sources:
+        files.update(f"\0{source.name}\0".encode() + np.asarray(source.rows, "<i8").tobytes())
+    said = json.dumps([files.hexdigest(), list(map(asdict, plan.unreadable)), failures], sort_keys=True)
+    if record.exists() and record.read_text() != said:
+        shutil.rmtree(work / "chunks", ignore_errors=True)
+    with whole_file(record) as temporary:
+        temporary.write_text(said)

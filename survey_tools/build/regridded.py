@@ -1,0 +1,94 @@
+"""Regrid a whole store: the same objects on the pixel grid of another store, such as the 64×64 CFHTLS set."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from astropy.wcs import WCS
+
+from survey_tools.build.derived import Derivation, derive, read_originals, remake, row_of_survey
+from survey_tools.build.gather import Chunk
+from survey_tools.errors import StoreError
+from survey_tools.images.cutout import COARSER, resample
+from survey_tools.images.regrid import regrid
+from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.surveys import CFHT, SDSS
+from survey_tools.tasks import Engine
+
+OF_THE_PAPER = SDSS.pixel_scale / CFHT.pixel_scale  # its 64×64 CFHTLS set is interpolated
+TOLERANCE = 0.01  # of that ratio
+CARRIED = (
+    "psf_fwhm",
+    "psf_source",
+    "saturation_source",
+    "gain",
+    "zero_point",
+    "source",
+)  # what regridding does not change
+
+
+def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | None = None, overwrite=False) -> Store:
+    """Put every image of a store on pixels of the number and scale of another store; returns the new store, open.
+
+    Each image keeps its centre and orientation, hence no corner is lost, and flux is kept. CFHTLS onto the pixels of
+    SDSS is interpolated as in the paper (`regrid.regrid`), and so is what goes onto finer pixels or onto as coarse
+    ones. Other images onto coarser pixels give each of these the light that falls into it (`cutout.resample`).
+
+    The rows are the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, gain, zero point,
+    source files and manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and
+    sky sigma are measured anew. A store that is there already is returned as it is if it was made from the same; one
+    begun as `OUT.part` is gone on with.
+
+    Args:
+        y_path: Store to regrid.
+        like_path: Store whose grid to take.
+        out: Where the new store will be.
+        workers: Parallel tasks on this machine.
+        engine: Where else tasks run.
+        overwrite: Replace a store that is there, once the new one is finished.
+
+    Raises:
+        StoreError: A store cannot be opened; or `out` is one of the two, was made from something else, is no store,
+            or is being made by another process.
+    """
+    y, like, out = open_store(y_path), open_store(like_path), Path(out)
+    if out.resolve() in (y.path.resolve(), like.path.resolve()):
+        raise StoreError(f"{out} is one of the stores to read; choose another name for the regridded one")
+    interpolated = is_interpolated(like.pixel_scale / y.pixel_scale)
+    plan = Derivation(
+        source=y,
+        survey=row_of_survey(y),
+        bands=y.bands,
+        size=like.size,
+        pixel_scale=like.pixel_scale,
+        settings={
+            "command": "galtrans regrid",
+            "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
+        }
+        | ({} if interpolated else {"flux": "collected"}),
+        make=partial(_regrid_chunk, y, like.size, like.pixel_scale, interpolated),
+        manifest=lambda before, _: before,
+        desc="regrid",
+        synthetic=y.synthetic,
+    )
+    return derive(plan, out, engine or Engine(workers), overwrite=overwrite)
+
+
+def is_interpolated(ratio: float) -> bool:
+    """Whether images are interpolated onto pixels of `ratio` times the size, or their light is collected in these."""
+    return ratio <= COARSER or abs(ratio / OF_THE_PAPER - 1) < TOLERANCE
+
+
+def _regrid_chunk(y: Store, size: int, pixel_scale: float, interpolated: bool, rows: slice) -> Chunk:
+    """Some rows of the store on the new grid."""
+    originals = read_originals(y, rows, range(len(y.bands)))
+    there = np.flatnonzero(np.isfinite(originals.crpix).all(axis=1))
+
+    def make(at: int, wcs: WCS, target: WCS) -> np.ndarray:
+        if interpolated:
+            return regrid(originals.images[at], wcs, target, size)
+        return np.stack([resample(image, wcs, target, size) for image in originals.images[at]])
+
+    chunk = remake(originals, there, size, pixel_scale, make, interpolated=interpolated)
+    return replace(chunk, columns=chunk.columns | {name: y.column(name, rows) for name in CARRIED})

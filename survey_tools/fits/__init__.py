@@ -1,0 +1,1 @@
+"""FITS files, read whatever their form and written with all that is known."""

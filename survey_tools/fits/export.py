@@ -1,0 +1,150 @@
+"""Rows of a store as FITS files: one image HDU a band and one for its mask, on the same WCS."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from survey_tools.errors import StoreError
+from survey_tools.files import SUMS, checksum, whole_file
+from survey_tools.fits.band_fits import band_hdus, header_text, mask_hdu
+from survey_tools.fits.writing import FLAGGED, header_of_whole, write_hdus
+from survey_tools.progress import over
+from survey_tools.store.zarr_store import Store
+from survey_tools.version import VERSION
+
+NAME_LENGTH = 80  # characters of an object_id that go into a file name
+PER_BAND = {  # column of a store: keyword, comment
+    "sky_sigma": ("SKYSIGMA", "[nanomaggy] standard deviation of empty sky"),
+    "psf_fwhm": ("PSFFWHM", "[arcsec] FWHM of a star's profile"),
+    "psf_source": ("PSFSRC", ""),
+    "gain": ("GAIN", "[electron/nanomaggy] electrons of one nanomaggy"),
+    "zero_point": ("SRCZP", "[mag] AB magnitude of a unit of the source file"),
+    "saturation_source": ("SATSRC", ""),
+    "saturated": ("NSATUR", "[pix] number of saturated pixels"),
+    "coverage": ("COVERAGE", "fraction of the pixels that have data"),
+    "source": ("SOURCE", "file that the pixels come from"),
+    "consistency": ("CONSIST", "chi2 a pixel of the input: about 1 is right"),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files of rows of a store.
+
+    Attributes:
+        paths: All of them, in the order of the rows.
+        kept: Those that were there already, written from the same row of the same store.
+    """
+
+    paths: list[Path]
+    kept: list[Path]
+
+
+def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
+    """The paths of `export_files`."""
+    return export_files(store, rows, folder, overwrite=overwrite).paths
+
+
+def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> Exported:
+    """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`.
+
+    The pixels are the store's, in nanomaggies with NaN where there is no data. An extension MASK_r beside band r is 1
+    where they are saturated or missing; the store's planes follow it as SIGNAL_r, SIGMA_r or DRAW_1_r. Rows without an
+    image or without a position, which the manifest explains, are left out. A file that is there already, and was
+    written from the same row of the same store, stays as it is, so that a call that was interrupted goes on.
+
+    Args:
+        store: To read.
+        rows: Of it.
+        folder: For the files; it is made.
+        overwrite: Write all files anew, whatever is there.
+
+    Raises:
+        StoreError: Where a file is there that was made from something else, before any is written, unless `overwrite`.
+        OSError: Where the disk is full; each file is whole or not there.
+    """
+    table = store.table()
+    imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
+    paths = {row: Path(folder) / file_name(row, str(table["object_id"][row])) for row in imaged}
+    origin = _fingerprint(store)
+    there = {} if overwrite else {row: path for row, path in paths.items() if path.exists()}
+    for row, path in there.items():
+        header = header_of_whole(path)
+        if header is None or (header.get("STORESUM"), header.get("ROW")) != (origin, row):
+            raise StoreError(
+                f"{path} exists already and was made from something else; choose another folder or pass --overwrite"
+            )
+    for row in over([row for row in paths if row not in there], "export", "file"):
+        hdus = _hdus(store, row, table[row], origin)
+        with whole_file(paths[row]) as temporary:
+            write_hdus(hdus, temporary)
+    return Exported(list(paths.values()), list(there.values()))
+
+
+def _fingerprint(store: Store) -> str:
+    """SHA-256 that stands for everything in a store: of its list of checksums, or, where it has none, of its rows."""
+    sums = store.path / SUMS
+    return checksum(sums) if sums.exists() else store.rows
+
+
+def file_name(row: int, object_id: str) -> str:
+    """Name of the file of a row: an identifier never leads out of the folder, and the row makes it unique."""
+    plain = re.sub(r"[^A-Za-z0-9+-]+", "_", object_id).strip("_")[:NAME_LENGTH]
+    return f"{row:06d}_{plain or 'object'}.fits"
+
+
+def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
+    """The file of one row; `columns` is its row of the store's table, and `origin` stands for all of the store."""
+    wcs, mask = store.wcs(row), store.mask[row]
+    planes = {name: array[row] for name, array in store.planes.items()}
+    hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns, origin))
+    for b, band in enumerate(store.bands):
+        for name, card in PER_BAND.items():
+            if name not in columns.colnames:
+                continue
+            value = getattr(columns[name], "value", columns[name])[b]
+            if value != "" and not (isinstance(value, np.floating) and np.isnan(value)):  # a header holds no NaN
+                hdus[band].header[card[0]] = header_text(value) if isinstance(value, str) else (value.item(), card[1])
+        hdus.append(mask_hdu(mask[b], hdus[band].header, FLAGGED))
+        for name, values in planes.items():
+            plane = fits.ImageHDU(values[b], hdus[band].header)
+            plane.header["EXTNAME"] = f"{name.upper()}_{band}"
+            del plane.header["FILTER"]  # so that nobody reads it for the band itself
+            hdus.append(plane)
+    return hdus
+
+
+def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
+    """What the file is of, and where it comes from."""
+    header = fits.Header()
+    if store.synthetic:
+        header["SYNTH"] = (True, store.synthetic)
+    header["OBJECT"] = header_text(str(columns["object_id"]))  # long text leaves no room for a comment
+    header["RA"] = (float(columns["ra"].value), "[deg] right ascension, ICRS")
+    header["DEC"] = (float(columns["dec"].value), "[deg] declination, ICRS")
+    if np.isfinite(columns["redshift"]):
+        header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
+    how = "survey whose images these imitate" if store.synthetic else "survey that the images are from"
+    header["SURVEY"] = (store.survey["title"], how)
+    header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
+    header["STORE"] = header_text(store.path.name)
+    header["ROW"] = (row, "row of the store, from 0")
+    header["STORESUM"] = origin  # SHA-256; no comment fits beside it
+    header["CREATOR"] = (f"galtrans {VERSION}", "software that wrote this file")
+    header["HISTORY"] = f"{store.settings.get('command', 'made')} by galtrans {store.attributes['galtrans_version']}"
+    for line in _origins(store.settings) if store.synthetic else ():
+        header["HISTORY"] = header_text(line)
+    return header
+
+
+def _origins(settings: dict) -> Iterator[str]:
+    """What a store was made from, and what that was, a line each, the first of them first."""
+    source = settings.get("source")
+    if isinstance(source, dict):
+        yield from _origins(source.get("settings", {}))
+    facts = ", ".join(f"{key} {value}" for key, value in settings.items() if isinstance(value, str | int))
+    yield facts.replace("command ", "", 1).replace(", ", ": ", 1) if "command" in settings else facts

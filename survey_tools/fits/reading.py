@@ -1,0 +1,510 @@
+"""FITS read: which HDUs a file has, told by their headers alone, and the pixels of its images.
+
+Every command reads FITS here. Headers are split by hand, because `astropy.io.fits.open` decompresses a whole file for
+them, warns alike of a file that is cut short and of one that is odd but whole, and refuses odd cards that nobody needs.
+Cards and tile-compressed images are left to astropy.
+"""
+
+import bz2
+import gzip
+import io
+import math
+import os
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from astropy.io import fits
+
+from survey_tools.errors import ArchiveError, first_line
+from survey_tools.fits.calibration import STATING
+from survey_tools.fits.companions import said_by_header
+from survey_tools.images.sky_wcs import OF_A_GRID
+
+ENDINGS, PACKINGS = (".fits", ".fit", ".fts"), (".fz", ".bz2", ".gz")  # of the names of FITS files
+SUFFIXES = tuple(ending + packing for ending in ENDINGS for packing in ("", *PACKINGS))
+DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file: how to read it
+BLOCK, CARD = 2880, 80  # [byte] of a FITS file, and of a card of its headers
+LONGEST_HEADER = 2**20  # [byte]
+END_CARD = re.compile(rb"^(?:.{80})*?END[ \0]{5}[ \0]*", re.DOTALL)
+A_KEYWORD = re.compile(r"[A-Z0-9_-]* *")  # as the standard allows them, padded to eight characters
+COMMENTARY = ("COMMENT", "HISTORY", "")
+WITHOUT_A_VALUE = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE")
+STRUCTURE = re.compile(  # keywords that speak of one HDU alone, which an image does not have from the primary HDU
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|EXTNAME"
+    r"|EXTVER|EXTLEVEL|INHERIT|Z\w+"
+)
+A_VALUE = re.compile(  # behind "= ": text, a logical value, a number, a complex one or nothing; and a comment
+    r" *(?:'(?:[^']|'')*'|[TF]|[+-]? *(?:\d+\.?\d*|\.\d+)(?:[EeDd] *[+-]? *\d+)?"
+    r"|\( *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *, *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *\)|) *(?:/.*)?"
+)
+DECIDING = re.compile(  # keywords by which an image is read, placed and calibrated
+    f"{STRUCTURE.pattern}|{OF_A_GRID.pattern}|{'|'.join(map(re.escape, sorted(STATING)))}"
+    r"|BUNIT|EXPTIME|EXPOSURE|TEXPTIME|FILTER|BANDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|TFIELDS|THEAP"
+)
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
+UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
+MOST_PACKED = 10_000  # pixels that a byte of a tile-compressed image holds at most; a blank mask has 2,000
+DEGENERATE = 1  # pixels of an axis that says nothing
+
+
+@dataclass(frozen=True)
+class Hdu:
+    """One header and data unit of a file.
+
+    Attributes:
+        index: Its number, from 0.
+        text: Its cards, 80 characters each, without END; those with keywords that no standard allows are left out.
+        start: Byte where its data begin.
+        size: Bytes of its data, without what fills the last block.
+        primary: The cards of the primary HDU, where that has no data; "" else.
+    """
+
+    index: int
+    text: str
+    start: int
+    size: int
+    primary: str = ""
+
+    @cached_property
+    def own(self) -> fits.Header:
+        """Its header as it stands in the file."""
+        return fits.Header.fromstring(self.text)
+
+    @cached_property
+    def header(self) -> fits.Header:
+        """Its header, with the cards of a primary HDU without data that it lacks itself, which speak of all images.
+
+        That of a tile-compressed image has the axes of the image, and not those of the table that it is kept in.
+        """
+        more = inherited(self.text, self.primary)
+        if not more and not self.compressed:
+            return self.own
+        header = fits.Header.fromstring(self.text + more)
+        if self.compressed:
+            header["XTENSION"], header["BITPIX"], header["PCOUNT"] = "IMAGE", bitpix_of(self), 0
+            header["NAXIS"] = len(self.axes)
+            for axis, count in enumerate(reversed(self.axes), start=1):
+                header[f"NAXIS{axis}"] = count
+        return header
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is a tile-compressed image."""
+        return self.own.get("ZIMAGE", False) is True
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """Pixels along each axis of its image, the last axis of the file first, as numpy has them; () for no image."""
+        kind = str(self.own.get("XTENSION", "IMAGE")).strip()
+        if kind != "IMAGE" and not self.compressed:
+            return ()
+        prefix = "Z" if self.compressed else ""
+        count = int(self.own.get(f"{prefix}NAXIS", 0))
+        return tuple(int(self.own[f"{prefix}NAXIS{axis}"]) for axis in range(count, 0, -1))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, columns) of its image, or (planes, rows, columns): axes of one pixel before these are left out."""
+        axes = list(self.axes)
+        while len(axes) > 2 and axes[0] == DEGENERATE:
+            axes.pop(0)
+        return tuple(axes) if len(axes) > 1 and min(axes) > 0 else ()
+
+    @property
+    def end(self) -> int:
+        """Byte behind its data."""
+        return self.start + self.size
+
+
+def inherited(text: str, primary: str) -> str:
+    """The cards of a primary header that an image of an extension has as well.
+
+    A part of a WCS is not taken, nor a calibration where the image states one itself: they would be mixed.
+    """
+    if not primary:
+        return ""
+    own = {text[at : at + 8].rstrip() for at in range(0, len(text), CARD)}
+    calibrated = bool(own & STATING)
+    placed = "CTYPE1" in own
+    taken, before = [], False
+    for at in range(0, len(primary), CARD):
+        key = primary[at : at + 8].rstrip()
+        if key == "CONTINUE":
+            keep = before
+        else:
+            keep = key not in own and key not in COMMENTARY and not STRUCTURE.fullmatch(key)
+            keep &= not (calibrated and key in STATING) and not (placed and OF_A_GRID.fullmatch(key))
+        if keep:
+            taken.append(primary[at : at + CARD])
+        before = keep
+    return "".join(taken)
+
+
+class FitsPixels:
+    """The pixels of an open image, read part by part: `pixels[first:last, first:last]`; ArchiveError where damaged."""
+
+    def __init__(self, name: str, hdu: Hdu, section, stream: BinaryIO) -> None:
+        self._name, self._section, self.shape, self._stream = name, section, hdu.shape, stream
+        self.integers = bitpix_of(hdu) > 0 and scaling_of(hdu).scale == 1
+
+    @contextmanager
+    def hdus(self) -> Iterator[fits.HDUList]:
+        """All HDUs of the file, as of `hdus_by_astropy`."""
+        if isinstance(self._stream, io.BufferedReader):  # `_Rows` moves about in it
+            with hdus_by_astropy(self._stream.name, self._name) as hdus:
+                yield hdus
+            return
+        self._stream.seek(0)
+        with hdus_by_astropy(io.BytesIO(self._stream.getvalue()), self._name) as hdus:
+            yield hdus
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        try:
+            return np.array(self._section[part], np.float32)
+        except Exception as error:  # what the decoders of tiles raise has no common name
+            raise damaged(self._name, error) from error
+
+
+@contextmanager
+def hdus_by_astropy(source, name: str) -> Iterator[fits.HDUList]:
+    """All HDUs of a file, or of an open one, each read when it is asked for; ArchiveError where one is damaged.
+
+    For tables, whose columns astropy reads. The block must do nothing but read them: whatever goes wrong in it is taken
+    for damage, because what astropy raises of damaged tables has no common name.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with fits.open(source, memmap=False) as hdus:
+                yield hdus
+        except Exception as error:
+            raise damaged(name, error) from error
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How the numbers of a file become pixel values: `zero` + `scale` × number, and `blank`, a number for no data."""
+
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
+
+    def applied(self, raw: np.ndarray, dtype=np.float32) -> np.ndarray:
+        """The pixel values of the numbers `raw`, any shape, as floats of one kind.
+
+        NaN where there is no data, or no finite number.
+        """
+        plain = self.scale == 1 and self.zero == 0
+        with np.errstate(all="ignore"):  # of numbers beyond what a float holds, which become infinite
+            values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
+        values[~np.isfinite(values)] = np.nan  # and NaN of odd bits, of which computations warn, become usual ones
+        if self.blank is not None and raw.dtype.kind in "iu":
+            values[raw == self.blank] = np.nan
+        return values
+
+
+def scaling_of(hdu: Hdu) -> Scaling:
+    """BSCALE, BZERO and BLANK of an image; the last has no meaning for floats, whose no data are NaN."""
+
+    def number(keyword: str, default: float) -> float:
+        value = hdu.own.get(keyword, default)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"its {keyword} = {value!r} is no number; mend its header") from error
+
+    blank = hdu.own.get("BLANK", hdu.own.get("ZBLANK"))
+    integers = bitpix_of(hdu) > 0
+    return Scaling(number("BSCALE", 1.0), number("BZERO", 0.0), int(blank) if integers and blank is not None else None)
+
+
+def bitpix_of(hdu: Hdu) -> int:
+    """Bits of a number of an image; negative for floats."""
+    return int(hdu.own["ZBITPIX" if hdu.compressed else "BITPIX"])
+
+
+class _Rows:
+    """Pixels of a plain image on disk: `rows[first:last, first:last]` reads these and no more.
+
+    They are not mapped into memory: what is read of a mapped file counts as the process's own, up to 1.5 GB a stack,
+    and a file that another process cuts short kills it.
+    """
+
+    def __init__(self, stream: BinaryIO, hdu: Hdu) -> None:
+        self._stream, self._start, self._shape = stream, hdu.start, hdu.shape
+        self._dtype, self._scaling = dtype_of(hdu), scaling_of(hdu)
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        rows, cols = (range(*each.indices(length)) for each, length in zip(part, self._shape, strict=True))
+        width = self._shape[1] * self._dtype.itemsize
+        first, count = self._start + cols.start * self._dtype.itemsize, len(cols) * self._dtype.itemsize
+        if isinstance(self._stream, io.BytesIO):
+            content = self._stream.getbuffer()
+            raw = b"".join([content[first + row * width : first + row * width + count] for row in rows])
+        else:
+            file = self._stream.fileno()
+            raw = b"".join([os.pread(file, count, first + row * width) for row in rows])
+        if len(raw) < len(rows) * count:
+            raise EOFError("the file ends early")
+        return self._scaling.applied(np.frombuffer(raw, self._dtype).reshape(len(rows), len(cols)))
+
+
+class _Tiles:
+    """Pixels of a tile-compressed image: `tiles[first:last, first:last]` decompresses the tiles of these alone."""
+
+    def __init__(self, section, hdu: Hdu) -> None:
+        self._section, self._scaling = section, scaling_of(hdu)
+        self._before = (0,) * (len(hdu.axes) - len(hdu.shape))
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._scaling.applied(np.asarray(self._section[self._before + part]))
+
+
+def dtype_of(hdu: Hdu) -> np.dtype:
+    """The type of an image's numbers in a file."""
+    bits = bitpix_of(hdu)
+    kinds = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+    if bits not in kinds:
+        raise ValueError(f"its BITPIX = {bits} is none of {', '.join(map(str, kinds))}")
+    return np.dtype(kinds[bits])
+
+
+def values_of(name: str, stream: BinaryIO, hdu: Hdu) -> np.ndarray:
+    """All pixel values of an image, of `hdu.shape`, float64, NaN where there is no data; ArchiveError where damaged."""
+    try:
+        if not hdu.compressed:
+            stream.seek(hdu.start)
+            raw = stream.read(hdu.size)
+            if len(raw) < hdu.size:
+                raise EOFError("the file ends early")
+            count = int(np.prod(hdu.shape, dtype=object))
+            numbers = np.frombuffer(raw, dtype_of(hdu), count)
+            return scaling_of(hdu).applied(numbers, np.float64).reshape(hdu.shape)
+        stream.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = fits.open(stream, memmap=False, do_not_scale_image_data=True)
+            numbers = np.asarray(found[hdu.index].data)
+        return scaling_of(hdu).applied(numbers, np.float64).reshape(hdu.shape)
+    except Exception as error:  # what the decoders of tiles raise has no common name
+        raise damaged(name, error) from error
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[tuple[BinaryIO, list[Hdu]]]:
+    """A file for reading here and there, decompressed if it must be, and all its HDUs, which are whole.
+
+    ArchiveError, that speaks of `name`, where it is not there, no FITS, damaged or truncated.
+    """
+    with at_hand(path, name) as stream:
+        try:
+            found = list(walk(stream, name))
+            size = stream.seek(0, io.SEEK_END)
+        except UNREADABLE as error:
+            raise damaged(name, error) from error
+        require_whole(name, found, size)
+        for hdu in found:
+            require_tiles(name, hdu)
+        yield stream, found
+
+
+def require_whole(name: str, hdus: list[Hdu], size: int) -> None:
+    """ArchiveError where a file of `size` [byte] ends before the data of its last HDU do."""
+    if hdus and size < hdus[-1].end:
+        raise ArchiveError(f"{name} is truncated: {size} of {hdus[-1].end} bytes are there; fetch it anew")
+
+
+def require_tiles(name: str, hdu: Hdu) -> None:
+    """ArchiveError where a tile-compressed image cannot have the pixels that it says it has: they would fill memory."""
+    try:
+        if not hdu.compressed:
+            return
+        sides = [int(hdu.own.get(f"ZTILE{axis}", side if axis == 1 else 1))
+                 for axis, side in enumerate(reversed(hdu.axes), start=1)]  # fmt: skip
+        counts = [-(-side // tile) for side, tile in zip(reversed(hdu.axes), sides, strict=True)]
+        tiles, rows, pixels = math.prod(counts), hdu.own["NAXIS2"], math.prod(hdu.axes)
+    except (*UNREADABLE, ZeroDivisionError) as error:
+        raise damaged(name, error) from error
+    if min([1, *sides, *hdu.axes]) < 1 or tiles != rows or pixels > MOST_PACKED * hdu.size:
+        raise ArchiveError(
+            f"{name} cannot be read: HDU {hdu.index} is said to have {' x '.join(map(str, hdu.axes))} pixels in tiles "
+            f"of {' x '.join(map(str, reversed(sides)))}, and has {rows} tiles in {hdu.size} bytes; fetch it anew"
+        )
+
+
+def require_complete(path: Path, name: str) -> None:
+    """ArchiveError, that speaks of `name`, unless the data of every header of a plain FITS file are in it."""
+    with path.open("rb") as stream:
+        try:
+            hdus = list(walk(stream, name))
+        except UNREADABLE as error:
+            raise damaged(name, error) from error
+    require_whole(name, hdus, path.stat().st_size)
+
+
+@contextmanager
+def open_pixels(path: Path, name: str, index: int | None = None) -> Iterator[tuple[Hdu, FitsPixels]]:
+    """An image of a file and its pixels: HDU `index`, or else the first image that shows the sky.
+
+    Of a plain or tile-compressed file only the parts asked for are read, for a stack has 1.5 GB. ArchiveError, that
+    speaks of `name`, where the file is damaged or there is no such image.
+    """
+    with opened(path, name) as (stream, hdus):
+        try:
+            found = images_of(name, hdus)
+            chosen = found[0] if index is None and found else next((hdu for hdu in hdus if hdu.index == index), None)
+            if chosen is None or len(chosen.shape) != 2:
+                raise ArchiveError(f"{name} holds no image")
+            if chosen.compressed:
+                stream.seek(0)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    mapped = isinstance(stream, io.BufferedReader)
+                    whole = fits.open(stream, memmap=mapped, do_not_scale_image_data=True)
+                    section = whole[chosen.index].section
+                pixels = FitsPixels(name, chosen, _Tiles(section, chosen), stream)
+            else:
+                whole, pixels = nullcontext(), FitsPixels(name, chosen, _Rows(stream, chosen), stream)
+        except UNREADABLE as error:
+            raise damaged(name, error) from error
+        with whole:
+            yield chosen, pixels
+
+
+def images_of(name: str, hdus: list[Hdu]) -> list[Hdu]:
+    """Those HDUs that are images of two axes and, by their own words, show the sky."""
+    return [hdu for hdu in hdus if len(hdu.shape) == 2 and not said_by_header(hdu.own)]
+
+
+def decompressed(file: BinaryIO) -> BinaryIO:
+    """An open file as it is read: what compresses it is told by its first bytes, whatever its name."""
+    start = file.read(4)
+    file.seek(0)
+    return next((opener(file) for magic, opener in DECOMPRESSORS if start.startswith(magic)), file)
+
+
+def at_hand(path: Path, name: str) -> BinaryIO:
+    """A file for reading here and there: as it is, or decompressed in memory; ArchiveError where it is damaged."""
+    try:
+        file = path.open("rb")
+        stream = decompressed(file)
+        if stream is file:
+            return file
+        with file, stream:
+            return io.BytesIO(stream.read())
+    except UNREADABLE as error:
+        raise damaged(name, error) from error
+
+
+def walk(stream: BinaryIO, name: str) -> Iterator[Hdu]:
+    """The HDUs of a stream, one after the other, as far as it has been fetched; no data are read.
+
+    What follows the last of them and is no header, as some programs leave it there, is passed over.
+    """
+    end, index, primary = 0, 0, ""
+    while True:
+        text, length = header_text(stream, name, first=index == 0)
+        if length == 0:
+            return
+        hdu = Hdu(index, text, end + length, 0)
+        hdu = Hdu(index, text, end + length, data_size(hdu.own), primary)
+        yield hdu
+        if index == 0 and hdu.size == 0:
+            primary = text
+        index, end = index + 1, hdu.start + -(-hdu.size // BLOCK) * BLOCK
+        if stream.seek(end) < end:
+            return
+
+
+def data_size(header: fits.Header) -> int:
+    """Bytes of the data that follow a header, without what fills their last block."""
+    axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
+    count = int(np.prod(axes, dtype=object)) if axes else 0
+    size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+    if min([size, *axes]) < 0:  # who skips that much goes back, and meets the same header again
+        raise ValueError(f"its data are said to have {axes} pixels")
+    return size
+
+
+def header_text(stream: BinaryIO, name: str, first: bool) -> tuple[str, int]:
+    """The cards of the header that begins here, without END, and its length [byte].
+
+    The length is 0 where no header begins here, which the first one of a file may not.
+    """
+    content, block = b"", b""
+    while not (END_CARD.search(block) if content else None):
+        block = stream.read(BLOCK)
+        if not content and not first and not block.startswith(b"XTENSION"):
+            return "", 0
+        if not content and first and not block.startswith(b"SIMPLE  ="):
+            raise ArchiveError(f"{name} is not FITS: it starts with {block[:9]!r}" if block else f"{name} is empty")
+        content += block
+        ended = END_CARD.search(block)
+        if len(content) > LONGEST_HEADER or (len(block) < BLOCK and not ended):
+            raise ArchiveError(f"{name} is truncated: its header has no end; fetch it anew")
+    return _cards(content), len(content)
+
+
+def _cards(content: bytes) -> str:
+    """The legal cards of a header: its bytes up to END, odd ones replaced.
+
+    A card whose value cannot be read is left out, unless pixels depend on it: who asks for that is told.
+    """
+    text = content.decode("latin-1")
+    if not text.isascii() or not text.isprintable():
+        text = "".join(each if " " <= each <= "~" else "?" for each in text.replace("\0", " "))
+    kept = []
+    for at in range(0, len(text), CARD):
+        card = text[at : at + CARD]
+        if card[:8] == "END     ":
+            break
+        if A_KEYWORD.fullmatch(card[:8]):
+            card = card if card[8:10] == "= " or card[:8] in WITHOUT_A_VALUE else _with_a_value(card)
+            if card[8:10] != "= " or A_VALUE.fullmatch(card[10:]) or DECIDING.fullmatch(card[:8].rstrip()):
+                kept.append(card)
+    return "".join(kept)
+
+
+def _with_a_value(card: str) -> str:
+    """A card without "= " behind its keyword: with it where a blank is missing, else with a value that is unreadable.
+
+    So who asks for the keyword is told of it, and nobody else.
+    """
+    if card[8] == "=":
+        return f"{card[:8]}= {card[9:]}"[:CARD] if card.endswith(" ") else card
+    return f"{card[:8]}= ?{card[8:]}"[:CARD]
+
+
+def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
+    """The header that begins here and its length [byte]; 0 where none does, which the first of a file may not."""
+    text, length = header_text(stream, name, first)
+    return fits.Header.fromstring(text), length
+
+
+def header_number(name: str, header: fits.Header, keyword: str, default: float) -> float:
+    """The number that a header states; ArchiveError where it states something else."""
+    value = header.get(keyword, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArchiveError(f"{name} has {keyword} = {value!r}, which is no number; mend its header")
+    return float(value)
+
+
+def damaged(name: str, error: BaseException) -> ArchiveError:
+    """The error that says what is wrong with a file."""
+    if isinstance(error, ArchiveError):
+        return error
+    said = first_line(error)
+    if isinstance(error, EOFError) and "end" in said.lower():
+        said = f"it is truncated, {said[0].lower()}{said[1:]}" if said != "the file ends early" else said
+    return ArchiveError(f"{name} cannot be read: {said}; fetch it anew")

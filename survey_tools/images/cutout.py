@@ -1,0 +1,219 @@
+"""Cutouts: the pixels around a position resampled onto another grid, with an exact WCS; the noise of empty sky."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from scipy.ndimage import distance_transform_edt, map_coordinates, maximum_filter
+from scipy.special import ndtri
+
+from survey_tools.images.regrid import collected
+from survey_tools.images.sky_wcs import is_icrs, pixels_of, places_of
+
+SPLINE_REACH = 16  # [pixel] a cubic spline's memory fades as 0.27 per pixel: to 1e-9 over this distance
+COARSER = 1.1  # times the source's pixels a side, from which on light is collected and not interpolated
+MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution [its standard deviation]
+SOURCE_MARGIN = 3  # [pixel] around a bright pixel, the wings that are no blank sky either
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One band of one object.
+
+    Attributes:
+        image: (row, col) float32, flux [nanomaggy/pixel]; NaN where there is no data.
+        saturated: (row, col) bool, True where the detector was saturated.
+        wcs: TAN WCS of these pixels.
+    """
+
+    image: np.ndarray
+    saturated: np.ndarray
+    wcs: WCS
+
+
+def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
+    """The flux per pixel that `image` has on another grid; flux is kept.
+
+    Onto pixels of about the same size and onto finer ones this is bicubic interpolation, which keeps surface
+    brightness, times the ratio of pixel areas. Onto coarser pixels it is the light that falls into them (`overlap`):
+    interpolation would ask only for what the image is at their centres, and miss stars between these. Only the part of
+    the image around the target is read.
+
+    Args:
+        image: (row, col) flux per pixel; an array, or anything with a shape that can be sliced. NaN = no data.
+        wcs: Celestial WCS of `image`.
+        target: Celestial WCS of the new grid.
+        size: Rows and columns of the new grid; one number where it is square.
+
+    Returns:
+        (row, col) float32; NaN wherever one of the source pixels that count, of which interpolation has the four
+        nearest, is missing or outside the image.
+    """
+    source = _pixels_in(wcs, target, size)
+    if not _meets(source, image.shape):
+        return np.full(source.shape[1:], np.nan, np.float32)
+    area = _area(source)
+    if area > COARSER**2:
+        return _collected(image, wcs, target, source.shape[1:]).astype(np.float32)
+    start, shape = _extent(source, SPLINE_REACH)
+    pixels, inside = _cut(image, start, shape), source - start[:, None, None]
+    missing = ~np.isfinite(pixels)
+    if missing.all():
+        return np.full(source.shape[1:], np.nan, np.float32)
+    if missing.any():  # the nearest data stand in, so that a gap does not ring through the spline into the stamp
+        pixels = pixels[tuple(distance_transform_edt(missing, return_distances=False, return_indices=True))]
+    flux = map_coordinates(pixels.astype(float), inside, order=3, mode="mirror")
+    if missing.any():
+        flux[map_coordinates(missing.astype(float), inside, order=1, mode="nearest") > 1e-9] = np.nan
+    return (flux * (area if is_icrs(wcs) else _areas(source, area))).astype(np.float32)
+
+
+def resample_flags(
+    flags, wcs: WCS, target: WCS, size: int | tuple[int, int], *, interpolated: bool = False
+) -> np.ndarray:
+    """Which pixels of another grid touch a flagged pixel: (row, col) bool from flags (row, col) bool; see `resample`.
+
+    A target pixel is flagged if any of the four source pixels around its centre is, or of those that fall into a
+    coarser one; outside the image none is. `interpolated` says that pixels were interpolated onto coarser ones, too, as
+    `regrid.regrid` does, so that the four nearest alone count.
+    """
+    source = _pixels_in(wcs, target, size)
+    if not _meets(source, flags.shape):
+        return np.zeros(source.shape[1:], bool)
+    if not interpolated and _area(source) > COARSER**2:
+        return _collected(flags, wcs, target, source.shape[1:], beyond=0.0) > 1e-9
+    start, shape = _extent(source, 1)
+    touched = np.nan_to_num(_cut(flags, start, shape))
+    return map_coordinates(touched, source - start[:, None, None], order=1) > 1e-9
+
+
+def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
+    """Standard deviation of blank sky: of the pixels (row, col) where `mask` is False, sources left out; in their unit.
+
+    Sources are clipped at 3 sigma around the median, with a margin for their wings; what is left is measured by the
+    median absolute deviation, which what little light remains moves least. NaN where fewer than 20 pixels are left.
+    """
+    good = ~mask & np.isfinite(image)
+    if np.count_nonzero(good) < 20:
+        return float("nan")
+    source = good & (image > _brightest_noise(np.sort(image.ravel() if good.all() else image[good])))
+    blank = good & ~maximum_filter(_clusters(source), 2 * SOURCE_MARGIN + 1)
+    values = image[blank if np.count_nonzero(blank) >= 20 else good & ~source]
+    return _median_and_sigma(np.sort(values))[1]
+
+
+def _brightest_noise(values: np.ndarray) -> float:
+    """Three standard deviations above the sky, once no value is left that lies farther from it; `values` ascend."""
+    while True:
+        sky, sigma = _median_and_sigma(values)
+        first = np.searchsorted(values, sky - 3 * sigma)
+        last = np.searchsorted(values, sky + 3 * sigma, side="right")
+        if last - first == len(values):
+            return sky + 3 * sigma
+        values = values[first:last]
+
+
+def _median_and_sigma(values: np.ndarray) -> tuple[float, float]:
+    """Median of values (n,) that ascend, and their standard deviation by the median absolute deviation.
+
+    Sorted once, they need no sorting again for either, which makes this ten times faster than taking medians.
+    """
+    middle = (len(values) - 1) // 2, len(values) // 2
+    median = (float(values[middle[0]]) + float(values[middle[1]])) / 2
+    deviation = (_nearest(values, median, middle[0]) + _nearest(values, median, middle[1])) / 2
+    return median, deviation / MAD_OF_ONE_SIGMA
+
+
+def _nearest(values: np.ndarray, centre: float, count: int) -> float:
+    """The distance from `centre` of that one of the ascending values of which `count` others are nearer."""
+    split = int(np.searchsorted(values, centre))
+    low, high = max(0, count + 1 - (len(values) - split)), min(count + 1, split)
+    while low < high:  # how many of the `count + 1` nearest lie below the centre
+        below = (low + high) // 2
+        if centre - float(values[split - 1 - below]) < float(values[split + count - below]) - centre:
+            low = below + 1
+        else:
+            high = below
+    left = centre - float(values[split - low]) if low else 0.0
+    right = float(values[split + count - low]) - centre if low <= count else 0.0
+    return max(left, right)
+
+
+def _clusters(source: np.ndarray) -> np.ndarray:
+    """The bright pixels that have bright neighbours: galaxies and stars, and not the tail of the noise."""
+    neighbours = np.zeros(source.shape, np.uint8)
+    neighbours[1:] += source[:-1]
+    neighbours[:-1] += source[1:]
+    neighbours[:, 1:] += source[:, :-1]
+    neighbours[:, :-1] += source[:, 1:]
+    return source & (neighbours >= 2)
+
+
+def _pixels_in(wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
+    """Row and column (2, row, col) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
+    shape = np.broadcast_to(size, 2)
+    row, col = np.indices(shape)
+    return _in(wcs, target, row.astype(float), col.astype(float))
+
+
+def _in(wcs: WCS, target: WCS, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Row and column (2, …) in the grid `wcs` of rows and columns (…) of the grid `target`."""
+    sky = places_of(target, np.stack([col.ravel(), row.ravel()], axis=1))
+    return pixels_of(wcs, sky).T[::-1].reshape(2, *row.shape)
+
+
+def _collected(image, wcs: WCS, target: WCS, shape: tuple[int, int], beyond: float = np.nan) -> np.ndarray:
+    """The light of an image in the pixels of a coarser grid of `shape`; NaN where some of a pixel lacks data.
+
+    `beyond` stands in for what is missing.
+    """
+    row, col = np.indices([side + 1 for side in shape]) - 0.5
+    corners = _in(wcs, target, row, col)
+    if not np.isfinite(corners).all():
+        return np.full(shape, beyond)
+    start, size = _extent(corners, 1)
+    pixels = _cut(image, start, size)
+    return collected(np.nan_to_num(pixels, nan=beyond), corners - start[:, None, None])
+
+
+def _area(source: np.ndarray) -> float:
+    """Area of a target pixel in pixels of the source, in the mean over the target's grid; from `_pixels_in`."""
+    diagonals = source[:, -1, -1] - source[:, 0, 0], source[:, -1, 0] - source[:, 0, -1]
+    rows, cols = source.shape[1:]
+    return abs(np.linalg.det(diagonals)) / 2 / ((rows - 1) * (cols - 1))
+
+
+def _areas(source: np.ndarray, mean: float) -> np.ndarray | float:
+    """Area of each target pixel (row, col) in pixels of the source, which distortions change across a grid."""
+    if min(source.shape[1:]) < 2:
+        return mean
+    down, right = np.gradient(source, axis=1), np.gradient(source, axis=2)
+    return np.abs(down[0] * right[1] - down[1] * right[0])
+
+
+def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether some pixel positions `source` (2, row, col) may lie on an image of `shape`.
+
+    NaN, which a tangent plane has for the far side of the sky, does not; and near its rim positions are so far apart
+    that the box around them must not be filled.
+    """
+    last = np.array(shape)[:, None] - 1
+    ends = np.stack([source.min(axis=(1, 2)), source.max(axis=(1, 2))], axis=1)
+    return bool(np.isfinite(source).all() and (ends[:, 1:] >= 0).all() and (ends[:, :1] <= last).all())
+
+
+def _extent(source: np.ndarray, reach: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """First (row, col) and shape of the box that holds the pixel positions `source` (2, row, col) and `reach` more."""
+    start = np.floor(source.min(axis=(1, 2))).astype(int) - reach
+    return start, tuple(np.ceil(source.max(axis=(1, 2))).astype(int) + reach + 1 - start)
+
+
+def _cut(image, start: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`shape` pixels of an image from (row, col) `start` on, float32, NaN beyond its edges."""
+    pixels = np.full(shape, np.nan, np.float32)
+    low = np.clip(start, 0, image.shape)
+    high = np.clip(start + shape, 0, image.shape)
+    if (high > low).all():
+        inner = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+        pixels[inner] = image[low[0] : high[0], low[1] : high[1]]
+    return pixels

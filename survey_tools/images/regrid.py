@@ -1,0 +1,226 @@
+"""Flux on another grid: bilinear, or by the exact areas of overlapping pixels."""
+
+from functools import cache
+from math import cos, hypot, sin
+
+import numpy as np
+from astropy.wcs import WCS
+
+from survey_tools.images.sky_wcs import local_cd, pixels_of, places_of, tan_terms
+
+WHOLE = 1e-6  # share of a pixel that may lack data, for rounding
+AT_ONCE = 2_000_000  # pieces of edges whose integrals are in memory at once
+
+
+def collected(image: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The light of an image in each cell of another grid.
+
+    Args:
+        image: (row, col) flux per pixel; NaN = no data.
+        corners: Rows and columns (2, rows + 1, columns + 1) in the image of the corners of all cells, counted from 0 at
+            the centre of its first pixel. Cells share their corners, and their sides are straight.
+
+    Returns:
+        (rows, columns) float64, flux per cell; NaN where some of a cell has no data or lies outside the image.
+    """
+    there = np.isfinite(image)
+    light, data = _along_rows(np.where(there, image, 0.0)), _along_rows(there.astype(float))
+    corners = np.asarray(corners, float) + 0.5  # pixels begin at whole numbers
+    flux = np.empty((corners.shape[1] - 1, corners.shape[2] - 1))
+    across = np.abs(np.diff(corners, axis=1)).max() + np.abs(np.diff(corners, axis=2)).max()
+    step = max(1, int(AT_ONCE / (2 * flux.shape[1] * (2 * across + 4))))
+    for first in range(0, len(flux), step):
+        part = corners[:, first : first + step + 1]
+        area = _around(lambda row, col: col, part)
+        covered = _around(_primitive(data), part)
+        gone = covered * np.sign(area) < np.abs(area) * (1 - WHOLE)
+        flux[first : first + step] = np.where(gone, np.nan, _around(_primitive(light), part) * np.sign(area))
+    return flux
+
+
+def _along_rows(image: np.ndarray) -> np.ndarray:
+    """Sums (row, col + 1) of the pixels of each row before a column."""
+    sums = np.zeros((image.shape[0], image.shape[1] + 1))
+    np.cumsum(image, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _primitive(sums: np.ndarray):
+    """The integral of an image along its rows up to a place: a function of rows and columns; 0 beyond its rows."""
+    rows, cols = sums.shape[0], sums.shape[1] - 1
+
+    def integral(row: np.ndarray, col: np.ndarray) -> np.ndarray:
+        at, left = np.floor(row).astype(int), np.clip(np.floor(col).astype(int), 0, cols - 1)
+        inside = (at >= 0) & (at < rows)
+        at = np.clip(at, 0, rows - 1)
+        begun = sums[at, left]
+        found = begun + (sums[at, left + 1] - begun) * np.clip(col - left, 0, 1)
+        return np.where(inside, found, 0.0)
+
+    return integral
+
+
+def _around(integral, corners: np.ndarray) -> np.ndarray:
+    """The integral over each cell of what `integral` is the primitive of along rows, by Green's theorem.
+
+    What a side adds to one cell it takes from its neighbour, so that no light is lost between them.
+    """
+    down = _along(integral, corners[:, :-1], corners[:, 1:])
+    right = _along(integral, corners[:, :, :-1], corners[:, :, 1:])
+    return right[:-1] + down[:, 1:] - right[1:] - down[:, :-1]
+
+
+def _along(integral, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The line integral of `integral` over rows, along straight sides from `start` to `end` (2, …).
+
+    Between two borders of pixels the integrand is linear, so its value in the middle gives the integral exactly.
+    """
+    start, way = start[..., None], (end - start)[..., None]
+    least, most = np.minimum(start, start + way), np.maximum(start, start + way)
+    number = np.arange(1 + int((np.floor(most) - np.floor(least)).max()))
+    borders = np.floor(least) + 1 + number
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossed = np.nan_to_num(np.clip((borders - start) / way, 0, 1), nan=1.0)
+    ends = np.broadcast_to([0.0, 1.0], (*start.shape[1:-1], 2))
+    share = np.sort(np.concatenate([ends, crossed[0], crossed[1]], axis=-1), axis=-1)
+    middle = (share[..., 1:] + share[..., :-1]) / 2
+    row, col = start + way * middle[None]
+    return (integral(row, col) * np.diff(share, axis=-1) * way[0]).sum(axis=-1)
+
+
+DIRECTION = 1e-8  # [deg] by which rounding may put the corner of a grid elsewhere
+EDGE = 1e-6  # [pixel] by which rounding may put a pixel centre outside an image on whose edge it lies
+
+
+def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarray:
+    """The flux per pixel of an image on another grid: bilinear interpolation times the ratio of pixel areas.
+
+    Interpolation keeps surface brightness; the factor (sky area of a target pixel / of a source pixel, both at the
+    centre of their grid) makes it keep flux. The noise is interpolated and not averaged, as in the 64×64 CFHTLS set of
+    Lin, Fouchez & Pasquet (2021).
+
+    Args:
+        image: (band, row, col) or (row, col), flux per pixel; NaN = no data.
+        wcs: Celestial WCS of `image`.
+        target_wcs: Celestial WCS of the new grid.
+        size: Rows, and columns, of the new grid.
+
+    Returns:
+        float32 (band, size, size) or (size, size); NaN where one of the four source pixels around the centre of a
+        target pixel has no data or lies outside the image.
+    """
+    image, shape = np.asarray(image), image.shape[-2:]
+    image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
+    source, target = _directions(wcs, shape), _directions(target_wcs, (size, size))
+    if source is not None and target is not None and _frame(wcs) == _frame(target_wcs):
+        row, col = _projected(np.linalg.inv(source[0]) @ target[0], size)
+        area = target[1] / source[1]
+    else:
+        col, row = pixels_of(wcs, places_of(target_wcs, _pixels(size)[:2].T)).T
+        area = abs(np.linalg.det(local_cd(target_wcs, (size, size))) / np.linalg.det(local_cd(wcs, shape)))
+    flux = _bilinear(image.reshape(-1, *shape), row, col, area)
+    return flux.reshape(*image.shape[:-2], size, size).astype(np.float32, copy=False)
+
+
+def _is_tan(wcs: WCS) -> bool:
+    """Whether a WCS says that it is the plain projection onto a tangent plane, right ascension first."""
+    terms = wcs.wcs
+    axes = (*terms.ctype, terms.lonpole) == ("RA---TAN", "DEC--TAN", 180.0)
+    return axes and not wcs.has_distortion and not terms.get_pv()
+
+
+def _frame(wcs: WCS) -> tuple:
+    """What tells one equatorial frame from another."""
+    equinox = wcs.wcs.equinox
+    return wcs.wcs.radesys, None if np.isnan(equinox) else equinox
+
+
+def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float] | None:
+    """The matrix (3, 3) that makes of (col, row, 1), counted from 0, a vector towards that place of the sky; and the
+    solid angle [steradian] of the pixel at the centre of a grid of `shape` (rows, columns).
+
+    A tangent plane's pixels are equidistant points of a plane in space, so between two such grids lies a matrix and a
+    division: no sine is needed for each pixel, and nothing is approximated. None for a WCS that is no plain TAN.
+    """
+    if not _is_tan(wcs):
+        return None
+    crval, crpix, cd = tan_terms(wcs)
+    ra, dec = np.radians(crval).tolist()
+    (a, b), (c, d) = np.radians(cd).tolist()
+    col, row = (1 - crpix).tolist()
+    plane = np.array([[a, b, a * col + b * row], [c, d, c * col + d * row], [0.0, 0.0, 1.0]])
+    east, north = (-sin(ra), cos(ra), 0.0), (-sin(dec) * cos(ra), -sin(dec) * sin(ra), cos(dec))
+    axes = np.array([east, north, (cos(dec) * cos(ra), cos(dec) * sin(ra), sin(dec))])
+    col, row = col + (shape[1] - 1) / 2, row + (shape[0] - 1) / 2
+    distance = hypot(a * col + b * row, c * col + d * row, 1)  # of the centre, from where all directions begin
+    matrix = axes.T @ plane
+    if not _agrees(wcs, matrix, shape):
+        return None
+    return matrix, abs(a * d - b * c) / distance**3
+
+
+def _agrees(wcs: WCS, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether a WCS has the corners of a grid where a matrix has them: TAN may hide polynomials, which it applies."""
+    last_row, last_col = shape[0] - 1.0, shape[1] - 1.0
+    corners = np.array([(0, 0), (last_col, 0), (0, last_row), (last_col, last_row)])
+    x, y, z = matrix @ np.column_stack([corners, np.ones(4)]).T
+    found = np.degrees([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))])
+    ra, dec = np.abs(found.T - wcs.wcs_pix2world(corners, 0)).T
+    ra = np.abs((ra + 180) % 360 - 180) * np.cos(np.radians(found[1]))
+    return bool(max(ra.max(), dec.max()) < DIRECTION)
+
+
+@cache
+def _pixels(size: int) -> np.ndarray:
+    """Columns, rows and ones (3, pixel) of a grid of size × size, row by row."""
+    row, col = np.indices((size, size)).reshape(2, -1)
+    return np.stack([col, row, np.ones_like(row)]).astype(float)
+
+
+def _projected(matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, each (pixel,), that a matrix of homogeneous coordinates gives the pixels of a grid.
+
+    NaN where a direction is not on the side of the sky that the tangent plane shows.
+    """
+    col, row, depth = matrix @ _pixels(size)
+    if depth.min() <= 0:
+        depth[depth <= 0] = np.nan
+    row /= depth
+    col /= depth
+    return row, col
+
+
+def _bilinear(image: np.ndarray, row: np.ndarray, col: np.ndarray, factor: float) -> np.ndarray:
+    """`factor` times the values (band, position) of images (band, row, col) at positions (position,); NaN outside.
+
+    The four pixels around a position, and their weights, are the same in all bands. These go one by one, for then the
+    pixels of one are in the cache when they are asked for again.
+    """
+    rows, cols = image.shape[1:]
+    within = min(row.min(), col.min()) >= 0 and row.max() < rows - 1 and col.max() < cols - 1
+    if not within:
+        inside = (row >= -EDGE) & (row <= rows - 1 + EDGE) & (col >= -EDGE) & (col <= cols - 1 + EDGE)
+        row, col = (np.where(inside, np.clip(at, 0, n - 1), 0) for at, n in ((row, rows), (col, cols)))
+    top, left = np.floor(row), np.floor(col)
+    if not within:  # on the last row or column the one before it is the first of two
+        top, left = np.minimum(top, max(rows - 2, 0)), np.minimum(left, max(cols - 2, 0))
+    lower, right = (row - top).astype(image.dtype), (col - left).astype(image.dtype)
+    lower *= image.dtype.type(factor)
+    upper = image.dtype.type(factor) - lower
+    upper_right, lower_right = upper * right, lower * right
+    weights = upper - upper_right, upper_right, lower - lower_right, lower_right
+    beside, below = min(1, cols - 1), cols * min(1, rows - 1)  # an image of one row or column has no others
+    top *= cols
+    top += left
+    place = top.astype(int)
+    flux, part = np.empty((len(image), len(row)), image.dtype), np.empty(len(row), image.dtype)
+    for band, out in zip(image.reshape(len(image), -1), flux, strict=True):
+        band.take(place, out=out, mode="wrap")  # all lie inside, and only so is none checked again
+        out *= weights[0]
+        for step, weight in zip((beside, below, below + beside), weights[1:], strict=True):
+            band[step:].take(place, out=part, mode="wrap")
+            part *= weight
+            out += part
+    if not within:
+        flux[:, ~inside] = np.nan
+    return flux

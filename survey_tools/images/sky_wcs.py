@@ -1,0 +1,438 @@
+"""The one reader of WCSs, and plain TAN grids in ICRS.
+
+The grid of a cutout is plain TAN. Any other WCS is asked for places and pixels by all that its header states.
+"""
+
+import re
+import threading
+import warnings
+from functools import cache
+
+import numpy as np
+from astropy import coordinates
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from survey_tools.errors import first_line
+
+
+def tan_wcs(crval, crpix, cd) -> WCS:
+    """The ICRS TAN WCS with these FITS terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.radesys = "ICRS"
+    wcs.wcs.crval = crval
+    wcs.wcs.crpix = crpix
+    wcs.wcs.cd = cd
+    wcs.wcs.lonpole = 180.0  # the default too, but for a tangent point at the pole itself
+    wcs.wcs.set()
+    return wcs
+
+
+def north_up_wcs(ra: float, dec: float, pixel_scale: float, size: int) -> WCS:
+    """A grid of size × size pixels centred on (ra, dec) [deg], north up and east left; pixel_scale in arcsec/pixel."""
+    degrees = pixel_scale / 3600
+    centre = (size + 1) / 2
+    return tan_wcs((ra, dec), (centre, centre), [[-degrees, 0.0], [0.0, degrees]])
+
+
+def tan_terms(wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """crval (2,) [deg], crpix (2,) [pixel, from 1] and cd (2, 2) [deg/pixel] of a TAN WCS."""
+    return wcs.wcs.crval.copy(), wcs.wcs.crpix.copy(), wcs.pixel_scale_matrix.copy()
+
+
+def scale_of(wcs: WCS) -> float:
+    """Pixel scale [arcsec/pixel]: the geometric mean of both axes at the reference pixel."""
+    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600
+
+
+def tan_places(crval, crpix, cd, pixels: np.ndarray) -> np.ndarray:
+    """Directions on the sky, as unit vectors, of pixels of many TAN grids at once.
+
+    Args:
+        crval: Of each grid (grid, 2) [deg].
+        crpix: (grid, 2) [pixel, from 1].
+        cd: (grid, 2, 2) [deg/pixel].
+        pixels: Columns and rows of some pixels (pixel, 2), from 0, the same in each grid.
+
+    Returns:
+        (grid, pixel, 3); NaN for a grid without a WCS.
+
+    The equations of the gnomonic projection are those of Calabretta & Greisen (2002), A&A 395, 1077.
+    """
+    offset = pixels[None] + 1.0 - np.asarray(crpix, float)[:, None]
+    plane = np.radians(np.einsum("gij,gpj->gpi", np.asarray(cd, float), offset))
+    towards, east, north = _tangent(crval)
+    made = towards[:, None] + plane[..., :1] * east[:, None] + plane[..., 1:] * north[:, None]
+    return made / np.linalg.norm(made, axis=-1, keepdims=True)
+
+
+def tan_pixels(crval, crpix, cd, places: np.ndarray) -> np.ndarray:
+    """Columns and rows (grid, place, 2), from 0, of directions on the sky in many TAN grids.
+
+    Args:
+        crval: Of each grid (grid, 2) [deg].
+        crpix: (grid, 2) [pixel, from 1].
+        cd: (grid, 2, 2) [deg/pixel].
+        places: Unit vectors (grid, place, 3), as of `tan_places`.
+    """
+    towards, east, north = _tangent(crval)
+    depth = np.einsum("gpk,gk->gp", places, towards)
+    plane = np.stack([np.einsum("gpk,gk->gp", places, axis) / depth for axis in (east, north)], axis=-1)
+    known = np.isfinite(cd).all(axis=(1, 2))
+    inverse = np.full(np.shape(cd), np.nan)
+    inverse[known] = np.linalg.inv(np.asarray(cd, float)[known])
+    return np.einsum("gij,gpj->gpi", inverse, np.degrees(plane)) + np.asarray(crpix, float)[:, None] - 1.0
+
+
+def _tangent(crval) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors (grid, 3) towards the points of tangency (grid, 2) [deg], and east and north of them."""
+    ra, dec = np.radians(np.asarray(crval, float)).T
+    zero = np.zeros_like(ra)
+    towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+    east = np.stack([-np.sin(ra), np.cos(ra), zero], axis=-1)
+    north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)
+    return towards, east, north
+
+
+SAME = 0.01  # [pixel] by which two descriptions of one grid may differ
+TAN = ("RA---TAN", "DEC--TAN")
+FRAME_OF_LONGITUDE = {"GLON": "galactic", "SLON": "supergalactic", "ELON": "ecliptic"}
+FRAME_OF_RADESYS = {"ICRS": "icrs", "FK5": "fk5", "FK4": "fk4", "FK4-NO-E": "fk4noeterms"}
+BENT = ("fk4", "fk4noeterms")  # frames that differ from ICRS by more than a rotation of the sphere
+# All that the WCS papers, SIP, SCAMP, IRAF's TNX and ZPX, HST's tables and the DSS write of a grid. The others of a
+# header are many, take long to parse, and may be spelt against the standard.
+OF_A_GRID = re.compile(
+    r"WCSAXES|NAXIS\d?|C(TYPE|UNIT|RVAL|RPIX|DELT|ROTA)\d|(CD|PC)(\d_\d|\d{6})|P[VS]\d_\d+|PROJP\d+|(LON|LAT)POLE"
+    r"|RADE(SYS|CSYS)|EQUINOX|EPOCH|[AB]P?_(ORDER|DMAX|\d+_\d+)|WAT\d_\d{3}|(C[PQ]DIS|CPERR|CQERR)\d|D[PQ]\d.*"
+    r"|D2IM.*|AXISCORR|CNPIX\d|PPO\d|[XY]PIXELSZ|PLT(RA|DEC)[A-Z]+|AMD[XY]\d+"
+)
+SMALLEST, LARGEST = 1e-6, 3600 * 90.0  # [arcsec] of a pixel's side
+MOST = {"WCSAXES": 99} | dict.fromkeys(("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), 9)  # that are ever written
+OF_A_PLATE = re.compile(r"CNPIX\d|PPO\d|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC[DMS]|AMD[XY]\d+")  # numbers of the DSS
+A_CELESTIAL_AXIS = re.compile(r"CTYPE\d")
+OF_THE_SKY = re.compile(r"RA-|DEC-|[GES]L(ON|AT)-|[GES]L(ON|AT)$")
+_reading = threading.Lock()  # held while Python's warnings are set, which threads share
+LATTICE = np.stack(np.meshgrid(np.linspace(0, 1, 5), np.linspace(0, 1, 5)), axis=-1).reshape(-1, 2)
+
+
+def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | None:
+    """The celestial WCS that a FITS header states, with all its distortions; None where it states none.
+
+    Axes that are not celestial are left out, and repairs of old keywords are silent. Use `places_of` and `pixels_of`
+    with what it returns: methods of the WCS itself know neither ecliptic coordinates nor, some of them, distortions.
+
+    Args:
+        header: Of the image.
+        hdus: Of its file, where distortions may be stored as tables.
+
+    Raises:
+        ValueError: Where its terms contradict each other or cannot be read, or its coordinates have no known place on
+            the sky.
+    """
+    try:
+        cards = _spelt_anew([card for card in grid_cards(header) if card.value is not None])
+        _require_sound(cards)
+        with _reading, warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            warnings.filterwarnings("error", "Polynomial distortion", AstropyUserWarning)  # which astropy leaves out
+            wcs = _celestial(fits.Header(cards), hdus)
+        if wcs is None:
+            return None
+        wcs.wcs.set()
+        frame_of(wcs)
+    except ValueError:
+        raise
+    except Exception as error:  # what astropy raises of cards that say what they cannot has no common name
+        raise ValueError(first_line(error)) from error
+    return wcs
+
+
+def _require_sound(cards: list[fits.Card]) -> None:
+    """ValueError where cards contradict each other, or say what astropy does not survive.
+
+    It takes all of the memory for absurd numbers of terms or axes, and crashes on text in terms of plates.
+    """
+    said = {}
+    for card in cards:
+        if said.setdefault(card.keyword, card.value) != card.value:
+            raise ValueError(f"{card.keyword} is there twice, as {said[card.keyword]!r} and {card.value!r}")
+        if OF_A_PLATE.fullmatch(card.keyword) and not isinstance(card.value, int | float):
+            raise ValueError(f"{card.keyword} = {card.value!r} is no number")
+        if card.keyword in MOST and not (isinstance(card.value, int) and 0 <= card.value <= MOST[card.keyword]):
+            raise ValueError(f"{card.keyword} = {card.value!r} is no whole number from 0 to {MOST[card.keyword]}")
+    for card in cards:
+        if A_CELESTIAL_AXIS.fullmatch(card.keyword) and OF_THE_SKY.match(str(card.value)):
+            lacking = [key for key in ("CRVAL", "CRPIX") if f"{key}{card.keyword[5:]}" not in said]
+            if lacking:  # for which the standard has 0, and the image would lie elsewhere without a word
+                raise ValueError(f"{card.keyword} = {card.value!r} has no {lacking[0]}{card.keyword[5:]} beside it")
+
+
+def read_grid(header: fits.Header, shape: tuple[int, int], hdus: fits.HDUList | None = None) -> WCS | None:
+    """The WCS of an image of `shape` (rows, columns), as of `read_wcs`, whose middle is known to lie on the sky.
+
+    Raises:
+        ValueError: As of `read_wcs`; and where the middle of the image is not on the sky, or its pixels have no size.
+    """
+    wcs = read_wcs(header, hdus)
+    if wcs is None:
+        return None
+    with np.errstate(all="ignore"):
+        if not np.isfinite(_around_middle(wcs, shape)).all():
+            raise ValueError(f"by its terms ({_words(wcs)}) the middle of the image is not on the sky")
+        scale = local_scale(wcs, shape)
+    if not (SMALLEST < scale < LARGEST):
+        raise ValueError(f"by its terms a pixel has a side of {scale:.3g} arcsec")
+    return wcs
+
+
+def grid_cards(header: fits.Header) -> list[fits.Card]:
+    """The cards of a header that say something of its grid of pixels on the sky."""
+    return [card for card in header.cards if OF_A_GRID.fullmatch(card.keyword)]
+
+
+def _spelt_anew(cards: list[fits.Card]) -> list[fits.Card]:
+    """The cards as the standard wants them: RADESYS, and the suffix that tells SIP, where that is what there is."""
+    keywords = {card.keyword for card in cards}
+    made = []
+    for card in cards:
+        if card.keyword == "RADECSYS":
+            card = fits.Card("RADESYS", card.value)
+            if "RADESYS" in keywords:
+                continue
+        elif "A_ORDER" in keywords and re.fullmatch(r"CTYPE\d", card.keyword) and str(card.value).endswith("-TAN"):
+            card = fits.Card(card.keyword, f"{card.value}-SIP")
+        made.append(card)
+    return made
+
+
+def _celestial(header: fits.Header, hdus: fits.HDUList | None) -> WCS | None:
+    """The celestial axes of a header's WCS. Of a cube whose matrix lacks its other axes the first two are read."""
+    try:
+        wcs = WCS(header, fobj=hdus).celestial
+    except ValueError:  # also what astropy raises of a singular matrix
+        if header.get("NAXIS", 2) < 3 and header.get("WCSAXES", 2) < 3:
+            raise
+        wcs = WCS(_of_two_axes(header), fobj=hdus).celestial
+    return wcs if wcs.naxis == 2 and wcs.has_celestial else None
+
+
+def _of_two_axes(header: fits.Header) -> fits.Header:
+    """A header without what it says of a third axis or a fourth."""
+    plain = header.copy()
+    for axis in range(3, 1 + max(int(header.get("NAXIS", 2)), int(header.get("WCSAXES", 2)))):
+        for keyword in [key for key in plain if _is_of_axis(key, axis)]:
+            del plain[keyword]
+    for keyword in ("NAXIS", "WCSAXES"):
+        if keyword in plain:
+            plain[keyword] = 2
+    return plain
+
+
+def _is_of_axis(keyword: str, axis: int) -> bool:
+    """Whether a keyword says something of an axis: CTYPE3, or CD3_1 and CD1_3 for the third."""
+    if keyword[:2] in ("CD", "PC") and "_" in keyword:
+        return str(axis) in keyword[2:].split("_")
+    return keyword in {f"{key}{axis}" for key in ("NAXIS", "CTYPE", "CUNIT", "CRVAL", "CRPIX", "CDELT", "CROTA")}
+
+
+def frame_of(wcs: WCS) -> tuple[str, float]:
+    """The celestial frame of a WCS, and its equinox [year], NaN where it needs none; ValueError where it is unknown."""
+    terms = wcs.wcs
+    name = FRAME_OF_LONGITUDE.get(terms.lngtyp.strip())
+    if name is None and terms.lngtyp.strip() == "RA":
+        name = FRAME_OF_RADESYS.get(terms.radesys.strip() or "ICRS")
+    if name is None:
+        raise ValueError(
+            f"coordinates {', '.join(terms.ctype)} with RADESYS = {terms.radesys!r}, which are none of ICRS, FK5, FK4, "
+            "Galactic and ecliptic ones"
+        )
+    if name in ("icrs", "galactic", "supergalactic"):
+        return name, float("nan")
+    return name, float(terms.equinox) if np.isfinite(terms.equinox) else 1950.0 if name in BENT else 2000.0
+
+
+@cache
+def _frame(name: str, equinox: float):
+    """A celestial frame as astropy has it."""
+    if name == "ecliptic":
+        return coordinates.BarycentricMeanEcliptic(equinox=Time(equinox, format="jyear"))
+    if name in ("galactic", "supergalactic", "icrs"):
+        return {"galactic": coordinates.Galactic, "icrs": coordinates.ICRS}.get(name, coordinates.Supergalactic)()
+    kind = {"fk5": coordinates.FK5, "fk4": coordinates.FK4, "fk4noeterms": coordinates.FK4NoETerms}[name]
+    return kind(equinox=Time(equinox, format="byear" if name in BENT else "jyear"))
+
+
+@cache
+def _rotation(name: str, equinox: float) -> np.ndarray:
+    """The matrix (3, 3) from unit vectors of a frame to those of ICRS; astropy takes 30 ms for what it does at once."""
+    axes = SkyCoord([0, 90, 0] * u.deg, [0, 0, 90] * u.deg, frame=_frame(name, equinox))
+    return axes.icrs.cartesian.xyz.value
+
+
+def _vectors(places: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3) towards (longitude, latitude) (n, 2) [deg]."""
+    lon, lat = np.radians(places).T
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def _angles(vectors: np.ndarray) -> np.ndarray:
+    """(longitude, latitude) (n, 2) [deg] of vectors (n, 3)."""
+    x, y, z = vectors.T
+    return np.degrees(np.stack([np.arctan2(y, x) % (2 * np.pi), np.arctan2(z, np.hypot(x, y))], axis=-1))
+
+
+def to_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
+    """Places (n, 2) [deg] of a frame, as `frame_of` names it, in ICRS."""
+    if frame[0] == "icrs":
+        return places
+    if frame[0] in BENT:
+        found = SkyCoord(*places.T, unit="deg", frame=_frame(*frame)).icrs
+        return np.stack([found.ra.deg, found.dec.deg], axis=-1)
+    return _angles(_vectors(places) @ _rotation(*frame).T)
+
+
+def from_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
+    """Places (n, 2) [deg, ICRS] in a frame, as `frame_of` names it."""
+    if frame[0] == "icrs":
+        return places
+    if frame[0] in BENT:
+        found = SkyCoord(*places.T, unit="deg").transform_to(_frame(*frame))
+        return np.stack([found.spherical.lon.deg, found.spherical.lat.deg], axis=-1)
+    return _angles(_vectors(places) @ _rotation(*frame))
+
+
+def is_icrs(wcs: WCS) -> bool:
+    """Whether world coordinates of a WCS are ICRS right ascension and declination, in this order, without tables."""
+    terms = wcs.wcs
+    return (terms.radesys, terms.lngtyp, terms.lng, terms.lat) == ("ICRS", "RA", 0, 1) and not wcs.has_distortion
+
+
+def places_of(wcs: WCS, pixels: np.ndarray) -> np.ndarray:
+    """Places (n, 2) [deg, ICRS] of pixels (n, 2), by all that a WCS states; NaN where a pixel has none."""
+    pixels = np.asarray(pixels, float)
+    if is_icrs(wcs):
+        return wcs.wcs_pix2world(pixels, 0)
+    world = wcs.all_pix2world(pixels, 0) if wcs.has_distortion else wcs.wcs_pix2world(pixels, 0)
+    return to_icrs(frame_of(wcs), world[:, [wcs.wcs.lng, wcs.wcs.lat]])
+
+
+def pixels_of(wcs: WCS, places: np.ndarray) -> np.ndarray:
+    """Pixels (n, 2) of places (n, 2) [deg, ICRS], by all that a WCS states; NaN where a place has none."""
+    places = np.asarray(places, float)
+    if is_icrs(wcs):
+        return wcs.wcs_world2pix(places, 0)
+    world = np.empty_like(places)
+    world[:, [wcs.wcs.lng, wcs.wcs.lat]] = from_icrs(frame_of(wcs), places)
+    if not wcs.has_distortion:
+        return wcs.wcs_world2pix(world, 0)
+    with np.errstate(all="ignore"):
+        found = wcs.all_world2pix(world, 0, tolerance=1e-6, quiet=True)
+    back = _vectors(places_of(wcs, found)) - _vectors(places)  # far outside an image distortions have no inverse
+    found[~(np.linalg.norm(back, axis=1) < np.radians(scale_of(wcs) / 3600))] = np.nan
+    return found
+
+
+def centre_of(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """The place (2,) [deg, ICRS] of the middle of a grid of `shape` (rows, columns)."""
+    return places_of(wcs, np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]]))[0]
+
+
+def local_cd(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """The CD matrix (2, 2) [deg/pixel] towards ICRS east and north at the centre of a grid of `shape` (rows, columns).
+
+    It has what a WCS states of rotation, parity, frames and distortions.
+    """
+    places = _around_middle(wcs, shape)
+    offsets = _plane(places[0], places)
+    return np.stack([offsets[1] - offsets[0], offsets[2] - offsets[0]], axis=1)
+
+
+def _around_middle(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+    """The places (3, 2) [deg, ICRS] of the middle of a grid of `shape`, and of a pixel further along each axis."""
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    return places_of(wcs, np.stack([centre, centre + [1, 0], centre + [0, 1]]))
+
+
+def local_scale(wcs: WCS, shape: tuple[int, int]) -> float:
+    """Pixel scale [arcsec/pixel] at the centre of a grid of `shape` (rows, columns): the root of a pixel's area."""
+    return _scale(local_cd(wcs, shape))
+
+
+def _scale(cd: np.ndarray) -> float:
+    """Pixel scale [arcsec/pixel] of a CD matrix (2, 2) [deg/pixel]: the root of a pixel's area."""
+    return 3600 * float(np.sqrt(abs(np.linalg.det(cd))))
+
+
+def rescaled_wcs(wcs: WCS, shape: tuple[int, int], pixel_scale: float, size: int | tuple[int, int]) -> WCS:
+    """A plain TAN grid, in ICRS, with the centre and orientation of another grid.
+
+    The grid `wcs` of `shape` (rows, columns) keeps its sky centre, rotation and parity; the new one has `size` rows and
+    columns, one number where it is square, of `pixel_scale` [arcsec/pixel].
+    """
+    cd = local_cd(wcs, shape)
+    new_rows, new_cols = np.broadcast_to(size, 2)
+    ratio = pixel_scale / _scale(cd)
+    return tan_wcs(centre_of(wcs, shape), ((new_cols + 1) / 2, (new_rows + 1) / 2), cd * ratio)
+
+
+def plain_tan(wcs: WCS, shape: tuple[int, int]) -> WCS:
+    """ICRS TAN terms that leave every pixel of a grid of `shape` (rows, columns) where its WCS has it, to 0.01 pixel.
+
+    Whether they do is asked of the corners, the centre and points between. Terms that are ICRS TAN are kept to the last
+    digit; those of another celestial frame are turned into ICRS with it; a distortion too small to matter over this
+    grid is left out of them.
+
+    Raises:
+        ValueError: Where no such terms do; it says how far they are off.
+    """
+    pixels = LATTICE * [shape[1] - 1, shape[0] - 1]
+    places = places_of(wcs, pixels)
+    if not np.isfinite(places).all():
+        raise ValueError(f"a WCS ({_words(wcs)}) by which some of its pixels are not on the sky")
+    worst = np.inf
+    for candidate in _candidates(wcs, shape, pixels, places):
+        apart = np.abs(candidate.wcs_world2pix(places, 0) - pixels).max()
+        if apart < SAME:
+            return candidate
+        worst = np.fmin(worst, apart)
+    raise ValueError(
+        f"a WCS ({_words(wcs)}) whose projection or distortions lie {worst:.2g} pixels from those of a plain TAN grid"
+    )
+
+
+def _candidates(wcs: WCS, shape: tuple[int, int], pixels: np.ndarray, places: np.ndarray):
+    """TAN grids that may be the same as another, the nearest to its own terms first."""
+    reference = wcs.wcs.crval[[wcs.wcs.lng, wcs.wcs.lat]]
+    if is_icrs(wcs) and tuple(wcs.wcs.ctype) == TAN:
+        yield tan_wcs(*tan_terms(wcs))
+    if abs(reference[1]) <= 90:
+        tangent, crpix = to_icrs(frame_of(wcs), reference[None])[0], wcs.wcs.crpix.copy()
+        plane = _plane(tangent, places)
+        if np.isfinite(plane).all():
+            cd = np.linalg.lstsq(pixels + 1 - crpix, plane, rcond=None)[0].T
+            if np.linalg.det(cd):
+                yield tan_wcs(tangent, crpix, cd)
+    tangent, middle = centre_of(wcs, shape), np.array([shape[1] - 1, shape[0] - 1]) / 2
+    plane = _plane(tangent, places)
+    if np.isfinite(plane).all():
+        terms = np.column_stack([pixels - middle, np.ones(len(pixels))])
+        fitted = np.linalg.lstsq(terms, plane, rcond=None)[0].T
+        if np.linalg.det(fitted[:, :2]):
+            yield tan_wcs(tangent, middle + 1 - np.linalg.solve(fitted[:, :2], fitted[:, 2]), fitted[:, :2])
+
+
+def _plane(tangent: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Places (n, 2) in the tangent plane of one of them (2,): offsets to the east and north (n, 2) [deg]."""
+    return tan_wcs(tangent, (1, 1), np.eye(2)).wcs_world2pix(places, 0)
+
+
+def _words(wcs: WCS) -> str:
+    """Projection and frame of a WCS."""
+    name, equinox = frame_of(wcs)
+    return ", ".join([*wcs.wcs.ctype, name if np.isnan(equinox) else f"{name} {equinox:g}"])

@@ -1,0 +1,1 @@
+"""Image sets that people have already, turned into stores."""

@@ -1,0 +1,1 @@
+"""Which objects of two catalogues or stores are the same galaxy."""

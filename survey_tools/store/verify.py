@@ -1,0 +1,70 @@
+"""Whether a store is still what it was when it was finished: files, checksums, pixels, columns and manifest."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from survey_tools.build.gather import DONE, FAILED, OUTSIDE
+from survey_tools.files import SUMS, checksum, missing_or_more, read_sums
+from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.tasks import Engine
+
+
+def verify(path, engine: Engine | None = None) -> list[str]:
+    """What is wrong with a store, a line each; an empty list is a store that is sound.
+
+    Every file is read and compared with its checksum. Then every chunk is decoded and compared with its columns and
+    its manifest: NaN pixels are masked and counted, and there are pixels for every object that is done.
+
+    Raises:
+        StoreError: Where there is no store, or one without checksums.
+    """
+    path, engine = Path(path), engine or Engine()
+    if not (path / SUMS).exists():
+        open_store(path)  # which says what it is if it is no store
+    sums = read_sums(path)
+    wrong = missing_or_more(path, sums) if sums else []
+    there = [(name, digits) for name, digits in sums.items() if (path / name).is_file()]
+    wrong += [line for line in engine.run(partial(_compare, path), there, "checksums", "file") if line]
+    if wrong:
+        return wrong
+    store = open_store(path, compare=False)  # which has been done
+    manifest = store.manifest()
+    if manifest["object_id"].tolist() != store.column("object_id").tolist():
+        return [f"the manifest has {len(manifest)} rows, not those of the {len(store)} objects in their order"]
+    unknown = set(manifest["status"].tolist()) - {DONE, OUTSIDE, FAILED}
+    wrong += [f"the manifest has the status {status!r}" for status in sorted(unknown)]
+    status = manifest["status"]
+    items = ((rows, status[rows].tolist(), store.column("coverage", rows)) for rows in store.chunks())
+    lines = engine.run(partial(_look, store), items, "pixels", "chunk", count=len(store.chunks()))
+    return wrong + [line for found in lines for line in found]
+
+
+def _compare(path: Path, item: tuple[str, str]) -> str:
+    """What is wrong with one file; "" where nothing is."""
+    name, digits = item
+    try:
+        found = checksum(path / name)
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return "" if found == digits else f"{name} has changed: its SHA-256 is {found[:12]}… and was {digits[:12]}…"
+
+
+def _look(store: Store, item: tuple[slice, list[str], np.ndarray]) -> list[str]:
+    """What is wrong with the objects of one chunk, given their status and their coverage (object, band)."""
+    rows, status, coverage = item
+    images, mask = store.images[rows], store.mask[rows]
+    data = np.isfinite(images)
+    wrong = []
+    for at, stated in enumerate(status):
+        where = f"row {rows.start + at}"
+        if not np.allclose(data[at].mean(axis=(1, 2)), coverage[at], atol=1e-6):
+            wrong.append(f"{where}: its pixels are not as many as the column coverage says")
+        if (~data[at] & ~mask[at]).any():
+            wrong.append(f"{where}: missing pixels are not masked")
+        if stated == DONE and not data[at].any(axis=(1, 2)).all():
+            wrong.append(f"{where}: done by the manifest, but a band has no pixel")
+        if stated == OUTSIDE and data[at].any():
+            wrong.append(f"{where}: outside by the manifest, but it has pixels")
+    return wrong

@@ -1,0 +1,492 @@
+"""A store: cutouts of one survey with their catalogue, WCS and noise, as one Zarr v3 group that xarray opens whole.
+
+It is built as `PATH.part` and renamed to `PATH` when finished, so a store that is there is complete. This is the only
+file that knows Zarr.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from astropy import units as u
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
+from numcodecs.blosc import decompress
+from zarr.codecs import BloscCodec
+
+from survey_tools.errors import StoreError, first_line
+from survey_tools.files import SUMS, CheckedFiles, write_sums
+from survey_tools.images.sky_wcs import tan_wcs
+from survey_tools.store.columns import ADDED, CATALOGUE, FRAME, MEASURED, TRANSLATED, Column, empty_columns
+from survey_tools.store.manifest import read_manifest, write_manifest
+from survey_tools.surveys import Survey
+from survey_tools.version import VERSION
+
+SCHEMA = "galtrans-store"
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.ecsv"
+AS_TEXT = (
+    "survey",
+    "settings",
+    "planes",
+)  # attributes that are JSON in text: netCDF has neither nested ones nor, before version 4, lists of words
+UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, EOFError, MemoryError)  # of what decodes a damaged file
+CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
+COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
+
+
+def chunk_rows(bands: int, size: int) -> int:
+    """Objects in a chunk: the largest power of two whose images take at most `CHUNK_BYTES`, and at least one."""
+    return 2 ** max(0, int(np.log2(CHUNK_BYTES / (bands * size * size * 4))))
+
+
+def row_fingerprint(survey: str, object_id, ra, dec) -> str:
+    """A checksum that two stores share if and only if their rows are the same objects in the same order."""
+    digest = hashlib.sha256(survey.encode())
+    positions = np.column_stack([np.asarray(ra, "<f8"), np.asarray(dec, "<f8")]).tobytes()
+    for row, name in enumerate(np.asarray(object_id).tolist()):
+        digest.update(f"\0{name}\0".encode() + positions[16 * row : 16 * row + 16])
+    return digest.hexdigest()
+
+
+class StoredPixels:
+    """Images of a store, or their masks: a Zarr array whose files are compared with their checksums when they are read.
+
+    StoreError where one has changed, or cannot be decoded.
+    """
+
+    def __init__(self, array: zarr.Array, files: CheckedFiles) -> None:
+        self._array, self._files = array, files
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what is not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self._array, name)
+
+    def __getitem__(self, key) -> np.ndarray:
+        return _read(self._array, key, self._files)
+
+    def __setitem__(self, key, values) -> None:
+        self._array[key] = values
+
+
+class Store:
+    """An open store.
+
+    Attributes:
+        path: Its folder: `PATH`, or `PATH.part` while it is built.
+        survey: The row of `surveys.py` it was made with, as a dictionary.
+        bands: Its bands, in the order of the band axis.
+        size: Rows, and columns, of an image.
+        pixel_scale: Of its images [arcsec/pixel].
+        settings: What it was made from.
+        synthetic: Where a network made its pixels, the words that say so; "" where they are not.
+        planes: What it has of each object beside its images, by name; each like `images`.
+    """
+
+    def __init__(self, path: Path, group: zarr.Group, files: CheckedFiles | None = None) -> None:
+        self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
+        attributes = group.attrs.asdict()
+        for name in AS_TEXT:  # older stores have them as they are
+            if isinstance(attributes.get(name), str):
+                attributes[name] = json.loads(attributes[name])
+        if isinstance(attributes["bands"], str):
+            attributes["bands"] = attributes["bands"].split()
+        self.survey: dict = attributes["survey"]
+        self.bands: tuple[str, ...] = tuple(attributes["bands"])
+        self.size: int = attributes["size"]
+        self.pixel_scale: float = attributes["pixel_scale"]
+        self.settings: dict = attributes["settings"]
+        self.synthetic: str = attributes.get("synthetic", "")
+        self.attributes: dict = attributes
+        self.images, self.mask = (StoredPixels(group[name], self._files) for name in ("images", "mask"))
+        self.planes: dict[str, StoredPixels] = {
+            name: StoredPixels(group[name], self._files) for name in attributes.get("planes", ())
+        }
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    @cached_property
+    def rows(self) -> str:
+        """Checksum of which objects its rows are (`row_fingerprint`), by its columns and not by what it states."""
+        return row_fingerprint(self.survey["name"], *(self.column(name) for name in ("object_id", "ra", "dec")))
+
+    def chunks(self) -> list[slice]:
+        """The rows of each chunk, in order."""
+        step = self.images.chunks[0]
+        return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
+
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """One value, or a few, per object (a row of `columns`); KeyError where the store has no such column.
+
+        A store that was made before one of the columns `ADDED` came has what an object without a value has.
+        StoreError where its file is damaged, or the WCS in it is none.
+        """
+        if name in ADDED and name not in self._group:
+            values = empty_columns(len(range(*rows.indices(len(self)))), len(self.bands))[name]
+            return values.astype(str) if values.dtype == object else values
+        values = _read(self._group[name], rows, self._files)
+        if name == "cd":
+            self._check_cd(values, rows)
+        return np.array(values.tolist(), dtype=str).reshape(values.shape) if values.dtype.kind == "T" else values
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """Whether each object has data in every pixel of every band (object,); saturated ones count as data."""
+        return (self.column("coverage") == 1).all(axis=1)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns that it has."""
+        known = {*self._group, *ADDED}
+        return [each.name for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in known]
+
+    def table(self) -> QTable:
+        """One row per object with every column, units attached."""
+        present = [each for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in self.columns]
+        units = {column.name: u.Unit(column.unit) for column in present if column.unit}
+        return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
+
+    def catalogue(self) -> Table:
+        """What it was made from: one row per object, with the columns of a catalogue."""
+        names = [column.name for column in CATALOGUE + FRAME if column.name in self._group]
+        return Table({name: self.column(name) for name in names})
+
+    def wcs(self, row: int) -> WCS:
+        """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
+        terms = [self.column(name, slice(row, row + 1))[0] for name in ("crval", "crpix", "cd")]
+        if not np.isfinite(terms[0]).all():
+            raise StoreError(f"{self.path}: row {row} has no image, or no position; its manifest says why")
+        return tan_wcs(*terms)
+
+    def manifest(self) -> Table:
+        """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""
+        self._files.check([MANIFEST])
+        try:
+            return read_manifest(self.path / MANIFEST)
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            raise StoreError(_damaged(self.path, MANIFEST, error)) from error
+
+    def write(
+        self, rows: slice, images: np.ndarray, mask: np.ndarray, planes: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel]; mask of the same shape, True where a
+        pixel cannot be used; and the store's planes by name.
+        """
+        self.images[rows] = images
+        self.mask[rows] = mask
+        for name, values in (planes or {}).items():
+            self.planes[name][rows] = values
+
+    def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
+        """Write measured columns, one value per object, of the whole store or of one of `column_parts`.
+
+        One of the columns `ADDED` that a store made before lacks is made first.
+        """
+        for name, values in columns.items():
+            if name in ADDED and name not in self._group:
+                column = next(column for column in MEASURED if column.name == name)
+                _create_column(self._group, column, len(self), len(self.bands), self.images.chunks[0])
+            self._group[name][rows] = values
+
+    def column_parts(self) -> list[slice]:
+        """The rows of each part in which columns are best written, in order; each holds whole chunks."""
+        step = _column_rows(self.images.chunks[0])
+        return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
+
+    def chunk_files(self, rows: slice) -> list[str]:
+        """Names of the files that hold one chunk's images, mask and planes; a chunk without any pixel has none."""
+        names = (_file_of(array, rows) for array in self._pixels())
+        return [name for name in names if (self.path / name).exists()]
+
+    def image_file(self, rows: slice) -> Path | None:
+        """The file that is one chunk's images, little-endian pixels compressed by Blosc; None where there is none such.
+
+        There is none for a chunk without any pixel, nor in a store whose chunks somebody has laid out otherwise.
+        """
+        codecs = self.images.metadata.to_dict()["codecs"]
+        path = self.path / _file_of(self.images, rows)
+        self._files.check([_file_of(self.images, rows)])
+        blosc = [codec["name"] for codec in codecs] == ["bytes", "blosc"]
+        return (
+            path if blosc and codecs[0].get("configuration", {}).get("endian") == "little" and path.exists() else None
+        )
+
+    def finish(self, manifest: Table | None = None, sums: Mapping[str, str] | None = None) -> "Store":
+        """Give the store, built as `PATH.part`, its manifest, its checksums and its name; returns it as opened there.
+
+        Args:
+            manifest: With the columns of `read_manifest`, or some of them; None where it has been written.
+            sums: Checksums that are known, by name of the file.
+        """
+        final = self.path.with_name(self.path.name.removesuffix(".part"))
+        if manifest is not None:
+            write_manifest(self.path / MANIFEST, [{name: manifest[name] for name in manifest.colnames}])
+        for left in self.path.rglob("*.partial"):  # by a process that was killed while Zarr wrote
+            left.unlink()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may yet change
+            zarr.consolidate_metadata(self.path)
+        write_sums(self.path, sums or {})
+        os.rename(self.path, final)
+        return open_store(final)
+
+    def _pixels(self) -> tuple[StoredPixels, ...]:
+        return self.images, self.mask, *self.planes.values()
+
+    def _check_cd(self, values: np.ndarray, rows: slice) -> None:
+        """StoreError where a CD matrix (object, axis, pixel_axis) maps the pixels to no area of the sky."""
+        flat = values[..., 0, 0] * values[..., 1, 1] == values[..., 0, 1] * values[..., 1, 0]
+        if flat.any():
+            row = range(*rows.indices(len(self)))[int(np.argmax(flat))]
+            raise StoreError(f"{self.path} is damaged: the CD matrix of row {row} has no inverse; make the store again")
+
+
+def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
+    """Values of an array, of which files with a checksum are compared with it; StoreError where one is damaged."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    files.check(_files_of(array, first))
+    try:
+        return array[key]
+    except UNREADABLE as error:
+        raise StoreError(_damaged(files.folder, array.basename, error)) from error
+
+
+def _files_of(array: zarr.Array, rows: Any) -> Iterable[str]:
+    """Names of the files that hold an array's values of some rows: of all, where these are no slice and no number."""
+    step, count = (array.shards or array.chunks), array.shape
+    grid = [range(-(-length // size)) for length, size in zip(count, step, strict=True)]
+    if isinstance(rows, slice) and rows.step in (None, 1):
+        start, stop, _ = rows.indices(count[0])
+        grid[0] = range(start // step[0], -(-stop // step[0]))
+    elif isinstance(rows, (int, np.integer)):
+        grid[0] = range(int(rows) % count[0] // step[0], int(rows) % count[0] // step[0] + 1) if count[0] else grid[0]
+    yield f"{array.basename}/zarr.json"
+    for place in itertools.product(*grid):
+        yield f"{array.basename}/{array.metadata.encode_chunk_key(place)}"
+
+
+def _damaged(path: Path, what: str, error: Exception) -> str:
+    return (
+        f"{path} is damaged: {what} cannot be read ({first_line(error)[:80]}); see what else is with "
+        f"`galtrans verify {path}`, and make the store again, or take it from a copy"
+    )
+
+
+def _file_of(array: zarr.Array | StoredPixels, rows: slice) -> str:
+    """Name of the file that holds one chunk of images or of their mask."""
+    return f"{array.basename}/{array.metadata.encode_chunk_key((rows.start // array.chunks[0], 0, 0, 0))}"
+
+
+def _column_rows(chunk: int) -> int:
+    """Rows of a column in a chunk of its own: `COLUMN_ROWS`, or those of a chunk of images where these are more."""
+    return max(COLUMN_ROWS // chunk, 1) * chunk
+
+
+def create(
+    path,
+    survey: Survey,
+    bands,
+    catalogue: Table,
+    settings: dict,
+    *,
+    size=None,
+    pixel_scale=None,
+    synthetic: str = "",
+    planes: Mapping[str, str] | None = None,
+) -> Store:
+    """Start a store as `PATH.part`, or take up the one that an interrupted run of the same settings left there.
+
+    Args:
+        path: Where the finished store will be.
+        survey: The survey's row.
+        bands: Bands, in the order of the band axis.
+        catalogue: As `catalogue.read_catalogue` gives it, one row per object.
+        settings: What the store is made from, as JSON can hold it; a resumed run must have the same.
+        size: Rows, and columns, of an image; the survey's by default.
+        pixel_scale: Arcsec/pixel; the survey's by default.
+        synthetic: Where the pixels are no observation, the words that say so.
+        planes: Arrays like the images that it has as well: name to description.
+
+    Raises:
+        StoreError: Where a store is there already, or `PATH.part` was made with other settings.
+    """
+    path = Path(path)
+    size, pixel_scale = size or survey.cutout_size, pixel_scale or survey.pixel_scale
+    attributes = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "galtrans_version": VERSION,
+        "survey": asdict(survey),
+        "bands": list(bands),
+        "size": size,
+        "pixel_scale": pixel_scale,
+        "units": "nanomaggy/pixel",
+        "rows": row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"]),
+        "settings": settings,
+        "coordinates": " ".join(column.name for column in CATALOGUE),
+    }
+    if synthetic:
+        attributes["synthetic"] = synthetic
+    if planes:
+        attributes["planes"] = dict(planes)
+    attributes = json.loads(json.dumps(attributes))  # as they are read back: lists for tuples
+    if path.exists():
+        raise StoreError(f"{path} exists already; choose another name or pass --overwrite")
+    part = path.with_name(path.name + ".part")
+    begun = zarr.open_group(part, mode="r+") if (part / "zarr.json").exists() else None
+    if begun is not None and "schema" in begun.attrs:
+        store = Store(part, begun)
+        if store.attributes != attributes:
+            different = ", ".join(key for key in attributes if store.attributes.get(key) != attributes[key])
+            raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start anew")
+        lacking = [name for name in ADDED if name not in begun]
+        if lacking:
+            raise StoreError(
+                f"{part} was begun by an older galtrans, without the column {lacking[0]}; delete it to start anew"
+            )
+        return store
+    return _create(part, attributes, catalogue)
+
+
+def open_begun(part: Path, mode: str = "r+") -> Store:
+    """Open a store that is still being built, `PATH.part`, for writing, or, with mode "r", for reading."""
+    return Store(part, zarr.open_group(part, mode=mode, use_consolidated=False))  # a copy's would hide new arrays
+
+
+def find_begun(path: Path) -> Path:
+    """Where the store `path` is being built, or has been begun; StoreError where it is not."""
+    for part in (path.with_name(f".{path.name}.new.part"), path.with_name(f"{path.name}.part")):
+        if (part / "zarr.json").exists() and "schema" in zarr.open_group(part, mode="r", use_consolidated=False).attrs:
+            return part
+    raise StoreError(f"{path} does not exist")
+
+
+def open_store(path, *, compare: bool = True) -> Store:
+    """Open a finished store for reading.
+
+    Its description is compared with its checksum, and each file of columns and images when it is first read, unless
+    `compare` is false or the store, of an older galtrans, has no checksums.
+
+    Raises:
+        StoreError: There is none, it is not finished, this version cannot read it, or it is damaged.
+    """
+    path = Path(path)
+    if not path.exists() and path.with_name(path.name + ".part").exists():
+        raise StoreError(f"{path} is not finished; run the command that makes it again to go on")
+    if not path.exists():
+        raise StoreError(f"{path} does not exist")
+    try:
+        group = zarr.open_group(path, mode="r")
+    except (FileNotFoundError, ValueError, KeyError, NotADirectoryError) as error:
+        raise StoreError(f"{path} is not a Zarr store") from error
+    if group.attrs.get("schema") != SCHEMA:
+        raise StoreError(f"{path} is a Zarr group, but not a galtrans store; make one with `galtrans fetch`")
+    version = group.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, and galtrans {VERSION} reads version {SCHEMA_VERSION}; "
+            "make it again, or use the galtrans that made it"
+        )
+    files = CheckedFiles.of(path) if compare and (path / SUMS).exists() else CheckedFiles(path, {})
+    try:
+        store = Store(path, group, files)
+        _check_shapes(store, group)
+    except KeyError as error:
+        raise StoreError(f"{path} is damaged: it lacks {error}; delete it and make it again") from error
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise StoreError(_damaged(path, "its description", error)) from error
+    files.check(["zarr.json"])
+    return store
+
+
+def _check_shapes(store: Store, group: zarr.Group) -> None:
+    """ValueError where arrays differ in how many objects, bands and pixels they have; KeyError where one is missing."""
+    store.survey["name"].encode()
+    wanted = (len(store), len(store.bands), store.size, store.size)
+    if store.images.shape != wanted or store.mask.shape != wanted or not store.pixel_scale > 0:
+        raise ValueError(f"images are {store.images.shape} and not {wanted}")
+    lengths = {"band": len(store.bands), "axis": 2, "pixel_axis": 2}
+    for column in (*CATALOGUE, *MEASURED):
+        if column.name in ADDED and column.name not in group:
+            continue
+        shape = (len(store), *(lengths[dim] for dim in column.dims))
+        if group[column.name].shape != shape:
+            raise ValueError(f"{column.name} is {group[column.name].shape} and not {shape}")
+
+
+def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
+    """Write every array of an empty store, then its attributes: a store without them was never begun."""
+    count, bands, size = len(catalogue), attributes["bands"], attributes["size"]
+    group = zarr.create_group(part, zarr_format=3, overwrite=True)
+    image = {
+        "shape": (count, len(bands), size, size),
+        "chunks": (min(chunk_rows(len(bands), size), max(count, 1)), len(bands), size, size),
+        "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        "dimension_names": ("object", "band", "row", "col"),
+    }
+    unit = {"units": "nmgy / pix", "description": "flux; NaN where there is no pixel"}
+    group.create_array("images", dtype="f4", fill_value=np.nan, attributes=unit, **image)
+    usable = {"description": "True where the pixel is saturated or missing"}
+    group.create_array("mask", dtype="?", fill_value=True, attributes=usable, **image)
+    for name, description in attributes.get("planes", {}).items():
+        about = unit | {"description": description}
+        group.create_array(name, dtype="f4", fill_value=np.nan, attributes=about, **image)
+    names = group.create_array("band", shape=(len(bands),), dtype=str, dimension_names=("band",))
+    names[:] = np.array(bands)
+    known = [column for column in CATALOGUE + FRAME if column.name in catalogue.colnames]
+    measured = MEASURED + TRANSLATED * bool(attributes.get("synthetic"))
+    for column in (*known, *measured):
+        array = _create_column(group, column, count, len(bands), image["chunks"][0])
+        if column in known:
+            array[:] = np.asarray(catalogue[column.name])
+    texts = {name: json.dumps(attributes[name]) for name in AS_TEXT if name in attributes}
+    group.attrs.put(attributes | texts | {"bands": " ".join(bands)})
+    return Store(part, group)
+
+
+def _create_column(group: zarr.Group, column: Column, count: int, bands: int, chunk: int) -> zarr.Array:
+    """The array of a column of `count` objects, of which none has a value yet; `chunk` images lie in one file."""
+    lengths = {"band": bands, "axis": 2, "pixel_axis": 2}
+    shape = (count, *(lengths[dim] for dim in column.dims))
+    return group.create_array(
+        column.name,
+        shape=shape,
+        chunks=tuple(max(n, 1) for n in (min(count, _column_rows(chunk)), *shape[1:])),
+        dtype=str if column.dtype == "T" else column.dtype,
+        fill_value=column.fill,
+        attributes={"units": column.unit, "description": column.description},
+        dimension_names=("object", *column.dims),
+    )
+
+
+def read_images(store: Store, number: int) -> np.ndarray:
+    """Images (object, band, row, col) [nanomaggy/pixel] of chunk `number`, from 0; read-only, NaN where no pixel is.
+
+    A chunk that is one file compressed by Blosc, as `store.create` has it, is decoded by the thread that asks. Zarr,
+    which reads those that are laid out otherwise or have no file, hands it to a thread of its own and copies it in
+    another, which all callers share: half the speed where there are two cores.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    step = store.images.chunks[0]
+    rows = slice(number * step, min((number + 1) * step, len(store)))
+    path = store.image_file(rows)
+    if path is None:
+        return store.images[rows]
+    try:
+        images = np.frombuffer(decompress(path.read_bytes()), "<f4").reshape(store.images.chunks)
+    except (RuntimeError, ValueError) as error:
+        raise StoreError(f"{path} is damaged; see what else is with `galtrans verify {store.path}`") from error
+    return images[: rows.stop - rows.start]

@@ -1,0 +1,247 @@
+"""The simulated sky as the files of either archive: which patch they show, and CFHTLS stacks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table, vstack
+from astropy.wcs import WCS
+
+from survey_tools.files import whole_file
+from survey_tools.images.sky_wcs import tan_wcs
+from survey_tools.photometry import nanomaggies_to_counts
+from survey_tools.surveys import CFHT, SDSS
+from survey_tools.tasks import run_tasks
+from survey_tools.twin_sky.draw import render
+from survey_tools.twin_sky.exposure import CFHT_EXPOSURE, CfhtExposure, SdssExposure, draw_exposure, draw_night
+from survey_tools.twin_sky.frames import (
+    CAMCOL,
+    FIELDS,
+    RERUN,
+    RUN,
+    STRIP_SHAPE,
+    field_rows,
+    strip_wcs,
+    write_frames,
+    write_masks,
+    write_psfields,
+)
+from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
+from survey_tools.twin_sky.stores import CENTRE, FAINT_DENSITY, STAR_DENSITY, catalogue_of
+from survey_tools.version import VERSION
+
+FILTERS = {"u": "u.MP9301", "g": "g.MP9401", "r": "r.MP9601", "i": "i.MP9701", "z": "z.MP9801"}
+BORDER = 16  # pixels along a stack's edges that no exposure reached
+NEVER_EMPTY = 1e-6  # counts of a covered pixel that no light reaches in a noise-free stack: 0 would mean no data
+
+
+def tile_wcs(ra: float, dec: float, size: int) -> WCS:
+    """WCS of a stack of size × size pixels centred on (ra, dec) [deg]: north up, tangent at its centre."""
+    degrees = CFHT.pixel_scale / 3600
+    return tan_wcs((ra, dec), ((size + 1) / 2,) * 2, [[-degrees, 0.0], [0.0, degrees]])
+
+
+def stack_path(root: Path, band: str, wcs: WCS) -> Path:
+    """Where a stack lies; named after its centre as real ones are, though not with their prefix."""
+    centre = SkyCoord(*wcs.wcs.crval, unit="deg")
+    ra = centre.ra.to_string("hour", sep="", precision=0, pad=True)
+    dec = centre.dec.to_string("deg", sep="", precision=0, pad=True, alwayssign=True)
+    return root / "cfht" / f"TWINSKY_W_{band}_{ra}{dec}_T0007_MEDIAN.fits"
+
+
+def covered(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Which pixels (row, col) at least one exposure reached: not the border, one cut corner and a dead column."""
+    row, col = np.ogrid[: shape[0], : shape[1]]
+    edge = np.minimum(np.minimum(row, shape[0] - 1 - row), np.minimum(col, shape[1] - 1 - col))
+    corner = np.abs(row - rng.choice([0, shape[0]])) + np.abs(col - rng.choice([0, shape[1]])) > shape[0] // 20
+    dead = (np.abs(col - rng.integers(shape[1])) <= 1) & (row < shape[0] // 4)
+    return (edge >= BORDER) & corner & ~dead
+
+
+def write_stack(root: Path, band: str, flux: np.ndarray, wcs: WCS, exposure: CfhtExposure, seed: int) -> None:
+    """Write a stack from flux (row, col) [nanomaggy/pixel], NaN where no exposure reached."""
+    counts = nanomaggies_to_counts(flux, CFHT.zero_point).astype(np.float32)
+    counts = np.where(np.isnan(counts), 0, np.where(counts == 0, np.float32(NEVER_EMPTY), counts))
+    primary = fits.PrimaryHDU(counts)
+    _describe(primary.header, band, wcs, exposure, seed)
+    path = stack_path(root, band, wcs)
+    primary.header["FILENAME"] = path.name
+    with whole_file(path) as temporary:
+        primary.writeto(temporary)
+
+
+def _describe(header: fits.Header, band: str, wcs: WCS, exposure: CfhtExposure, seed: int) -> None:
+    header["EQUINOX"] = 2000.0, "Mean equinox"
+    header["RADECSYS"] = "ICRS", "Astrometric system"
+    header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CUNIT1="deg", CUNIT2="deg")
+    header.update(CRVAL1=wcs.wcs.crval[0], CRVAL2=wcs.wcs.crval[1], CRPIX1=wcs.wcs.crpix[0], CRPIX2=wcs.wcs.crpix[1])
+    header.update(CD1_1=wcs.wcs.cd[0, 0], CD1_2=0.0, CD2_1=0.0, CD2_2=wcs.wcs.cd[1, 1])
+    header["EXPTIME"] = CFHT_EXPOSURE[band], "Total exposure time (in seconds)"
+    header["GAIN"] = exposure.gain, "Maximum equivalent gain (e-/ADU)"
+    # a whole number at or below the level of the clipped pixels, whatever the last digit of their floats
+    header["SATURATE"] = float(np.floor(exposure.saturation * (1 - 1e-6))), "Saturation Level (ADU)"
+    header["RELEASE"] = "galtrans twin sky, after CFHTLS T0007"
+    header["TERAPIX"] = "T0007", "release that this simulation follows"
+    header.update(TELESCOP="simulated", INSTRUME="MegaPrime", DETECTOR="MegaCam")
+    header["FILTER"] = FILTERS[band], "Name of filter in position"
+    header["OBJECT"] = "twin sky"
+    header["COMBINET"] = "MEDIAN"
+    header["MZP_AB"] = CFHT.zero_point, "Zeropoint Magnitude (AB)"
+    header["IQIMAGE"] = round(exposure.psf.fwhm, 4), "Image Quality of this stack (arcsec)"
+    header["ORIGIN"] = "galtrans twin sky"
+    header["SIMULATD"] = True, "simulated, not observed"
+    header["SIMSEED"] = seed, "random seed of the simulation"
+    header["SIMVERS"] = VERSION, "version of galtrans"
+
+
+TILE_OVERLAP = 350  # pixels that both tiles share
+CLUMP_SPACING = 100.0  # [arcsec] between clumps of galaxies
+CLUMP_RADIUS = 29.0  # [arcsec]: no galaxy is within 36", the diagonal of a cutout, of one of another clump
+CLUMP_JITTER = 3.0  # [arcsec]
+EDGE = 18.0  # [arcsec] of the tiles' outer edges that are free of catalogued galaxies: half a cutout's diagonal
+BRIGHT, FAINT, SLOPE = 14.0, 18.5, 0.4  # r magnitudes of the catalogued galaxies, and the rise of their numbers
+SHARED = 0.5  # of the galaxies, those in both catalogues; the others are in one, half and half
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is simulated: r-band magnitude-limited galaxies, bands, pixels a side of a CFHT tile, and the seed."""
+
+    galaxies: int
+    bands: str
+    tile_size: int
+    seed: int
+
+
+def make_archive(out: Path, patch: Patch, workers: int) -> None:
+    """Write both archives' files, their noise-free twins below `truth` and both catalogues into a folder.
+
+    The folder is empty, or has what an interrupted call of the same patch has made; the files in it stay. See
+    `simulate.simulate_archive` for what is in them.
+    """
+    sky, targets = draw_sky(patch)
+    for survey, name in (("sdss", "catalogue.ecsv"), ("cfht", "catalogue_cfht.ecsv")):
+        mine = targets[targets[survey]]
+        mine = mine[np.random.default_rng([patch.seed, 1, survey == "cfht"]).permutation(len(mine))]
+        catalogue = catalogue_of(survey, mine, patch.seed)
+        if survey == "sdss":
+            catalogue = with_fields(catalogue)
+        catalogue.write(out / name, overwrite=True)
+    tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]
+    tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands for tile in (0, 1)]
+    run_tasks(_write_image_once, tasks, workers, "simulate the archives")
+    exposures = {band: sdss_exposure(band, patch) for band in SDSS.bands}
+    for root in (out, out / "truth"):
+        write_psfields(root, exposures, SDSS.pixel_scale, patch.seed)
+
+
+def draw_sky(patch: Patch) -> tuple[Table, Table]:
+    """Everything that shines in the patch, and of it the galaxies that the catalogues list.
+
+    The latter lie in loose clumps (`CLUMP_SPACING`, `CLUMP_RADIUS`), so that the sky can be split into regions whose
+    cutouts do not overlap. Columns `sdss` and `cfht` say which catalogues have them.
+    """
+    rng = np.random.default_rng([patch.seed, 0])
+    targets = draw_galaxies(np.sort(draw_magnitudes(patch.galaxies, BRIGHT, FAINT, SLOPE, rng)), rng)
+    east, north = clumped(targets, *_half_extent(patch.tile_size), rng)
+    _place(targets, east, north)
+    targets["number"] = np.arange(len(targets))
+    chance = rng.permutation((np.arange(len(targets)) + 0.5) / max(len(targets), 1))
+    targets["sdss"], targets["cfht"] = chance < (1 + SHARED) / 2, chance > (1 - SHARED) / 2
+    reach = np.hypot(*STRIP_SHAPE) / 2 * SDSS.pixel_scale + 30
+    area = (2 * reach) ** 2
+    galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 18.5, 23, 0.4, rng), rng)
+    around = vstack([galaxies, draw_stars(draw_magnitudes(rng.poisson(STAR_DENSITY * area), 14, 21, 0.13, rng), rng)])
+    _place(around, *rng.uniform(-reach, reach, (2, len(around))))
+    return vstack([targets, around], join_type="inner"), targets
+
+
+def clumped(targets: Table, half_width: float, half_height: float, rng: np.random.Generator) -> tuple:
+    """Offsets east and north [arcsec] of galaxies, brightest first, that fill loose clumps on a grid evenly.
+
+    A galaxy keeps clear of those already in its clump as far as their sizes ask, if twenty throws find such a place.
+    """
+    grids = [np.arange(-(half // CLUMP_SPACING), half // CLUMP_SPACING + 1) for half in (half_width, half_height)]
+    room = [half - CLUMP_RADIUS for half in (half_width, half_height)]
+    centres = np.stack([axis.ravel() for axis in np.meshgrid(*(grid * CLUMP_SPACING for grid in grids))], axis=1)
+    centres = centres[(np.abs(centres) <= np.maximum(room, 0)).all(axis=1)]
+    centres = rng.permutation(centres + rng.uniform(-CLUMP_JITTER, CLUMP_JITTER, centres.shape))
+    places = np.zeros((len(targets), 2))
+    size = np.asarray(targets["half_light_radius"])
+    for index in range(len(targets)):
+        same = np.arange(index % len(centres), index, len(centres))
+        clearances = []
+        for _ in range(20):
+            distance, angle = CLUMP_RADIUS * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+            place = centres[index % len(centres)] + distance * np.array([np.cos(angle), np.sin(angle)])
+            apart = np.hypot(*(places[same] - place).T) / (4 + 2 * (size[same] + size[index]))
+            clearances.append((apart.min(initial=np.inf), tuple(place)))
+            if clearances[-1][0] > 1:
+                break
+        places[index] = max(clearances)[1]
+    return places[:, 0], places[:, 1]
+
+
+def with_fields(catalogue: Table) -> Table:
+    """The SDSS catalogue with run, rerun, camcol and field, as SkyServer gives them: the nearest field's."""
+    rows = strip_wcs(*CENTRE, 0.0, 0.0, SDSS.pixel_scale).wcs_world2pix(catalogue["ra"], catalogue["dec"], 0)[1]
+    middles = np.array([(field_rows(k).start + field_rows(k).stop - 1) / 2 for k in range(len(FIELDS))])
+    nearest = np.abs(np.asarray(rows)[:, None] - middles).argmin(axis=1)
+    for name, value in (("run", RUN), ("rerun", RERUN), ("camcol", CAMCOL), ("field", np.array(FIELDS)[nearest])):
+        catalogue[name] = np.full(len(catalogue), value, dtype=np.int32)
+    return catalogue
+
+
+def sdss_exposure(band: str, patch: Patch) -> SdssExposure:
+    """Seeing and noise of the run in one band; its night is that of all bands."""
+    night = draw_night(np.random.default_rng([patch.seed, 10]))
+    return draw_exposure("sdss", band, night, np.random.default_rng([patch.seed, 11, SDSS.bands.index(band)]))
+
+
+def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
+    """Write the files of one image, unless an earlier call has done it."""
+    done = out / ".work" / f"{survey}-{band}-{tile}"
+    if not done.exists():
+        _write_image(out, sky, patch, survey, band, tile)
+        with whole_file(done) as temporary:
+            temporary.touch()
+
+
+def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
+    """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
+    rng = np.random.default_rng([patch.seed, 12, survey == "cfht", SDSS.bands.index(band), tile])
+    if survey == "sdss":
+        exposure = sdss_exposure(band, patch)
+        wcs = strip_wcs(*CENTRE, rng.normal(0, [4, 8]), rng.normal(0, 0.05), SDSS.pixel_scale)
+        flux = render(sky, wcs, STRIP_SHAPE, exposure.psf, survey, band)
+        write_frames(out / "truth", band, flux, wcs, exposure, patch.seed)
+        seen = exposure.observe(flux, rng)
+        write_frames(out, band, seen, wcs, exposure, patch.seed)
+        write_masks(out, band, seen, exposure, patch.seed)
+        return
+    exposure = draw_exposure("cfht", band, draw_night(rng), rng)
+    shape = (patch.tile_size, patch.tile_size)
+    offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
+    wcs = tile_wcs(CENTRE[0] + offset / np.cos(np.radians(CENTRE[1])), CENTRE[1], patch.tile_size)
+    flux = render(sky, wcs, shape, exposure.psf, survey, band)
+    seen = covered(shape, rng)
+    write_stack(out / "truth", band, np.where(seen, flux, np.nan), wcs, exposure, patch.seed)
+    write_stack(out, band, np.where(seen, exposure.observe(flux, rng), np.nan), wcs, exposure, patch.seed)
+
+
+def _overlap(tile_size: int) -> int:
+    return min(TILE_OVERLAP, tile_size // 4)
+
+
+def _half_extent(tile_size: int) -> tuple[float, float]:
+    """Half the width and half the height [arcsec] of the area for catalogued galaxies."""
+    width = (2 * tile_size - _overlap(tile_size)) * CFHT.pixel_scale
+    return width / 2 - EDGE, tile_size * CFHT.pixel_scale / 2 - EDGE
+
+
+def _place(sources: Table, east, north) -> None:
+    """Give sources the positions at these offsets [arcsec] from the patch's centre."""
+    sources["dec"] = CENTRE[1] + north / 3600
+    sources["ra"] = CENTRE[0] + east / 3600 / np.cos(np.radians(sources["dec"]))

@@ -1,0 +1,1 @@
+"""Stores as endless batches for training, in whole chunks."""

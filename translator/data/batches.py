@@ -1,0 +1,161 @@
+"""Batches for training: two stores and a selection of their rows -> endless images, with what is known of them.
+
+Which rows an iteration sees and how they are turned are pure functions of the seed, the batch size and the iteration's
+number, so a stream that is taken up at iteration n is the one that was left there, in any number of processes.
+"""
+
+import logging
+import os
+import tempfile
+import time
+
+import torch
+from torch import Tensor
+
+from survey_tools.errors import RunError
+from survey_tools.progress import size as in_words
+from survey_tools.store.zarr_store import Store
+from translator.data.conditions import Conditions, alignments, as_tensor, turned_alignments
+from translator.data.resident import Resident, needed_bytes
+from translator.data.selection import Selection
+from translator.data.streamed import Streamed
+from translator.data.streams import PAIRS, Stream, make_streams
+from translator.images import WHOLE, Batch, Known, Share
+
+PART = 0.6  # of a GPU's free memory that images may take: the rest is the networks'
+MOST = 0.9  # that they take where the user wants them there
+TENTH = 0.1  # of the main memory, that images may take without being asked for
+UNPAIRED, PAIRED = ("x", "y"), ("pair_x", "pair_y")  # of a batch's images, in the order of the streams
+log = logging.getLogger(__name__)
+
+
+class Batches:
+    """Endless batches.
+
+    Each has `size` unpaired images of x and of y, and as many pairs if any are selected, as flux [nanomaggy/pixel];
+    every image is turned and mirrored by one of the eight symmetries of the square, drawn uniformly, both of a pair by
+    the same. Fewer objects than that come more than once. With each image comes what its store knows of it, and with
+    pairs how their grids lie on each other.
+
+    Args:
+        stores: x and y.
+        selection: Of their rows.
+        size: Of a batch, of all processes together.
+        seed: Of the order of the rows and of their turns.
+        device: Where batches are wanted.
+        share: The part of every batch that this process has.
+        data: "device" keeps all images in the device's memory, "stream" reads them from disk ahead of their use, "auto"
+            keeps them where they fit: in a GPU's free memory, or on a CPU in the main memory that reading ahead would
+            take or in a tenth of all, as threads that read would keep a network's own waiting.
+
+    Attributes:
+        iteration: Number of the next batch, the whole of its state; set it to go on from there.
+        data: Where the images are, in words.
+        memory: Main memory that the images take at most [byte], beside those in use.
+        waited: Seconds that batches have been waited for so far.
+
+    Raises:
+        RunError: The images do not fit where "device" wants them.
+    """
+
+    def __init__(
+        self,
+        stores: tuple[Store, Store],
+        selection: Selection,
+        size: int,
+        seed: int,
+        device: torch.device,
+        share: Share = WHOLE,
+        data: str = "auto",
+    ) -> None:
+        self.size, self.seed, self.device, self.share = size, seed, device, share
+        self.iteration, self.waited = 0, 0.0
+        streams = make_streams(stores, selection, size, seed, share)
+        self._streams, self._conditions = streams, tuple(Conditions(store) for store in stores)
+        self._alignments = alignments(*stores, selection.pairs) if len(selection.pairs) else None
+        self._source, self.data = _open(stores, streams, device, data)
+        self.memory = self._source.memory
+        log.info(self.data)
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> Batch:
+        begun = time.perf_counter()
+        known, alignment = self._known(self.iteration)
+        images = dict(zip((*UNPAIRED, *PAIRED), self._source.batch(self.iteration), strict=False))
+        batch = Batch(**images, known=known, alignment=alignment)
+        self.waited += time.perf_counter() - begun
+        self.iteration += 1
+        return batch
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._source.close()
+
+    def _known(self, number: int) -> tuple[dict[str, Known], Tensor | None]:
+        """What is known of the images of a batch, by their names in `Batch`, and the alignment of its pairs."""
+        known, alignment = {}, None
+        for stream in self._streams:
+            objects = stream.objects(number)
+            names = PAIRED if stream.number == PAIRS else UNPAIRED[stream.number : stream.number + 1]
+            for name, which, rows in zip(names, stream.stores, stream.rows[objects].T, strict=True):
+                known[name] = self._conditions[which].of(rows, self.device)
+            if stream.number == PAIRS:
+                turned = turned_alignments(self._alignments[objects], stream.symmetries(number))
+                alignment = as_tensor(turned, self.device)
+        return known, alignment
+
+
+def _open(
+    stores: tuple[Store, Store], streams: tuple[Stream, ...], device: torch.device, data: str
+) -> tuple[Resident | Streamed, str]:
+    """Where batches come from, as `Batches` is told by `data`, and that in words."""
+    if device.type == "cuda" and data != "stream":
+        dtype = type_that_fits(needed_bytes(stores, streams), device, data)
+        if dtype is not None:
+            return _resident(stores, streams, device, dtype)
+    elif data == "device":
+        needed, there = needed_bytes(stores, streams), _main_memory()
+        if needed > MOST * there:
+            raise RunError(
+                f"{in_words(needed)} of images do not fit into {in_words(there)} of main memory; train with --data "
+                "stream"
+            )
+        return _resident(stores, streams, device, torch.float32)
+    streamed = Streamed(stores, streams, device)
+    room = max(streamed.memory, TENTH * _main_memory())
+    if data == "auto" and device.type == "cpu" and needed_bytes(stores, streams) <= room:
+        streamed.close()
+        return _resident(stores, streams, device, torch.float32)
+    words = f"images read from disk ahead of their use, with at most {in_words(streamed.memory)} of main memory"
+    if streamed.scattered:
+        words += f" and, for those that lie scattered, {in_words(streamed.scattered)} of {tempfile.gettempdir()}"
+    return streamed, words
+
+
+def _main_memory() -> int:
+    """Bytes of main memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def type_that_fits(needed: int, device: torch.device, data: str) -> torch.dtype | None:
+    """The type in which images of so many bytes as float32 fit into a GPU; None where none does and `data` lets it."""
+    free = torch.cuda.mem_get_info(device)[0]
+    for dtype in (torch.float32, torch.float16):
+        if needed * dtype.itemsize <= 4 * free * (PART if data == "auto" else MOST):
+            return dtype
+    if data == "device":
+        raise RunError(
+            f"{in_words(needed / 2)} of images, as float16, do not fit into the {in_words(free)} of {device} that are "
+            "free; train with --data stream"
+        )
+    return None
+
+
+def _resident(
+    stores: tuple[Store, Store], streams: tuple[Stream, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Resident, str]:
+    amount = in_words(needed_bytes(stores, streams) * dtype.itemsize / 4)
+    where = "main memory" if device.type == "cpu" else f"the memory of {device}"
+    return Resident(stores, streams, device, dtype), f"{amount} of images kept in {where} as {str(dtype)[6:]}"

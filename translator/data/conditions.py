@@ -1,0 +1,124 @@
+"""What stores know of their images besides the pixels, as batches carry it: seeing, noise, gain, and both grids."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from survey_tools.images.sky_wcs import tan_pixels, tan_places
+from survey_tools.store.zarr_store import Store
+from translator.data.streams import STEPS
+from translator.images import Known
+
+NAMES = ("psf_fwhm", "sky_sigma", "gain")  # columns of a store, in the order of the fields of `Known`
+MOST = 4.0  # of the images' size that an alignment's offset may be; a larger one is an error in a WCS
+
+
+def medians(values: np.ndarray) -> np.ndarray:
+    """(band,) medians of what is known, finite and above 0, of (image, band); NaN for a band of which nothing is."""
+    known = np.isfinite(values) & (values > 0)
+    return np.array(
+        [np.median(band[there]) if there.any() else np.nan for band, there in zip(values.T, known.T, strict=True)]
+    )
+
+
+def usual_seeing(values: np.ndarray) -> np.ndarray:
+    """Median seeing (band,) of images (image, band) [arcsec], for a band of which it is not known that of the others.
+
+    NaN in all bands where it is known of none.
+    """
+    found = medians(values)
+    return np.where(np.isfinite(found), found, np.nanmedian(found) if np.isfinite(found).any() else np.nan)
+
+
+def one_centre(ratio: float) -> np.ndarray:
+    """The alignment (2, 3) of grids with one centre and one orientation; `ratio` is that of their pixel scales."""
+    return np.array([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
+
+
+class Conditions:
+    """The columns of one store that its images' conditions are read from, in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._columns = [np.asarray(store.column(name), np.float32) for name in NAMES]
+
+    def of(self, rows: np.ndarray, device: torch.device) -> Known:
+        """What is known of the images of some rows."""
+        return Known(*(torch.from_numpy(column[rows]).to(device) for column in self._columns))
+
+
+def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
+    """From x's grid to y's, by both WCSs (pair, 2, 3): see `networks.observation_operator`.
+
+    A grid whose WCS is unknown is taken to have the other's centre and orientation.
+
+    Args:
+        x: Store of the grids that are led from.
+        y: Of those that are led to.
+        rows: Rows of both stores (pair, 2).
+    """
+    there, here = (
+        [store.column(name)[which] for name in ("crval", "crpix", "cd")]
+        for store, which in ((y, rows[:, 1]), (x, rows[:, 0]))
+    )
+    return align(here, x.size, there, y.size, x.pixel_scale / y.pixel_scale)
+
+
+def align(
+    here: list[np.ndarray],
+    here_shape: int | tuple[int, int],
+    there: list[np.ndarray],
+    there_shape: int | tuple[int, int],
+    ratio: float,
+) -> np.ndarray:
+    """The same from the TAN terms crval, crpix and cd of both grids, each (pair, …).
+
+    Args:
+        here: Terms of the grids that are led from.
+        here_shape: Their rows and columns; one number where both are the same.
+        there: Terms of the grids that are led to.
+        there_shape: Alike.
+        ratio: Of the pixel scales, for grids whose WCS is not known.
+    """
+    made = lead(here, here_shape, there, there_shape)
+    right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * np.max(there_shape))
+    return np.where(right[:, None, None], made, one_centre(ratio))
+
+
+def lead(
+    here: list[np.ndarray],
+    here_shape: int | tuple[int, int],
+    there: list[np.ndarray],
+    there_shape: int | tuple[int, int],
+) -> np.ndarray:
+    """The same for grids whose WCS is known, wherever they lie; NaN where it is not."""
+    middle, half = ((np.broadcast_to(shape, 2) - 1) / 2 for shape in (here_shape, there_shape))
+    step = np.min(here_shape) / 4
+    places = middle + step * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])  # row, col
+    sky = tan_places(*here, places[:, ::-1])
+    found = tan_pixels(*there, sky)[..., ::-1] - half
+    matrix = np.stack([found[:, 1] - found[:, 2], found[:, 3] - found[:, 4]], axis=-1) / (2 * step)
+    return np.concatenate([matrix, found[:, 0][..., None]], axis=-1)
+
+
+def turned_alignments(alignments: np.ndarray, symmetries: np.ndarray) -> np.ndarray:
+    """Alignments (pair, 2, 3) of pairs whose two images have both been turned by a symmetry (pair,) of `augment`."""
+    turns = SYMMETRY[symmetries]
+    matrix = turns @ alignments[..., :2] @ turns.swapaxes(-1, -2)
+    return np.concatenate([matrix, turns @ alignments[..., 2:]], axis=-1)
+
+
+def as_tensor(alignments: np.ndarray, device: torch.device) -> Tensor:
+    """Alignments as networks read them: float32, on their device."""
+    return torch.from_numpy(np.ascontiguousarray(alignments, np.float32)).to(device)
+
+
+def _matrices() -> np.ndarray:
+    """By symmetry, the matrix (2, 2) that a place, row and column from the centre, is multiplied by."""
+    made = []
+    for exchange, rows, columns in STEPS:
+        matrix = np.eye(2)[::-1] if exchange else np.eye(2)
+        made.append(np.diag([-1.0 if rows else 1.0, -1.0 if columns else 1.0]) @ matrix)
+    return np.array(made)
+
+
+SYMMETRY = _matrices()

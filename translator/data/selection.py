@@ -1,0 +1,135 @@
+"""Which objects of two stores train: as unpaired images, as pairs, or not at all, and why."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.table import Table
+from scipy.spatial import cKDTree
+
+from survey_tools.errors import StoreError
+from survey_tools.store.zarr_store import Store
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows that train.
+
+    Attributes:
+        x: Rows of the x store that serve as unpaired images (object,).
+        y: Rows of the y store, alike.
+        pairs: Rows of both stores that show the same objects (pair, 2): x, y; none for a model that reads none.
+        counts: For "x", "y" and, where they are read, "pairs": how many there were, how many train, and how many were
+            left out for each reason, each object counted under the first that holds.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    pairs: np.ndarray
+    counts: dict[str, dict[str, int]]
+
+
+def select(x_store: Store, y_store: Store, pairs: Table | None, *, reads_pairs: bool = True) -> Selection:
+    """Rows of two stores that may train under a pair table.
+
+    No object of the pair table, train or test, is among the unpaired; nor is one whose cutout may overlap that of a
+    test object on the sky. Objects with missing or saturated pixels train nowhere.
+
+    Args:
+        x_store: Images of domain x.
+        y_store: Images of domain y, with the same bands.
+        pairs: With columns x_row, y_row and split ("train" or "test"); None where there is no table.
+        reads_pairs: Whether the model trains on pairs; a table then only says what the unpaired leave out.
+
+    Raises:
+        StoreError: Where the bands differ, or nothing is left of the unpaired images or of the pairs.
+    """
+    if x_store.bands != y_store.bands:
+        raise StoreError(
+            f"{x_store.path} has bands {''.join(x_store.bands)} and {y_store.path} has {''.join(y_store.bands)}; "
+            "fetch both with the same --bands"
+        )
+    rows, test = _table(pairs)
+    tested = _cutouts(x_store, rows[test, 0]) + _cutouts(y_store, rows[test, 1])
+    x, x_counts = _unpaired(x_store, rows[:, 0], tested)
+    y, y_counts = _unpaired(y_store, rows[:, 1], tested)
+    selection = Selection(x, y, rows[:0], {"x": x_counts, "y": y_counts})
+    needed = [("x", x, x_store.path), ("y", y, y_store.path)]
+    if reads_pairs:
+        spoilt = [_spoilt(store) for store in (x_store, y_store)]
+        reasons = {"kept for tests": test}
+        for reason in spoilt[0]:
+            reasons[reason] = spoilt[0][reason][rows[:, 0]] | spoilt[1][reason][rows[:, 1]]
+        trained, counts = _left_over(len(rows), reasons)
+        selection = replace(selection, pairs=rows[trained], counts=selection.counts | {"pairs": counts})
+        needed.append(("pairs", trained, "the pair table"))
+    for name, chosen, path in needed:
+        if not len(chosen):
+            raise StoreError(f"{path}: no {WORDS[name]} left to train with: {describe(selection.counts[name])}")
+    return selection
+
+
+WORDS = {"x": "unpaired objects of x are", "y": "unpaired objects of y are", "pairs": "pairs are"}
+
+
+def describe(counts: dict[str, int]) -> str:
+    """One line of counts, such as "40 of 100 (50 in the pair table, 10 with missing pixels)"."""
+    left_out = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n and reason not in ("all", "used"))
+    return f"{counts['used']} of {counts['all']}" + (f" ({left_out})" if left_out else "")
+
+
+def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both stores (pair, 2) in a pair table, and whether each is kept for tests (pair,); none without one."""
+    if pairs is None:
+        return np.zeros((0, 2), int), np.zeros(0, bool)
+    rows = np.column_stack([np.asarray(pairs["x_row"], int), np.asarray(pairs["y_row"], int)])
+    return rows, np.asarray(pairs["split"]) == "test"
+
+
+def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarray, dict[str, int]]:
+    """Rows that serve as unpaired images, and the counts of the others."""
+    in_table = np.isin(np.arange(len(store)), paired)
+    overlaps = _overlaps(store, tested)
+    return _left_over(
+        len(store), {"in the pair table": in_table} | _spoilt(store) | {"overlap a test object": overlaps}
+    )
+
+
+def _spoilt(store: Store) -> dict[str, np.ndarray]:
+    """Objects that cannot train for their pixels, by reason (object,)."""
+    return {"with missing pixels": ~store.usable, "with saturated pixels": store.column("saturated").any(axis=1)}
+
+
+def _left_over(count: int, reasons: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, int]]:
+    """Rows to which no reason applies, and how many fell to each reason first."""
+    left, counts = np.ones(count, bool), {}
+    for reason, applies in reasons.items():
+        counts[reason] = int((left & applies).sum())
+        left &= ~applies
+    return np.flatnonzero(left), {"all": count, "used": int(left.sum())} | counts
+
+
+def _cutouts(store: Store, rows: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Unit vectors of the rows' positions (row, 3) and half a diagonal of their cutouts [arcsec]."""
+    return [(_vectors(store)[rows], _half_diagonal(store))]
+
+
+def _overlaps(store: Store, tested: list) -> np.ndarray:
+    """Whether each object's cutout may overlap one of the tested ones, however either is turned (object,)."""
+    here, near = _vectors(store), np.zeros(len(store), bool)
+    known = np.isfinite(here).all(axis=1)
+    for there, half in tested:
+        there = there[np.isfinite(there).all(axis=1)]
+        if not len(there):
+            continue
+        reach = 2 * np.sin(np.radians((half + _half_diagonal(store)) / 3600) / 2)  # chord of the angle
+        near[known] |= cKDTree(there).query(here[known])[0] < reach
+    return near
+
+
+def _half_diagonal(store: Store) -> float:
+    return store.size * store.pixel_scale / np.sqrt(2)
+
+
+def _vectors(store: Store) -> np.ndarray:
+    ra, dec = np.radians(store.column("ra")), np.radians(store.column("dec"))
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])

@@ -1,0 +1,331 @@
+"""Evaluate runs on galaxies that training never saw: measures with intervals, floors and ceilings, as a report."""
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from survey_tools.errors import RunError
+from survey_tools.files import whole_file
+from survey_tools.tasks import Engine
+from survey_tools.version import VERSION
+from translator.evaluation.held_out import HeldOut, drawn_galaxies, open_held_out
+from translator.evaluation.requirements import judge, read_requirements
+from translator.evaluation.samples import describe_registration, drawn_name, make_samples, rows_of
+from translator.images import OTHER
+from translator.metrics.measure import BOOTSTRAPS, LEVEL
+from translator.metrics.shapes import missing
+from translator.metrics.table import GROUPS, MEASURES
+from translator.report.measuring import Measured, lacking, measure_all
+from translator.report.page import write_page
+from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, work_folder
+from translator.report.verdict import judge_direction, redshifts_of_input, sentence
+from translator.runs.checkpoint import Run, locate
+from translator.runs.facts import fingerprint_of_pairs
+
+SCHEMA, SCHEMA_VERSION = "galtrans-report", 1
+REFERENCES = {
+    FLOOR: "real against real: the truth with the noise of another real image; no translation should be expected to do "
+    "better",
+    ORACLE: "what a perfect translator would give: the truth plus noise of the right kind",
+    BILINEAR: "the input interpolated onto the target's pixels: what there is without a network",
+    WIENER: "the best linear filter of the input, from the seeing and noise of both surveys and the mean spectrum of "
+    "galaxies: what there is without learning",
+}
+HALVES = (
+    "real against real: one half of the real images against the other, for measures of populations only; those that "
+    "compare galaxy by galaxy have no floor here: it takes a second real image of each galaxy, and there is none"
+)
+NO_DRAWS = "it has no draws in this direction"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """What is evaluated: runs, both stores, their pair table, and the folder of the sky without noise, if any."""
+
+    runs: tuple[Path, ...]
+    x: Path
+    y: Path
+    pairs: Path
+    truth: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How: galaxies at most (None: all), draws of some galaxies, device, seed, processes."""
+
+    galaxies: int | None = None
+    draws: int = 8
+    device: str = "auto"
+    seed: int = 0
+    workers: int = 1
+
+
+def evaluate(
+    inputs: EvaluationInputs,
+    settings: EvaluationSettings,
+    out: Path,
+    requirements: Path | None = None,
+    engine: Engine | None = None,
+) -> dict:
+    """Write OUT/report.html, report.json and galaxies.ecsv; returns the content of report.json.
+
+    The work is done by `engine`, or else by as many workers of this machine as the settings say; all give the same.
+
+    Raises:
+        RequirementError: The file of requirements is no TOML or names what there is not; nothing has been done.
+        StoreError: A store, the pair table or the truth cannot be used.
+        RunError: A run cannot be used, or was made for other surveys, bands or pixels.
+    """
+    engine = engine or Engine(settings.workers)
+    with work_folder(out) as work:
+        held_out = open_held_out(
+            inputs.x,
+            inputs.y,
+            inputs.pairs,
+            inputs.truth,
+            galaxies=settings.galaxies,
+            seed=settings.seed,
+            work=work,
+            engine=engine,
+        )
+        located = open_runs(inputs.runs, held_out, settings.device, elsewhere=engine.client is not None)
+        runs = rows_of_runs({name: run for name, (_, run) in located.items()})
+        domains = {held_out.direction(domain): domain for domain in "yx"}
+        wanted = []
+        if requirements is not None:
+            bands = held_out.stores["x"].bands
+            wanted = read_requirements(requirements, domains, MEASURES, bands, (*REFERENCES, *runs))
+        samples, flagged = {}, {}
+        for name, domain in domains.items():
+            how = {"draws": settings.draws, "seed": settings.seed, "engine": engine}
+            samples[name], flagged[name] = make_samples(held_out, located, domain, work / name, **how)
+        measured = measure_all(samples, runs, settings.seed, engine)
+        report = describe(inputs, settings, held_out, runs)
+        for name, domain in domains.items():
+            facts = describe_direction(held_out, domain, samples[name], measured[name], runs)
+            report["directions"][name] = facts | {"flagged": flagged[name]}
+        for name, domain in domains.items():
+            other = report["directions"][held_out.direction(OTHER[domain])]
+            report["directions"][name]["input"] = redshifts_of_input(other)
+        report["requirements"] = judge(wanted, report)
+        galaxies = tabulate(held_out, domains, measured, runs, report)
+        write_page(out / "report.html", report, samples, measured, settings.workers)
+    with whole_file(out / "galaxies.ecsv") as temporary:
+        galaxies.write(temporary, format="ascii.ecsv")
+    with whole_file(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    return report
+
+
+def name_runs(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """The runs by the names of their folders, and of as many folders above as tell them apart."""
+    paths = tuple(dict.fromkeys(path.resolve() for path in paths))
+    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names) and not set(names) & set(REFERENCES):
+            break
+    return dict(zip(names, paths, strict=True))
+
+
+def open_runs(paths: tuple[Path, ...], held_out: HeldOut, device: str, *, elsewhere: bool) -> dict:
+    """The runs by name, each as tasks find it and as it is loaded here; RunError where one does not suit the stores."""
+    located = {name: locate(path, device, elsewhere=elsewhere) for name, path in name_runs(paths).items()}
+    for _, run in located.values():
+        check_run(run, held_out)
+    return located
+
+
+def rows_of_runs(runs: dict[str, Run]) -> dict[str, Run]:
+    """The rows of the report that are runs, in order: each run, and its draws where it has any in some direction."""
+    return {row: run for name, run in runs.items() for domain in "yx" for row in rows_of(name, run, domain)}
+
+
+def check_run(run: Run, held_out: HeldOut) -> None:
+    """RunError unless the run translates between images such as the stores have."""
+    for domain, store in held_out.stores.items():
+        known = run.domains[domain]
+        wants = known.survey, "".join(known.bands), known.size
+        has = store.survey["name"], "".join(store.bands), store.size
+        if wants != has:
+            words = ["{} in {} on {} pixels".format(*each) for each in (wants, has)]
+            raise RunError(
+                f"{run.path} reads {words[0]} as its domain {domain}, and {store.path} has {words[1]}; "
+                "give the stores that it was trained on, or others like them"
+            )
+
+
+def describe(inputs: EvaluationInputs, settings: EvaluationSettings, held_out: HeldOut, runs: dict[str, Run]) -> dict:
+    """The report without its numbers: what it was made from, and what the measures are."""
+    pairs = fingerprint_of_pairs(held_out.pairs)
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "galtrans_version": VERSION,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": settings.seed,
+        "settings": {"galaxies": settings.galaxies, "draws": settings.draws, "bootstraps": BOOTSTRAPS, "level": LEVEL},
+        "runs": [_describe_run(name, run, pairs) for name, run in runs.items()],
+        "stores": {
+            domain: {
+                "path": str(store.path),
+                "survey": store.survey["name"],
+                "title": store.survey["title"],
+                "objects": len(store),
+                "rows_checksum": store.rows,
+                "rows": held_out.rows[domain].tolist(),
+            }
+            for domain, store in held_out.stores.items()
+        },
+        "truth": None if inputs.truth is None else str(inputs.truth),
+        "pairs": {"path": str(inputs.pairs), "checksum": pairs, "counts": held_out.counts},
+        "measures": {
+            name: {
+                key: getattr(row, key) for key in ("title", "unit", "meaning", "formula", "source", "perfect", "cap")
+            }
+            | {"needs": list(row.needs), "group": heading}
+            for heading, group in GROUPS.items()
+            for row in group.MEASURES
+            for name in (row.name,)
+        },
+        "notes": [line for line in (missing(),) if line],
+        "directions": {},
+    }
+
+
+def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dict[str, Measured], runs) -> dict:
+    """All numbers of one direction: by measure and row, with what is left out and why."""
+    here, there = held_out.stores[OTHER[domain]], held_out.stores[domain]
+    first = next(iter(rows.values()))[0].open()
+    some = next((files.open() for _, files in rows.values() if files), first)  # of the galaxies with draws
+    left_out = {}
+    for name, row in MEASURES.items():
+        if lacking(row, first) and lacking(row, some):
+            left_out[name] = lacking(row, some if "draws" in row.needs else first)
+    values = {}
+    for name in MEASURES:
+        found = {row: each.values[name] for row, each in measured.items() if name in each.values}
+        if found:
+            values[name] = {
+                row: _numbers(each, found.get(FLOOR), MEASURES[name].perfect) for row, each in found.items()
+            }
+    curves = {row: {name: _curve(each) for name, each in one.curves.items()} for row, one in measured.items()}
+    words = REFERENCES | ({} if held_out.truth else {FLOOR: HALVES})
+    perfect = {name: row.perfect for name, row in MEASURES.items()}
+    return {
+        "from": here.survey["title"],
+        "to": there.survey["title"],
+        "bands": list(there.bands),
+        "pixel_scale": there.pixel_scale,
+        "galaxies": len(held_out),
+        "drawn": drawn_galaxies(len(held_out)).tolist(),
+        "references": {row: words[row] for row in rows if row not in runs},
+        "lacks": {row: NO_DRAWS for row in runs if row not in rows},
+        "registration": describe_registration(first, held_out.alignment(domain)),
+        "left_out": left_out,
+        "values": values,
+        "verdict": judge_direction({"values": values}, perfect),
+        "curves": curves,
+    }
+
+
+def distance(value, low, high, floor: dict, perfect: float) -> np.ndarray:
+    """How far (band,) a value lies from its floor, in half widths of both intervals together; NaN where unknown.
+
+    |value - perfect| - |floor - perfect|, over the root of the sum of squares of half the widths; 0 where it is better.
+    """
+    worse = np.abs(value - perfect) - np.abs(floor["value"] - perfect)
+    width = np.hypot(high - low, floor["high"] - floor["low"]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.isfinite(worse) & (width > 0), np.maximum(worse / width, 0), np.where(worse <= 0, 0, np.nan))
+
+
+def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: dict[str, Run], report: dict) -> Table:
+    """One row a galaxy, run and direction, with each statistic that galaxies have, in each band or of all together."""
+    tables, some = [], drawn_galaxies(len(held_out))
+    names = {domain: held_out.stores[domain].column("object_id")[held_out.rows[domain]] for domain in "xy"}
+    for direction, domain in domains.items():
+        bands = held_out.stores[domain].bands
+        for run in runs:
+            if run not in measured[direction]:
+                continue  # it has no draws in this direction
+            count = len(held_out)
+            table = Table({"direction": [direction] * count, "run": [run] * count})
+            for each in "xy":
+                table[f"{each}_row"], table[f"{each}_object"] = held_out.rows[each], names[each]
+            for statistic, values in measured[direction][run].columns.items():
+                if len(values) != count:  # measured of those that were drawn several times
+                    values, few = np.full((count, *values.shape[1:]), np.nan), values
+                    values[some] = few
+                each = [statistic] if values.ndim == 1 else [f"{statistic}_{band}" for band in bands]
+                for name, column in zip(each, np.atleast_2d(values.T), strict=True):
+                    table[name] = column.astype(np.float32)
+            tables.append(table)
+    table = vstack(tables, metadata_conflicts="silent")
+    for name in table.colnames:
+        if table[name].dtype.kind == "f" and table.has_masked_columns:
+            table[name] = np.ma.filled(table[name], np.nan)
+    table.meta = {key: report[key] for key in ("galtrans_version", "date", "seed")}
+    return table
+
+
+def summarise(report: dict) -> list[str]:
+    """A line for each run and direction: the verdict on it."""
+    return [
+        f"{run['name']}, {direction}: {sentence(report, direction, run['name'])}"
+        for direction, facts in report["directions"].items()
+        for run in report["runs"]
+        if run["name"] not in facts.get("lacks", {})
+    ]
+
+
+def _describe_run(name: str, run: Run, pairs: str) -> dict:
+    """What a report says of a run, and whether it is known to have kept the test galaxies from training."""
+    kept = run.facts.pairs == pairs
+    if not kept and not name.endswith(drawn_name("")):
+        log.warning("%s was not trained with this pair table: it may have seen the test galaxies", run.path)
+    return {
+        "name": name,
+        "path": str(run.path),
+        "recipe": run.recipe,
+        "iteration": run.iteration,
+        "iterations": list(run.facts.iterations),
+        "checksum": run.checksum,
+        "seed": run.facts.seed,
+        "galtrans_version": run.facts.galtrans_version,
+        "test_galaxies_unseen": kept,
+    }
+
+
+def _numbers(found: dict[str, np.ndarray], floor: dict | None, perfect: float) -> dict[str, list]:
+    """Value, interval and distance from the floor in each band, as JSON can hold them."""
+    value, low, high = (np.asarray(found[key], float) for key in ("value", "low", "high"))
+    far = np.full(value.shape, np.nan) if floor is None else distance(value, low, high, floor, perfect)
+    return {
+        key: _plain(each)
+        for key, each in zip(("value", "low", "high", "distance"), (value, low, high, far), strict=True)
+    }
+
+
+def _curve(curve) -> dict:
+    """A curve as JSON can hold it, without its maps."""
+    return {
+        "title": curve.title,
+        "x_label": curve.x_label,
+        "y_label": curve.y_label,
+        "x": _plain(curve.x),
+        "y": {label: _plain(values) for label, values in curve.y.items()},
+    }
+
+
+def _plain(values: np.ndarray) -> list:
+    """Lists of numbers to six digits; None for what is not finite."""
+    if np.ndim(values) > 1:
+        return [_plain(each) for each in values]
+    return [float(f"{each:.6g}") if math.isfinite(each) else None for each in np.asarray(values, float)]

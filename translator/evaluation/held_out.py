@@ -1,0 +1,234 @@
+"""The galaxies that no training saw, as both surveys see them: what translations are held against."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.table import Table
+
+from survey_tools.errors import StoreError
+from survey_tools.matching.pairs import read_pairs
+from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.tasks import Engine
+from translator.data.conditions import alignments
+from translator.data.reading import read_rows
+from translator.evaluation.truth import open_truth, truth_rows
+from translator.images import OTHER
+from translator.metrics.blank import blank_sigma
+from translator.metrics.redshift import aperture_fluxes
+from translator.networks.observation_operator import area, inverse, is_richer, sample
+from translator.report.sample_files import SampleFiles
+from translator.runs.facts import describe_domain
+
+TAUGHT = 3000  # training galaxies at most that teach redshifts
+AT_ONCE = 256  # galaxies in memory
+DRAWN = 32  # galaxies at most that are translated several times
+ROW = {"x": "x_row", "y": "y_row"}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Test galaxies of a pair table.
+
+    Attributes:
+        stores: "x" and "y".
+        truth: The same without noise; None where the sky is real.
+        pairs: The whole pair table.
+        rows: Rows (galaxy,) of both stores.
+        counts: How many test pairs there are, how many are used, and why others are not.
+    """
+
+    stores: dict[str, Store]
+    truth: dict[str, Store] | None
+    pairs: Table
+    rows: dict[str, np.ndarray]
+    counts: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.rows["x"])
+
+    def direction(self, domain: str) -> str:
+        """Its name where translations land in `domain`: "sdss_to_cfht"."""
+        return "_to_".join(self.stores[each].survey["name"] for each in (OTHER[domain], domain))
+
+    def alignment(self, domain: str) -> np.ndarray:
+        """From the grids of the images that are translated into `domain` to those of their targets (galaxy, 2, 3)."""
+        found = alignments(self.stores["x"], self.stores["y"], np.column_stack([self.rows["x"], self.rows["y"]]))
+        return found if domain == "y" else inverse(torch.from_numpy(found)).numpy()
+
+    def richer(self) -> str | None:
+        """The domain of the richer of the two surveys; None where nothing tells them apart."""
+        grids = {domain: describe_domain(store).grid for domain, store in self.stores.items()}
+        try:
+            return "x" if is_richer(grids["x"], grids["y"]) else "y"
+        except ValueError:
+            return None
+
+    def training_pairs(self, most: int) -> np.ndarray:
+        """Rows of both stores (pair, 2) of training pairs with every pixel, `most` of them, evenly over the table."""
+        train = self.pairs[np.asarray(self.pairs["split"]) == "train"]
+        rows = np.column_stack([np.asarray(train[ROW[domain]], int) for domain in "xy"])
+        fit = np.ones(len(rows), bool)
+        for number, domain in enumerate("xy"):
+            store = self.stores[domain]
+            fit &= (store.usable & ~store.column("saturated").any(axis=1))[rows[:, number]]
+        rows = rows[fit]
+        return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
+
+
+def open_held_out(
+    x_path,
+    y_path,
+    pairs_path,
+    truth_path,
+    *,
+    galaxies: int | None,
+    seed: int,
+    work: Path | None = None,
+    engine: Engine | None = None,
+) -> HeldOut:
+    """The test galaxies that have every pixel, unsaturated, in both stores; a random `galaxies` of them where given.
+
+    Args:
+        x_path: Store of domain x.
+        y_path: Store of domain y.
+        pairs_path: Their pair table.
+        truth_path: Folder of the same sky without noise, as of `truth.open_truth`, or None; its objects are found by
+            their object_id.
+        galaxies: Number of galaxies at most.
+        seed: Of the choice among them.
+        work: Folder in which a truth that is archive files is cut.
+        engine: Where that is done.
+
+    Raises:
+        StoreError: A store or table cannot be read, the bands differ, nothing is left to test on, or the truth lacks an
+            object.
+    """
+    stores = {"x": open_store(x_path), "y": open_store(y_path)}
+    if stores["x"].bands != stores["y"].bands:
+        bands = " and ".join("".join(store.bands) for store in stores.values())
+        raise StoreError(f"{x_path} and {y_path} have bands {bands}; fetch both with the same --bands")
+    pairs = read_pairs(pairs_path, *stores.values())
+    test = pairs[np.asarray(pairs["split"]) == "test"]
+    rows = {domain: np.asarray(test[ROW[domain]], int) for domain in stores}
+    whole = np.logical_and(*(stores[d].usable[rows[d]] for d in stores))
+    clean = ~np.logical_or(*(stores[d].column("saturated").any(axis=1)[rows[d]] for d in stores))
+    used = np.flatnonzero(whole & clean)
+    if not len(used):
+        raise StoreError(
+            f"{pairs_path}: none of its {len(test)} test pairs has every pixel in both stores; "
+            "make a table with `galtrans crossmatch … --test-size N`"
+        )
+    if galaxies is not None and galaxies < len(used):
+        used = np.sort(np.random.default_rng(seed).choice(used, galaxies, replace=False))
+    counts = {"test pairs": len(test), "with missing pixels": int((~whole).sum())}
+    counts |= {"with saturated pixels": int((whole & ~clean).sum()), "used": len(used)}
+    rows = {domain: rows[domain][used] for domain in rows}
+    truth = open_truth(truth_path, stores, rows, work, engine)
+    return HeldOut(stores, truth, pairs, rows, counts)
+
+
+def truth_images(held_out: HeldOut, domain: str) -> np.ndarray:
+    """The test galaxies of a domain without noise (galaxy, band, row, col) [nanomaggy/pixel]."""
+    twin = held_out.truth[domain]
+    return read_rows(twin, truth_rows(twin, held_out.stores[domain], held_out.rows[domain], domain))
+
+
+def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
+    """All of a direction's sample but the translations: targets, sources, truth, and other noise on the truth."""
+    there, here = held_out.stores[domain], held_out.stores[OTHER[domain]]
+    target = read_rows(there, held_out.rows[domain])
+    bands, scale = there.bands, there.pixel_scale
+    sigma = blank_sigma(target, there.column("sky_sigma")[held_out.rows[domain]], bands, scale)
+    truth = again = None
+    if held_out.truth is not None:
+        truth = truth_images(held_out, domain)
+        again = other_noise(target, truth, sigma, 2) if len(held_out) > 1 else None
+    redshift = _redshift(held_out, held_out.rows)
+    source, rows = read_rows(here, held_out.rows[OTHER[domain]]), held_out.rows[OTHER[domain]]
+    files = SampleFiles(bands, scale, here.pixel_scale, {})
+    return files.add(
+        folder,
+        target=target,
+        source=source,
+        source_sigma=blank_sigma(source, here.column("sky_sigma")[rows], bands, here.pixel_scale),
+        source_gain=here.column("gain")[rows],
+        sigma=sigma,
+        truth=truth,
+        again=again,
+        redshift=redshift if np.isfinite(redshift).any() else None,
+        **_taught(held_out, domain),
+    )
+
+
+def other_noise(
+    target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: int, some: np.ndarray | None = None
+) -> np.ndarray:
+    """The truth with other noise: that of another real image, the galaxy's neighbour in brightness.
+
+    It is the other's target - truth, so that it has the survey's amplitudes and correlations; that of a galaxy as
+    bright has about the Poisson noise of this one. It is scaled by both images' noise of blank sky.
+
+    Args:
+        target: (galaxy, band, row, col), of two galaxies at least.
+        truth: Alike.
+        sigma: (galaxy, band).
+        turn: How many places away in brightness the other galaxy is; different turns are different noise.
+        some: Indices of the galaxies that are wanted; None for all.
+    """
+    count = len(truth)
+    order = np.argsort(truth.sum(axis=(1, 2, 3)))
+    other = np.empty(count, int)
+    other[order] = np.roll(order, (turn - 1) % (count - 1) + 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nan_to_num(sigma / sigma[other], nan=1.0, posinf=1.0)
+    some = np.arange(count) if some is None else some
+    made = np.empty((len(some), *truth.shape[1:]), np.result_type(truth, target, np.float32))
+    for place, galaxy in enumerate(some):  # one after the other: thousands are as large as the memory
+        its = other[galaxy]
+        made[place] = truth[galaxy] + (target[its] - truth[its]) * ratio[galaxy, :, None, None].astype(np.float32)
+    return made
+
+
+def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarray:
+    """What bilinear interpolation alone makes of images: the same sky, at its flux, on other grids.
+
+    Where a new grid reaches over the edge, the outermost pixels are repeated.
+
+    Args:
+        source: (galaxy, band, row, col).
+        alignment: From these grids to the new ones (galaxy, 2, 3), as of `networks.observation_operator`.
+        size: Rows, and columns, of the new grids.
+    """
+    led = torch.from_numpy(np.ascontiguousarray(alignment, np.float32))
+    image = torch.from_numpy(np.ascontiguousarray(source, np.float32))
+    return (sample(image, inverse(led), (size, size)) / area(led)).numpy()
+
+
+def drawn_galaxies(count: int) -> np.ndarray:
+    """Which galaxies are translated several times: `DRAWN`, evenly spread over the rows."""
+    return np.unique(np.linspace(0, count - 1, min(count, DRAWN)).round().astype(int))
+
+
+def _redshift(held_out: HeldOut, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Redshifts (galaxy,) of rows of both stores, from either catalogue; NaN where neither has one."""
+    known = [held_out.stores[domain].column("redshift")[rows[domain]] for domain in "xy"]
+    return np.where(np.isfinite(known[0]), known[0], known[1])
+
+
+def _taught(held_out: HeldOut, domain: str) -> dict[str, np.ndarray]:
+    """What real images of training pairs with a redshift teach of it, `TAUGHT` pairs at most: fields of a `Sample`."""
+    pairs, store = held_out.pairs, held_out.stores[domain]
+    train = pairs[np.asarray(pairs["split"]) == "train"]
+    rows = {each: np.asarray(train[ROW[each]], int) for each in "xy"}
+    redshift = _redshift(held_out, rows)
+    known = np.flatnonzero(np.isfinite(redshift) & store.usable[rows[domain]])
+    known = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), TAUGHT)).astype(int))]
+    if not len(known):
+        return {}
+    parts = np.array_split(rows[domain][known], -(-len(known) // AT_ONCE))
+    fluxes = [aperture_fluxes(read_rows(store, part), store.pixel_scale) for part in parts]
+    return {"taught": np.concatenate(fluxes), "taught_redshift": redshift[known]}

@@ -1,0 +1,125 @@
+"""The same sky without noise: stores of it, or the archive files that `galtrans simulate` writes, cut into stores."""
+
+from pathlib import Path
+
+import numpy as np
+
+from survey_tools.archives.known import ARCHIVES
+from survey_tools.archives.plan import Access, Archive
+from survey_tools.build.fetch import fetch
+from survey_tools.catalogue import read_catalogue
+from survey_tools.errors import ArchiveError, StoreError
+from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.tasks import Engine
+from translator.data.conditions import align
+
+PLACES = {"sdss": "sas", "cfht": "cfht"}  # of each survey's files in a folder of simulated archives
+MIRRORS = {"sdss": "", "cfht": "cfht"}  # the folder below it that `fetch` takes as a mirror
+SAME_PLACE = 0.01  # pixels by which the grids of truth and store may differ
+
+
+def open_truth(
+    path, stores: dict[str, Store], rows: dict[str, np.ndarray], work: Path | None, engine: Engine | None = None
+) -> dict[str, Store] | None:
+    """The noise-free twins of both stores, by domain; None where there is no truth.
+
+    Args:
+        path: Folder with a store for each survey, "sdss.zarr" and "cfht.zarr"; or with noise-free archive files, "sas"
+            and "cfht", as `galtrans simulate` writes them into its folder "truth"; or None.
+        stores: By domain.
+        rows: Rows of both stores that are wanted; only these are cut from archive files.
+        work: Folder in which stores are made of archive files.
+        engine: Where they are cut.
+
+    Raises:
+        StoreError: There is neither a store nor an archive of a survey, it has other bands or pixels than the store, or
+            it was cut elsewhere on the sky.
+    """
+    if path is None:
+        return None
+    path, truth = Path(path), {}
+    for domain, store in stores.items():
+        name = store.survey["name"]
+        there = path / f"{name}.zarr"
+        if not there.exists() and work is not None and name in PLACES and (path / PLACES[name]).is_dir():
+            truth[domain] = _cut(path, store, rows[domain], work / "truth", engine)
+        elif there.exists():
+            truth[domain] = open_store(there)
+        else:
+            raise StoreError(
+                f"{path} has neither {there.name} nor noise-free archive files of {name}; give the folder `truth` that "
+                "`galtrans simulate` writes beside its sky"
+            )
+        _check(truth[domain], store)
+    return truth
+
+
+def truth_rows(truth: Store, store: Store, rows: np.ndarray, domain: str) -> np.ndarray:
+    """Rows (galaxy,) of the noise-free store that show the same objects on the same pixels.
+
+    Raises:
+        StoreError: An object is not there, is not whole, or was cut at another place.
+    """
+    names = store.column("object_id")[rows]
+    place = {name: row for row, name in enumerate(truth.column("object_id"))}
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise StoreError(f"{truth.path} has no object {missing[0]}; give the truth of the same sky as {domain}'s store")
+    found = np.array([place[name] for name in names], int)
+    moved = _moved(*(_terms(each, which) for each, which in ((truth, found), (store, rows))), store.size)
+    if (moved > SAME_PLACE).any():
+        worst = int(np.argmax(moved))
+        raise StoreError(
+            f"{truth.path} shows object {names[worst]} {moved[worst]:.2f} pixels away from where {store.path} has it; "
+            "give the truth of the same sky on the same grid"
+        )
+    return found
+
+
+def _terms(store: Store, rows: np.ndarray) -> list[np.ndarray]:
+    """The WCS of some rows, each term (row, …)."""
+    return [store.column(name)[rows] for name in ("crval", "crpix", "cd")]
+
+
+def _moved(here: list[np.ndarray], there: list[np.ndarray], size: int) -> np.ndarray:
+    """By how many pixels (grid,) two grids of one size differ at most in a corner; 0 where a WCS is unknown."""
+    found = align(here, size, there, size, 1.0)
+    corner = (np.abs(found[..., :2] - np.eye(2)) * (size / 2)).sum(axis=-1)
+    return (np.abs(found[..., 2]) + corner).max(axis=-1)
+
+
+def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine | None) -> Store:
+    """A store of the noise-free archive files of a survey, of some rows of the store that shows it with noise."""
+    name = store.survey["name"]
+    work.mkdir(parents=True, exist_ok=True)
+    listed = work / f"{name}.ecsv"
+    store.catalogue()[np.sort(rows)].write(listed, overwrite=True)
+    out = work / f"{name}.zarr"
+    try:
+        made = fetch(_archive(path, name, work), read_catalogue(listed), out, bands=store.bands, engine=engine)
+    except ArchiveError as error:
+        raise StoreError(f"{path}: the truth of {store.path} cannot be cut from it: {error}") from error
+    lacking = np.flatnonzero(~made.usable)
+    if len(lacking):
+        manifest = made.manifest()
+        row = int(lacking[0])
+        reason = manifest["reason"][row] or "pixels are missing"
+        raise StoreError(
+            f"{path} does not show all of object {manifest['object_id'][row]}: {reason}; give the truth of the sky "
+            f"that {store.path} was cut from"
+        )
+    return made
+
+
+def _archive(path: Path, name: str, work: Path) -> Archive:
+    """The noise-free files of a survey as an archive."""
+    return ARCHIVES[name](Access(work=work / f".{name}.files", mirror=str(path / MIRRORS[name]), psf=False))
+
+
+def _check(twin: Store, store: Store) -> None:
+    """StoreError where the noise-free twin of a store has other bands or pixels."""
+    if (twin.bands, twin.size) != (store.bands, store.size):
+        raise StoreError(
+            f"{twin.path} has {twin.size} pixels in {''.join(twin.bands)} and {store.path} has {store.size} in "
+            f"{''.join(store.bands)}; give the truth of the same sky on the same grid"
+        )

@@ -1,0 +1,1 @@
+"""The pages of the report card: measures, plots, panels and their HTML."""

@@ -1,0 +1,304 @@
+"""The states of a run on disk, and a run opened, once in each process."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from survey_tools.errors import RunError
+from survey_tools.version import VERSION
+from translator.recipes import RECIPES, Recipe
+from translator.runs.device import choose_device
+from translator.runs.facts import Domain, RunFacts, read_facts
+
+log = logging.getLogger(__name__)
+
+KEPT = 2  # newest checkpoints that stay
+TRANSLATING = ("generator", "emulator", "encoder")  # roles that translating needs; the encoder draws the codes
+NETWORKS, TRAINING, SUMMARY = "networks.safetensors", "training.safetensors", "checkpoint.json"
+UNREADABLE = (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved state: iterations done over all steps, the step they ended in, and the tensors of both files."""
+
+    iteration: int
+    step: int
+    networks: dict[str, Tensor]
+    training: dict[str, Tensor]
+    checksum: str = ""  # of the weights' file, once there is one
+
+
+@dataclass(frozen=True)
+class Saved:
+    """How far a run was when it was saved: iterations over all steps, the step counted from 0, and when [s, Unix]."""
+
+    iteration: int
+    step: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model.
+
+    Attributes:
+        path: Its folder.
+        facts: What it was made from.
+        networks: By role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training; of a run
+            with imported weights, those that there were weights for.
+        device: Where they are.
+        iteration: Training iterations behind the weights.
+        checksum: SHA-256 of the weights' file.
+    """
+
+    path: Path
+    facts: RunFacts
+    networks: nn.ModuleDict
+    device: torch.device
+    iteration: int
+    checksum: str
+
+    @property
+    def recipe(self) -> str:
+        """Name of its recipe."""
+        return self.facts.recipe
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """Its surveys: "x" and "y"."""
+        return self.facts.domains
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of both surveys, in the order of the band axis."""
+        return self.facts.domains["x"].bands
+
+    @property
+    def unfinished(self) -> str:
+        """A sentence on a training that has not done all iterations of its run; "" where it has, or was imported."""
+        wanted = sum(self.facts.iterations)
+        if self.facts.imported or self.iteration >= wanted:
+            return ""
+        return (
+            f"{self.path} is not finished: {self.iteration:,} of {wanted:,} training iterations are done, and its "
+            "translations are worse than they will be; `galtrans train … --resume` goes on with it"
+        )
+
+    def domain_of(self, survey: str) -> str:
+        """The domain, "x" or "y", of a survey; RunError where the run knows no such survey."""
+        for name, domain in self.domains.items():
+            if domain.survey == survey:
+                return name
+        known = " and ".join(domain.survey for domain in self.domains.values())
+        raise RunError(f"{self.path} translates between {known}, not {survey}")
+
+
+def load_run(path: str | os.PathLike, device: str = "auto", *, begun: bool = False) -> Run:
+    """Load the newest checkpoint of a run for use.
+
+    Args:
+        path: Folder of the run.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        begun: Whether a run will do that has not come to its last step, and so cannot translate yet.
+
+    Raises:
+        RunError: Where the folder holds no run, no checkpoint, a damaged one, a recipe that this version does not have,
+            or networks that training has not come to yet.
+    """
+    path, on = Path(path), choose_device(device)
+    facts = read_facts(path)
+    recipe = find_recipe(facts.recipe)
+    checkpoint = read_checkpoint(path)
+    if checkpoint is None:
+        raise RunError(f"{path} has no checkpoint yet; let `galtrans train` run on it for longer")
+    if checkpoint.step < len(recipe.steps) - 1 and not begun:
+        raise RunError(
+            f"{path} is in training step {checkpoint.step + 1} of {len(recipe.steps)} (iteration "
+            f"{checkpoint.iteration} of {sum(facts.iterations)}): go on with `galtrans train … --resume` first"
+        )
+    networks = build_networks(facts, recipe)
+    if facts.imported:
+        _leave_out_absent(networks, checkpoint)
+    load_weights(networks, checkpoint, path)
+    networks.to(on).eval().requires_grad_(False)
+    return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum)
+
+
+def find_recipe(name: str) -> Recipe:
+    """The row of that name; RunError, naming the known ones, where there is none."""
+    if name not in RECIPES:
+        raise RunError(f"no recipe is called {name!r}; galtrans {VERSION} has {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def build_networks(facts: RunFacts, recipe: Recipe) -> nn.ModuleDict:
+    """The networks of a run as they are before training; RunError where they cannot serve its images' sizes."""
+    grids = {name: domain.grid for name, domain in facts.domains.items()}
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(facts.seed)
+    try:
+        networks = replace(recipe, width=facts.width or recipe.width).build(grids)
+    except ValueError as error:
+        raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}") from error
+    finally:
+        torch.set_rng_state(state)
+    return networks.to(memory_format=torch.channels_last)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Add a checkpoint to a run, complete or not at all, and remove all but the newest `KEPT`."""
+    folder = path / "checkpoints" / f"{checkpoint.iteration:09}"
+    if folder.exists():
+        return
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        files = {
+            name: safetensors.torch.save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()})
+            for name, tensors in ((NETWORKS, checkpoint.networks), (TRAINING, checkpoint.training))
+        }
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        summary = {"iteration": checkpoint.iteration, "step": checkpoint.step, "checksums": checksums}
+        for name, content in (files | {SUMMARY: json.dumps(summary, indent=2).encode()}).items():
+            _write(part / name, content)
+        os.rename(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    for old in _checkpoints(path)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run, on the CPU; None where there is none, RunError where it is damaged."""
+    folders = _checkpoints(path)
+    if not folders:
+        return None
+    folder, remedy = folders[-1], "delete its folder to go on from the one before"
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+        contents = {name: (folder / name).read_bytes() for name in (NETWORKS, TRAINING)}
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != summary["checksums"][name]:
+                raise RunError(f"{folder / name} is damaged: its checksum differs; {remedy}")
+        networks, training = (safetensors.torch.load(contents[name]) for name in (NETWORKS, TRAINING))
+        iteration, step = summary["iteration"], summary["step"]
+        if not isinstance(iteration, int) or not isinstance(step, int):
+            raise TypeError("its iteration and step are no numbers")
+        return Checkpoint(iteration, step, networks, training, summary["checksums"][NETWORKS])
+    except UNREADABLE as error:
+        raise RunError(f"{folder} is damaged ({' '.join(str(error).split())[:80]}); {remedy}") from error
+
+
+def read_progress(path: Path) -> Saved | None:
+    """How far the newest checkpoint of a run is, without its weights; None where there is none.
+
+    Raises:
+        RunError: Where it is damaged.
+    """
+    folders = _checkpoints(path)
+    if not folders:
+        return None
+    summary = folders[-1] / SUMMARY
+    try:
+        said = json.loads(summary.read_text())
+        return Saved(int(said["iteration"]), int(said["step"]), summary.stat().st_mtime)
+    except UNREADABLE as error:
+        raise RunError(f"{summary} is damaged ({' '.join(str(error).split())[:80]}); delete its folder") from error
+
+
+def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) -> None:
+    """Give networks the weights of a checkpoint; RunError where a name or a shape differs."""
+    expected = {name: tuple(tensor.shape) for name, tensor in networks.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in checkpoint.networks.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise RunError(
+                f"{path} does not fit its recipe: {name} is {found.get(name, 'missing')} where the network has "
+                f"{expected.get(name, 'none')}; use the galtrans that trained it"
+            )
+    networks.load_state_dict(checkpoint.networks)
+
+
+def _leave_out_absent(networks: nn.ModuleDict, checkpoint: Checkpoint) -> None:
+    """Take out the networks that a checkpoint has no weights for at all, unless translating needs them."""
+    there = {key.split(".")[0] for key in checkpoint.networks}
+    for name in set(networks) - there:
+        if networks[name].state_dict() and not name.startswith(TRANSLATING):
+            del networks[name]
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder for folder in (path / "checkpoints").glob("*") if folder.name.isdigit())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+RUNS_KEPT = 8  # runs that a process has in memory
+_loaded: dict["RunAt", Run] = {}
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class RunAt:
+    """A run by its folder and the checksum of its weights, and the device that a process shall put it on."""
+
+    path: Path
+    checksum: str
+    device: str
+
+    def open(self) -> Run:
+        """The run; RunError where it cannot be loaded, or has other weights by now."""
+        with _loading:
+            if self not in _loaded:
+                _keep(self, load_run(self.path, self.device))
+            return _loaded[self]
+
+
+def locate(path: Path, device: str = "auto", *, elsewhere: bool = False) -> tuple[RunAt, Run]:
+    """Where tasks find a run, and the run as it is loaded here; a warning says so where its training is not finished.
+
+    Args:
+        path: Its folder.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        elsewhere: Whether other processes do the work, so that this one needs no such device; they share its files.
+
+    Raises:
+        RunError: It cannot be loaded.
+    """
+    path = path.absolute() if elsewhere else path
+    run = load_run(path, "cpu" if elsewhere else device)
+    if run.unfinished:
+        log.warning("%s", run.unfinished)
+    at = RunAt(path, run.checksum, device)
+    if not elsewhere:
+        with _loading:
+            _keep(at, run)
+    return at, run
+
+
+def _keep(at: RunAt, run: Run) -> None:
+    if run.checksum != at.checksum:
+        raise RunError(f"{at.path} has been trained on since this began; begin anew when its training has ended")
+    _loaded[at] = run
+    while len(_loaded) > RUNS_KEPT:
+        del _loaded[next(iter(_loaded))]

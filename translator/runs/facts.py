@@ -1,0 +1,221 @@
+"""What a training run is made from: the facts in its run.json."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from survey_tools.errors import RunError
+from survey_tools.files import whole_file
+from survey_tools.store.zarr_store import Store
+from survey_tools.surveys import CFHT, SDSS, find_survey
+from survey_tools.version import VERSION
+from translator.data.conditions import medians
+from translator.intensity import stretch
+from translator.networks.layers import Grid
+from translator.runs.device import PRECISIONS
+
+SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
+TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that JSON has as lists
+DIFFERENCES = {  # what must be the same for a run to go on, and the words for it
+    "recipe": "--recipe",
+    "domains": "pair of stores",
+    "pairs": "pair table",
+    "seed": "--seed",
+    "batch_size": "--batch-size",
+    "width": "--width",
+    "precision": "--precision",
+}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a run knows of one of its two surveys.
+
+    Attributes:
+        survey: Name of its row in `surveys.py`.
+        bands: Bands, in the order of the band axis.
+        size: Rows, and columns, of an image.
+        pixel_scale: [arcsec/pixel].
+        sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where unknown.
+        fingerprint: Checksum of the store that it trains on.
+        psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
+        psf_range: The least in each band, and then the greatest, but for a hundredth of the images; empty alike, and in
+            older runs.
+    """
+
+    survey: str
+    bands: tuple[str, ...]
+    size: int
+    pixel_scale: float
+    sky: tuple[float, ...]
+    fingerprint: str
+    psf_fwhm: tuple[float, ...] = ()
+    psf_range: tuple[float, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """Its pixels, as networks are built from them."""
+        return Grid(len(self.bands), self.size, self.sky, self.pixel_scale, self.psf_fwhm)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run is made from, as run.json states it.
+
+    Attributes:
+        recipe: Name of its row in `recipes.py`.
+        iterations: Of each step.
+        batch_size: Unpaired images of each domain, and pairs, in an iteration.
+        seed: Of everything random.
+        domains: "x" and "y".
+        pairs: Checksum of the pair table; empty where there is none.
+        galtrans_version: That began it.
+        imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
+        width: Of the networks' first layers; 0, as in older runs, for the recipe's own.
+        precision: Of its convolutions, a row of `device.PRECISIONS`.
+    """
+
+    recipe: str
+    iterations: tuple[int, ...]
+    batch_size: int
+    seed: int
+    domains: dict[str, Domain]
+    pairs: str
+    galtrans_version: str = VERSION
+    imported: dict[str, str] = field(default_factory=dict)
+    width: int = 0
+    precision: str = "float32"
+
+
+def describe_domain(store: Store) -> Domain:
+    """What a run keeps of a store."""
+    usable = store.usable
+    sky = np.median(store.column("sky_sigma")[usable], axis=0) if usable.any() else np.array([np.nan])
+    known = np.isfinite(sky).all() and (sky > 0).all()
+    digest = hashlib.sha256(json.dumps(store.attributes | {"rows": store.rows}, sort_keys=True).encode())
+    for column in ("coverage", "saturated"):
+        digest.update(store.column(column).tobytes())
+    return Domain(
+        survey=store.survey["name"],
+        bands=store.bands,
+        size=store.size,
+        pixel_scale=store.pixel_scale,
+        sky=tuple(stretch(sky.astype(float)).tolist()) if known else (),
+        fingerprint=digest.hexdigest(),
+        psf_fwhm=_seeing(store),
+        psf_range=_range_of_seeing(store),
+    )
+
+
+def _seeing(store: Store) -> tuple[float, ...]:
+    """Median seeing of each band [arcsec]; empty where a band's is not known."""
+    widths = medians(store.column("psf_fwhm"))
+    return tuple(widths.tolist()) if np.isfinite(widths).all() else ()
+
+
+def _range_of_seeing(store: Store) -> tuple[float, ...]:
+    """The least and the greatest seeing of each band [arcsec], as `Domain.psf_range` has them."""
+    if not _seeing(store):
+        return ()
+    widths = store.column("psf_fwhm")
+    return tuple(np.nanquantile(np.where(widths > 0, widths, np.nan), [0.005, 0.995], axis=0).ravel().tolist())
+
+
+def survey_domains(same_grid: bool) -> dict[str, Domain]:
+    """SDSS (x) and CFHTLS (y) in their own sizes, or CFHTLS on the grid of SDSS; with no store behind."""
+    y = SDSS if same_grid else CFHT
+    return {
+        "x": Domain(SDSS.name, SDSS.bands, SDSS.cutout_size, SDSS.pixel_scale, (), ""),
+        "y": Domain(CFHT.name, CFHT.bands, y.cutout_size, y.pixel_scale, (), ""),
+    }
+
+
+def fingerprint_of_pairs(pairs: Table) -> str:
+    """A checksum of which rows are pairs and what they serve for."""
+    rows = zip(pairs["x_row"], pairs["y_row"], pairs["split"], strict=True)
+    return hashlib.sha256("".join(f"{x} {y} {split}\n" for x, y, split in rows).encode()).hexdigest()
+
+
+def check_same(path: Path, begun: RunFacts, wanted: RunFacts) -> None:
+    """RunError, naming what differs, unless the run in `path` was begun with the facts that are wanted now."""
+    if begun.imported:
+        raise RunError(
+            f"{path} holds weights imported from {', '.join(begun.imported)} and no state of a training, so it cannot "
+            "go on; train into another --run, without --resume"
+        )
+    for name, remedy in DIFFERENCES.items():
+        was, now = (_comparable(getattr(facts, name)) for facts in (begun, wanted))
+        if was != now:
+            values = "" if name in ("domains", "pairs") else f" ({was}, not {now})"
+            raise RunError(f"{path} was begun with another {remedy}{values}; give the same, or choose another --run")
+
+
+def _comparable(fact: object) -> object:
+    """A fact without what older runs do not state: the seeing of stores, which their fingerprints stand for."""
+    if not isinstance(fact, dict):
+        return fact
+    return {name: replace(domain, psf_fwhm=(), psf_range=()) for name, domain in fact.items()}
+
+
+def write_facts(path: Path, facts: RunFacts) -> None:
+    """Begin a run in the folder `path`."""
+    document = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | asdict(facts)
+    with whole_file(path / "run.json") as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def read_facts(path: Path) -> RunFacts:
+    """What a run was made from; RunError where `path` holds none that this version can read."""
+    try:
+        document = json.loads((path / "run.json").read_text())
+        schema, version = document.pop("schema"), document.pop("schema_version")
+        if (schema, version) != (SCHEMA, SCHEMA_VERSION):
+            raise RunError(f"{path}/run.json is {schema} version {version}; galtrans {VERSION} reads {SCHEMA_VERSION}")
+        domains = {
+            name: Domain(**domain | {key: tuple(domain[key]) for key in TUPLES if key in domain})
+            for name, domain in document["domains"].items()
+        }
+        if set(domains) != {"x", "y"}:
+            raise KeyError("domains")
+        facts = RunFacts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
+        _check_types(facts)
+        return facts
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise RunError(f"{path} is no training run: it has no run.json; make one with `galtrans train`") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise RunError(f"{path}/run.json is damaged ({reason}); train anew into another folder") from error
+
+
+def _check_types(facts: RunFacts) -> None:
+    """TypeError or ValueError where a fact is not of its kind, as in a run.json that galtrans did not write."""
+    domains = facts.domains.values()
+    kinds = {
+        str: [
+            facts.recipe,
+            facts.pairs,
+            facts.galtrans_version,
+            facts.precision,
+            *facts.imported.keys(),
+            *facts.imported.values(),
+        ]
+        + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
+        int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
+        (int, float): [
+            number
+            for domain in domains
+            for number in (domain.pixel_scale, *domain.sky, *domain.psf_fwhm, *domain.psf_range)
+        ],
+    }
+    for kind, values in kinds.items():
+        wrong = [value for value in values if not isinstance(value, kind)]
+        if wrong:
+            raise TypeError(f"{wrong[0]!r} is of the wrong type")
+    if facts.precision not in PRECISIONS:
+        raise ValueError(f"no precision {facts.precision!r} is known")
+    for domain in domains:
+        find_survey(domain.survey)

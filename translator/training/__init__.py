@@ -1,0 +1,1 @@
+"""Training: a session, its loop, and what several processes agree on."""

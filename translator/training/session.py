@@ -1,0 +1,332 @@
+"""A training under way: opened from stores and a run folder, saved to it and taken up again to the bit."""
+
+import logging
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from astropy.table import Table
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from survey_tools.errors import RunError
+from survey_tools.matching.pairs import read_pairs
+from survey_tools.store.zarr_store import Store, open_store
+from translator.data.batches import Batches
+from translator.data.selection import Selection, select
+from translator.data.survey_measures import measure_surveys
+from translator.images import WHOLE, Share
+from translator.recipes import Recipe, Step
+from translator.runs.checkpoint import (
+    Checkpoint,
+    Run,
+    build_networks,
+    find_recipe,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+)
+from translator.runs.device import choose_device, has_bf16
+from translator.runs.facts import RunFacts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
+from translator.training.ranks import gather, in_all, launcher, restarted
+from translator.training.update import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Paths of the x store, the y store and their pair table, which a recipe that reads no pairs can do without."""
+
+    x: Path
+    y: Path
+    pairs: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes:
+        recipe: Name of the row.
+        iterations: Of each step, one number for all or one for each; by default the recipe's, or those of the run that
+            is resumed.
+        batch_size: Alike.
+        seed: Of everything random.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        checkpoint_every: Iterations between checkpoints.
+        width: Of the networks; alike.
+        precision: Of convolutions, a row of `device.PRECISIONS`; by default that of the run that is resumed, or else
+            the recipe's, where the device has it.
+        data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
+    """
+
+    recipe: str = "two_step"
+    iterations: int | tuple[int, ...] | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_every: int = 500
+    width: int | None = None
+    precision: str | None = None
+    data: str = "auto"
+
+
+@dataclass
+class Session:
+    """A training under way.
+
+    Attributes:
+        path: Folder of the run.
+        facts: What it is made from.
+        command: The command that goes on with it.
+        stores: "x" and "y".
+        selection: What their objects are used for.
+        recipe: The row, with the iterations of this run.
+        networks: By role and domain.
+        batches: Where images come from.
+        random: Where noise is drawn from.
+        checkpoint_every: Iterations between checkpoints.
+        iteration: Iterations done, over all steps.
+        optimizers: Of the turns of the present step.
+        share: This process's share of every batch.
+    """
+
+    path: Path
+    facts: RunFacts
+    command: str
+    stores: tuple[Store, Store]
+    selection: Selection
+    recipe: Recipe
+    networks: nn.ModuleDict
+    batches: Batches
+    random: torch.Generator
+    checkpoint_every: int
+    iteration: int = 0
+    optimizers: list[Optimizer] = field(default_factory=list)
+    share: Share = WHOLE
+
+    @property
+    def model(self) -> Model:
+        """What an iteration moves."""
+        return Model(self.networks, self.random, self.share, self.facts.precision)
+
+    @property
+    def run(self) -> Run:
+        """The model as it is, for use."""
+        return Run(self.path, self.facts, self.networks, self.batches.device, self.iteration, "")
+
+
+def open_session(
+    inputs: TrainingInputs, path: Path, settings: TrainingSettings, *, resume: bool = False, share: Share = WHOLE
+) -> Session:
+    """Begin a run in the folder `path`, or take it up at its newest checkpoint.
+
+    A run that is taken up may get another number of iterations, also where it had ended: those of the steps that are
+    over stay as they were, and the learning rate goes on as in a step of the new length.
+
+    Of several processes that train together, each opens it with its share; a run does not depend on how many they are.
+
+    Raises:
+        StoreError: Where a store or the pair table cannot be used, or they leave nothing to train with.
+        RunError: Where there is a run already and it is not to be resumed, where it is and is not there, was begun with
+            other stores, pairs or settings, or is damaged; where the recipe cannot serve the stores' images, the
+            device is not there, or a batch cannot be shared equally.
+    """
+    if not resume and share.rank == 0 and _is_taken(path):
+        raise RunError(f"{path} is there already; go on with that run by --resume, or choose another --run")
+    begun = read_facts(path) if resume else None
+    device = choose_device(settings.device)
+    stores = open_store(inputs.x), open_store(inputs.y)
+    checkpoint = read_checkpoint(path) if begun and not begun.imported else None
+    recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun, checkpoint)
+    if recipe.same_grid and stores[0].size != stores[1].size:
+        raise RunError(_how_to_regrid(inputs, settings.recipe, [store.size for store in stores]))
+    pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
+    selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
+    facts = _facts(settings, stores, pairs, recipe, begun)
+    if begun:
+        check_same(path, begun, facts)
+    if facts.batch_size % share.count:
+        raise RunError(
+            f"a batch of {facts.batch_size} cannot be shared by {share.count} processes: give a --batch-size that is a "
+            f"multiple of {share.count}, or start another number of them"
+        )
+    session = Session(
+        path=path,
+        facts=facts,
+        command=_command(inputs, path, facts, settings),
+        stores=stores,
+        selection=selection,
+        recipe=recipe,
+        networks=build_networks(facts, recipe).to(device),
+        batches=Batches(stores, selection, facts.batch_size, facts.seed, device, share, settings.data),
+        random=torch.Generator(device).manual_seed(facts.seed),
+        checkpoint_every=settings.checkpoint_every,
+        share=share,
+    )
+    if begun:
+        _restore(session, checkpoint)
+    if share.rank == 0 and (begun is None or begun.iterations != facts.iterations):
+        write_facts(path, replace(begun, iterations=facts.iterations) if begun else facts)
+    if session.iteration == 0:
+        measure_surveys(session.networks, stores, selection)
+    return session
+
+
+def open_together(
+    inputs: TrainingInputs, path: Path, settings: TrainingSettings, share: Share, *, resume: bool = False
+) -> Session:
+    """The same in every process of a training, or in none.
+
+    Raises:
+        RunError: As `open_session`, and where the processes find different runs in `path`.
+    """
+    resume = resume or (restarted() and (path / "run.json").exists())
+    session = in_all(share, lambda: open_session(inputs, path, settings, resume=resume, share=share))
+    found = gather((session.iteration, session.facts), share)
+    if any(each != found[0] for each in found):
+        raise RunError(
+            f"the processes of this training find different stores, or different checkpoints in {path}: all must see "
+            "the same files, on a file system that their machines share"
+        )
+    return session
+
+
+def _facts(
+    settings: TrainingSettings, stores: tuple[Store, Store], pairs: Table | None, recipe: Recipe, begun: RunFacts | None
+) -> RunFacts:
+    """What a run is made from, where settings leave it open as the run that is resumed, or the recipe, has it."""
+    return RunFacts(
+        recipe=settings.recipe,
+        iterations=tuple(step.iterations for step in recipe.steps),
+        batch_size=settings.batch_size or (begun or recipe).batch_size,
+        seed=settings.seed,
+        domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
+        pairs=fingerprint_of_pairs(pairs) if pairs else "",
+        width=settings.width or (begun or recipe).width,
+        precision=settings.precision or (begun.precision if begun else _precision(recipe, settings.device)),
+    )
+
+
+def _precision(recipe: Recipe, device: str) -> str:
+    """The recipe's precision where the device computes in it, else float32."""
+    return recipe.precision if recipe.precision != "bf16" or has_bf16(choose_device(device)) else "float32"
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is in the place of a new run."""
+    return path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()))
+
+
+def save(session: Session, step: int) -> None:
+    """Write a checkpoint with everything that the next iteration depends on; of several processes the first does."""
+    if session.share.rank > 0:
+        return
+    training = {"random": session.random.get_state()}
+    for turn, optimizer in enumerate(session.optimizers):
+        for parameter, state in optimizer.state_dict()["state"].items():
+            training |= {f"optimizer.{turn}.{parameter}.{key}": value for key, value in state.items()}
+    weights = session.networks.state_dict()
+    save_checkpoint(session.path, Checkpoint(session.iteration, step, weights, training))
+    log.info(f"checkpoint of iteration {session.iteration} in {session.path}")
+
+
+def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
+    """An Adam for each turn of a step, over the networks that it moves."""
+    return [
+        Adam([p for name in turn.moves for p in networks[name].parameters()], turn.learning_rate) for turn in step.turns
+    ]
+
+
+def _with_iterations(
+    recipe: Recipe,
+    iterations: int | tuple[int, ...] | None,
+    begun: RunFacts | None,
+    checkpoint: Checkpoint | None,
+) -> Recipe:
+    """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
+
+    Steps that are over at its checkpoint keep theirs, and the present one has as many as it has done, or more.
+    Learning rates fall at the same parts of a step, however long it is.
+    """
+    wanted = (iterations,) if isinstance(iterations, int) else iterations
+    counts = wanted or (begun.iterations if begun else None)
+    if wanted and len(wanted) == 1:
+        counts = wanted * len(recipe.steps)
+    elif wanted and len(wanted) != len(recipe.steps):
+        raise RunError(
+            f"--iterations has {len(wanted)} numbers, and the recipe has {len(recipe.steps)} steps; give one number "
+            "for all, or one for each"
+        )
+    if counts is None or len(counts) != len(recipe.steps):
+        return recipe
+    if begun and checkpoint and len(begun.iterations) == len(counts) and 0 <= checkpoint.step < len(counts):
+        present = checkpoint.step
+        counts = begun.iterations[:present] + counts[present:]
+        done = checkpoint.iteration - sum(counts[:present])
+        if counts[present] < done:
+            raise RunError(
+                f"--iterations has {counts[present]} for step {present + 1}, of which the run has done {done}; give "
+                "as many or more, or choose another --run"
+            )
+    steps = tuple(
+        replace(step, iterations=n, decay_every=_scaled(step.decay_every, n / step.iterations))
+        for step, n in zip(recipe.steps, counts, strict=True)
+    )
+    return replace(recipe, steps=steps)
+
+
+def _scaled(decay_every: int | None, ratio: float) -> int | None:
+    """After how many iterations learning rates are divided in a step that is `ratio` times as long."""
+    return decay_every and max(1, round(decay_every * ratio))
+
+
+def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: TrainingSettings) -> str:
+    """The command that goes on with a run."""
+    stores = [inputs.x, inputs.y, *([inputs.pairs] if inputs.pairs else [])]
+    start = launcher()
+    option = "--run" if start[0] == "galtrans" else "--out"  # which torchrun does not take for one of its own
+    words = [*start, *stores, "--recipe", facts.recipe, option, path]
+    words += ["--seed", facts.seed] if facts.seed else []
+    words += ["--device", settings.device] if settings.device != "auto" else []
+    return shlex.join(str(word) for word in [*words, "--resume"])
+
+
+def _how_to_regrid(inputs: TrainingInputs, recipe: str, sizes: list[int]) -> str:
+    """What to tell a user whose recipe needs both stores on one pixel grid."""
+    regridded = inputs.y.with_name(f"{inputs.y.stem}{sizes[0]}.zarr")
+    command = shlex.join(map(str, ["galtrans", "regrid", inputs.y, "--like", inputs.x, "--out", regridded]))
+    return (
+        f"recipe {recipe} trains on images of one size, but {inputs.x} has {sizes[0]} pixels a side and {inputs.y} has "
+        f"{sizes[1]}; make the regridded set with `{command}` and train on that"
+    )
+
+
+def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
+    """Put a session where a checkpoint was made; at the start where there is none."""
+    if checkpoint is None:
+        return
+    load_weights(session.networks, checkpoint, session.path)
+    session.iteration = session.batches.iteration = checkpoint.iteration
+    try:
+        session.random.set_state(checkpoint.training["random"])
+        step = session.recipe.steps[checkpoint.step]
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"{session.path} has no state of this training to go on from; begin anew in another --run"
+        ) from error
+    session.optimizers = optimizers_of(step, session.networks)
+    for turn, optimizer in enumerate(session.optimizers):
+        for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+            prefix = f"optimizer.{turn}.{number}."
+            found = {name: t for name, t in checkpoint.training.items() if name.startswith(prefix)}
+            optimizer.state[parameter] = {
+                name.removeprefix(prefix): _like(parameter, tensor) for name, tensor in found.items()
+            }
+
+
+def _like(parameter: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+    """A saved tensor with the memory layout and device that the optimiser made it with; step counts as they are."""
+    return saved if saved.ndim == 0 else torch.empty_like(parameter, requires_grad=False).copy_(saved)

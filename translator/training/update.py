@@ -1,0 +1,103 @@
+"""One iteration of a training: the turns of a step, each one update of the networks that it moves."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from translator.images import WHOLE, Batch, Images, Share
+from translator.recipes import Step, Term, Turn
+from translator.runs.device import autocast, computing
+from translator.training.ranks import average
+
+DECAY = 5.0  # the learning rate is divided by this every `Step.decay_every` iterations
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model under training.
+
+    Attributes:
+        networks: By role and domain ("generator_y").
+        random: Where noise is drawn from; on the networks' device, and alike in all processes that train together.
+        share: This process's.
+        precision: Of convolutions, a row of `device.PRECISIONS`.
+    """
+
+    networks: nn.ModuleDict
+    random: Generator
+    share: Share = WHOLE
+    precision: str = "float32"
+
+
+def iterate(model: Model, step: Step, index: int, optimizers: list[Optimizer], batch: Batch) -> dict[str, float]:
+    """Play the turns of iteration `index` of a step, in order; returns all losses by name."""
+    losses: dict[str, float] = {}
+    images = Images(model.networks, batch, model.random, model.share)
+    for number, (turn, optimizer) in enumerate(zip(step.turns, optimizers, strict=True)):
+        rate = turn.learning_rate * slowed(step, index)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        later = {name for after in step.turns[number + 1 :] for name in after.moves} - {*turn.moves}
+        losses |= update(images, turn, optimizer, model.precision, later)
+        images = images.following(turn.moves)
+    return losses
+
+
+def slowed(step: Step, index: int) -> float:
+    """By what the learning rates of a step are multiplied in its iteration `index`."""
+    if step.decay_every is None:
+        return (1 + math.cos(math.pi * index / step.iterations)) / 2
+    return DECAY ** -(index // step.decay_every)
+
+
+def update(
+    images: Images, turn: Turn, optimizer: Optimizer, precision: str = "float32", later: Collection[str] = ()
+) -> dict[str, float]:
+    """Move the networks of one turn by one step of its optimiser, their gradients clipped to the turn's norm.
+
+    Args:
+        images: New ones, or what the turn before has handed on.
+        turn: Who moves, under which losses.
+        optimizer: Of those who move.
+        precision: As in `Model`.
+        later: Networks that move later in the same iteration.
+
+    Returns:
+        The losses by name.
+
+    Raises:
+        FloatingPointError: Where a loss or the gradient is not finite; nothing has moved.
+    """
+    for name, network in images.networks.items():
+        network.requires_grad_(name in turn.moves)
+    optimizer.zero_grad()
+    images.cut(later)
+    with computing(precision):
+        values = {term.name: _differentiate(term, images, precision) for term in turn.terms}
+        images.backward(whole=True)
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    average([*gradients, *values.values()], images.share)
+    norm = nn.utils.get_total_norm(gradients)
+    *numbers, length = torch.stack([*values.values(), norm]).tolist()  # a GPU is waited for here, once a turn
+    losses = dict(zip(values, numbers, strict=True))
+    for name, value in (losses | {f"the gradient of {', '.join(losses)}": length}).items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value}")
+    if length > turn.largest_norm:
+        torch._foreach_mul_(gradients, turn.largest_norm / length)
+    optimizer.step()
+    return losses
+
+
+def _differentiate(term: Term, images: Images, precision: str) -> Tensor:
+    """The value of a loss; its weighted gradient is added to those of the networks and of images that are cut."""
+    with autocast(precision, images.real(term.domain).device):
+        loss = term.loss(images, term.domain)
+    if loss.requires_grad:
+        (term.weight * loss).backward()
+        images.backward(whole=False)
+    return loss.detach()

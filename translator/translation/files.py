@@ -1,0 +1,326 @@
+"""Translate FITS images of one survey into the other's, calibrated and with a WCS, by a trained run."""
+
+import hashlib
+import logging
+import threading
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+
+from survey_tools.errors import GaltransError, ImageError
+from survey_tools.files import whole_file
+from survey_tools.fits.band_fits import BandImage, header_text, read_bands, read_masks
+from survey_tools.fits.writing import write_bands
+from survey_tools.images.cutout import resample, resample_flags
+from survey_tools.images.sky_wcs import local_scale, plain_tan, rescaled_wcs
+from survey_tools.surveys import find_survey
+from survey_tools.tasks import Engine
+from survey_tools.version import VERSION
+from translator.images import OTHER
+from translator.runs.apply import noise_seed, together_on, translate_each, what_noise
+from translator.runs.checkpoint import Run, RunAt, find_recipe
+from translator.runs.device import keep_memory
+from translator.translation.asking import How
+from translator.translation.observation import (
+    SCALE_TOLERANCE,
+    read_observation,
+    reading_fits,
+    require_survey,
+    same_grid,
+)
+from translator.translation.preview import write_preview
+from translator.translation.translated import (
+    LARGE,
+    SYNTHETIC,
+    place_of,
+    row_of,
+    translate_observation,
+    write_translated,
+)
+
+NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
+SENT = 16  # files of a task on a cluster
+WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
+WASTED = 2.0  # times the area that a model reads, above which an image is not cut without being asked
+log = logging.getLogger(__name__)
+_large = threading.Lock()  # held while an image is translated that takes much of the memory
+Inputs = tuple[Path, ...]  # the files of one object or field
+
+
+@dataclass
+class TranslationOutcome:
+    """What became of files.
+
+    Attributes:
+        rows: Of the table of a command, one for each translation.
+        notes: Lines for the user.
+        errors: Of those that cannot be translated.
+    """
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[GaltransError] = field(default_factory=list)
+
+    def add(self, other: "TranslationOutcome") -> None:
+        """Take up what became of others."""
+        self.rows += other.rows
+        self.notes += other.notes
+        self.errors += other.errors
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file, read for a recipe that reads images alone, of one size.
+
+    Attributes:
+        images: (band, row, col) [nanomaggy/pixel], in the order of the run's bands.
+        header: Of the primary HDU.
+        checksum: SHA-256 of the file.
+        target: WCS of its translation.
+        flags: (band, row, col) which pixels of the translation rest on pixels that the file flags (`MASK_r` of band r).
+    """
+
+    images: np.ndarray
+    header: fits.Header
+    checksum: str
+    target: WCS
+    flags: np.ndarray
+
+
+def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how) -> Path:
+    """Translate one object or field and write the result.
+
+    Args:
+        run: The trained model.
+        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube; or several
+            files with some of the bands each. A recipe that reads any image is content with some of the bands, with
+            gaps, and with any number of pixels.
+        domain: "x" or "y", where the translation lands.
+        out: File to write: one image HDU a band, in nanomaggies, on the target's grid; NaN where a pixel would rest on
+            too little of the input.
+        how: Fields of `asking.How`. The same input and seed give the same noise.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ImageError: Where the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
+    """
+    outcome = translate_group(run, domain, [(_inputs(path), out)], How(**how))
+    if outcome.errors:
+        raise outcome.errors[0]
+    return out
+
+
+def translate_files(located: RunAt, to: str, files: dict, engine: Engine, how: How | None = None) -> TranslationOutcome:
+    """Translate many files as `translate_file` does each; files are read and written while networks are at others.
+
+    Args:
+        located: The trained model.
+        to: Survey to translate into.
+        files: Of each file to read, or tuple of files, the one to write.
+        engine: Where they are translated; as many files are in memory as it has workers, and `WAITING` (on a GPU: as
+            many times what passes its networks at once).
+        how: What is asked of all.
+    """
+    step = SENT
+    if engine.client is None:
+        keep_memory()
+        step = together_on(located.open().device)
+        engine = replace(engine, workers=engine.workers + WAITING)
+    pairs = [(_inputs(path), out) for path, out in files.items()]
+    groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]
+    unit = "file" if step == 1 else f"{step} files"
+    task = partial(_translate_at, located, to, how or How())
+    outcome = TranslationOutcome()
+    for each in engine.run(task, groups, "translate", unit):
+        outcome.add(each)
+    return outcome
+
+
+def _inputs(path: Path | Inputs) -> Inputs:
+    return path if isinstance(path, tuple) else (path,)
+
+
+def _translate_at(located: RunAt, to: str, how: How, files: list[tuple[Inputs, Path]]) -> TranslationOutcome:
+    run = located.open()
+    return translate_group(run, run.domain_of(to), files, how)
+
+
+def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
+    """Translate a few objects, each to the path beside it."""
+    if find_recipe(run.recipe).use.reads_any:
+        outcome = TranslationOutcome()
+        for paths, out in files:
+            try:
+                row, notes = _translate_any(run, domain, paths, out, how)
+            except GaltransError as error:  # the other files are still worth translating
+                outcome.errors.append(error)
+            else:
+                outcome.add(TranslationOutcome([row], notes))
+        return outcome
+    return _translate_plain(run, domain, files, how)
+
+
+def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) -> tuple[dict[str, object], list[str]]:
+    """One object or field by a recipe that reads any image; returns its row and the lines on it."""
+    here = run.domains[OTHER[domain]]
+    observation = read_observation(paths, run.bands, here, how)
+    if observation.images[0].size > LARGE:
+        with _large:
+            made = translate_observation(run, observation, domain, how)
+    else:
+        made = translate_observation(run, observation, domain, how)
+    primary = _primary(run, domain, observation.header, observation.name, observation.checksum, how)
+    if observation.resampled:
+        primary.add_history(f"The input was {observation.resampled}.")
+    missing = int((~np.isfinite(made.whole.image[observation.bands])).sum())
+    if missing:
+        primary["GTGAPS"] = (missing, "pixels that rest on too little input")
+    write_translated(made, run, primary, out, planes=how.planes)
+    if how.preview:
+        write_preview(made, run, out.with_suffix(".png"))
+    return row_of(made, run, out), [f"{observation.name}: {note}" for note in made.notes]
+
+
+def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
+    """A few files by a recipe that reads images alone, of one size."""
+    read, outcome = {}, TranslationOutcome()
+    for paths, out in files:
+        try:
+            if how.needs_any:
+                raise ImageError(
+                    f"{how.needs_any[0]} needs a run of a recipe that is told what is known of images, such as "
+                    f"psf_matched; {run.path} is of {run.recipe}"
+                )
+            read[out] = paths[0], _read(run, paths, domain, how)
+        except GaltransError as error:  # the other files are still worth translating
+            outcome.errors.append(error)
+    if read:
+        images = np.stack([found.images for _, found in read.values()])
+        seeds = [noise_seed(how.seed, found.checksum) for _, found in read.values()]
+        made = translate_each(run, images, domain, seeds, noise=how.noise)
+        for (out, (path, found)), image in zip(read.items(), made, strict=True):
+            primary = _primary(run, domain, found.header, path.name, found.checksum, how)
+            with reading_fits, whole_file(out) as temporary:
+                mask = found.flags | ~np.isfinite(image)
+                write_bands(image, run.bands, found.target, primary, temporary, mask)
+            row = {"file": path.name, "output": out.name, **place_of(found.target, image.shape[1:])}
+            outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
+    return outcome
+
+
+def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
+    """What is needed of one file; ImageError where it cannot be translated."""
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    path = paths[0]
+    if len(paths) > 1:
+        raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
+    with reading_fits:
+        bands, header = read_bands(path, run.bands, how.given, find_survey(here.survey))
+        require_survey(path, here, header, bands, how)
+        images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
+        target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
+        flags = np.zeros((len(bands), there.size, there.size), bool)
+        for name, mask in read_masks(path, run.bands).items():
+            place = run.bands.index(name)
+            if mask.shape == bands[place].image.shape and mask.any():
+                flags[place] = resample_flags(mask, bands[place].wcs, target, there.size)
+    return Read(images, header, hashlib.sha256(path.read_bytes()).hexdigest(), target, flags)
+
+
+def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:
+    """Whether a file is the translation of the same by the same run, asked for alike."""
+    digest = hashlib.sha256()
+    try:
+        with reading_fits, warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)  # which is what astropy makes of a truncated file
+            with open(out, "rb") as file, fits.open(file) as hdus:  # astropy leaves a bad file open
+                header = hdus[0].header.copy()
+        for path in _inputs(paths):
+            digest.update(path.read_bytes())
+    except (OSError, ValueError, AstropyUserWarning):
+        return False
+    wanted = {"GTINSHA": digest.hexdigest(), "GTWGHTS": run.checksum, "GTASKED": how.fingerprint}
+    return all(header.get(key) == value for key, value in wanted.items())
+
+
+def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: str, how: How) -> fits.Header:
+    """The primary header of a translated file."""
+    primary = provenance(run, domain, source, noise=how.noise, seed=how.seed)
+    primary["GTINPUT"] = (header_text(name)[-NAME_LENGTH:], "file that was translated")
+    primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
+    primary["GTASKED"] = (how.fingerprint, "of all that was asked")
+    if how.force:
+        primary["GTFORCED"] = (True, "taken for the model's survey by --force")
+    return primary
+
+
+def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:
+    """The bands as (band, row, col) [nanomaggy/pixel] on one grid of the survey's pixel scale and size.
+
+    Bands that have that grid already are taken as they are; else all are resampled onto it, around the centre of the
+    first. ImageError where pixels are missing in it, or where most of the image would be thrown away.
+    """
+    first = bands[0]
+    scale, wcs = local_scale(first.wcs, first.image.shape), None
+    if first.image.shape == (size, size) and all(same_grid(band, first) for band in bands):
+        with suppress(ValueError):
+            wcs = plain_tan(first.wcs, (size, size))
+    if wcs is not None and abs(scale / pixel_scale - 1) < SCALE_TOLERANCE:
+        images = np.stack([band.image for band in bands])
+    else:
+        shape = first.image.shape
+        if min(shape) * scale > WASTED**0.5 * size * pixel_scale:
+            angle = size * pixel_scale
+            raise ImageError(
+                f"{path} covers {min(shape) * scale:.0f} arcsec, of which the model reads {angle:.1f}: cut it around "
+                "the galaxy, or give a run of psf_matched, which reads images of any size"
+            )
+        wcs = rescaled_wcs(first.wcs, shape, pixel_scale, size)
+        log.warning(
+            f"{path}: resampled from {shape[0]} x {shape[1]} pixels of {scale:.3f} arcsec "
+            f"to the {size} x {size} of {pixel_scale:.3f} arcsec that the model reads"
+        )
+        images = np.stack([resample(band.image, band.wcs, wcs, size) for band in bands])
+    for name, image in zip(names, images, strict=True):
+        missing = int((~np.isfinite(image)).sum())
+        if missing:
+            angle = size * pixel_scale
+            raise ImageError(
+                f"{path}: band {name} has no data in {missing} of the {size}^2 pixels that the model reads; "
+                f"give an image with {angle:.1f} x {angle:.1f} arcsec around the galaxy, without NaN"
+            )
+    return images, wcs
+
+
+def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed: int) -> fits.Header:
+    """Primary header of a translation: that it is one, what made it, and the object it is of."""
+    surveys = {name: find_survey(run.domains[name].survey).title for name in "xy"}
+    header = fits.Header()
+    header["SYNTH"] = (True, SYNTHETIC)
+    for key in ("OBJECT", "RA", "DEC", "REDSHIFT"):
+        if key in source:
+            header[key] = source[key]
+    header["GTFROM"] = (surveys[OTHER[domain]], "survey of the input")
+    header["GTTO"] = (surveys[domain], "survey whose images this one imitates")
+    header["GTRECIPE"] = (run.recipe, "galtrans recipe")
+    name = header_text(run.path.resolve().name)[-NAME_LENGTH:]
+    header["GTRUN"] = (name, "training run")
+    header["GTITER"] = (run.iteration, "training iterations behind the weights")
+    header["GTNOISE"] = (what_noise(run, domain, noise), "noise added to the translation")
+    header["GTSEED"] = (seed, "seed of the noise")
+    header["GTVERS"] = (VERSION, "version of galtrans")
+    header["GTWGHTS"] = run.checksum  # SHA-256
+    header.add_history(f"galtrans {VERSION} translated {surveys[OTHER[domain]]} into {surveys[domain]}.")
+    header.add_history(f"Recipe {run.recipe}, run {name}, noise {header['GTNOISE']}, seed {seed}.")
+    if run.facts.imported:
+        header.add_history(f"Weights imported from {', '.join(run.facts.imported)}.")
+    return header

@@ -1,0 +1,265 @@
+"""FITS files as observations: pixels on one grid, calibrated, with what their headers, stars and sky say of them."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from survey_tools.errors import ImageError
+from survey_tools.fits.band_fits import BandImage, contradiction, read_present, stated_number, unknown_survey
+from survey_tools.images.cutout import COARSER, resample, sky_sigma
+from survey_tools.images.quality import star_fwhm
+from survey_tools.images.sky_wcs import (
+    SAME,
+    centre_of,
+    local_scale,
+    pixels_of,
+    places_of,
+    plain_tan,
+    rescaled_wcs,
+    tan_terms,
+    tan_wcs,
+)
+from survey_tools.surveys import find_survey
+from translator.runs.facts import Domain
+from translator.translation.asking import How
+from translator.translation.whole_images import SkyGrid
+
+CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
+SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
+ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
+COARSEST = 10.0  # times the side of the pixels that a run reads, beyond which an image is not resampled to them
+DEFAULT_SIZE = 64  # pixels a side of a part whose size is not stated
+AROUND = 20.0  # how much more is read of an image than is translated [arcsec]
+ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
+NOISELESS = 1e-7  # of its brightest pixel, below which what is measured of an image's sky is no noise
+HEADER, STARS, SKY, USUAL = "header", "stars", "blank sky", "usual"
+log = logging.getLogger(__name__)
+# Held where FITS is read or written: its reader sets Python's warnings, which threads share.
+reading_fits = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One object or field, read for a translation.
+
+    Attributes:
+        paths: Files that it was read from.
+        images: (band, row, col) float32 [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
+        grid: Of its pixels.
+        bands: Which of the run's bands it has (band,), bool.
+        header: Of the first file's primary HDU.
+        checksum: SHA-256 of the files.
+        known: Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy] (band,) by the names of a store's
+            columns; NaN where they are not known.
+        origin: Where each of them is from, by the same names: `HEADER`, `STARS`, `SKY` or `USUAL`.
+        resampled: What was done to its pixels; "" where nothing was.
+    """
+
+    paths: tuple[Path, ...]
+    images: np.ndarray
+    grid: SkyGrid
+    bands: np.ndarray
+    header: fits.Header
+    checksum: str
+    known: dict[str, np.ndarray]
+    origin: dict[str, str]
+    resampled: str
+
+    @property
+    def name(self) -> str:
+        """What it is called: its first file."""
+        return self.paths[0].name
+
+
+def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Domain, how: How) -> Observation:
+    """Read one object or field from a file, or from several with some of its bands each.
+
+    The grid of the band in the middle is kept where it has the run's pixel scale and is a plain tangential one; else,
+    and for bands on other grids, pixels are resampled. What no header states of seeing is measured on the image's
+    stars, and noise on its blank sky, where it has enough of either.
+
+    Args:
+        paths: The files.
+        bands: Of the run.
+        domain: What the run knows of the survey whose images it reads.
+        how: For the unit and zero point of files whose headers are silent.
+
+    Raises:
+        ImageError: A file cannot be read, or has no band, no WCS, no calibration or no pixel of a band; or two files
+            have the same band; or a header says that the image is of another survey, unless `how.force`.
+    """
+    pixel_scale = domain.pixel_scale
+    found: dict[str, BandImage] = {}
+    header, digest = None, hashlib.sha256()
+    with reading_fits:
+        for path in paths:
+            read, primary = read_present(path, bands, how.given, find_survey(domain.survey))
+            twice = [band for band in read if band in found]
+            if twice:
+                raise ImageError(
+                    f"{path} has band {twice[0]}, which {paths[0]} or another file has, too; give one of them"
+                )
+            require_survey(path, domain, primary, read.values(), how)
+            found |= read
+            header = primary if header is None else header
+            digest.update(path.read_bytes())
+    known = {name: np.full(len(bands), np.nan) for name in CONDITIONS}
+    for place, band in enumerate(bands):
+        for name, keyword in CONDITIONS.items() if band in found else ():
+            known[name][place] = stated_number(found[band].header, keyword)
+    origin = dict.fromkeys(known, HEADER)
+    for place, band in enumerate(bands):  # by the stars of all of the image, before a part of it is cut
+        if band in found and not np.isfinite(known["psf_fwhm"][place]):
+            known["psf_fwhm"][place] = _star_width(found[band])
+            origin["psf_fwhm"] = STARS
+    if how.at is not None:
+        found = {band: _part(paths[0], each, how, pixel_scale) for band, each in found.items()}
+    order = [band for band in bands if band in found]
+    images, grid, resampled = _on_one_grid(paths[0], {band: found[band] for band in order}, pixel_scale)
+    there = np.array([band in found for band in bands])
+    whole = np.full((len(bands), *images.shape[1:]), np.nan, np.float32)
+    whole[there] = images
+    for band, image in zip(order, images, strict=True):
+        if not np.isfinite(image).any():
+            raise ImageError(f"{paths[0]}: band {band} has no data in any of its {image.size} pixels; leave it out")
+    if resampled:  # a header speaks of other pixels
+        known["sky_sigma"][:] = np.nan
+    for place in np.flatnonzero(there & ~np.isfinite(known["sky_sigma"])):
+        known["sky_sigma"][place] = _sky(whole[place])
+        origin["sky_sigma"] = SKY
+    for name, values in known.items():
+        if not np.isfinite(values[there]).any():
+            origin[name] = USUAL
+    return Observation(paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled)
+
+
+def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iterable[BandImage], how: How) -> None:
+    """ImageError where headers say that an image is none of the survey that a run reads, unless `how.force`."""
+    survey, bands = find_survey(domain.survey), list(bands)
+    for band in () if how.force else bands:
+        why = contradiction(survey, (primary, band.header), local_scale(band.wcs, band.image.shape), domain.pixel_scale)
+        if why:
+            raise ImageError(
+                f"{path} has {why}; the run reads {survey.title} here: give its images, choose the other --to, or pass "
+                "--force if this is what you mean"
+            )
+    other = unknown_survey(band.header for band in bands) or unknown_survey([primary])
+    if other:
+        log.warning(f"{path} is of {other}, and the run was trained for {survey.title}: CONSIST tells whether it fits")
+
+
+def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, SkyGrid, str]:
+    """The bands (band, row, col) float32 on one grid, and what was done to them."""
+    middle = list(found)[len(found) // 2]
+    first = found[middle]
+    shape, scale, wcs = first.image.shape, local_scale(first.wcs, first.image.shape), None
+    with suppress(ValueError):
+        wcs = plain_tan(first.wcs, shape)
+    if not scale < COARSEST * pixel_scale:
+        raise ImageError(
+            f"{path} has pixels of {scale:.4g} arcsec, and the run reads those of {pixel_scale:g}: what is more than "
+            f"{COARSEST:g} times as coarse shows no galaxy; check its WCS"
+        )
+    right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
+    if wcs is not None and right_scale:
+        same = {band: same_grid(each, first) for band, each in found.items()}
+        if all(same.values()):
+            return (
+                np.stack([band.image for band in found.values()]).astype(np.float32),
+                SkyGrid(*tan_terms(wcs), shape),
+                "",
+            )
+        others = ", ".join(band for band, is_same in same.items() if not is_same)
+        said = f"bands {others} resampled onto the grid of band {middle}"
+        size = shape
+    else:
+        size = tuple(_pixels_over(side, pixel_scale / scale) for side in shape)
+        wcs = rescaled_wcs(first.wcs, shape, pixel_scale, size)
+        said = (
+            f"resampled from {shape[0]} x {shape[1]} pixels of {scale:.3f} arcsec to {size[0]} x {size[1]} of "
+            f"{pixel_scale:.3f} arcsec"
+        )
+    log.warning(f"{path}: {said}")
+    images = np.stack([resample(each.image, each.wcs, wcs, size) for each in found.values()])
+    return images, SkyGrid(*tan_terms(wcs), size), said
+
+
+def _pixels_over(side: int, ratio: float) -> int:
+    """How many pixels, of `ratio` times the size, cover an image of `side` pixels.
+
+    Coarser pixels count all the light that falls into them, so all of them must lie in the image. Their number is even
+    where the input's is, so that what lies between two pixels in the middle still does.
+    """
+    if ratio <= COARSER:
+        return max(1, round(side / ratio))
+    whole = int(side / ratio + 1e-6)
+    return max(1, whole - (whole - side) % 2)
+
+
+def same_grid(band: BandImage, first: BandImage) -> bool:
+    """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
+    if band is first or band.wcs is first.wcs:
+        return band.image.shape == first.image.shape
+    if band.image.shape != first.image.shape:
+        return False
+    rows, cols = first.image.shape
+    corners = np.array([[0, 0], [cols - 1, 0], [0, rows - 1], [cols - 1, rows - 1]], float)
+    return bool(np.abs(pixels_of(first.wcs, places_of(band.wcs, corners)) - corners).max() < SAME)
+
+
+def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImage:
+    """The part of a band that a translation around `how.at` depends on; ImageError where it does not show it."""
+    rows, cols = band.image.shape
+    scale = local_scale(band.wcs, band.image.shape)
+    col, row = pixels_of(band.wcs, [how.at])[0]
+    if not (-0.5 <= row < rows - 0.5 and -0.5 <= col < cols - 0.5):
+        middle = centre_of(band.wcs, (rows, cols))
+        raise ImageError(
+            f"{path} does not show ra {how.at[0]:g}, dec {how.at[1]:g}: it covers {max(rows, cols) * scale / 60:.1f} "
+            f"arcmin around ra {middle[0]:.5f}, dec {middle[1]:.5f}"
+        )
+    side = how.size or DEFAULT_SIZE * pixel_scale
+    reach = (side * np.sqrt(0.5) + AROUND) / scale
+    if (
+        band.wcs.cpdis1 or band.wcs.cpdis2 or band.wcs.det2im1 or band.wcs.det2im2
+    ):  # tables that a part cannot take over
+        return band
+    first = [max(0, int(at - reach)) for at in (float(row), float(col))]
+    last = [min(side, int(at + reach) + 2) for at, side in ((float(row), rows), (float(col), cols))]
+    cut = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    return replace(band, image=band.image[cut].copy(), wcs=band.wcs[cut])
+
+
+def _star_width(band: BandImage) -> float:
+    """Seeing of an image by its stars [arcsec]; NaN where it is small or shows too few."""
+    image = band.image
+    if min(image.shape) < ENOUGH_FOR_STARS:
+        return np.nan
+
+    def windows(starts: np.ndarray, size: int):
+        for row, col in starts:
+            yield image[row : row + size, col : col + size]
+
+    return star_fwhm(windows, image.shape) * local_scale(band.wcs, image.shape)
+
+
+def _sky(image: np.ndarray) -> float:
+    """Noise of an image's blank sky; NaN where it has too little of it."""
+    missing = ~np.isfinite(image)
+    if missing.size - missing.sum() < ENOUGH_SKY:
+        return np.nan
+    sigma = sky_sigma(image, missing)
+    return sigma if sigma > NOISELESS * np.nanmax(np.abs(image)) else np.nan
+
+
+def as_wcs(grid: SkyGrid) -> WCS:
+    """The WCS of a grid."""
+    return tan_wcs(grid.crval, grid.crpix, grid.cd)
