@@ -211,7 +211,7 @@ def _stem(path: Path) -> str:
 
 def _translate_store(run: Path, store: Path, out: Path, options: dict) -> None:
     """Store to store."""
-    from survey_tools.build.gather import DONE
+    from survey_tools.store.manifest import DONE
     from translator.translation.asking import How
     from translator.translation.stores import translate_store
 

@@ -18,10 +18,11 @@ from survey_tools.archives.download import http
 from survey_tools.archives.plan import Archive, FetchPlan, SourceFile
 from survey_tools.build import gather as spool
 from survey_tools.build.builder import alone, begun, copy_store, finish, make_chunk, replacing, require_same, tidied
-from survey_tools.build.gather import FAILED, Failure, Gathering
+from survey_tools.build.gather import Failure, Gathering
 from survey_tools.errors import ArchiveError, AwayError, GaltransError
 from survey_tools.files import SUMS, naming, whole_file
 from survey_tools.progress import duration, size
+from survey_tools.store.manifest import FAILED
 from survey_tools.store.summary import PLANNED
 from survey_tools.store.zarr_store import Store, create, open_store, row_fingerprint
 from survey_tools.surveys import Survey
@@ -34,7 +35,7 @@ CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/b
 RECORD = 5  # [byte] of a pixel on its way: float32, and whether it is saturated
 STORED = 4  # [byte] of a pixel in a store: noise does not compress
 MUCH = 1e12  # [byte] from which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk
-DOWNLOADS_AT_ONCE = 3  # downloads side by side
+DOWNLOADS_AT_ONCE = 3  # files that all workers may fetch from one archive at once, as in the examples of the CADC
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,6 @@ def courtesy(cost: Estimate, survey: Survey) -> str:
     )
 
 
-DOWNLOADS_AT_ONCE = (
-    3  # files that all workers of a cluster may fetch from one archive at once; the CADC's examples use as many
-)
 AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
 ROUNDS = 3  # of files that are wanted because those before lack something
 MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header

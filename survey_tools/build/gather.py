@@ -13,6 +13,7 @@ from survey_tools.files import whole_file
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.images.sky_wcs import tan_terms
 from survey_tools.store.columns import empty_columns
+from survey_tools.store.manifest import DONE, FAILED, OUTSIDE
 from survey_tools.surveys import Survey
 
 FACTS = (
@@ -76,7 +77,6 @@ def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:
     return record
 
 
-DONE, OUTSIDE, FAILED = "done", "outside", "failed"
 SAME_PIXEL = 0.01  # [pixel] between the grids of an object's bands
 NAMED = 3  # files that a reason names; of more it gives the number
 

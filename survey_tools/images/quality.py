@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import sep
+from scipy.ndimage import map_coordinates
 from scipy.optimize import least_squares
 
-from survey_tools.archives.sdss.psfield import fwhm
 from survey_tools.images.cutout import sky_sigma
 
 SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places on a stack, along each axis, where the factor is measured
@@ -43,6 +43,7 @@ def apply_weights(counts: np.ndarray, weights: np.ndarray, unit: float) -> float
     return unit / float(np.sqrt(np.median(weights[good].astype(float)))) if good.any() else np.nan
 
 
+RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
 WINDOW = 768  # [pixel] rows, and columns, of a window that is searched for stars
 ALONG = 3  # windows along each axis of a stack, so that nine of them are read of a large one
 HALF = 10  # [pixel] from the middle of a star's stamp to its edge; no other source may be as near
@@ -85,6 +86,31 @@ def star_fwhm(read: Read, shape: tuple[int, int], saturation: float = np.inf, no
     brightest = stars[np.argsort(-peaks[stars], kind="stable")[:MOST]]
     widths = [width for width in (moffat_fwhm(stamps[star][1]) for star in brightest) if np.isfinite(width)]
     return float(np.median(widths)) if len(widths) >= FEWEST else float("nan")
+
+
+def fwhm(image: np.ndarray) -> float:
+    """Full width at half maximum [pixel] of an image (row, col) of a PSF: diameter of the circle of the same area.
+
+    NaN where it has no peak, or does not fall to half of it.
+    """
+    peak = np.array(np.unravel_index(np.argmax(image), image.shape))
+    fine = np.arange(-1, 1 + STEP / 2, STEP)
+    around = peak[:, None, None] + np.stack(np.meshgrid(fine, fine, indexing="ij"))
+    values = map_coordinates(image, around, order=3, mode="nearest")
+    centre = around.reshape(2, -1)[:, values.argmax()]
+    reach = min(*centre, *(np.array(image.shape) - 1 - centre))
+    if not values.max() > 0 or reach < 1:
+        return float("nan")
+    angle, radius = np.arange(RAYS) * 2 * np.pi / RAYS, np.arange(0, reach, STEP)
+    rays = centre[:, None, None] + np.stack([np.sin(angle), np.cos(angle)])[:, :, None] * radius
+    profiles = map_coordinates(image, rays, order=3, mode="nearest") / values.max()
+    below = profiles < 0.5
+    if not below.any(axis=1).all() or below[:, 0].any():
+        return float("nan")
+    after = below.argmax(axis=1)
+    high, low = profiles[np.arange(RAYS), after - 1], profiles[np.arange(RAYS), after]
+    halves = (after - 1 + (high - 0.5) / (high - low)) * STEP
+    return float(2 * np.sqrt(np.mean(halves**2)))
 
 
 def moffat_fwhm(stamp: np.ndarray) -> float:

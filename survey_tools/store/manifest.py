@@ -15,6 +15,7 @@ from astropy.table import Table
 from survey_tools.files import whole_file
 
 COLUMNS = ("object_id", "status", "reason", "file", "url", "http")
+DONE, OUTSIDE, FAILED = "done", "outside", "failed"  # what an object's status may be
 NUMBERS = ("http",)  # HTTP status; 0 where there was no request, or nothing was wrong with it
 
 

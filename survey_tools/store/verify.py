@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from survey_tools.build.gather import DONE, FAILED, OUTSIDE
 from survey_tools.files import SUMS, checksum, missing_or_more, read_sums
+from survey_tools.store.manifest import DONE, FAILED, OUTSIDE
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 

@@ -8,6 +8,7 @@ from survey_tools.images.sky_wcs import tan_pixels, tan_places
 from survey_tools.store.zarr_store import Store
 from translator.data.streams import STEPS
 from translator.images import Known
+from translator.networks.observation_operator import inverse
 
 NAMES = ("psf_fwhm", "sky_sigma", "gain")  # columns of a store, in the order of the fields of `Known`
 MOST = 4.0  # of the images' size that an alignment's offset may be; a larger one is an error in a WCS
@@ -61,6 +62,18 @@ def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
         for store, which in ((y, rows[:, 1]), (x, rows[:, 0]))
     )
     return align(here, x.size, there, y.size, x.pixel_scale / y.pixel_scale)
+
+
+def alignment_into(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str) -> np.ndarray:
+    """From the grids of images that are translated into `domain` to those of their targets (pair, 2, 3).
+
+    Args:
+        stores: "x" and "y".
+        rows: Rows (pair,) of both.
+        domain: "x" or "y", where translations land.
+    """
+    found = alignments(stores["x"], stores["y"], np.column_stack([rows["x"], rows["y"]]))
+    return found if domain == "y" else inverse(torch.from_numpy(found)).numpy()
 
 
 def align(

@@ -12,7 +12,7 @@ from survey_tools.errors import StoreError
 from survey_tools.matching.pairs import read_pairs
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
-from translator.data.conditions import alignments
+from translator.data.conditions import alignment_into
 from translator.data.reading import read_rows
 from translator.evaluation.truth import open_truth, truth_rows
 from translator.images import OTHER
@@ -56,8 +56,7 @@ class HeldOut:
 
     def alignment(self, domain: str) -> np.ndarray:
         """From the grids of the images that are translated into `domain` to those of their targets (galaxy, 2, 3)."""
-        found = alignments(self.stores["x"], self.stores["y"], np.column_stack([self.rows["x"], self.rows["y"]]))
-        return found if domain == "y" else inverse(torch.from_numpy(found)).numpy()
+        return alignment_into(self.stores, self.rows, domain)
 
     def richer(self) -> str | None:
         """The domain of the richer of the two surveys; None where nothing tells them apart."""

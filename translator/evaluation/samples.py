@@ -9,7 +9,6 @@ import scipy.fft
 from survey_tools.tasks import Engine
 from translator.data.conditions import usual_seeing
 from translator.data.reading import read_rows
-from translator.data.survey_measures import noise_of
 from translator.evaluation.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
 from translator.evaluation.seen import add_seen, operator_networks
 from translator.evaluation.wiener import FilterConditions, by_seeing, learn_spectrum, observed, restored
@@ -17,7 +16,7 @@ from translator.images import OTHER
 from translator.metrics.measure import Sample, Statistics
 from translator.metrics.signal import CERTAIN, noise_correlation, noise_power, relative_residual
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, SampleFiles, begin_array, write_part
-from translator.runs.apply import Request, noise_seed, translate_each
+from translator.runs.apply import Request, noise_seed, request_like, translate_each
 from translator.runs.checkpoint import Run, RunAt, find_recipe
 
 SHIFTED_AT_ONCE = 32  # galaxies in memory
@@ -192,24 +191,6 @@ def rows_of(name: str, run: Run, domain: str) -> dict[str, bool]:
     return {name: False} | ({drawn_name(name): True} if drawn else {})
 
 
-def request_of(held_out: HeldOut, domain: str, target: np.ndarray) -> Request:
-    """What is known of the images that are translated into `domain`, and what is asked: what the targets have."""
-    here, there = held_out.stores[OTHER[domain]], held_out.stores[domain]
-    of, to = held_out.rows[OTHER[domain]], held_out.rows[domain]
-    stated = there.column("sky_sigma")[to]
-    pieces = np.array_split(np.arange(len(target)), -(-len(target) // INTERPOLATED_AT_ONCE))
-    sigma = [noise_of(target[piece], stated[piece], there.bands, there.pixel_scale)[0] for piece in pieces]
-    return Request(
-        psf_fwhm=here.column("psf_fwhm")[of],
-        sky_sigma=here.column("sky_sigma")[of],
-        gain=here.column("gain")[of],
-        seeing=there.column("psf_fwhm")[to],
-        sigma=np.concatenate(sigma),
-        wanted_gain=there.column("gain")[to],
-        alignment=held_out.alignment(domain),
-    )
-
-
 def _bilinear(held_out: HeldOut, common: SampleFiles, domain: str, folder: Path) -> SampleFiles:
     """The images interpolated onto their targets' grids."""
     source, alignment, size = common.open().source, held_out.alignment(domain), held_out.stores[domain].size
@@ -250,7 +231,9 @@ def _translate(
     """Have all files made; returns how many pixels of each row's translations are flagged."""
     shape = common.open().target.shape[1:]
     knows = {at: find_recipe(run.recipe).use.reads_any for at, run in runs.values()}
-    request = request_of(held_out, domain, common.open().target) if any(knows.values()) else None
+    request = (
+        request_like(held_out.stores, held_out.rows, domain, common.open().target) if any(knows.values()) else None
+    )
     parts, files = [], {}
     for name, each in asked.items():
         files |= {one.target: (name if key == "output" else "", one) for key, one in each.items()}

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translator.data.conditions import one_centre
+from survey_tools.store.zarr_store import Store
+from translator.data.conditions import alignment_into, one_centre
+from translator.data.survey_measures import noise_of
 from translator.images import OTHER, Known
 from translator.observing import Observed
 from translator.runs.checkpoint import Run, find_recipe
 from translator.runs.device import one_thread
 from translator.use import Wanted
 
+MEASURED_AT_ONCE = 256  # images whose noise is measured at once
 AT_ONCE = {"cpu": 1, "cuda": 16}  # images that pass the networks at once; a core's caches hold no maps of several
 
 
@@ -47,6 +50,31 @@ class Request:
         """What concerns some of the galaxies (index or slice)."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return Request(**{name: None if value is None else value[galaxies] for name, value in values.items()})
+
+
+def request_like(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str, target: np.ndarray) -> Request:
+    """What is known of the images of pairs that are translated into `domain`, and what is asked: what the targets have.
+
+    Args:
+        stores: "x" and "y".
+        rows: Rows (galaxy,) of both.
+        domain: "x" or "y", where translations land.
+        target: Images of the pairs in `domain` (galaxy, band, row, col) [nanomaggy/pixel].
+    """
+    here, there = stores[OTHER[domain]], stores[domain]
+    of, to = rows[OTHER[domain]], rows[domain]
+    stated = there.column("sky_sigma")[to]
+    pieces = np.array_split(np.arange(len(target)), -(-len(target) // MEASURED_AT_ONCE))
+    sigma = [noise_of(target[piece], stated[piece], there.bands, there.pixel_scale)[0] for piece in pieces]
+    return Request(
+        psf_fwhm=here.column("psf_fwhm")[of],
+        sky_sigma=here.column("sky_sigma")[of],
+        gain=here.column("gain")[of],
+        seeing=there.column("psf_fwhm")[to],
+        sigma=np.concatenate(sigma),
+        wanted_gain=there.column("gain")[to],
+        alignment=alignment_into(stores, rows, domain),
+    )
 
 
 def translate_each(

@@ -11,10 +11,10 @@ from torch.utils.tensorboard import SummaryWriter
 from survey_tools.errors import RunError
 from survey_tools.progress import Progress
 from translator.data.conditions import as_tensor, one_centre
-from translator.evaluation.flux_scatter import measure_flux_scatter
 from translator.images import OTHER, WHOLE, Batch, Known, Share
 from translator.networks.observation_operator import inverse
 from translator.observing import Observed
+from translator.training.flux_scatter import measure_flux_scatter
 from translator.training.ranks import Interrupts, any_asks
 from translator.training.session import Session, optimizers_of, save
 from translator.training.update import iterate

@@ -8,10 +8,11 @@ import numpy as np
 from astropy.wcs import WCS
 
 from survey_tools.build.derived import Derivation, Manifest, derive, read_originals, remake
-from survey_tools.build.gather import DONE, FAILED, Chunk
+from survey_tools.build.gather import Chunk
 from survey_tools.errors import RunError
 from survey_tools.files import SUMS, checksum
 from survey_tools.images.sky_wcs import tan_terms
+from survey_tools.store.manifest import DONE, FAILED
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.surveys import find_survey
 from survey_tools.tasks import Engine

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from scipy.ndimage import map_coordinates
 
 from survey_tools.archives.download.mirror import Mirror, read_or_warn
 from survey_tools.fits.reading import hdus_by_astropy, require_complete
+from survey_tools.images.quality import fwhm
 
 PSFIELD = "sas/dr12/boss/photo/redux/{rerun}/{run}/objcs/{camcol}/psField-{run:06d}-{camcol}-{field:04d}.fit"
 BYTES = 800_000  # to expect of one
 BANDS = "ugriz"  # HDUs 1 to 5
 PROFILE_OF_WIDTH = 0.79  # FWHM of a star's profile over PSF_WIDTH: 0.77 to 0.81 in the bands of field 3900-6-269
 POSITION_UNIT = 0.001  # rows and columns of the field are multiplied by it in the polynomials
-RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
 
 
 @dataclass(frozen=True)
@@ -72,31 +71,6 @@ def find_psf(mirror: Mirror, name: str, band: str, *, due: bool) -> Psf | None:
         ConnectionError: Where the archive is away.
     """
     return _psfs(mirror, name, due)[BANDS.index(band)]
-
-
-def fwhm(image: np.ndarray) -> float:
-    """Full width at half maximum [pixel] of an image (row, col) of a PSF: diameter of the circle of the same area.
-
-    NaN where it has no peak, or does not fall to half of it.
-    """
-    peak = np.array(np.unravel_index(np.argmax(image), image.shape))
-    fine = np.arange(-1, 1 + STEP / 2, STEP)
-    around = peak[:, None, None] + np.stack(np.meshgrid(fine, fine, indexing="ij"))
-    values = map_coordinates(image, around, order=3, mode="nearest")
-    centre = around.reshape(2, -1)[:, values.argmax()]
-    reach = min(*centre, *(np.array(image.shape) - 1 - centre))
-    if not values.max() > 0 or reach < 1:
-        return float("nan")
-    angle, radius = np.arange(RAYS) * 2 * np.pi / RAYS, np.arange(0, reach, STEP)
-    rays = centre[:, None, None] + np.stack([np.sin(angle), np.cos(angle)])[:, :, None] * radius
-    profiles = map_coordinates(image, rays, order=3, mode="nearest") / values.max()
-    below = profiles < 0.5
-    if not below.any(axis=1).all() or below[:, 0].any():
-        return float("nan")
-    after = below.argmax(axis=1)
-    high, low = profiles[np.arange(RAYS), after - 1], profiles[np.arange(RAYS), after]
-    halves = (after - 1 + (high - 0.5) / (high - low)) * STEP
-    return float(2 * np.sqrt(np.mean(halves**2)))
 
 
 def read_psfs(hdus: fits.HDUList) -> tuple[Psf | None, ...]:

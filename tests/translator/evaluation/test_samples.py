@@ -12,9 +12,10 @@ from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
 from translator.evaluation import samples
 from translator.evaluation.held_out import open_held_out
-from translator.evaluation.samples import make_samples, request_of, rows_of
+from translator.evaluation.samples import make_samples, rows_of
 from translator.metrics.consistency import chi_square
 from translator.recipes import RECIPES
+from translator.runs.apply import request_like
 from translator.runs.checkpoint import Checkpoint, build_networks, locate, save_checkpoint
 from translator.runs.facts import RunFacts, describe_domain, fingerprint_of_pairs, write_facts
 
@@ -92,7 +93,7 @@ def test_a_run_has_a_row_of_its_draws_only_where_it_has_draws(world, into_x, int
 def test_a_draw_differs_from_the_mean_and_both_have_the_noise_of_the_target(world, into_y):
     mean, drawn = (into_y[0][name][0].open() for name in ("matched", "matched, draws"))
     assert np.abs(mean.signal - drawn.signal).max() > 1e-3
-    asked = request_of(world.held_out, "y", mean.target).sigma
+    asked = request_like(world.held_out.stores, world.held_out.rows, "y", mean.target).sigma
     for sample in (mean, drawn):
         noise = (sample.output - sample.signal)[..., 10:-10, 10:-10].std(axis=(2, 3))
         assert (noise < 1.1 * asked).all()
@@ -108,12 +109,12 @@ def test_both_rows_of_a_run_are_held_against_the_same_draws(into_y):
 
 def test_a_request_knows_both_stores_and_the_offset_of_the_grids(world):
     target = world.stores["y"].images[COUNT - TESTS :]
-    asked = request_of(world.held_out, "y", target)
+    asked = request_like(world.held_out.stores, world.held_out.rows, "y", target)
     assert (asked.psf_fwhm == np.float32(SEEING["x"])).all()
     assert (asked.seeing == np.float32(SEEING["y"])).all()
     ratio = world.stores["x"].pixel_scale / world.stores["y"].pixel_scale
     np.testing.assert_allclose(asked.alignment, [[[ratio, 0, OFFSET], [0, ratio, 0]]] * TESTS, atol=1e-3)
-    back = request_of(world.held_out, "x", world.stores["x"].images[COUNT - TESTS :])
+    back = request_like(world.held_out.stores, world.held_out.rows, "x", world.stores["x"].images[COUNT - TESTS :])
     np.testing.assert_allclose(back.alignment[..., 2], [[-OFFSET / ratio, 0]] * TESTS, atol=1e-3)
 
 

@@ -7,17 +7,14 @@ drawn with the rest.
 
 import numpy as np
 import torch
-from astropy.table import Table
 from scipy.special import ndtri, stdtrit
 
 from survey_tools.store.zarr_store import Store
 from translator.data.reading import read_rows
-from translator.evaluation.held_out import HeldOut
-from translator.evaluation.samples import request_of
 from translator.images import OTHER
 from translator.metrics.spread import aperture_flux
 from translator.networks.measured_survey import MeasuredSurvey
-from translator.runs.apply import translate_each
+from translator.runs.apply import request_like, translate_each
 from translator.runs.checkpoint import Run
 
 MOST = 96  # training pairs
@@ -39,21 +36,23 @@ def measure_flux_scatter(run: Run, stores: tuple[Store, Store], pairs: np.ndarra
     """
     some = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MOST)).astype(int))]
     rows = {domain: some[:, number] for number, domain in enumerate(OTHER)}
-    held_out = HeldOut(dict(zip(OTHER, stores, strict=True)), None, Table(), rows, {})
+    named = dict(zip(OTHER, stores, strict=True))
     for domain in OTHER:
         survey = dict(run.networks.items()).get(f"survey_{domain}")
         if isinstance(survey, MeasuredSurvey):
             survey.flux_scatter.zero_()
-            found = scatter(*_fluxes(run, held_out, domain))
+            found = scatter(*_fluxes(run, named, rows, domain))
             survey.flux_scatter.copy_(torch.from_numpy(found.astype(np.float32)))
 
 
-def _fluxes(run: Run, held_out: HeldOut, domain: str) -> tuple[np.ndarray, np.ndarray]:
+def _fluxes(
+    run: Run, stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Fluxes of the real images (pair, band) and of draws (draw, pair, band) towards a domain [nanomaggy]."""
-    store = held_out.stores[domain]
-    source = read_rows(held_out.stores[OTHER[domain]], held_out.rows[OTHER[domain]])
-    target = read_rows(store, held_out.rows[domain])
-    request = request_of(held_out, domain, target)
+    store = stores[domain]
+    source = read_rows(stores[OTHER[domain]], rows[OTHER[domain]])
+    target = read_rows(store, rows[domain])
+    request = request_like(stores, rows, domain, target)
 
     def drawn(draw: int) -> np.ndarray:
         seeds = [draw * len(source) + number for number in range(len(source))]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from translator.evaluation.flux_scatter import LARGEST, scatter
 from translator.metrics.spread import held
+from translator.training.flux_scatter import LARGEST, scatter
 
 LIGHT = np.array([40.0, 90.0, 60.0])
 
