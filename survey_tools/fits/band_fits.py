@@ -4,7 +4,7 @@ import io
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from astropy.wcs import WCS
 from survey_tools.errors import ArchiveError, ImageError, first_line
 from survey_tools.fits.calibration import SILENT, Given, read_zero_point
 from survey_tools.fits.companions import said_by_header, said_by_name
+from survey_tools.fits.in_memory import FitsInMemory
 from survey_tools.fits.reading import BLOCK, UNREADABLE, Hdu, damaged, images_of, opened, values_of
 from survey_tools.fits.zeros import AUTO, judge_zeros, rounding_of
 from survey_tools.images.sky_wcs import grid_cards, read_grid
@@ -235,7 +236,10 @@ class FitsImages:
         said = tuple((card.keyword, str(card.value)) for card in grid_cards(hdu.header))
         if said not in self._grids:
             tables = any(key.startswith(("CPDIS", "CQDIS", "D2IM")) for key, _ in said)
-            with fits.open(self.path) if tables else nullcontext() as whole:
+            with ExitStack() as held:
+                whole = None
+                if tables:
+                    whole = held.enter_context(fits.open(held.enter_context(self.path.open("rb"))))
                 self._grids[said] = read_grid(hdu.header, hdu.shape[-2:], whole)
         return self._grids[said]
 
@@ -320,11 +324,12 @@ def stated_number(header: fits.Header, keyword: str) -> float:
 
 
 @contextmanager
-def open_images(path: Path, bands) -> Iterator[FitsImages]:
+def open_images(path: Path | FitsInMemory, bands) -> Iterator[FitsImages]:
     """The images of a file; ImageError where it, or in the block its pixels, cannot be read."""
+    path = path if isinstance(path, FitsInMemory) else Path(path)
     try:
-        with opened(Path(path), str(path)) as (stream, hdus):
-            yield FitsImages(Path(path), stream, hdus, bands)
+        with opened(path, str(path)) as (stream, hdus):
+            yield FitsImages(path, stream, hdus, bands)
     except (ArchiveError, *UNREADABLE) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise

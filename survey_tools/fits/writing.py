@@ -54,6 +54,13 @@ def write_bands(
             _write(file, mask_text.replace(known_mask, named, 1), np.asarray(flags, np.uint8))
 
 
+def band_and_mask_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header, masks: np.ndarray) -> fits.HDUList:
+    """Return the HDUs that `write_bands` writes, without their checksums."""
+    hdus = band_hdus(images, bands, wcs, primary)
+    masked = [(hdu, mask_hdu(mask, hdu.header, FLAGGED)) for hdu, mask in zip(hdus[1:], masks, strict=True)]
+    return fits.HDUList([hdus[0], *(each for pair in masked for each in pair)])
+
+
 def header_of_whole(path: Path) -> fits.Header | None:
     """The primary header of a FITS file; None where there is no such file, or where it is not whole."""
     try:

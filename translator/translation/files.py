@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +18,8 @@ from astropy.wcs import WCS
 from survey_tools.errors import GaltransError, ImageError
 from survey_tools.files import whole_file
 from survey_tools.fits.band_fits import BandImage, header_text, read_bands, read_masks
-from survey_tools.fits.writing import write_bands
+from survey_tools.fits.in_memory import FitsInMemory
+from survey_tools.fits.writing import band_and_mask_hdus, write_bands, write_hdus
 from survey_tools.images.cutout import resample, resample_flags
 from survey_tools.images.sky_wcs import local_scale, plain_tan, rescaled_wcs
 from survey_tools.surveys import find_survey
@@ -39,10 +41,11 @@ from translator.translation.preview import write_preview
 from translator.translation.translated import (
     LARGE,
     SYNTHETIC,
+    Translated,
     place_of,
     row_of,
     translate_observation,
-    write_translated,
+    translated_hdus,
 )
 
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
@@ -51,7 +54,7 @@ WAITING = 2  # threads more than workers, for one at a time reads or writes FITS
 WASTED = 2.0  # times the area that a model reads, above which an image is not cut without being asked
 log = logging.getLogger(__name__)
 _large = threading.Lock()  # held while an image is translated that takes much of the memory
-Inputs = tuple[Path, ...]  # the files of one object or field
+Inputs = tuple[Path | FitsInMemory, ...]  # the files of one object or field
 
 
 @dataclass
@@ -170,7 +173,24 @@ def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how
 
 
 def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) -> tuple[dict[str, object], list[str]]:
-    """One object or field by a recipe that reads any image; returns its row and the lines on it."""
+    """Translate one object or field by a recipe that reads any image; return its row and the lines on it."""
+    made, primary = _make_any(run, domain, paths, how)
+    with reading_fits:
+        hdus = translated_hdus(made, run, primary, planes=how.planes)
+        with whole_file(out) as temporary:
+            write_hdus(hdus, temporary)
+    if how.preview:
+        write_preview(made, run, out.with_suffix(".png"))
+    return row_of(made, run, out), _lines(made)
+
+
+def _lines(made: Translated) -> list[str]:
+    """Return the notes on a translation, each with the name of its input."""
+    return [f"{made.observation.name}: {note}" for note in made.notes]
+
+
+def _make_any(run: Run, domain: str, paths: Inputs, how: How) -> tuple[Translated, fits.Header]:
+    """Read and translate one object or field by a recipe that reads any image; return it and its primary header."""
     here = run.domains[OTHER[domain]]
     observation = read_observation(paths, run.bands, here, how)
     if observation.images[0].size > LARGE:
@@ -184,41 +204,95 @@ def _translate_any(run: Run, domain: str, paths: Inputs, out: Path, how: How) ->
     missing = int((~np.isfinite(made.whole.image[observation.bands])).sum())
     if missing:
         primary["GTGAPS"] = (missing, "pixels that rest on too little input")
-    write_translated(made, run, primary, out, planes=how.planes)
-    if how.preview:
-        write_preview(made, run, out.with_suffix(".png"))
-    return row_of(made, run, out), [f"{observation.name}: {note}" for note in made.notes]
+    return made, primary
 
 
 def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
-    """A few files by a recipe that reads images alone, of one size."""
+    """Translate a few files by a recipe that reads images alone, of one size."""
     read, outcome = {}, TranslationOutcome()
     for paths, out in files:
         try:
-            if how.needs_any:
-                raise ImageError(
-                    f"{how.needs_any[0]} needs a run of a recipe that is told what is known of images, such as "
-                    f"psf_matched; {run.path} is of {run.recipe}"
-                )
             read[out] = paths[0], _read(run, paths, domain, how)
         except GaltransError as error:  # the other files are still worth translating
             outcome.errors.append(error)
-    if read:
-        images = np.stack([found.images for _, found in read.values()])
-        seeds = [noise_seed(how.seed, found.checksum) for _, found in read.values()]
-        made = translate_each(run, images, domain, seeds, noise=how.noise)
-        for (out, (path, found)), image in zip(read.items(), made, strict=True):
-            primary = _primary(run, domain, found.header, path.name, found.checksum, how)
-            with reading_fits, whole_file(out) as temporary:
-                mask = found.flags | ~np.isfinite(image)
-                write_bands(image, run.bands, found.target, primary, temporary, mask)
-            row = {"file": path.name, "output": out.name, **place_of(found.target, image.shape[1:])}
-            outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
+    made = _make_plain(run, domain, [found for _, found in read.values()], how)
+    for (out, (path, found)), image in zip(read.items(), made, strict=True):
+        primary = _primary(run, domain, found.header, path.name, found.checksum, how)
+        with reading_fits, whole_file(out) as temporary:
+            write_bands(image, run.bands, found.target, primary, temporary, _mask(found, image))
+        row = {"file": path.name, "output": out.name, **place_of(found.target, image.shape[1:])}
+        outcome.rows.append({**row, "bands": "".join(run.bands), "flags": ""})
     return outcome
 
 
+def _make_plain(run: Run, domain: str, read: list[Read], how: How) -> np.ndarray:
+    """Translate files that were read by a recipe that reads images alone: (file, band, row, col)."""
+    if not read:
+        return np.empty(0)
+    seeds = [noise_seed(how.seed, found.checksum) for found in read]
+    return translate_each(run, np.stack([found.images for found in read]), domain, seeds, noise=how.noise)
+
+
+def _mask(found: Read, image: np.ndarray) -> np.ndarray:
+    """Return the flags of a translation (band, row, col): what the input flags, and pixels without a value."""
+    return found.flags | ~np.isfinite(image)
+
+
+def translate_hdus(run: Run, images: Sequence[fits.HDUList], to: str, how: How | None = None) -> fits.HDUList:
+    """Translate one object or field in memory.
+
+    The result has the HDUs, pixels and headers of the file that `translate_file` would write, except for its checksums
+    (DATASUM, CHECKSUM), which are those of a file.
+
+    Parameters
+    ----------
+    run : Run
+        The trained model.
+    images : HDUList or sequence of HDUList
+        The object in the other survey: one image HDU a band, named by EXTNAME or FILTER, or a cube, with a WCS and a
+        calibration; or several lists with some of the bands each.
+    to : str
+        Survey to translate into, such as "cfht".
+    how : How, optional
+        What is asked; `how.preview` is ignored. The same images and seed give the same noise.
+
+    Returns
+    -------
+    astropy.io.fits.HDUList
+        One image HDU a band [nanomaggy/pixel] on the grid of the target survey, each with its mask MASK_r, and
+        SIGNAL_r, SIGMA_r and DRAWS_r where they are asked for. NaN where a pixel would rest on too little input.
+
+    Raises
+    ------
+    survey_tools.errors.RunError
+        If the run does not translate into `to`.
+    survey_tools.errors.ImageError
+        If the images lack a band, a WCS, a unit, or pixels within the angle that the model sees.
+    """
+    how, domain = how or How(), run.domain_of(to)
+    images = [images] if isinstance(images, fits.HDUList) else images
+    with reading_fits:
+        given = tuple(FitsInMemory.of(each) for each in images)
+    if find_recipe(run.recipe).use.reads_any:
+        made, primary = _make_any(run, domain, given, how)
+        for line in _lines(made):
+            log.warning(line)
+        with reading_fits:
+            return translated_hdus(made, run, primary, planes=how.planes)
+    found = _read(run, given, domain, how)
+    (image,) = _make_plain(run, domain, [found], how)
+    primary = _primary(run, domain, found.header, given[0].name, found.checksum, how)
+    with reading_fits:
+        return band_and_mask_hdus(image, run.bands, found.target, primary, _mask(found, image))
+
+
 def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
-    """What is needed of one file; ImageError where it cannot be translated."""
+    """Read what is needed of one file; ImageError where it cannot be translated."""
+    if how.needs_any:
+        raise ImageError(
+            f"{how.needs_any[0]} needs a run of a recipe that is told what is known of images, such as "
+            f"psf_matched; {run.path} is of {run.recipe}"
+        )
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     path = paths[0]
     if len(paths) > 1:

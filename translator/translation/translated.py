@@ -10,9 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.errors import ImageError
-from survey_tools.files import whole_file
 from survey_tools.fits.band_fits import band_hdus, mask_hdu
-from survey_tools.fits.writing import write_hdus
 from survey_tools.images.sky_wcs import (
     centre_of,
     grid_cards,
@@ -238,15 +236,21 @@ def _beyond(word: str, unit: str, values, least, most, bands) -> list[str]:
     ]
 
 
-def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path, *, planes: bool) -> None:
-    """Write a translation: one image HDU a band, and what else was asked for.
+def translated_hdus(made: Translated, run: Run, primary: fits.Header, *, planes: bool) -> fits.HDUList:
+    """Return the HDUs of a translation: one image HDU a band, its mask, and the planes and draws that were asked for.
 
-    Args:
-        made: The translation.
-        run: That made it.
-        primary: Header of the primary HDU, as of `translate.provenance`.
-        out: The file.
-        planes: Whether SIGNAL_r and SIGMA_r follow band r, too; MASK_r always does.
+    The caller holds `reading_fits`.
+
+    Parameters
+    ----------
+    made : Translated
+        The translation.
+    run : Run
+        The model that made it.
+    primary : astropy.io.fits.Header
+        The header of the primary HDU, as `files.primary_header` makes it; it is completed in place.
+    planes : bool
+        Whether SIGNAL_r and SIGMA_r follow band r. MASK_r always does.
     """
     observation, asked, whole = made.observation, made.asked, made.whole
     places = np.flatnonzero(observation.bands)
@@ -260,23 +264,21 @@ def write_translated(made: Translated, run: Run, primary: fits.Header, out: Path
             f"Translated onto pixels of {scale:.3f} arcsec and resampled onto these, so that the noise of neighbouring "
             "pixels is not correlated as that of the survey; SKYSIGMA and SIGMA are those of these pixels."
         )
-    with reading_fits:
-        hdus = band_hdus(whole.image[places], names, as_wcs(asked.grid), primary)
-        if made.other is not None:
-            for hdu in hdus[1:]:
-                _state_grid(hdu.header, made.other)
-        every = [hdus[0]]
-        for place, hdu in zip(places, hdus[1:], strict=True):
-            _state(hdu.header, made, place)
-            every.append(hdu)
-            if planes:
-                every += [_plane(hdu, "SIGNAL", whole.signal[place]), _plane(hdu, "SIGMA", whole.sigma[place])]
-            missing = ~np.isfinite(whole.image[place])
-            every.append(mask_hdu(missing, hdu.header, "1 where a pixel rests on too little of the input"))
-            if asked.draws:
-                every.append(_plane(hdu, "DRAWS", np.stack([each[place] for each in whole.draws])))
-        with whole_file(out) as temporary:
-            write_hdus(fits.HDUList(every), temporary)
+    hdus = band_hdus(whole.image[places], names, as_wcs(asked.grid), primary)
+    if made.other is not None:
+        for hdu in hdus[1:]:
+            _state_grid(hdu.header, made.other)
+    every = [hdus[0]]
+    for place, hdu in zip(places, hdus[1:], strict=True):
+        _state(hdu.header, made, place)
+        every.append(hdu)
+        if planes:
+            every += [_plane(hdu, "SIGNAL", whole.signal[place]), _plane(hdu, "SIGMA", whole.sigma[place])]
+        missing = ~np.isfinite(whole.image[place])
+        every.append(mask_hdu(missing, hdu.header, "1 where a pixel rests on too little of the input"))
+        if asked.draws:
+            every.append(_plane(hdu, "DRAWS", np.stack([each[place] for each in whole.draws])))
+    return fits.HDUList(every)
 
 
 def _state_grid(header: fits.Header, other: OtherGrid) -> None:

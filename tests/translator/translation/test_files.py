@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 from torch.nn.functional import interpolate
 
-from survey_tools.errors import ImageError
+from survey_tools.errors import ImageError, RunError
 from survey_tools.fits.band_fits import band_hdus, mask_hdu
+from survey_tools.fits.writing import write_hdus
 from survey_tools.images.sky_wcs import north_up_wcs, rescaled_wcs, scale_of, tan_terms, tan_wcs
 from survey_tools.matching.positions import peak_position
 from survey_tools.tasks import Engine
@@ -23,7 +24,7 @@ from translator.runs import apply, checkpoint
 from translator.runs.checkpoint import Run, RunAt, build_networks
 from translator.runs.facts import Domain, RunFacts
 from translator.translation.asking import Depth, How
-from translator.translation.files import is_made, translate_file, translate_files, translate_group
+from translator.translation.files import is_made, translate_file, translate_files, translate_group, translate_hdus
 from translator.translation.other_grid import OtherGrid
 from translator.translation.translated import row_of_file
 from translator.translation.whole_images import SkyGrid
@@ -533,3 +534,41 @@ def test_what_lies_beneath_a_wide_grid_reaches_as_far_as_the_image(matched):
     far = SkyGrid(*tan_terms(north_up_wcs(RA + 1, DEC, 0.396, 64)), (64, 64))
     with pytest.raises(ValueError, match="it lies beside the image that is translated"):
         OtherGrid.over(wide, (70, 60), (), 0.186, within=far)
+
+
+def as_file(hdus, path):
+    """The bytes of a file with these HDUs and their checksums."""
+    write_hdus(hdus, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("which", "asked"),
+    [
+        ("run", {"seed": 7}),
+        ("matched", {"seed": 7}),
+        ("matched", {"planes": True, "draws": 1, "at": (RA, DEC), "size": 8.0, "seeing": (0.7,)}),
+    ],
+)
+def test_a_translation_in_memory_is_that_of_the_file(request, tmp_path, which, asked):
+    model = request.getfixturevalue(which)
+    source = write(tmp_path / "image in memory", ROTATED, 64, header=fits.Header({"OBJECT": "g4"}))
+    out = translate_file(model, source, "y", tmp_path / "out.fits", **asked)
+    with fits.open(source) as hdus:
+        made = translate_hdus(model, hdus, "cfht", How(**asked))
+        assert [hdu.name for hdu in hdus[1:]] == list(BANDS)  # the input is left as it was
+    assert made["r"].data.dtype.isnative
+    assert made[0].header["OBJECT"] == "g4"
+    assert as_file(made, tmp_path / "again.fits") == out.read_bytes()
+
+
+def test_bands_in_memory_are_one_object(matched, tmp_path):
+    with fits.open(write(tmp_path / "all.fits", ROTATED, 64)) as hdus:
+        made = translate_hdus(matched, [fits.HDUList([hdus["g"]]), fits.HDUList([hdus["i"]])], "cfht")
+        assert [hdu.name for hdu in made[1:]] == ["g", "MASK_g", "i", "MASK_i"]
+        with pytest.raises(ImageError, match="image in memory has band u, which image in memory"):
+            translate_hdus(matched, [hdus, hdus], "cfht")
+    with pytest.raises(ImageError, match="image in memory has no image of band"):
+        translate_hdus(matched, fits.HDUList([fits.PrimaryHDU()]), "cfht")
+    with pytest.raises(RunError, match="translates between sdss and cfht, not hsc"):
+        translate_hdus(matched, hdus, "hsc")
