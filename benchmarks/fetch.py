@@ -122,7 +122,7 @@ def work(folder: str, kind: str, way: str, turn: int) -> None:
     root = Path(folder)
     catalogue, survey = read_catalogue(root / "catalogue.fits"), {"frames": "sdss", "tiles": "cfht"}[kind]
     bands, engine = (SDSS.bands if kind == "frames" else TILE_BANDS), Engine(1)
-    archive = ARCHIVES[survey](Access(root / "work", mirror=folder))
+    archive = ARCHIVES[survey].open(Access(root / "work", mirror=folder))
     plan = archive.plan(catalogue, bands, engine.run)
     before, spent = peak_memory(), {}
     if way == "plain":
@@ -312,10 +312,14 @@ def measure_ways(folder: Path) -> dict:
     roster, found = roster_of(folder / "archive"), {}
     for how in ("tiles", "windows"):
         with archive_server.serve(archive_server.Archive(folder / "archive", roster=roster)) as server:
-            access = Access(folder / "work", how=how, settings=server.settings(folder / f"cache-{how}"))
+            access = Access(folder / "work", settings=server.settings(folder / f"cache-{how}"))
             took, store = timed(
                 lambda how=how, access=access: fetch.fetch(
-                    ARCHIVES["cfht"](access), catalogue, folder / f"{how}.zarr", bands="r", engine=Engine(1)
+                    ARCHIVES["cfht"].open(access, ARCHIVES["cfht"].options(how)),
+                    catalogue,
+                    folder / f"{how}.zarr",
+                    bands="r",
+                    engine=Engine(1),
                 )
             )
             requests = server.count("raven") + server.count("storage")

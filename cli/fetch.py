@@ -1,5 +1,6 @@
 """`galtrans fetch`: stores from archives."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from cli.options import (
     workers_option,
     zero_point_option,
 )
+from survey_tools.surveys import SURVEYS
 
 REASONS = 3  # shown after a fetch
 SHOWN = 20  # lines about files
 
 
 @click.command()
-@click.argument("survey", type=click.Choice(["sdss", "cfht"]))
+@click.argument("survey", type=click.Choice(list(SURVEYS)))
 @click.option(
     "--catalogue",
     type=EXISTING_FILE,
@@ -126,19 +128,19 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
         mirror=mirror,
         keep=keep,
         limit=options["keep_limit"],
-        psf=options["psf"],
-        masks=options["masks"],
-        how=options["how"],
-        frames=options["frames"],
         given=given,
     )
-    archive = ARCHIVES[survey](access)
+    known = ARCHIVES[survey]
+    own = known.options(**{each.name: options[each.name] for each in dataclasses.fields(known.options)})
+    archive = known.open(access, own)
     if options["dry_run"]:
         if options["retry_failed"] and out.exists():
             table = _failed_of(out, table)
         _say_what_it_takes(archive, table, bands, access, options["workers"])
     else:
-        _fetch(archive, table, out, bands, access, options)
+        store = _fetch(archive, table, out, bands, access, options)
+        if own.seeing:
+            _say_where_seeing_is_unknown(store, known.without_seeing)
 
 
 def _failed_of(out: Path, table):
@@ -177,8 +179,8 @@ def _cost(plan, archive, table, bands: str, access, workers: int):
     return estimate(plan, archive.survey, tuple(bands), len(table), workers=workers, bandwidth=bandwidth, kept=kept)
 
 
-def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None:
-    """Make the store, and say what became of the catalogue."""
+def _fetch(archive, table, out: Path, bands: str, access, options: dict):
+    """Make the store, say what became of the catalogue, and return the store."""
     from survey_tools.build import fetch as build
     from survey_tools.build.fetch import courtesy, in_a_word
     from survey_tools.store.zarr_store import open_store
@@ -211,8 +213,7 @@ def _fetch(archive, table, out: Path, bands: str, access, options: dict) -> None
     elif there:
         click.echo(f"{out} is complete already.")
     _report(store, manifest)
-    if options["psf"] or archive.survey.name != "sdss":
-        _say_where_seeing_is_unknown(store, manifest)
+    return store
 
 
 def _failures(manifest) -> int:
@@ -240,11 +241,10 @@ def _report(store, manifest) -> None:
         click.echo("The same command with --retry-failed tries what failed again.")
 
 
-def _say_where_seeing_is_unknown(store, manifest) -> None:
-    """Say of how many objects with an image no band has a seeing."""
+def _say_where_seeing_is_unknown(store, source: str) -> None:
+    """Say of how many objects with an image no band has a seeing, which `source` did not give."""
     import numpy as np
 
-    unknown = np.isnan(store.column("psf_fwhm")).all(axis=1) & (manifest["status"] == "done")
+    unknown = np.isnan(store.column("psf_fwhm")).all(axis=1) & (store.manifest()["status"] == "done")
     if unknown.any():
-        source = "no psField" if store.survey["name"] == "sdss" else "neither a header nor stars"
         click.echo(f"Of {int(unknown.sum())} objects {source} gave the seeing: their psf_fwhm is NaN.")

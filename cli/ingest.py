@@ -20,7 +20,7 @@ REASONS = 3  # shown at the end
 
 
 def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    known = SURVEYS["sdss"].bands
+    known = tuple(dict.fromkeys(band for survey in SURVEYS.values() for band in survey.bands))
     if not value or len(set(value)) != len(value) or not set(value) <= set(known):
         raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, in the order of the cubes")
     return value

@@ -31,7 +31,7 @@ def _set_wait(ctx: click.Context, param: click.Parameter, value: float) -> None:
 
 
 def _check_bands(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    known = SURVEYS["sdss"].bands
+    known = tuple(dict.fromkeys(band for survey in SURVEYS.values() for band in survey.bands))
     if not value or len(set(value)) != len(value) or not set(value) <= set(known):
         raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, such as gri")
     return "".join(band for band in known if band in value)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cli.options import finite, overwrite_option, verbose_option
+from survey_tools.archives.settings import SERVICES
 
 SUFFIXES = (".ecsv", ".fits", ".csv")
 
@@ -206,9 +207,6 @@ def _write(found, out: Path) -> None:
     )
 
 
-ARCHIVES = ("sdss", "cadc", "vizier")
-
-
 @click.group()
 def archives() -> None:
     """Look after the addresses and limits of the live archives.
@@ -242,7 +240,7 @@ def settings() -> None:
 
 
 @archives.command()
-@click.option("--only", type=click.Choice(ARCHIVES), multiple=True, help="Ask this archive; may be repeated.")
+@click.option("--only", type=click.Choice(list(SERVICES)), multiple=True, help="Ask this archive; may be repeated.")
 @verbose_option
 def check(only: tuple[str, ...]) -> None:
     """Ask the live archives what their documentation leaves open, a few megabytes in all and in less than a minute.
@@ -260,7 +258,7 @@ def check(only: tuple[str, ...]) -> None:
     from survey_tools.archives.download.reach import unreachable
     from survey_tools.archives.settings import read_settings, variable
 
-    settings, archives, start = read_settings(), only or ARCHIVES, time.monotonic()
+    settings, archives, start = read_settings(), only or tuple(SERVICES), time.monotonic()
     if why := unreachable(settings.addresses(archives)):
         click.echo(
             f"Verdict: no archive can be reached from this machine: {why}; is it on the internet? Where it has to go "

@@ -16,15 +16,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from survey_tools.errors import CatalogueError
+from survey_tools.surveys import CATALOGUE_COLUMNS
 from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
 
 log = logging.getLogger(__name__)
 
-FRAME = ("run", "rerun", "camcol", "field")
+OF_SURVEYS = tuple(name for columns in CATALOGUE_COLUMNS.values() for name in columns)
 NAMES = {  # what archives and programs call our columns, in lower case, the best first
     "object_id": ("object_id", "objid", "bestobjid", "source_id", "specobjid", "obj_id", "objectid", "number", "id"),
     "redshift": ("redshift", "zspec", "z_spec", "specz"),
-    **{name: (name,) for name in FRAME},
+    **{name: (name,) for name in OF_SURVEYS},
 }
 POSITIONS = (  # names of longitude and latitude, in lower case, and the frame that they state, the best first
     ("ra", "dec", Stated()),
@@ -49,7 +50,7 @@ POSITIONS = (  # names of longitude and latitude, in lower case, and the frame t
     ("_glon", "_glat", Stated("galactic")),
 )
 GALACTIC = ("l", "b")  # lower case only, for L and B are other things as often
-KEYS = ("object_id", "ra", "dec", "l", "b", "position", "redshift", *FRAME)  # what `columns` may name
+KEYS = ("object_id", "ra", "dec", "l", "b", "position", "redshift", *OF_SURVEYS)  # what `columns` may name
 SEXAGESIMAL_UNITS = {"h:m:s": u.hourangle, "hms": u.hourangle, "d:m:s": u.deg, "dms": u.deg}
 A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 A_FLOAT = re.compile(r"[+-]?\d+\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE]\+\d+")  # of text that is an identifier
@@ -118,9 +119,9 @@ def _checked(loaded: Loaded, path: Path, columns: Mapping[str, str]) -> Table:
     ra, dec = _position(loaded, found, path)
     table["ra"], table["dec"] = Column(ra, unit=u.deg), Column(dec, unit=u.deg)
     table["redshift"] = _redshift(raw[found.names["redshift"]], path) if "redshift" in found.names else np.nan
-    for name in FRAME:
+    for name in OF_SURVEYS:
         if name in found.names:
-            table[name] = _frame_number(raw[found.names[name]], name, path)
+            table[name] = _whole_number(raw[found.names[name]], name, path)
     return table
 
 
@@ -197,11 +198,12 @@ def _columns(raw: Table, path: Path, columns: Mapping[str, str]) -> _Found:
     for ours, others in NAMES.items():
         own = columns.get(ours) or _first(raw, others, path)
         names |= {ours: own} if own else {}
-    missing = [name for name in FRAME if name not in names]
-    if 0 < len(missing) < len(FRAME):
-        raise CatalogueError(
-            f"{path}: no column {' nor '.join(missing)}; give all of {', '.join(FRAME)}, or none of them"
-        )
+    for columns_of_one in CATALOGUE_COLUMNS.values():
+        missing = [name for name in columns_of_one if name not in names]
+        if 0 < len(missing) < len(columns_of_one):
+            raise CatalogueError(
+                f"{path}: no column {' nor '.join(missing)}; give all of {', '.join(columns_of_one)}, or none of them"
+            )
     found = _Found(names, *_pair(raw, path, columns))
     for own in (*names.values(), found.longitude, found.latitude):
         if own and raw[own].ndim != 1:
@@ -432,14 +434,15 @@ def _redshift(column, path: Path) -> np.ndarray:
     return redshift
 
 
-def _frame_number(column, name: str, path: Path) -> np.ndarray:
+def _whole_number(column, name: str, path: Path) -> np.ndarray:
+    """Return whole numbers (object,) int32; CatalogueError if a value is another one, or missing."""
     values, mask = _plain(column)
     if values.dtype.kind not in "iuf":  # some SDSS tables hold rerun as text
         numbers = np.array([float(value) if _is_number(value) else np.nan for value in values])
     else:
         numbers = values.astype(np.float64)
     whole = (numbers % 1 == 0) & (numbers >= 0) & (numbers < 2**31)
-    _refuse(path, mask | ~whole, name, column, "an SDSS frame is named by whole numbers")
+    _refuse(path, mask | ~whole, name, column, "give a whole number, 0 or more")
     return numbers.astype(np.int32)
 
 

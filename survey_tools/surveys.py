@@ -69,6 +69,9 @@ MARKS = {  # words in SURVEY, TELESCOP or INSTRUME by which an image is known to
     "sdss": ("SDSS", "Sloan"),
     "cfht": ("CFHT", "MegaPrime", "MegaCam", "Terapix"),
 }
+CATALOGUE_COLUMNS = {  # whole numbers by which a survey's own catalogue names the image of an object, and descriptions
+    "sdss": {name: f"SDSS {name} of the object" for name in ("run", "rerun", "camcol", "field")},
+}
 SURVEYS = {survey.name: survey for survey in (SDSS, CFHT)}
 
 

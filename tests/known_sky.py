@@ -154,8 +154,9 @@ def catalogue(positions, field: int | None = None) -> Table:
 
 def fetch(survey, catalogue, mirror, out, *, workers: int = 1, psf: bool = True, **options):
     """The store of a catalogue and a mirror, by `build.fetch`."""
-    access = Access(build.work_folder(out), mirror=str(mirror), psf=psf)
-    return build.fetch(ARCHIVES[survey.name](access), catalogue, out, engine=Engine(workers), **options)
+    known, access = ARCHIVES[survey.name], Access(build.work_folder(out), mirror=str(mirror))
+    archive = known.open(access, known.options() if psf else known.images_only)
+    return build.fetch(archive, catalogue, out, engine=Engine(workers), **options)
 
 
 def position(wcs, row: float, col: float) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
 
 BANDS = "gr"
-WAYS = {  # survey, options of Access, whether the catalogue names frames
+WAYS = {  # survey, options of its archive, whether the catalogue names frames
     "named frames": ("sdss", {}, True),
     "frames by the field list": ("sdss", {"frames": "list"}, False),
     "whole tiles": ("cfht", {"how": "tiles"}, False),
@@ -43,10 +43,10 @@ class Live:
     def fetch(self, way: str, out: Path, *, cache: str = "cache", keep=None, **options) -> Path:
         """Fetch everything."""
         survey, how, named = WAYS[way]
-        access = Access(work_folder(out), keep=keep, settings=self.server.settings(self.folder / cache), **how)
-        store = fetch(
-            ARCHIVES[survey](access), self.small.catalogue(named), out, bands=BANDS, engine=Engine(2), **options
-        )
+        known = ARCHIVES[survey]
+        access = Access(work_folder(out), keep=keep, settings=self.server.settings(self.folder / cache))
+        archive = known.open(access, known.options(**how))
+        store = fetch(archive, self.small.catalogue(named), out, bands=BANDS, engine=Engine(2), **options)
         return store.path
 
 

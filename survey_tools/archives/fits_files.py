@@ -35,6 +35,7 @@ from survey_tools.tasks import Run
 log = logging.getLogger(__name__)
 
 A_PART = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
+Note = Callable[[fits.Header], Hashable]  # a function of a module, so that it can be sent to other processes
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,14 @@ class ImageFile:
         shape: (rows, columns) of its pixels.
         wcs: Celestial WCS of its pixels: plain ICRS TAN terms where these say the same (`sky_wcs.plain_tan`), else all
             that the header states.
-        field: Of a frame of a drift scan its run, camera column and field, by which copies of it are known; else None.
-        rerun: Number of the reduction that made it; "" where it states none.
+        note: What the archive notes of the header, to recognise the image by; None where it notes nothing.
     """
 
     name: str
     band: str
     shape: tuple[int, int]
     wcs: WCS
-    field: tuple[int, int, int] | None = None
-    rerun: str = ""
+    note: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,13 @@ def part_of(name: str) -> tuple[str, int | None]:
     return (match[1], int(match[2])) if match else (name, None)
 
 
-def describe(survey: Survey, mirror: Mirror, name: str) -> list[ImageFile | Unreadable | Companion]:
+def describe(
+    survey: Survey, mirror: Mirror, name: str, note: Note | None = None
+) -> list[ImageFile | Unreadable | Companion]:
     """The images of the survey in a file, from its headers alone; none where it is not there or has none.
 
-    A file that cannot be used, or that accompanies images, is one entry that says so.
+    A file that cannot be used, or that accompanies images, is one entry that says so. `note` makes `ImageFile.note` of
+    a header.
     """
     try:
         with mirror.beginning(name) as file, decompressed(file) as stream:
@@ -115,7 +117,7 @@ def describe(survey: Survey, mirror: Mirror, name: str) -> list[ImageFile | Unre
         why = f"{name} has {beyond} extensions, of which a web server shows the first; download it, and give its folder"
         return [Unreadable(name, band, why)]
     alone = len(sky) == 1 and (sky == first or not first)
-    return [_described(survey, hdu, name if alone else f"{name}[{hdu.index}]") for hdu in sky]
+    return [_described(survey, hdu, name if alone else f"{name}[{hdu.index}]", note) for hdu in sky]
 
 
 def _looked_at(stream, name: str, *, whole: bool, packed: bool) -> list[Hdu]:
@@ -133,7 +135,7 @@ def _looked_at(stream, name: str, *, whole: bool, packed: bool) -> list[Hdu]:
     return found
 
 
-def _described(survey: Survey, hdu: Hdu, name: str) -> ImageFile | Unreadable:
+def _described(survey: Survey, hdu: Hdu, name: str, note: Note | None) -> ImageFile | Unreadable:
     """One image of a file."""
     band = survey.filters[str(hdu.header["FILTER"]).strip()]
     if len(hdu.shape) != 2:
@@ -142,14 +144,16 @@ def _described(survey: Survey, hdu: Hdu, name: str) -> ImageFile | Unreadable:
         )
         return Unreadable(name, band, why)
     try:
-        return image_file(survey, hdu.header, name)
+        return image_file(survey, hdu.header, name, note)
     except ArchiveError as error:
         return Unreadable(name, band, str(error))
 
 
-def scan(mirror: Mirror, survey: Survey, run: Run) -> tuple[list[ImageFile], list[Unreadable]]:
+def scan(
+    mirror: Mirror, survey: Survey, run: Run, note: Note | None = None
+) -> tuple[list[ImageFile], list[Unreadable]]:
     """All images of a survey in a mirror, told by their headers, sorted by name; and the files that cannot be used."""
-    looked = run(partial(describe, survey, mirror), mirror.names(SUFFIXES), "look", "file")
+    looked = run(partial(describe, survey, mirror, note=note), mirror.names(SUFFIXES), "look", "file")
     found = [each for some in looked for each in some]
     left = [each for each in found if isinstance(each, Companion)]
     if left:
@@ -187,7 +191,7 @@ def shape_of(header: fits.Header) -> tuple[int, int]:
     return int(header[f"{prefix}NAXIS2"]), int(header[f"{prefix}NAXIS1"])
 
 
-def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
+def image_file(survey: Survey, header: fits.Header, name: str, note: Note | None = None) -> ImageFile:
     """Parse the header of an image; ArchiveError where it states no celestial WCS."""
     shape = shape_of(header)
     try:
@@ -199,31 +203,20 @@ def image_file(survey: Survey, header: fits.Header, name: str) -> ImageFile:
     with suppress(ValueError):  # one that is not plain is of use where pixels are resampled
         wcs = plain_tan(wcs, shape)
     band = survey.filters[str(header["FILTER"]).strip()]
-    return ImageFile(name, band, shape, wcs, field_of(header), str(header.get("RERUN", "")).strip())
+    return ImageFile(name, band, shape, wcs, None if note is None else note(header))
 
 
-def field_of(header: fits.Header) -> tuple[int, int, int] | None:
-    """Run, camcol and field of an SDSS frame; None where a header does not state them.
-
-    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
-    apart, so that field 111 is FRAME 111 in r and 119 in g.
-    """
-    stated = [
-        header.get(name, default) for name, default in (("RUN", None), ("CAMCOL", None), ("FRAME", None), ("CAMROW", 1))
-    ]
-    if not all(isinstance(value, int) for value in stated):
-        return None
-    run, camcol, frame, row = stated
-    return run, camcol, frame - 2 * (row - 1)
-
-
-def without_copies(images: list[ImageFile], key: Callable[[ImageFile], Hashable], best: str = "") -> list[ImageFile]:
+def without_copies(
+    images: list[ImageFile],
+    key: Callable[[ImageFile], Hashable],
+    preferred: Callable[[ImageFile], bool] = lambda image: True,
+) -> list[ImageFile]:
     """One image of each `key`, sorted by name; those without one (None) are kept. What is left out is said in one line.
 
-    Of several the one counts whose rerun is `best`, then the one in the fewest folders, then the first by name: so the
+    Of several the one counts that is `preferred`, then the one in the fewest folders, then the first by name: so the
     noise-free twin below `truth` gives way to the image, and a packed stack to its unpacked twin.
     """
-    order = sorted(images, key=lambda image: (image.rerun != best, image.name.count("/"), image.name))
+    order = sorted(images, key=lambda image: (not preferred(image), image.name.count("/"), image.name))
     kept: dict[Hashable, ImageFile] = {}
     left = [
         (image, kept[key(image)]) for image in order if kept.setdefault(key(image) or image.name, image) is not image

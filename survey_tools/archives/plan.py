@@ -23,18 +23,13 @@ from survey_tools.tasks import Run
 
 @dataclass(frozen=True)
 class Access:
-    """How a user wants an archive to be reached.
+    """How to reach the files of an archive, whichever it is. What one archive alone needs is in its own options.
 
     Attributes:
         work: Folder for files that are in use.
         mirror: Local folder, or http(s) URL, of the archive's files; None is the live archive.
         keep: Folder where downloaded files stay; None drops each after its use.
         limit: Bytes that `keep` may hold; None is no limit.
-        psf: Whether the SDSS point-spread functions (psField files) are read as well.
-        masks: Whether the SDSS masks of saturated pixels (fpM files) are read as well; None reads those that lie in a
-            local mirror, and downloads none.
-        how: "tiles", "windows" or "auto": whole CFHT stacks, or windows that the server cuts.
-        frames: "named", "list" or "auto": SDSS frames by the catalogue's columns, or by position in the field list.
         given: What the user says of the calibration of files of the mirror that state none.
         settings: Addresses and limits of the live archives.
     """
@@ -43,10 +38,6 @@ class Access:
     mirror: str | None = None
     keep: Path | None = None
     limit: int | None = None
-    psf: bool = True
-    masks: bool | None = None
-    how: str = "auto"
-    frames: str = "auto"
     given: Given = SILENT
     settings: ArchiveSettings = field(default_factory=read_settings)
 
@@ -68,7 +59,8 @@ class SourceFile:
         name: Of the file, relative to the archive's root.
         band: Of its image.
         rows: (n,) of the catalogue, ascending.
-        frame: The SDSS frame that the file must hold; None where it was found by its header.
+        key: Notes of the archive on this file, which nobody else reads: the exposure that the file must hold, for
+            example, or the way in which to ask for it.
         bytes: To expect of its download; 0 where it lies on this machine.
         requests: To expect likewise.
         wait: Seconds to expect besides the transfer, where the archive has to work for it.
@@ -78,7 +70,7 @@ class SourceFile:
     name: str
     band: str
     rows: np.ndarray = field(compare=False)
-    frame: tuple | None = None
+    key: tuple | None = None
     bytes: int = 0
     requests: int = 0
     wait: float = 0.0
@@ -106,16 +98,15 @@ class Piece:
         cutout: Pixels, flags and WCS.
         zero_point: AB magnitude of one unit of the file, as applied.
         psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where unknown.
-        psf_source: What `psf_fwhm` is from: "psField", "header" or "stars"; "" where it is unknown.
-        saturation_source: What tells of saturated pixels: "fpM", "frame" or "header"; "" where nothing does.
+        psf_source: Where `psf_fwhm` is from, in one word such as "header" or "stars"; "" where it is unknown.
+        saturation_source: Where the saturated pixels are from, in one word such as "header"; "" where they are unknown.
         gain: Electrons that one nanomaggy is in the detector [electron/nanomaggy]; NaN where unknown.
         sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
             follows from; NaN where it has to be measured.
         exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
         zeros: What is to be said of pixels that are exactly 0 in the file: whether they count as data, and why.
-        beyond: -1 or 1 where the cutout reaches below the first or above the last row of a frame that the catalogue
-            named, so that the field before or after is wanted; 2 where a frame of the archive's list has no data at the
-            object's position, so that another is wanted; else 0.
+        lacks: 0 if the cutout is complete, or if no other file could complete it. Any other value says which file to
+            try next, in a code of the archive's own that `Archive.neighbours` reads.
     """
 
     cutout: Cutout
@@ -127,17 +118,18 @@ class Piece:
     sky_sigma: float = np.nan
     exposure: str = ""
     zeros: str = ""
-    beyond: int = 0
+    lacks: int = 0
 
 
 class Archive(Protocol):
-    """What `build.fetch` asks of an archive: a value that can be sent to other machines, with a survey's row.
+    """What `build.fetch` asks of an archive, which is a value that can be sent to other machines.
 
-    `facts` are settings that the pixels depend on, by name: a store that is taken up again must have the same. `plan`
-    says which files hold which objects; `beside`, once these are cut, which more files the cutouts need that reach
-    `beyond` theirs (index of the source: one value a row): it is asked a few times, with what it gave before in the
-    plan, until there are no more. `cut` gives one piece a row, in order, made one after the
-    other; it raises ArchiveError where the file is of no use, and ConnectionError where the archive is away.
+    `survey` is the row of the survey. `facts` returns the settings that the pixels depend on, by name: a store is
+    resumed only if they are the same. `plan` says which files hold which objects. `neighbours` is called when these
+    files are cut, with `Piece.lacks` of each row of each source, (n,) by the index of the source, and returns the files
+    that are needed in addition; it is called again with its own files in the plan, a few times at most, until it
+    returns none. `cut` makes one piece for each row of a source, in order, one after the other. It raises ArchiveError
+    if the file cannot be used, and ConnectionError if the archive cannot be reached.
     """
 
     survey: Survey
@@ -146,7 +138,7 @@ class Archive(Protocol):
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan: ...  # noqa: D102
 
-    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]: ...  # noqa: D102
+    def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]: ...  # noqa: D102
 
     def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]: ...  # noqa: D102
 

@@ -6,7 +6,7 @@ What was known of each on the day of writing is in docs/fetch.md; `galtrans arch
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +16,11 @@ from survey_tools.errors import ArchiveError
 
 CADC = "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"
 SEVERAL = "; several, with blanks between, are tried in their order"
+SERVICES = {  # a service that can be asked by itself, and the settings that hold its addresses
+    "sdss": ("sas", "skyserver"),
+    "cadc": ("cadc_tap", "cadc_files"),
+    "vizier": ("vizier_tap",),
+}
 ANY = "any"  # for a checksum that is not to be compared
 
 
@@ -97,10 +102,9 @@ class ArchiveSettings:
         """The addresses that the setting `name` holds, in their order."""
         return Ways(tuple(each.rstrip("/") for each in getattr(self, name).split()))
 
-    def addresses(self, archives: tuple[str, ...]) -> list[str]:
-        """Every web address of some archives: "sdss", "cadc", "vizier"."""
-        names = {"sdss": ("sas", "skyserver"), "cadc": ("cadc_tap", "cadc_files"), "vizier": ("vizier_tap",)}
-        return [url for archive in archives for name in names[archive] for url in self.ways(name).roots]
+    def addresses(self, services: Iterable[str]) -> list[str]:
+        """Return every web address of some of `SERVICES`."""
+        return [url for service in services for name in SERVICES[service] for url in self.ways(name).roots]
 
 
 def variable(name: str) -> str:

@@ -129,7 +129,7 @@ class Tiles:
         except ArchiveError:
             return False
 
-    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
+    def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
         """No more tiles: what lies beyond the edge of the one on which an object lies best is left empty."""
         return []
 

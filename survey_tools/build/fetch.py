@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from survey_tools.archives.download import http
+from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Archive, FetchPlan, SourceFile
 from survey_tools.build import gather as spool
 from survey_tools.build.builder import alone, begun, copy_store, finish, make_chunk, replacing, require_same, tidied
@@ -128,7 +129,7 @@ def courtesy(cost: Estimate, survey: Survey) -> str:
     """What an archive asks of those who take very much; "" for all others."""
     if cost.bytes <= MUCH:
         return ""
-    ask = "SDSS asks to be told before (helpdesk@sdss.org), and has" if survey.name == "sdss" else "ask the archive for"
+    ask = ARCHIVES[survey.name].bulk if survey.name in ARCHIVES else "ask the archive for"
     return (
         f"{size(cost.bytes)} is more than 1 TB: {ask} faster ways than HTTP; bring the files into a folder laid out as "
         "the archive and pass it as --mirror."
@@ -163,13 +164,13 @@ class FetchJob:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What came of one file: why it failed, if it did; which cutouts reach beyond it, if any; bytes downloaded.
+    """What came of one file: why it failed, if it did; what its cutouts lack, if anything; bytes downloaded.
 
     `away` says that it could not be reached, and so may be had at another time.
     """
 
     failure: Failure | None
-    beyond: np.ndarray | None
+    lacks: np.ndarray | None
     bytes: int
     away: bool = False
 
@@ -320,12 +321,12 @@ def _build(job: FetchJob, store: Store) -> None:
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
     outcomes = _cut_all(job, plan.sources, "cut")
     for _ in range(ROUNDS):
-        beyond = {at: each.beyond for at, each in enumerate(outcomes) if each.beyond is not None}
-        beside = job.archive.beside(plan, beyond, job.engine.run)
-        if not beside:
+        lacks = {at: each.lacks for at, each in enumerate(outcomes) if each.lacks is not None}
+        neighbours = job.archive.neighbours(plan, lacks, job.engine.run)
+        if not neighbours:
             break
-        outcomes += _cut_all(job, beside, "cut beside")
-        plan = replace(plan, sources=plan.sources + beside)
+        outcomes += _cut_all(job, neighbours, "cut neighbours")
+        plan = replace(plan, sources=plan.sources + neighbours)
     _require_reached(job, plan.sources, outcomes)
     sources = plan.sources
     order = sorted(range(len(sources)), key=lambda at: sources[at].name)
@@ -385,13 +386,13 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
     away, and ConnectionError ends the run.
     """
     source, ra, dec = item
-    path, before, failure, beyond = spool.path_of(folder, source), http.traffic().bytes, None, None
+    path, before, failure, lacks = spool.path_of(folder, source), http.traffic().bytes, None, None
     away = False
     try:
         if not path.exists():
             spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
-        found = spool.beyond(path)
-        beyond = found if found.any() else None  # of a million files, few have any
+        found = spool.lacks(path)
+        lacks = found if found.any() else None  # of a million files, few have any
         _unreached.clear()
     except GaltransError as error:
         log.info("%s", error)
@@ -405,7 +406,7 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
             raise
         log.info("%s", error)
         failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True
-    return FileOutcome(failure, beyond, http.traffic().bytes - before, away)
+    return FileOutcome(failure, lacks, http.traffic().bytes - before, away)
 
 
 def _forget_chunks_of_another_plan(work: Path, plan: FetchPlan, failures: dict[int, dict]) -> None:

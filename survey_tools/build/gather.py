@@ -25,7 +25,7 @@ FACTS = (
     "sky_sigma",
     "exposure",
     "zeros",
-    "beyond",
+    "lacks",
 )
 
 
@@ -34,7 +34,7 @@ def record_dtype(size: int) -> np.dtype:
     pixels = (size, size)
     wcs = [("crval", "f8", 2), ("crpix", "f8", 2), ("cd", "f8", (2, 2))]
     facts = [("zero_point", "f8"), ("psf_fwhm", "f8"), ("psf_source", "U8"), ("gain", "f8"), ("sky_sigma", "f8")]
-    facts += [("saturation_source", "U8"), ("exposure", "U24"), ("zeros", "U200"), ("beyond", "i1")]
+    facts += [("saturation_source", "U8"), ("exposure", "U24"), ("zeros", "U200"), ("lacks", "i1")]
     return np.dtype([("image", "f4", pixels), ("saturated", "?", pixels), *wcs, *facts])
 
 
@@ -62,9 +62,9 @@ def load(path: Path, places: slice) -> np.ndarray:
     return np.array(np.load(path, mmap_mode="r")[places])
 
 
-def beyond(path: Path) -> np.ndarray:
-    """`Piece.beyond` of every record of one source (n,)."""
-    return np.array(np.load(path, mmap_mode="r")["beyond"])
+def lacks(path: Path) -> np.ndarray:
+    """Return `Piece.lacks` of every record of one source (n,)."""
+    return np.array(np.load(path, mmap_mode="r")["lacks"])
 
 
 def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:

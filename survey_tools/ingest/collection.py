@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table
 
-from survey_tools.catalogue import FRAME, check_catalogue, read_catalogue
+from survey_tools.catalogue import check_catalogue, read_catalogue
 from survey_tools.errors import CatalogueError, ImageError
 from survey_tools.fits.calibration import Given
 from survey_tools.fits.zeros import AUTO, judge_zeros
@@ -21,7 +21,7 @@ from survey_tools.ingest.cubes import Cube, find_cube, is_cube_file, labels, rea
 from survey_tools.ingest.fits_cutouts import FitsObject, find_objects, fits_files, is_fits_file, read_stamp
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.store.columns import empty_columns
-from survey_tools.surveys import Survey
+from survey_tools.surveys import CATALOGUE_COLUMNS, Survey
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +170,9 @@ def _catalogue_of(cubes: list[Cube], files: list[str]) -> Table:
         has, lacks = cubes[placed.index(True)].path, cubes[placed.index(False)].path
         raise CatalogueError(f"{has} has positions and {lacks} has none; give those of all images by --positions")
     shared = [name for name in tables[0].colnames if all(name in table.colnames for table in tables)]
-    if not set(FRAME) <= set(shared):
-        shared = [name for name in shared if name not in FRAME]
+    for columns in CATALOGUE_COLUMNS.values():  # of which a catalogue has all or none
+        if not columns.keys() <= set(shared):
+            shared = [name for name in shared if name not in columns]
     table = Table({name: np.concatenate([np.asarray(table[name]) for table in tables]) for name in shared})
     if "object_id" not in shared or len(set(table["object_id"].tolist())) < len(table):
         rows = [row for cube in cubes for row in range(len(cube))]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from survey_tools.surveys import CATALOGUE_COLUMNS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -27,7 +29,9 @@ CATALOGUE = (
     Column("dec", "f8", (), "deg", "declination, ICRS"),
     Column("redshift", "f8", (), "", "redshift in the catalogue"),
 )
-FRAME = tuple(Column(name, "i4", (), "", f"SDSS {name} of the object") for name in ("run", "rerun", "camcol", "field"))
+OF_SURVEYS = tuple(  # columns that the catalogue of one survey may have besides
+    Column(name, "i4", (), "", words) for columns in CATALOGUE_COLUMNS.values() for name, words in columns.items()
+)
 MEASURED = (
     Column("crval", "f8", ("axis",), "deg", "CRVAL of the cutout's TAN WCS, ICRS"),
     Column("crpix", "f8", ("axis",), "pix", "CRPIX of the cutout's TAN WCS, counted from 1"),

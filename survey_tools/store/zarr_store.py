@@ -26,7 +26,7 @@ from zarr.codecs import BloscCodec
 from survey_tools.errors import StoreError, first_line
 from survey_tools.files import SUMS, CheckedFiles, write_sums
 from survey_tools.images.sky_wcs import tan_wcs
-from survey_tools.store.columns import ADDED, CATALOGUE, FRAME, MEASURED, TRANSLATED, Column, empty_columns
+from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS, TRANSLATED, Column, empty_columns
 from survey_tools.store.manifest import read_manifest, write_manifest
 from survey_tools.surveys import Survey
 from survey_tools.version import VERSION
@@ -149,17 +149,17 @@ class Store:
     def columns(self) -> list[str]:
         """Names of all columns that it has."""
         known = {*self._group, *ADDED}
-        return [each.name for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in known]
+        return [each.name for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name in known]
 
     def table(self) -> QTable:
         """One row per object with every column, units attached."""
-        present = [each for each in CATALOGUE + FRAME + MEASURED + TRANSLATED if each.name in self.columns]
+        present = [each for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name in self.columns]
         units = {column.name: u.Unit(column.unit) for column in present if column.unit}
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
     def catalogue(self) -> Table:
         """What it was made from: one row per object, with the columns of a catalogue."""
-        names = [column.name for column in CATALOGUE + FRAME if column.name in self._group]
+        names = [column.name for column in CATALOGUE + OF_SURVEYS if column.name in self._group]
         return Table({name: self.column(name) for name in names})
 
     def wcs(self, row: int) -> WCS:
@@ -444,7 +444,7 @@ def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
         group.create_array(name, dtype="f4", fill_value=np.nan, attributes=about, **image)
     names = group.create_array("band", shape=(len(bands),), dtype=str, dimension_names=("band",))
     names[:] = np.array(bands)
-    known = [column for column in CATALOGUE + FRAME if column.name in catalogue.colnames]
+    known = [column for column in CATALOGUE + OF_SURVEYS if column.name in catalogue.colnames]
     measured = MEASURED + TRANSLATED * bool(attributes.get("synthetic"))
     for column in (*known, *measured):
         array = _create_column(group, column, count, len(bands), image["chunks"][0])

@@ -126,7 +126,7 @@ def test_a_run_may_be_begun_anew(mirror, galtrans):
 
 SLOW = """
     import time
-    from survey_tools.archives.sdss import Frames
+    from survey_tools.archives.sdss.archive import Frames
     from cli.main import main
 
     inner = Frames.cut

@@ -113,7 +113,8 @@ def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine 
 
 def _archive(path: Path, name: str, work: Path) -> Archive:
     """The noise-free files of a survey as an archive."""
-    return ARCHIVES[name](Access(work=work / f".{name}.files", mirror=str(path / MIRRORS[name]), psf=False))
+    access = Access(work=work / f".{name}.files", mirror=str(path / MIRRORS[name]))
+    return ARCHIVES[name].open(access, ARCHIVES[name].images_only)
 
 
 def _check(twin: Store, store: Store) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from astropy.io import fits
 
-from survey_tools.archives.cfht.stacks import Stacks
+from survey_tools.archives.cfht.stacks import CfhtOptions, Stacks
 from survey_tools.archives.plan import Access
 from survey_tools.archives.tiles import Calibration, Tiles
 from survey_tools.fits.calibration import SILENT, Given, read_zero_point
@@ -18,12 +18,12 @@ from survey_tools.surveys import CFHT
 KEYWORD = "MZP_AB"  # of the zero point of T0007
 
 
-def open_archive(access: Access) -> Tiles | Stacks:
-    """The user's mirror of the stacks, or else the CADC."""
+def open_archive(access: Access, options: CfhtOptions = CfhtOptions()) -> Tiles | Stacks:  # noqa: B008
+    """Return the user's mirror of the stacks, or the CADC if there is none."""
     known = {"given": access.given} if access.given else {}
     calibration = partial(calibrate, access.settings.zero_point_keyword, **known)
     if access.mirror is None:
-        return Stacks(CFHT, access, calibration)
+        return Stacks(CFHT, access, calibration, options)
     return Tiles(CFHT, access.files(access.mirror), calibration)
 
 

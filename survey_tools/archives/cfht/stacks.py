@@ -46,6 +46,23 @@ MEASURED = 8  # windows of one request that are measured
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class CfhtOptions:
+    """The options that only the archive of CFHTLS has.
+
+    Attributes:
+        how: How to ask the CADC for pixels: as whole "tiles", as "windows" that it cuts, or "auto", which takes what
+            ends sooner. A mirror has whole tiles.
+    """
+
+    how: str = "auto"
+
+    @property
+    def seeing(self) -> bool:
+        """Whether the seeing at each object is wanted: it is part of every stack."""
+        return True
+
+
 class StackRequest(NamedTuple):
     """What a source asks of the CADC: a stack, in one of WAYS."""
 
@@ -81,13 +98,15 @@ class Stacks:
 
     Attributes:
         survey: CFHT's row.
-        access: How the user wants them.
-        calibrate: The calibration that a header states.
+        access: How to reach the CADC.
+        calibrate: Reads the calibration that a header states.
+        options: The options of this archive alone.
     """
 
     survey: Survey
     access: Access
     calibrate: Calibrate
+    options: CfhtOptions = CfhtOptions()
 
     def facts(self) -> dict[str, str]:
         """What the pixels depend on besides the catalogue and the bands; not the way in which they come."""
@@ -130,7 +149,7 @@ class Stacks:
         sources.sort(key=lambda source: source.name)
         return FetchPlan(sources, roster.unreadable, [*roster.notes, note, *_filters(wanted)])
 
-    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
+    def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
         """No more stacks: what lies beyond the edge of the one on which an object lies best is left empty."""
         return []
 
@@ -143,8 +162,8 @@ class Stacks:
             ArchiveError: Where a file or an answer is missing, short or damaged, or is not the one of the roster.
             ConnectionError: Where the CADC cannot be reached.
         """
-        stack, way = source.frame
-        if self.access.how == "auto":
+        stack, way = source.key
+        if self.options.how == "auto":
             way = self._reconsidered(stack, way, ra, dec)
         opened = self._whole if way == "tiles" else self._in_windows
         with opened(stack.image) as image:
@@ -283,7 +302,7 @@ class Stacks:
 
     def _ways(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[list[str], str]:
         """The way to take for each stack, and what to tell the user of both."""
-        how = self.access.how
+        how = self.options.how
         if how not in ("auto", *WAYS):
             raise ValueError(f"how is {how!r}; it is auto, {' or '.join(WAYS)}")
         costs = {way: [self._cost(stack, len(rows), way) for stack, rows in wanted] for way in WAYS}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 
 from survey_tools.archives.download.http import NotThereError
@@ -13,13 +14,25 @@ from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import ImageFile, scan, without_copies
 from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, require_bands
 from survey_tools.archives.sdss import field_list, psfield, saturation
-from survey_tools.archives.sdss.frames import BESIDE, EMPTY, LISTED, NAMED, RERUN, Frame, cut_frame, nothing
+from survey_tools.archives.sdss.frames import (
+    AFTER,
+    BEFORE,
+    EMPTY,
+    LISTED,
+    NAMED,
+    NEXT,
+    RERUN,
+    Frame,
+    cut_frame,
+    field_of,
+    nothing,
+)
 from survey_tools.errors import ArchiveError
-from survey_tools.surveys import SDSS, Survey
+from survey_tools.surveys import CATALOGUE_COLUMNS, SDSS, Survey
 from survey_tools.tasks import Run
 
 FRAME_BYTES = 3_600_000  # in the mean of all frames
-FRAME_COLUMNS = ("run", "rerun", "camcol", "field")
+FRAME_COLUMNS = tuple(CATALOGUE_COLUMNS["sdss"])
 HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
 PSF_CACHE = 2_000_000_000  # [byte] of psField files that are at hand until the other bands of their field want them
 
@@ -31,9 +44,31 @@ PSF_NOTE = (
 log = logging.getLogger(__name__)
 
 
-def open_archive(access: Access) -> "Frames":
-    """The frames of SDSS as a user wants to reach them: in a folder, on a web server, or on the live archive."""
-    return Frames(access)
+@dataclass(frozen=True)
+class SdssOptions:
+    """The options that only the archive of SDSS has.
+
+    Attributes:
+        psf: Whether to read the point-spread function of each field (psField files).
+        masks: Whether to read the masks of saturated pixels (fpM files); None reads those that lie in a local mirror
+            and downloads none.
+        frames: How to find the frames of an object: "named" by the catalogue's columns, by position in the "list" of
+            all fields, or "auto", which is "named" if the catalogue has the columns.
+    """
+
+    psf: bool = True
+    masks: bool | None = None
+    frames: str = "auto"
+
+    @property
+    def seeing(self) -> bool:
+        """Whether the seeing at each object is wanted."""
+        return self.psf
+
+
+def open_archive(access: Access, options: SdssOptions = SdssOptions()) -> "Frames":
+    """Return the frames of SDSS in a folder, on a web server, or on the live archive."""
+    return Frames(access, options)
 
 
 @dataclass(frozen=True)
@@ -41,6 +76,7 @@ class Frames:
     """SDSS as `plan.Archive`: frames named by the catalogue, found in the list of all fields, or by their headers."""
 
     access: Access
+    options: SdssOptions = SdssOptions()
     survey: Survey = SDSS
 
     @property
@@ -50,13 +86,13 @@ class Frames:
 
     def facts(self) -> dict[str, str]:
         """Which files are used: whence, by which way, and whether those of the PSF are among them."""
-        used = "no" if not self.access.psf else "yes" if self.mirror.remote else "where it is there"
+        used = "no" if not self.options.psf else "yes" if self.mirror.remote else "where it is there"
         place = self.mirror.place if self.access.mirror else "the live archive"
-        facts = {"mirror": place, "frames": self.access.frames, "psf": used}
+        facts = {"mirror": place, "frames": self.options.frames, "psf": used}
         facts |= {"calibration": str(self.access.given)} if self.access.given else {}
-        by_list = self.access.frames == "list" or (self.access.frames == "auto" and self.mirror.remote)
-        if self.access.masks is not None:
-            facts["masks"] = "yes" if self.access.masks else "no"
+        by_list = self.options.frames == "list" or (self.options.frames == "auto" and self.mirror.remote)
+        if self.options.masks is not None:
+            facts["masks"] = "yes" if self.options.masks else "no"
         return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
@@ -76,29 +112,31 @@ class Frames:
             return self._scanned(catalogue, bands, run)
         plan = FetchPlan(self._sources(_rows_by_frame(catalogue), bands, NAMED), []) if way == "named" else None
         plan = plan or self._listed(catalogue, bands)
-        if plan.sources and self.mirror.remote and self.access.psf:
+        if plan.sources and self.mirror.remote and self.options.psf:
             plan.notes.append(PSF_NOTE)
         return plan
 
-    def beside(self, plan: FetchPlan, beyond: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
-        """The fields before and after those that the catalogue names, for the rows whose cutouts reach `beyond` them.
+    def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
+        """Return the frames that complete the cutouts of a plan.
 
-        One that is not there is no loss, for the scan began or ended: `cut` gives empty cutouts then. Of listed frames
-        those that come next, for the rows whose own position has no data on any of theirs.
+        Of frames that the catalogue names these are the fields before and after, for the rows whose cutouts reach
+        beyond the first or last row of theirs. A field that does not exist is no loss, because the scan began or ended
+        there: `cut` gives empty cutouts for it. Of listed frames they are those that come next, for the rows whose
+        position has no data on any of their frames.
         """
         if plan.positions is not None:
-            return self._next(plan, beyond)
+            return self._next(plan, lacks)
         wanted: dict[Frame, list[np.ndarray]] = {}
-        for index, values in beyond.items():
-            frame, rows = plan.sources[index].frame, plan.sources[index].rows
-            for step in (-1, 1):
+        for index, values in lacks.items():
+            frame, rows = plan.sources[index].key, plan.sources[index].rows
+            for step in (BEFORE, AFTER):
                 found = rows[np.asarray(values) == step]
                 if frame is not None and frame.why == NAMED and len(found) and frame.field + step > 0:
-                    wanted.setdefault(frame._replace(field=frame.field + step, why=BESIDE), []).append(found)
-        for known in {source.frame for source in plan.sources}:  # of an earlier round
+                    wanted.setdefault(frame._replace(field=frame.field + step, why=NEXT), []).append(found)
+        for known in {source.key for source in plan.sources}:  # of an earlier round
             wanted.pop(known, None)
         named = {frame._replace(why=NAMED) for frame in wanted}
-        there = {source.frame: source.rows for source in plan.sources if source.frame in named}
+        there = {source.key: source.rows for source in plan.sources if source.key in named}
         found = []
         for frame in sorted(wanted):
             rows = np.unique(np.concatenate(wanted[frame]))
@@ -117,7 +155,7 @@ class Frames:
         try:
             yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask, self.access.given)
         except NotThereError as error:
-            if source.frame is None or source.frame.why != BESIDE:
+            if source.key is None or source.key.why != NEXT:
                 raise
             log.info("the scan began or ended here: %s", error)
             yield from nothing(ra, dec)
@@ -126,9 +164,9 @@ class Frames:
         """How frames are found: "named", "listed" or "scanned"; ArchiveError where they cannot be as the user wants."""
         names = all(name in catalogue.colnames for name in FRAME_COLUMNS)
         as_sas = self.mirror.remote or (Path(self.mirror.root) / "sas").is_dir()
-        if self.access.frames == "list":
+        if self.options.frames == "list":
             return "listed"
-        if self.access.frames == "named" and not (names and as_sas):
+        if self.options.frames == "named" and not (names and as_sas):
             why = f"the folder {self.mirror.root} has no sas/ in it" if names else "it names none"
             raise ArchiveError(
                 f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be "
@@ -140,9 +178,9 @@ class Frames:
 
     def _scanned(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
         """Every frame of a local folder that a cutout touches."""
-        images, unreadable = scan(self.mirror, SDSS, run)
+        images, unreadable = scan(self.mirror, SDSS, run, _frame_and_rerun)
         require_bands(self.mirror.root, SDSS, bands, images, unreadable)
-        images = without_copies(images, _frame_shown, str(RERUN))
+        images = without_copies(images, _frame_shown, lambda image: image.note[1] == str(RERUN))
         sky = SkyPositions(catalogue["ra"], catalogue["dec"])
         sources = [SourceFile(image.name, image.band, sky.on(image, HALF_DIAGONAL)[0]) for image in images]
         return FetchPlan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
@@ -161,7 +199,7 @@ class Frames:
         notes += [f"{odd} fields are used of which the photometric pipeline made nothing (PHOTO_STATUS)"] if odd else []
         return FetchPlan(self._sources(rows, bands, LISTED, sure), [], notes, (ra, dec))
 
-    def _next(self, plan: FetchPlan, beyond: dict[int, np.ndarray]) -> list[SourceFile]:
+    def _next(self, plan: FetchPlan, lacks: dict[int, np.ndarray]) -> list[SourceFile]:
         """The frames to try where a listed one has no data at an object's position, in all bands of the plan.
 
         The list may have a field elsewhere than its frame lies.
@@ -170,13 +208,13 @@ class Frames:
         ra, dec = plan.positions
         has = {band: np.zeros(len(ra), bool) for band in bands}
         for at, source in enumerate(plan.sources):
-            empty = np.asarray(beyond.get(at, np.zeros(len(source.rows), int))) == EMPTY
+            empty = np.asarray(lacks.get(at, np.zeros(len(source.rows), int))) == EMPTY
             has[source.band][source.rows[~empty]] = True
         listed = np.unique(np.concatenate([source.rows for source in plan.sources]))
         needy = listed[~np.all([has[band][listed] for band in bands], axis=0)]
         if not len(needy):
             return []
-        fields, frames = self._fields(), [source.frame for source in plan.sources]
+        fields, frames = self._fields(), [source.key for source in plan.sources]
         number = [np.full(len(each.rows), field_list.number_of(frame.run, frame.camcol, frame.field)) for each, frame in
                   zip(plan.sources, frames, strict=True)]  # fmt: skip
         row = np.concatenate([source.rows for source in plan.sources])
@@ -232,7 +270,7 @@ class Frames:
         `sure` says of each row whether its middle is surely there, where a list tells. The psField of a field counts as
         a cost of the first of its bands.
         """
-        frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.access.psf else (0, 0)
+        frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.options.psf else (0, 0)
         costs = {band: tuple(np.add(frame, more).tolist()) if band == bands[0] else frame for band in bands}
         found = []
         for key in sorted(uses):
@@ -248,12 +286,12 @@ class Frames:
         """Bytes and requests that one frame takes, with its mask where that is wanted."""
         if not self.mirror.remote:
             return 0, 0
-        return (FRAME_BYTES + saturation.BYTES, 2) if self.access.masks else (FRAME_BYTES, 1)
+        return (FRAME_BYTES + saturation.BYTES, 2) if self.options.masks else (FRAME_BYTES, 1)
 
     def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
         """FWHM of a star's profile [arcsec] at a pixel of a frame; NaN where it is not wanted or not known."""
         mirror = self.mirror
-        if not self.access.psf:
+        if not self.options.psf:
             return np.nan
         if mirror.remote and self.access.keep is None:
             mirror = replace(self.access, keep=self.access.work / "psf", limit=PSF_CACHE).files(mirror.root)
@@ -263,15 +301,21 @@ class Frames:
 
     def _mask(self, frame: Frame, shape: tuple[int, int]) -> np.ndarray | None:
         """Which pixels (row, col) of a frame were saturated by its fpM file; None where that is not wanted or known."""
-        masks = self.access.masks
+        masks = self.options.masks
         if masks is False or (masks is None and self.mirror.remote):
             return None
         return saturation.find_mask(self.mirror, saturation.FPM.format(**frame._asdict()), shape, due=bool(masks))
 
 
+def _frame_and_rerun(header: fits.Header) -> tuple[tuple[int, int, int] | None, str]:
+    """Return run, camcol and field of a frame, None if they are unknown, and its rerun, "" if that is unknown."""
+    return field_of(header), str(header.get("RERUN", "")).strip()
+
+
 def _frame_shown(image: ImageFile) -> tuple | None:
-    """What two files have in common that show the same frame in the same band; None where a header does not say."""
-    return image.field and (*image.field, image.band)
+    """Return run, camcol, field and band, which are the same in all copies of a frame; None if they are unknown."""
+    field = image.note[0]
+    return field and (*field, image.band)
 
 
 def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.archives.download.mirror import Mirror
-from survey_tools.archives.fits_files import ImageFile, field_of, open_image
+from survey_tools.archives.fits_files import ImageFile, open_image
 from survey_tools.archives.plan import Piece, SourceFile
 from survey_tools.archives.sdss.frame_noise import FrameNoise, gain_and_dark_variance, interpolated, read_noise
 from survey_tools.archives.sdss.saturation import FPM_FILE, FRAME, HEADER, saturated_by_frame
@@ -25,8 +25,8 @@ from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.surveys import SDSS
 
 RERUN = 301  # the reduction whose frames DR12 has
-NAMED, BESIDE, LISTED = "named", "beside", "listed"  # why a frame is wanted; one beside a named one need not exist
-EMPTY = 2  # `Piece.beyond` of a listed frame that has no data at the object's own position
+NAMED, NEXT, LISTED = "named", "next", "listed"  # why a frame is wanted; the one next to a named one need not exist
+BEFORE, AFTER, EMPTY = -1, 1, 2  # `Piece.lacks`: rows of the field before or after; all data at the object's position
 CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (SDSS.cutout_size - 1)
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,23 @@ def cut_frame(
                 gain=_gain(frame, noise, header, col),
                 sky_sigma=_sigma(noise, image, row, col),
                 exposure="" if frame is None else f"{frame.run}-{frame.camcol}",
-                beyond=_missing(source, image, stamp, target),
+                lacks=_lacks(source, image, stamp, target),
             )
+
+
+def field_of(header: fits.Header) -> tuple[int, int, int] | None:
+    """Return run, camcol and field of an SDSS frame; None if its header does not state them.
+
+    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
+    apart, so that field 111 is FRAME 111 in r and 119 in g.
+    """
+    stated = [
+        header.get(name, default) for name, default in (("RUN", None), ("CAMCOL", None), ("FRAME", None), ("CAMROW", 1))
+    ]
+    if not all(isinstance(value, int) for value in stated):
+        return None
+    run, camcol, frame, row = stated
+    return run, camcol, frame - 2 * (row - 1)
 
 
 def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
@@ -125,19 +140,16 @@ def _grid(ra: float, dec: float) -> WCS:
     return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
 
 
-def _missing(source: SourceFile, image: ImageFile, stamp: np.ndarray, target: WCS) -> int:
-    """`Piece.beyond`: what a cutout lacks of what the frame was to give, by why the frame is wanted."""
-    why = "" if source.frame is None else source.frame.why
+def _lacks(source: SourceFile, image: ImageFile, stamp: np.ndarray, target: WCS) -> int:
+    """Return `Piece.lacks`: whether the field before or after, or any other frame, is needed for this cutout."""
+    why = "" if source.key is None else source.key.why
     if why == LISTED:
         middle = slice(SDSS.cutout_size // 2 - 1, SDSS.cutout_size // 2 + 1)
         return 0 if np.isfinite(stamp[middle, middle]).any() else EMPTY
-    return _beyond(image, target) if why == NAMED else 0
-
-
-def _beyond(image: ImageFile, target: WCS) -> int:
-    """-1 or 1 where a cutout reaches below the first or above the last row of a frame, else 0."""
+    if why != NAMED:
+        return 0
     row = pixels_of(image.wcs, places_of(target, CORNERS))[:, 1]
-    return int((row > image.shape[0] - 1).any()) or -int((row < 0).any())
+    return AFTER if (row > image.shape[0] - 1).any() else BEFORE if (row < 0).any() else 0
 
 
 def _saturated(
@@ -211,7 +223,7 @@ def _check(source: SourceFile, image: ImageFile, header: fits.Header) -> None:
     """ArchiveError unless the frame is the one that its name says."""
     if image.band != source.band:
         raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
-    frame, told = source.frame, _told(header, source.band)
+    frame, told = source.key, _told(header, source.band)
     if frame is not None and told is None:
         raise ArchiveError(f"{source.name} does not say of which RUN, CAMCOL and FRAME it is; fetch the file anew")
     if frame is not None and (told.run, told.camcol, told.field) != (frame.run, frame.camcol, frame.field):

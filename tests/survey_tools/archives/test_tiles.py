@@ -122,8 +122,8 @@ def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
     known_sky.write_stack(tiles.mirror.root, "r", [])
     tiles = replace(tiles, calibrate=lambda name, header: Calibration(30.0, psf_fwhm=0.7))
     read = []
-    inner = fits_files.Pixels.__getitem__
-    monkeypatch.setattr(fits_files.Pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
+    inner = fits_files.FitsPixels.__getitem__
+    monkeypatch.setattr(fits_files.FitsPixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
     pieces = tiles.cut(SourceFile("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
     for number in (1, 2, 3):
         next(pieces)
@@ -174,7 +174,7 @@ def test_bands_of_one_grid_form_a_pointing_and_the_farthest_from_the_edge_is_tak
         ("west/g.fits", [0, 2]),
         ("west/r.fits", [0, 2]),
     ]
-    assert tiles.beside(plan, {}, RUN) == []
+    assert tiles.neighbours(plan, {}, RUN) == []
 
 
 def test_a_pointing_with_more_of_the_bands_is_preferred(tiles, known_sky):

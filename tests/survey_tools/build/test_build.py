@@ -264,7 +264,7 @@ def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypa
     mirror, catalogue, expected = killable
     monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     where = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", **any_port}
-    archive = ARCHIVES["sdss"](Access(work_folder(tmp_path / "x.zarr"), mirror=str(mirror)))
+    archive = ARCHIVES["sdss"].open(Access(work_folder(tmp_path / "x.zarr"), mirror=str(mirror)))
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **where) as cluster,
         engine(1, cluster.scheduler_address) as many,
@@ -356,7 +356,7 @@ CHILD = """
 
     catalogue = Table.read(mirror + ".ecsv")
     setattr(holder, name, dying)
-    archive = ARCHIVES["sdss"](Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
+    archive = ARCHIVES["sdss"].open(Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
     build.fetch(archive, catalogue, out, bands="gr")
 """
 KILLS = {  # where, at which call or on which path: what lies there then

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.errors import StoreError
 from survey_tools.files import write_sums
-from survey_tools.store.columns import ADDED, CATALOGUE, FRAME, MEASURED
+from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS
 from survey_tools.store.zarr_store import CHUNK_BYTES, chunk_rows, create, open_begun, open_store, row_fingerprint
 from survey_tools.surveys import CFHT, SDSS
 
@@ -114,7 +114,7 @@ def test_xarray_opens_a_store_with_its_dimensions_and_units(tmp_path, make_store
         assert dict(data.sizes) == {"object": 4, "band": 3, "row": 136, "col": 136, "axis": 2, "pixel_axis": 2}
         assert list(data["band"].values) == ["g", "r", "i"]
         assert set(data.coords) == {"band", "object_id", "ra", "dec", "redshift"}
-        for column in CATALOGUE + FRAME + MEASURED:
+        for column in CATALOGUE + OF_SURVEYS + MEASURED:
             assert data[column.name].dims == ("object", *column.dims)
             assert data[column.name].attrs["units"] == column.unit
             assert data[column.name].attrs["description"]
@@ -129,7 +129,7 @@ def test_xarray_opens_a_store_with_its_dimensions_and_units(tmp_path, make_store
 
 
 def test_every_unit_is_one_that_astropy_reads():
-    for column in CATALOGUE + FRAME + MEASURED:
+    for column in CATALOGUE + OF_SURVEYS + MEASURED:
         assert u.Unit(column.unit, parse_strict="raise") is not None
 
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives.cfht import archive as cfht
 from survey_tools.archives.cfht import stacks
-from survey_tools.archives.cfht.stacks import Stacks
+from survey_tools.archives.cfht.stacks import CfhtOptions, Stacks
 from survey_tools.archives.download import hosts, ways
 from survey_tools.archives.plan import Access, SourceFile
 from survey_tools.archives.settings import ArchiveSettings
@@ -73,7 +73,7 @@ def live(tmp_path):
 
     def live(server, how="auto", name="work", **changes):
         return cfht.open_archive(
-            Access(tmp_path / name, how=how, settings=server.settings(tmp_path / "cache", **changes))
+            Access(tmp_path / name, settings=server.settings(tmp_path / "cache", **changes)), CfhtOptions(how)
         )
 
     return live
@@ -301,12 +301,12 @@ def test_weights_of_another_shape_are_refused(archive_server, draw, live, catalo
     with archive_server.serve(draw(True)) as server:
         archive = live(server, "tiles")
         source = archive.plan(catalogue, BANDS, RUN).sources[0]
-        stack = source.frame.stack
+        stack = source.key.stack
         small = stack._replace(weight=stack.image._replace(name="small.fits", size=5760, md5=""))
         path = server.archive.folder / "cadc" / "CFHTTERAPIX" / "small.fits"
         fits.PrimaryHDU(np.ones((5, 5), np.float32)).writeto(path, overwrite=True)
         with pytest.raises(ArchiveError, match=r"small.fits has another shape than .*_T0007_MEDIAN.fits"):
-            next(archive.cut(replace(source, frame=source.frame._replace(stack=small)), [150.0], [2.0]))
+            next(archive.cut(replace(source, key=source.key._replace(stack=small)), [150.0], [2.0]))
         path.unlink()
 
 
@@ -383,7 +383,7 @@ def test_auto_measures_the_first_windows_and_changes_its_mind_aloud(
         right = cut(live(server, "tiles", "right"), few)
     with archive_server.serve(draw(False)) as server:
         archive = live(server, "auto", bandwidth=0.05)
-        assert {source.frame.way for source in archive.plan(few, BANDS, RUN).sources} == {"windows"}
+        assert {source.key.way for source in archive.plan(few, BANDS, RUN).sources} == {"windows"}
         assert_same(right, cut(archive, few))
         assert sum(request.path.count("SUB=") for request in server.requests("raven")) == 1 + 1 + 2  # of one stack
         whole = [request for request in server.requests("storage") if "range" not in request.headers]
@@ -425,9 +425,9 @@ def test_a_stack_that_is_not_that_of_the_roster_is_refused(
         archive = live(server, how)
         (source,) = archive.plan(catalogue, ("i",), RUN).sources
         path = known_sky.write_stack(tmp_path / "archive", "i", [], name=name, header=header)
-        stack = source.frame.stack
+        stack = source.key.stack
         image = stack.image._replace(size=path.stat().st_size, md5="")
-        source = replace(source, frame=source.frame._replace(stack=stack._replace(image=image)))
+        source = replace(source, key=source.key._replace(stack=stack._replace(image=image)))
         with pytest.raises(ArchiveError, match=message) as raised:
             list(archive.cut(source, catalogue["ra"], catalogue["dec"]))
     assert raised.value.url.endswith("_T0007_MEDIAN.fits")
@@ -448,7 +448,7 @@ def test_the_new_i_filter_may_be_called_y_in_a_header(archive_server, known_sky,
 
 def test_the_way_is_no_fact_of_the_pixels(tmp_path):
     facts = [
-        cfht.open_archive(Access(tmp_path, how=how, settings=ArchiveSettings())).facts()
+        cfht.open_archive(Access(tmp_path, settings=ArchiveSettings()), CfhtOptions(how)).facts()
         for how in ("auto", "tiles", "windows")
     ]
     assert facts[0] == facts[1] == facts[2] == {
@@ -460,4 +460,4 @@ def test_the_way_is_no_fact_of_the_pixels(tmp_path):
     archive = cfht.open_archive(Access(tmp_path, settings=ArchiveSettings()))
     assert isinstance(pickle.loads(pickle.dumps(archive)), Stacks)
     assert archive.survey is CFHT
-    assert archive.beside(None, {}, RUN) == []
+    assert archive.neighbours(None, {}, RUN) == []

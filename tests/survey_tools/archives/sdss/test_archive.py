@@ -16,8 +16,8 @@ from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import describe
 from survey_tools.archives.plan import Access, SourceFile
 from survey_tools.archives.sdss import field_list, psfield
-from survey_tools.archives.sdss.archive import FRAME_BYTES, open_archive
-from survey_tools.archives.sdss.frames import BESIDE, LISTED, NAMED, Frame
+from survey_tools.archives.sdss.archive import FRAME_BYTES, SdssOptions, open_archive
+from survey_tools.archives.sdss.frames import LISTED, NAMED, NEXT, Frame
 from survey_tools.archives.settings import ArchiveSettings
 from survey_tools.build import fetch
 from survey_tools.errors import ArchiveError
@@ -48,10 +48,10 @@ def pieces(archive, source, catalogue):
     return list(archive.cut(source, *(np.asarray(catalogue[name])[source.rows] for name in ("ra", "dec"))))
 
 
-def beyond(archive, plan, catalogue):
-    """What `Piece.beyond` says, as the engine hands it to `beside`."""
+def lacks(archive, plan, catalogue):
+    """`Piece.lacks` of all rows, as the engine passes it to `neighbours`."""
     return {
-        index: np.array([piece.beyond for piece in pieces(archive, source, catalogue)])
+        index: np.array([piece.lacks for piece in pieces(archive, source, catalogue)])
         for index, source in enumerate(plan.sources)
     }
 
@@ -70,7 +70,7 @@ def test_five_bands_of_one_galaxy_agree_in_flux_and_position(archive, mirror, kn
         assert_allclose(known_sky.centroid(image), (31.5, 31.5), atol=0.05)
         assert piece.zero_point == 22.5
         assert np.isnan([piece.psf_fwhm, piece.sky_sigma]).all()
-        assert (piece.exposure, piece.beyond) == ("94-3", 0)
+        assert (piece.exposure, piece.lacks) == ("94-3", 0)
         assert_allclose(piece.cutout.wcs.wcs_world2pix([[galaxy.ra, galaxy.dec]], 0), [[31.5, 31.5]], atol=1e-6)
 
 
@@ -98,10 +98,10 @@ def test_frames_that_the_catalogue_names_are_not_looked_at(archive, mirror, know
         ("frame-g-000094-3-0100.fits.bz2", [0, 2]),
         ("frame-r-000094-3-0100.fits.bz2", [0, 2]),
     ]
-    assert {source.frame.why for source in plan.sources} == {NAMED}
+    assert {source.key.why for source in plan.sources} == {NAMED}
 
 
-def test_the_field_beside_is_for_the_cutouts_that_stick_out_of_the_rows(archive, mirror, known_sky):
+def test_the_next_field_is_for_the_cutouts_that_stick_out_of_the_rows(archive, mirror, known_sky):
     wcs = known_sky.frame_wcs("r", 100)
     places = [(110, 130), (200, 130), (20, 130), (110, 5), (110, 255), (205, 100)]
     catalogue = known_sky.catalogue([known_sky.position(wcs, *place) for place in places], field=100)
@@ -109,22 +109,24 @@ def test_the_field_beside_is_for_the_cutouts_that_stick_out_of_the_rows(archive,
         known_sky.write_frame(mirror.root, "r", [], field=field)
     plan = archive.plan(catalogue, ("r",), RUN)
     assert names(plan.sources) == [("frame-r-000094-3-0100.fits.bz2", [0, 1, 2, 3, 4, 5])]
-    wanted = beyond(archive, plan, catalogue)
+    wanted = lacks(archive, plan, catalogue)
     assert_array_equal(wanted[0], [0, 1, -1, 0, 0, 1])  # the neighbour of a column is another camera column's
-    beside = archive.beside(plan, wanted, RUN)
-    assert names(beside) == [("frame-r-000094-3-0099.fits.bz2", [2]), ("frame-r-000094-3-0101.fits.bz2", [1, 5])]
-    assert {source.frame.why for source in beside} == {BESIDE}
-    (there,) = pieces(archive, beside[0], catalogue)
+    neighbours = archive.neighbours(plan, wanted, RUN)
+    assert names(neighbours) == [("frame-r-000094-3-0099.fits.bz2", [2]), ("frame-r-000094-3-0101.fits.bz2", [1, 5])]
+    assert {source.key.why for source in neighbours} == {NEXT}
+    (there,) = pieces(archive, neighbours[0], catalogue)
     assert 0 < np.isfinite(there.cutout.image).mean() < 1
-    assert there.beyond == 0
-    for piece in pieces(archive, beside[1], catalogue):  # the scan ended: the field is not there, and that is no loss
+    assert there.lacks == 0
+    for piece in pieces(
+        archive, neighbours[1], catalogue
+    ):  # the scan ended: the field is not there, and that is no loss
         assert np.isnan(piece.cutout.image).all()
         assert not piece.cutout.saturated.any()
         assert piece.cutout.wcs.wcs.crval[0] in catalogue["ra"][[1, 5]]
         assert np.isnan([piece.sky_sigma, piece.psf_fwhm]).all()
 
 
-def test_a_row_is_not_cut_twice_from_a_field_that_is_named_and_beside(archive, mirror, known_sky):
+def test_a_row_is_not_cut_twice_from_a_field_that_is_named_and_next(archive, mirror, known_sky):
     edge = known_sky.position(known_sky.frame_wcs("r", 100), 200, 130)
     catalogue = known_sky.catalogue(
         [edge, edge, known_sky.position(known_sky.frame_wcs("r", 100), 110, 130)], field=100
@@ -133,11 +135,11 @@ def test_a_row_is_not_cut_twice_from_a_field_that_is_named_and_beside(archive, m
     (known_sky.Path(mirror.root) / "sas").mkdir(parents=True)
     plan = archive.plan(catalogue, ("r",), RUN)
     assert [source.rows.tolist() for source in plan.sources] == [[0, 2], [1]]
-    beside = archive.beside(plan, {0: np.array([1, 0]), 1: np.array([-1])}, RUN)
-    assert names(beside) == [("frame-r-000094-3-0100.fits.bz2", [1]), ("frame-r-000094-3-0101.fits.bz2", [0])]
-    plan.sources[1] = SourceFile(plan.sources[1].name, "r", np.array([0, 1]), plan.sources[1].frame)
-    assert names(archive.beside(plan, {0: np.array([1, 0])}, RUN)) == []
-    assert archive.beside(plan, {}, RUN) == []
+    neighbours = archive.neighbours(plan, {0: np.array([1, 0]), 1: np.array([-1])}, RUN)
+    assert names(neighbours) == [("frame-r-000094-3-0100.fits.bz2", [1]), ("frame-r-000094-3-0101.fits.bz2", [0])]
+    plan.sources[1] = SourceFile(plan.sources[1].name, "r", np.array([0, 1]), plan.sources[1].key)
+    assert names(archive.neighbours(plan, {0: np.array([1, 0])}, RUN)) == []
+    assert archive.neighbours(plan, {}, RUN) == []
 
 
 def test_a_named_frame_that_is_missing_is_an_error_of_its_objects(archive, mirror, known_sky, galaxy):
@@ -149,9 +151,10 @@ def test_a_named_frame_that_is_missing_is_an_error_of_its_objects(archive, mirro
         pieces(archive, plan.sources[1], catalogue)
 
 
-def live(server, tmp_path, **options):
+def live(server, tmp_path, keep=None, **options):
     """The archive as a user has it who gives no mirror."""
-    return open_archive(Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"), **options))
+    access = Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"), keep=keep)
+    return open_archive(access, SdssOptions(**options))
 
 
 @pytest.fixture
@@ -175,7 +178,7 @@ def test_the_live_archive_gives_the_cutouts_of_a_folder_and_keeps_no_file(small,
         for source in plan.sources:
             for a, b in zip(pieces(here, source, catalogue), pieces(there, source, catalogue), strict=True):
                 assert_array_equal(a.cutout.image, b.cutout.image)
-                assert (a.exposure, a.beyond) == (b.exposure, b.beyond)
+                assert (a.exposure, a.lacks) == (b.exposure, b.lacks)
                 assert np.isnan(b.psf_fwhm)
         assert server.count("sas") == len(plan.sources)
     assert not any(path.suffix == ".bz2" for path in (tmp_path / "work").rglob("*"))
@@ -185,7 +188,7 @@ def test_a_field_beyond_the_scan_is_no_loss_on_the_live_archive_and_any_other_is
     catalogue = small.catalogue()
     with archive_server.serve(small.archive) as server:
         there = live(server, tmp_path)
-        frame = Frame(94, 301, 3, 102, "r", BESIDE)
+        frame = Frame(94, 301, 3, 102, "r", NEXT)
         (piece,) = pieces(there, SourceFile(frame.name, "r", np.array([0]), frame), catalogue)
         assert np.isnan(piece.cutout.image).all()
         with pytest.raises(ArchiveError) as error:
@@ -211,7 +214,7 @@ def test_the_psf_is_fetched_once_a_field_and_an_object_without_it_is_not_lost(
             found = [piece for piece in pieces(there, source, catalogue) if np.isfinite(piece.cutout.image).any()]
             assert found
             widths = [piece.psf_fwhm for piece in found if np.isfinite(piece.psf_fwhm)]
-            width = expected.get((source.band, source.frame.field))
+            width = expected.get((source.band, source.key.field))
             assert {piece.psf_source for piece in found} == {"psField" if width else ""}
             assert widths == [] if width is None else all(1 < each / width < 1.03 for each in widths)
         asked = [request.path for request in server.log if "psField" in request.path]
@@ -232,27 +235,27 @@ def test_positions_alone_are_found_in_the_list_of_all_fields_that_is_fetched_onc
             there = live(server, tmp_path, frames=frames)
             plan = there.plan(catalogue, ("g", "r"), RUN)
         assert server.count("sas") == 1
-        assert {source.frame.why for source in plan.sources} == {LISTED}
+        assert {source.key.why for source in plan.sources} == {LISTED}
         uses = {row: [] for row in range(len(catalogue))}
         for source in plan.sources:
             for row, piece in zip(source.rows, pieces(there, source, catalogue), strict=True):
-                uses[int(row)] += [(source.frame.field, piece)] if source.band == "r" else []
-                assert piece.beyond == 0
+                uses[int(row)] += [(source.key.field, piece)] if source.band == "r" else []
+                assert piece.lacks == 0
         assert [[field for field, _ in uses[row]] for row in (0, 1)] == [[100], [100, 101]]
         for row in (0, 1):
             assert np.any([np.isfinite(piece.cutout.image) for _, piece in uses[row]], axis=0).all()
     assert any(line.endswith("window_flist.fits") for line in plan.notes)
-    folder = open_archive(Access(tmp_path / "work", str(small.folder), frames="list"))
+    folder = open_archive(Access(tmp_path / "work", str(small.folder)), SdssOptions(frames="list"))
     assert names(folder.plan(catalogue, ("g", "r"), RUN).sources) == names(plan.sources)
 
 
 def test_the_field_that_the_catalogue_names_is_taken_from_the_list_if_it_is_of_this_rerun(small, tmp_path):
     catalogue = small.catalogue()[[0]]
     catalogue["field"] = 101  # the object is in the middle of 100
-    archive = open_archive(Access(tmp_path / "work", str(small.folder), frames="list"))
-    assert [source.frame.field for source in archive.plan(catalogue, ("r",), RUN).sources] == [101]
+    archive = open_archive(Access(tmp_path / "work", str(small.folder)), SdssOptions(frames="list"))
+    assert [source.key.field for source in archive.plan(catalogue, ("r",), RUN).sources] == [101]
     catalogue["rerun"] = 40
-    assert [source.frame.field for source in archive.plan(catalogue, ("r",), RUN).sources] == [100]
+    assert [source.key.field for source in archive.plan(catalogue, ("r",), RUN).sources] == [100]
 
 
 SECOND = "sas/dr9/env/PHOTO_RESOLVE/window_flist.fits"
@@ -299,7 +302,9 @@ def test_a_list_that_is_not_there_says_what_else_can_be_done(small, archive_serv
         live(server, tmp_path).plan(catalogue, ("r",), RUN)
     assert e.value.status == 404
     with pytest.raises(ArchiveError, match=r"window_flist.fits is not in the mirror"):
-        open_archive(Access(tmp_path / "work", str(small.folder), frames="list")).plan(catalogue, ("r",), RUN)
+        open_archive(Access(tmp_path / "work", str(small.folder)), SdssOptions(frames="list")).plan(
+            catalogue, ("r",), RUN
+        )
 
 
 def moved(small, small_archive, known_sky, fields):
@@ -321,9 +326,10 @@ def test_a_listed_frame_whose_middle_is_empty_goes_to_the_next_and_fails_if_none
     monkeypatch.setattr(field_list, "MARGIN", 1)
     moved(small, small_archive, known_sky, {99: 100})
     catalogue = small.catalogue(named=False)[[0, 1]]  # the second lies on field 101 as well
-    archive = partial(Access, mirror=str(small.folder), frames="list", psf=False)
+    options = SdssOptions(psf=False, frames="list")
+    access = partial(Access, mirror=str(small.folder))
     out = tmp_path / "x.zarr"
-    found = fetch.fetch(open_archive(archive(fetch.work_folder(out))), catalogue, out, bands="r")
+    found = fetch.fetch(open_archive(access(fetch.work_folder(out)), options), catalogue, out, bands="r")
     row = found.manifest()[0]
     assert row["status"] == "done"
     assert "0100.fits" in row["file"]
@@ -336,7 +342,7 @@ def test_a_listed_frame_whose_middle_is_empty_goes_to_the_next_and_fails_if_none
         path.write_bytes(bz2.compress(plain.read_bytes()))
         plain.unlink()
     out = tmp_path / "y.zarr"
-    lost = fetch.fetch(open_archive(archive(fetch.work_folder(out))), catalogue, out, bands="r").manifest()[0]
+    lost = fetch.fetch(open_archive(access(fetch.work_folder(out)), options), catalogue, out, bands="r").manifest()[0]
     assert lost["status"] == "failed"
     assert "no SDSS image has data at its position, though the archive's list has it on sas/dr12/" in lost["reason"]
     assert "frame-r-000094-3-0100" in lost["file"]
@@ -344,7 +350,7 @@ def test_a_listed_frame_whose_middle_is_empty_goes_to_the_next_and_fails_if_none
 
 def test_names_that_are_wanted_and_not_there_are_refused(mirror, known_sky, tmp_path):
     known_sky.write_frame(mirror.root, "r", [], name="frame.fits")
-    archive = open_archive(Access(tmp_path / "work", mirror.root, frames="named"))
+    archive = open_archive(Access(tmp_path / "work", mirror.root), SdssOptions(frames="named"))
     with pytest.raises(ArchiveError, match=r"run, rerun, camcol, field: it names none"):
         archive.plan(known_sky.catalogue([(150.0, 2.0)]), ("r",), RUN)
     with pytest.raises(ArchiveError, match=r"has no sas/ in it"):
@@ -356,7 +362,7 @@ def test_the_archive_travels_and_tells_what_the_pixels_depend_on(tmp_path):
     assert pickle.loads(pickle.dumps(here)) == here
     assert here.survey is SDSS
     assert here.facts() == {"mirror": str(tmp_path), "frames": "auto", "psf": "where it is there"}
-    assert open_archive(Access(tmp_path, str(tmp_path), psf=False)).facts()["psf"] == "no"
+    assert open_archive(Access(tmp_path, str(tmp_path)), SdssOptions(psf=False)).facts()["psf"] == "no"
     there = open_archive(Access(tmp_path)).facts()
     assert there == {
         "mirror": "the live archive",
@@ -364,7 +370,7 @@ def test_the_archive_travels_and_tells_what_the_pixels_depend_on(tmp_path):
         "psf": "yes",
         "field_list": ArchiveSettings().field_list,
     }
-    assert "field_list" not in open_archive(Access(tmp_path, frames="named")).facts()
+    assert "field_list" not in open_archive(Access(tmp_path), SdssOptions(frames="named")).facts()
 
 
 def test_a_mirror_without_frames_says_so(archive, mirror, known_sky):
@@ -395,7 +401,7 @@ def test_the_seeing_in_a_folder_is_that_of_psfield_where_there_is_one(
     wider = 1 + 0.1 * 0.1082  # a tenth in 1000 rows
     assert_allclose(seeing, np.array([1.4, 1.3]) * wider if content == "good" else [np.nan, np.nan], rtol=0.005)
     assert len(caplog.records) == (content == "damaged")
-    without = open_archive(Access(archive.access.work, mirror.root, psf=False))
+    without = open_archive(Access(archive.access.work, mirror.root), SdssOptions(psf=False))
     assert np.isnan([piece.psf_fwhm for source in plan.sources for piece in pieces(without, source, catalogue)]).all()
 
 
@@ -421,7 +427,7 @@ def test_wcs_and_seeing_of_a_real_field_agree_with_its_photometric_catalogue(rea
     assert_allclose(
         piece.psf_fwhm / star["PSF_FWHM"][0], 0.91, atol=0.03
     )  # that of its core; the catalogue's has wings
-    assert (piece.exposure, piece.beyond) == ("3900-6", 0)
+    assert (piece.exposure, piece.lacks) == ("3900-6", 0)
     peak = np.unravel_index(np.nanargmax(piece.cutout.image), (64, 64))
     assert_allclose(peak, (31.5, 31.5), atol=1.01)
 

@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives.download.mirror import Mirror
-from survey_tools.archives.fits_files import describe, field_of, open_image
+from survey_tools.archives.fits_files import describe, open_image
 from survey_tools.archives.plan import SourceFile
-from survey_tools.archives.sdss.frames import BESIDE, LISTED, NAMED, Frame, cut_frame, nothing
+from survey_tools.archives.sdss.frames import LISTED, NAMED, NEXT, Frame, cut_frame, field_of, nothing
 from survey_tools.errors import ArchiveError
 from survey_tools.surveys import SDSS
 
@@ -42,13 +42,13 @@ def test_the_psf_is_asked_for_at_the_pixel_of_the_object_and_not_where_there_is_
     assert_array_equal([piece.psf_fwhm for piece in pieces], [1.3, np.nan])
 
 
-@pytest.mark.parametrize(("why", "beyond"), [(NAMED, [-1, 0, 1, 0, 0]), (BESIDE, [0] * 5), (LISTED, [0] * 5)])
-def test_a_named_frame_tells_beyond_which_of_its_rows_a_cutout_reaches(mirror, known_sky, why, beyond):
+@pytest.mark.parametrize(("why", "lacks"), [(NAMED, [-1, 0, 1, 0, 0]), (NEXT, [0] * 5), (LISTED, [0] * 5)])
+def test_a_named_frame_tells_beyond_which_of_its_rows_a_cutout_reaches(mirror, known_sky, why, lacks):
     path = known_sky.write_frame(mirror.root, "r", [])
     places = [(5, 130), (110, 130), (215, 130), (110, 3), (110, 258)]
     positions = np.array([known_sky.position(known_sky.frame_wcs(), *place) for place in places])
     source = SourceFile(str(path.relative_to(mirror.root)), "r", np.arange(5), FRAME._replace(why=why))
-    assert [piece.beyond for piece in cut_frame(mirror, source, *positions.T, unknown)] == beyond
+    assert [piece.lacks for piece in cut_frame(mirror, source, *positions.T, unknown)] == lacks
 
 
 def test_nothing_is_a_cutout_without_pixels():

@@ -12,7 +12,7 @@ from survey_tools.archives.download import mirror as warned
 from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import open_image
 from survey_tools.archives.plan import Access, SourceFile
-from survey_tools.archives.sdss.archive import FRAME_BYTES, open_archive
+from survey_tools.archives.sdss.archive import FRAME_BYTES, SdssOptions, open_archive
 from survey_tools.archives.sdss.frame_noise import read_noise
 from survey_tools.archives.sdss.frames import Frame
 from survey_tools.archives.sdss.saturation import BYTES, FPM, FULL_SCALE, find_mask, read_plane, saturated_by_frame
@@ -157,7 +157,7 @@ def test_a_store_says_which_told_of_its_saturated_pixels(tmp_path, known_sky, ga
     saturated = np.zeros(known_sky.FRAME_SHAPE, bool)
     saturated[105:111, 128:134] = True  # around the galaxy, which is at (108, 131) in r
     write_mask(root, saturated)
-    archive = open_archive(Access(tmp_path / "work", str(root), masks=masks))
+    archive = open_archive(Access(tmp_path / "work", str(root)), SdssOptions(masks=masks))
     store = fetch(archive, known_sky.catalogue([(galaxy.ra, galaxy.dec)]), tmp_path / "s.zarr", bands="gr")
     by_mask = masks is not False
     assert store.column("saturation_source").tolist() == [["frame", "fpM" if by_mask else "frame"]]
@@ -175,12 +175,12 @@ def test_masks_are_downloaded_where_they_are_asked_for(small_archive, archive_se
     catalogue = small.catalogue()
     with archive_server.serve(small.archive) as server:
         for masks in (None, True):
-            access = Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"), psf=False, masks=masks)
-            archive = open_archive(access)
+            access = Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"))
+            archive = open_archive(access, SdssOptions(psf=False, masks=masks))
             plan = archive.plan(catalogue, ("r",), Engine(2).run)
             cost = (FRAME_BYTES + BYTES, 2) if masks else (FRAME_BYTES, 1)
             assert {(source.bytes, source.requests) for source in plan.sources} == {cost}
-            source = next(source for source in plan.sources if source.frame.field == 100)
+            source = next(source for source in plan.sources if source.key.field == 100)
             ra, dec = (np.asarray(catalogue[name])[source.rows] for name in ("ra", "dec"))
             (piece, *_) = archive.cut(source, ra, dec)
             assert piece.cutout.saturated.any() == bool(masks)
@@ -195,6 +195,7 @@ def test_an_archive_that_errs_is_no_archive_without_masks(
     small = small_archive.small_archive(tmp_path / "archive", known_sky, bands="r")
     frame = Frame(94, 301, 3, 100, "r")
     with archive_server.serve(small.archive, faults=[archive_server.Fault("403", "fpM", times=-1)]) as server:
-        access = Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"), psf=False, masks=True)
+        access = Access(tmp_path / "work", settings=server.settings(tmp_path / "cache"))
+        archive = open_archive(access, SdssOptions(psf=False, masks=True))
         with pytest.raises((ArchiveError, ConnectionError)):
-            list(open_archive(access).cut(SourceFile(frame.name, "r", np.array([0]), frame), [150.0], [2.0]))
+            list(archive.cut(SourceFile(frame.name, "r", np.array([0]), frame), [150.0], [2.0]))
