@@ -122,8 +122,9 @@ def test_pieces_come_one_by_one(tiles, known_sky, monkeypatch):
     known_sky.write_stack(tiles.mirror.root, "r", [])
     tiles = replace(tiles, calibrate=lambda name, header: Calibration(30.0, psf_fwhm=0.7))
     read = []
-    inner = fits_files.FitsPixels.__getitem__
-    monkeypatch.setattr(fits_files.FitsPixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
+    pixels = fits_files.FitsPixels
+    inner = pixels.__getitem__
+    monkeypatch.setattr(pixels, "__getitem__", lambda self, part: read.append(inner(self, part)) or read[-1])
     pieces = tiles.cut(SourceFile("stack_r.fits", "r", np.arange(3)), *np.array(HERE * 3).T)
     for number in (1, 2, 3):
         next(pieces)
