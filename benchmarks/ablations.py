@@ -25,13 +25,12 @@ from translator import observing
 from translator.data.conditions import as_tensor, one_centre
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
-from translator.evaluation.samples import request_of
 from translator.images import Batch
 from translator.intensity import stretch
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux, held
 from translator.recipes import RECIPES, Turn, both, moves
-from translator.runs.apply import Request, translate_each
+from translator.runs.apply import Request, request_like, translate_each
 from translator.runs.device import keep_memory
 from translator.training.session import TrainingInputs, TrainingSettings, open_session, optimizers_of
 from translator.training.update import iterate
@@ -104,7 +103,7 @@ class Judge:
 
     def request(self, domain: str, changes: dict) -> Request:
         """What the report card tells a run, with some of it changed."""
-        return replace(request_of(self.held_out, domain, self.images[domain]), **changes)
+        return replace(request_like(self.held_out.stores, self.held_out.rows, domain, self.images[domain]), **changes)
 
     def residual(self, session, domain: str, changes: dict, galaxies: int | None = None) -> np.ndarray:
         """(band,) relative residual of the signal against the truth, as the report has it."""

@@ -1,4 +1,4 @@
-"""Statistics of the twin sky beside those of real archive files, as Markdown: the tables of docs/twin_sky.md.
+"""Print statistics of the twin sky beside those of real archive files: the tables of docs/explanation/twin_sky.md.
 
     galtrans simulate --out sky
     python benchmarks/compare_twin_sky.py sky [FOLDER OF REAL FILES]

@@ -1,6 +1,6 @@
 """The picture at the top of the README: real SDSS galaxies, and what the built-in model makes of them.
 
-    python benchmarks/front_picture.py --frames DR12 --out docs/sdss_as_cfhtls.png
+    python benchmarks/front_picture.py --frames DR12 --out docs/pictures/sdss_as_cfhtls.png
 
 FRAMES is a folder with the five frames of a field, at any depth; places and seeing are options.
 """

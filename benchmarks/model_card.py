@@ -2,7 +2,8 @@
 
     python benchmarks/model_card.py --run sdss-cfhtls --sky bench --report report/report.json --out card
 
-writes CARD.json, and CARD.md with the tables of docs/models.md: those of the report, then groups and conditions.
+writes CARD.json, and CARD.md with the tables of docs/explanation/shipped_model.md: those of the report, then groups
+and conditions.
 
 Towards the richer survey, on the test pairs of a benchmark sky with its truth. Of each group of galaxies: √ of the
 median of Σ(signal − truth)² / Σ truth² (residual), and the median and the robust scatter of the magnitude within 2
@@ -20,13 +21,13 @@ from results import cell
 from cli.options import RunPath
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
-from translator.evaluation.samples import drawn_name, request_of
+from translator.evaluation.samples import drawn_name
 from translator.metrics.blank import NORMAL
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux
 from translator.report.sample_files import BILINEAR, FLOOR, WIENER
 from translator.report.verdict import AT_FLOOR, WITHIN, distances
-from translator.runs.apply import Request, translate_each
+from translator.runs.apply import Request, request_like, translate_each
 from translator.runs.checkpoint import load_run
 
 MEASURES = {  # of the report: words of the table
@@ -82,7 +83,7 @@ def main(run: Path, sky: Path, report: Path | None, out: Path) -> None:
     held = open_held_out(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0)
     images, target = (read_rows(held.stores[d], held.rows[d]) for d in "xy")
     truth = truth_images(held, "y")
-    scale, usual = held.stores["y"].pixel_scale, request_of(held, "y", target)
+    scale, usual = held.stores["y"].pixel_scale, request_like(held.stores, held.rows, "y", target)
     everything = list(range(len(trained.bands)))
 
     def made(request: Request, bands=everything) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""What docs/results.md quotes of reports: tables in Markdown, every number as a table, and the pictures of their pages.
+"""Write what docs/explanation/results.md quotes of reports: tables in Markdown, all numbers, and the pictures.
 
-    python benchmarks/results.py ten/report ten/report_regridded --out docs/results
+    python benchmarks/results.py ten/report ten/report_regridded --out docs/explanation/results
 
 In OUT: `DIRECTION.md`, rows of the reports against a few measures, medians over the bands; `numbers.ecsv`, every
 measure, row and band with its interval; and the pages' figures of `FIGURES` as PNG.

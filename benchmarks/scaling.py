@@ -30,7 +30,7 @@ from translator.data.selection import select
 
 COUNTS = (1e6, 1e8, 1e9)
 BANDS = 5
-# Measured elsewhere, by benchmarks/fetch.py and benchmarks/report.py, on a core of the machine of docs/benchmarks.md:
+# Measured by benchmarks/fetch.py and benchmarks/report.py, on a core of the machine of docs/explanation/benchmarks.md:
 FRAME_SECONDS = 0.52  # to download from this machine, decompress and calibrate one SDSS frame
 FRAME_OBJECT_SECONDS = 0.028  # to cut one object out of five frames, to measure its noise and to write it
 TILE_OBJECT_SECONDS = 1 / 387 / 2  # the same of one object and band out of a tile

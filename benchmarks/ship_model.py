@@ -34,10 +34,9 @@ from survey_tools.twin_sky.benchmark import (
 from survey_tools.version import VERSION
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
-from translator.evaluation.samples import request_of
 from translator.images import OTHER
 from translator.metrics.signal import residual_of
-from translator.runs.apply import translate_each
+from translator.runs.apply import request_like, translate_each
 from translator.runs.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
 from translator.runs.facts import describe_domain, read_facts, write_facts
 
@@ -106,7 +105,7 @@ def residuals_of_ten(run: Run, sky: Path) -> dict[str, list[float]]:
     for domain, source in OTHER.items():
         images = read_rows(held_out.stores[source], held_out.rows[source])
         target = read_rows(held_out.stores[domain], held_out.rows[domain])
-        request = request_of(held_out, domain, target)
+        request = request_like(held_out.stores, held_out.rows, domain, target)
         made = translate_each(run, images, domain, [0] * len(images), noise=False, request=request)
         found[domain] = residual_of(made, truth_images(held_out, domain)).round(4).tolist()
     return found

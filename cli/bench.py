@@ -22,8 +22,8 @@ def bench(stages, quick, out) -> None:
 
     STAGE is start_up, crossmatch, regrid, loader, training or translate. Each is measured beside a plain alternative
     in the same run, so that the ratio holds on a busy machine too. All take some twelve minutes on two cores, most
-    of them the training. The scripts lie in the folder benchmarks of a clone of the repository; docs/benchmarks.md
-    has what they gave, and what was tried.
+    of them the training. The scripts lie in the folder benchmarks of a clone of the repository;
+    docs/explanation/benchmarks.md has the results, and what was tried.
 
     \b
     Examples:

@@ -164,7 +164,7 @@ _scheduler = click.option(
     "--scheduler",
     metavar="URL",
     callback=check_scheduler,
-    help="Work on a Dask cluster that shares this file system: tcp://host:port (docs/cluster.md).",
+    help="Work on a Dask cluster that shares this file system: tcp://host:port (docs/how-to/cluster.md).",
 )
 _wait_for_workers = click.option(
     "--wait-for-workers",

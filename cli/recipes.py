@@ -17,7 +17,7 @@ def recipes(names) -> None:
 
     For each: its networks with their numbers of parameters (into SDSS + into CFHTLS, in ugriz at the sizes given), and
     the steps of its training, in each of which the turns are played in order: who moves, under which losses. What the
-    losses are is in docs/recipes.md.
+    losses are is in docs/reference/recipes.md.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def models() -> None:
     """List the trained models that come with galtrans.
 
     A model's name stands wherever a command asks for a RUN. What each has seen, what it is good for and how good it is
-    stands in docs/models.md.
+    stands in docs/explanation/shipped_model.md.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.store.verify import verify
 from survey_tools.store.zarr_store import open_store
 
-PAGE = Path(__file__).parents[1] / "docs" / "add_a_survey.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "add_a_survey.md"
 CD = 0.168 / 3600 * np.diag([-1.0, 1.0])
 FLUX = {"g": 20.0, "r": 40.0, "i": 60.0, "z": 80.0, "y": 100.0}  # of the galaxy [nanomaggy]
 ZERO_POINTS = {"g": 27.0, "r": 27.0, "i": 27.0, "z": 26.5, "y": 28.0}
@@ -49,7 +49,7 @@ def test_the_page_s_example_ends_in_a_store(coadds, known_sky, tmp_path, monkeyp
     """The how-to's script, word for word."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/add_a_survey.md", "exec"), {"__name__": "example"})
+    exec(compile(code, "docs/how-to/add_a_survey.md", "exec"), {"__name__": "example"})
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in said] == [["a", "done"], ["b", "failed"], ["c", "outside"]]
     assert "z: 9814/calexp-z.fits has no FLUXMAG0, so its flux is unknown" in said[1]

@@ -1,11 +1,16 @@
-"""What the pages say, as far as a machine can tell: commands and options are there, and so are links and settings."""
+"""Check the pages against the program: commands, options, links, settings, keywords, measures, and code that runs."""
 
+import importlib.util
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
@@ -15,11 +20,13 @@ from survey_tools.archives.download.hosts import MORE_HOSTS
 from survey_tools.archives.settings import ArchiveSettings, variable
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *DOCS.rglob("*.md")])
+MADE = {"reference/command_line.md"}  # pages that docs/pages.py makes
 LINES = re.compile(r"^(?:\w+=\S+ )?galtrans .*$", re.MULTILINE)  # in blocks of sh
 SPANS = re.compile(r"`galtrans ([^`]+)`")  # within a sentence
 
-pages = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+pages = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
 def test_there_is_something_to_test():
@@ -55,24 +62,89 @@ def test_links_lead_to_files_and_headings(page):
         name, _, heading = target.partition("#")
         if not re.match(r"[a-z]+:", target):
             there = page.parent / name if name else page
+            if f"{there.resolve().relative_to(ROOT)}".removeprefix("docs/") in MADE:
+                continue
             assert there.exists(), target
             assert not heading or heading in headings(there), target
 
 
 def test_every_page_is_in_the_menu():
-    menu = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(menu) == sorted(page.name for page in PAGES if page.parent.name == "docs")
+    menu = re.findall(r"(?:- |: )(\S+\.(?:md|py))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)} | MADE
+    assert sorted(each for each in menu if each != "docs/pages.py") == sorted(pages)
 
 
-def test_the_table_of_settings_is_that_of_the_program():
-    text = (ROOT / "docs" / "fetch.md").read_text()
-    rows = [
-        f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" for each in fields(ArchiveSettings)
-    ]
-    assert "\n".join(rows) in text, "\n".join(["it should be:", *rows])
-    assert {*re.findall(r"GALTRANS_[A-Z0-9_]+", text)} == {variable(each.name) for each in fields(ArchiveSettings)} | {
-        MORE_HOSTS
-    }
+@pytest.fixture(scope="module")
+def made():
+    """The code that makes parts of the site."""
+    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_settings_in_the_pages_are_those_of_the_program(made):
+    known = {variable(each.name) for each in fields(ArchiveSettings)}
+    table = made.settings()
+    for each in fields(ArchiveSettings):
+        assert f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" in table
+    said = {name for page in PAGES for name in re.findall(r"GALTRANS_[A-Z0-9_]+", page.read_text())}
+    assert said <= known | {MORE_HOSTS}
+    assert MORE_HOSTS in (DOCS / "reference" / "settings.md").read_text()
+
+
+def test_each_table_that_is_made_has_its_place(made):
+    text = "".join(page.read_text() for page in PAGES)
+    assert all(text.count(mark) == 1 for mark in made.TABLES)
+
+
+def test_the_page_of_commands_has_every_command_and_option(made):
+    page = made.command_line()
+    assert len(list(every_command(galtrans, []))) >= 20
+    for path, command in every_command(galtrans, ["galtrans"]):
+        section = re.search(rf"^#+ {' '.join(path)}\n(.*?)(?=^#+ galtrans|\Z)", page, re.MULTILINE | re.DOTALL)[1]
+        for option in (each for each in command.params if isinstance(each, click.Option) and not each.hidden):
+            assert all(word in section for word in option.opts + option.secondary_opts), (path, option.opts)
+
+
+def test_the_page_of_measures_has_every_measure(made):
+    from translator.metrics.table import MEASURES
+
+    table = made.measures()
+    assert all(f"| `{name}` |" in table for name in MEASURES)
+
+
+STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|")
+WCS = re.compile(r"WCSAXES|CRPIX\d|CRVAL\d|CD\d_\d|CTYPE\d|CUNIT\d|RADESYS|EQUINOX|LONPOLE|LATPOLE")
+SET = re.compile(r"""(?:header|primary)\["([A-Z_-]+)"\] = """)
+
+
+def test_the_page_of_keywords_has_every_card_that_is_written(tmp_path, make_store):
+    """Those of a file that is exported and translated, and those that the code may set besides."""
+    from survey_tools.fits.export import PER_BAND, export
+
+    store = make_store(tmp_path / "sdss.zarr", "sdss", [150.0], [2.0])
+    (path,) = export(store, [0], tmp_path / "fits")
+    words = ["translate", "sdss-cfhtls", str(path), "--to", "cfht", "--out", str(tmp_path / "out"), "--draws", "1"]
+    result = CliRunner().invoke(galtrans, [*words, "--planes", "--force"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    written = {key for key, _ in PER_BAND.values()}
+    for each in (path, *(tmp_path / "out").glob("*.fits")):
+        with fits.open(each) as hdus:
+            written |= {key for hdu in hdus for key in hdu.header}
+    for file in [*(ROOT / "survey_tools" / "fits").glob("*.py"), *(ROOT / "translator" / "translation").glob("*.py")]:
+        written |= {*SET.findall(file.read_text())}
+    written = {key for key in written if not STRUCTURE.fullmatch(key) and not WCS.fullmatch(key)}
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", (DOCS / "reference" / "fits_keywords.md").read_text(), re.MULTILINE)
+    stated = {key for row in rows for key in re.findall(r"`([A-Z]+)`", row)}
+    assert {"SYNTH", "GTFORCED", "NSATUR", "SKYINBY"} <= written
+    assert written == stated
+
+
+@pytest.mark.skipif(shutil.which("mkdocs") is None, reason="MkDocs is not installed: pip install galtrans[docs]")
+def test_the_site_can_be_built(tmp_path):
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    assert subprocess.run(words, cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_steps_from_nothing_to_pairs_work_as_they_are_written(
@@ -80,7 +152,7 @@ def test_the_steps_from_nothing_to_pairs_work_as_they_are_written(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vizier.FIELDS, "W1", vizier.Field("W1", (149.5, 150.5), (1.5, 2.5)))  # where the small sky is
-    steps = re.search(r"## Step by step\n+```sh\n(.*?)```", (ROOT / "docs" / "fetch.md").read_text(), re.DOTALL)[1]
+    steps = re.search(r"## Step by step\n+```sh\n(.*?)```", (DOCS / "how-to" / "fetch.md").read_text(), re.DOTALL)[1]
     small = small_archive.small_archive(tmp_path / "archive", known_sky, fields=(100, 101))
     with archive_server.serve(small.archive) as server:
         for name, value in server.environ(tmp_path / "cache").items():
@@ -99,6 +171,16 @@ def test_the_steps_from_nothing_to_pairs_work_as_they_are_written(
         "pairs.ecsv",
     }
     assert len(Table.read(tmp_path / "pairs.ecsv")) == 3
+
+
+def every_command(group, words):
+    """Yield each command below a group, with the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield [*words, name], command
+        if isinstance(command, click.Group):
+            yield from every_command(command, [*words, name])
 
 
 def commands(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The script for Slurm in docs/fetch.md, run as a user runs it, with stand-ins for Slurm's commands."""
+"""The script for Slurm in docs/how-to/cluster.md, run as a user runs it, with stand-ins for Slurm's commands."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "fetch.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "cluster.md"
 SMALLER = {  # a small machine in place of a cluster, and the small sky in place of SDSS
     'queue="normal", cores=8': 'queue="normal", cores=1',
     "scale(jobs=4)": "scale(jobs=2)",

@@ -1,7 +1,7 @@
 """Where the live archives answer, and how much may be asked of them: facts that may change without a new galtrans.
 
 Each has a name in the environment, `GALTRANS_` and its own in capitals, that takes its place: `GALTRANS_SAS=http://…`.
-What was known of each on the day of writing is in docs/fetch.md; `galtrans archives check` asks the archives.
+docs/reference/settings.md says what was known of each on the day of writing; `galtrans archives check` asks.
 """
 
 import math

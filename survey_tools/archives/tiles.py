@@ -1,7 +1,7 @@
 """Tiles: calibrated stacks of a survey, each band on the same grid of pixels, in FITS files of any names.
 
 A survey needs two things to be cut from such files: its row, `surveys.Survey`, and one function that reads the
-calibration from a header. docs/add_a_survey.md shows both.
+calibration from a header. docs/how-to/add_a_survey.md shows both.
 """
 
 import logging

@@ -31,8 +31,8 @@ from survey_tools.tasks import Engine
 
 log = logging.getLogger(__name__)
 
-FILE_SECONDS = 0.5  # of one core to open a file: a frame's bzip2, mostly (docs/benchmarks.md)
-CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/benchmarks.md)
+FILE_SECONDS = 0.5  # of one core to open a file: a frame's bzip2, mostly (docs/explanation/benchmarks.md)
+CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/explanation/benchmarks.md)
 RECORD = 5  # [byte] of a pixel on its way: float32, and whether it is saturated
 STORED = 4  # [byte] of a pixel in a store: noise does not compress
 MUCH = 1e12  # [byte] from which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk

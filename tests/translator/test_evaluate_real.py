@@ -36,7 +36,7 @@ STACKED = [  # on the T0007 cutouts: two galaxies, four corners, then the star, 
     (215.54383, 52.78323), (215.53203, 52.77377), (215.551707, 52.773025), (215.526258, 52.772933),
     (215.551558, 52.788422), (215.526100, 52.788329), (215.54133, 52.77795),
 ]  # fmt: skip
-T0007_NOISE = (0.09, -0.055, 0.02)  # autocorrelation of blank sky at 1, 2 and 3 pixels: docs/twin_sky.md
+T0007_NOISE = (0.09, -0.055, 0.02)  # autocorrelation of blank sky at 1, 2 and 3 pixels: docs/explanation/twin_sky.md
 DRAWS = 6
 
 

@@ -222,7 +222,7 @@ def test_the_pair_table_of_the_page_pairs_row_by_row(tmp_path, monkeypatch):
     counts = np.random.default_rng(1).normal(0, 2, (COUNT, 136, 136, 2))
     x = ingest([npz(tmp_path / "a.npz")], SDSS, tmp_path / "x.zarr", GR)
     y = ingest([npy(tmp_path / "b.npy", counts)], CFHT, tmp_path / "y.zarr", Form(("g", "r"), zero_point=30.0))
-    page = (Path(__file__).parents[3] / "docs" / "ingest.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "ingest.md").read_text()
     monkeypatch.chdir(tmp_path)
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
     selection = select(x, y, read_pairs(tmp_path / "pairs.ecsv", x, y))

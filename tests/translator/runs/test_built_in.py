@@ -29,7 +29,7 @@ def test_a_model_is_small_whole_and_described(model):
     assert size < 8e6
     checkpoint = read_checkpoint(model.path)
     assert checkpoint.checksum == model.card["weights_sha256"]
-    assert checkpoint.checksum[:16] in (ROOT / "docs" / "models.md").read_text()
+    assert checkpoint.checksum[:16] in (ROOT / "docs" / "explanation" / "shipped_model.md").read_text()
     assert load_run(model.path, "cpu").iteration == model.card["iterations"]
     assert {"title", "bands", "trained", "licence", "seed", "figures"} <= set(model.card)
 

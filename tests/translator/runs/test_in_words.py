@@ -8,7 +8,8 @@ from translator.networks.autoencoder import Autoencoder
 from translator.recipes import RECIPES, Recipe, Step, Term, Turn
 from translator.runs.in_words import summarise
 
-PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE, HOW_TO = DOCS / "reference" / "recipes.md", DOCS / "how-to" / "add_a_recipe.md"
 
 
 def test_says_who_moves_in_which_domain_under_which_weights():
@@ -48,9 +49,9 @@ def test_the_page_s_example_trains(tiny, tmp_path, monkeypatch, read_losses):
     from translator.training.loop import train
     from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
     monkeypatch.setitem(RECIPES, "cyclegan_id_flux", None)  # so that it is taken out again
-    exec(compile(code, "docs/recipes.md", "exec"), {})
+    exec(compile(code, str(HOW_TO), "exec"), {})
     added = RECIPES["cyclegan_id_flux"]
     assert READ_PAIRS & {term.function for turn in added.steps[0].turns for term in turn.terms}
     RECIPES["cyclegan_id_flux"] = replace(added, width=4)

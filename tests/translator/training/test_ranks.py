@@ -21,7 +21,7 @@ from translator.images import WHOLE, Share
 from translator.training import ranks
 from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
-PAGE = Path(__file__).parents[3] / "docs" / "several_machines.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "cluster.md"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TOTAL = 20  # iterations, over both steps
 WORDS = ("--recipe", "demo", "--iterations", TOTAL // 2, "--batch-size", 4, "--checkpoint-every", 1, "--seed", 3)
