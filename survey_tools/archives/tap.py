@@ -1,8 +1,13 @@
 """Tables of archives by TAP, the IVOA's Table Access Protocol: one ADQL query, answered at once as a VOTable.
 
-The request is the synchronous one of TAP 1.1 (and 1.0), a POST. It goes through `http.read` and not through pyvo or
-astroquery, whose clients have no timeout, do not try again, and (astroquery's for the CADC) do not send MAXREC; both
-can still be used on the same services. VOTables are parsed by astropy.
+The request is the synchronous one of TAP 1.1 (and 1.0), a POST of four fields, and the VOTable is parsed by astropy.
+It is not sent through astroquery:
+
+- `astroquery.vizier` uses VizieR's form interface and not TAP. That counts no rows, takes no ADQL, closes ranges at
+  both ends, so that neighbouring strips share rows, and a result that was cut at ROW_LIMIT arrives without a warning.
+- `astroquery.utils.tap` opens connections of its own, without proxies, time-outs or a second address.
+- `astroquery.cadc` serves the CADC alone, drops MAXREC, and switches off all warnings about VOTables when it is
+  imported.
 """
 
 import io

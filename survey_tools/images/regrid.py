@@ -5,8 +5,9 @@ from math import cos, hypot, sin
 
 import numpy as np
 from astropy.wcs import WCS
+from astropy.wcs.wcsapi import HighLevelWCSWrapper
 
-from survey_tools.images.sky_wcs import local_cd, pixels_of, places_of, tan_terms
+from survey_tools.images.sky_wcs import ROUNDING, IcrsGrid, local_cd, tan_terms
 
 WHOLE = 1e-6  # share of a pixel that may lack data, for rounding
 AT_ONCE = 2_000_000  # pieces of edges whose integrals are in memory at once
@@ -89,7 +90,6 @@ def _along(integral, start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 DIRECTION = 1e-8  # [deg] by which rounding may put the corner of a grid elsewhere
-EDGE = 1e-6  # [pixel] by which rounding may put a pixel centre outside an image on whose edge it lies
 
 
 def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarray:
@@ -112,14 +112,29 @@ def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarra
     image, shape = np.asarray(image), image.shape[-2:]
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
     source, target = _directions(wcs, shape), _directions(target_wcs, (size, size))
-    if source is not None and target is not None and _frame(wcs) == _frame(target_wcs):
-        row, col = _projected(np.linalg.inv(source[0]) @ target[0], size)
-        area = target[1] / source[1]
-    else:
-        col, row = pixels_of(wcs, places_of(target_wcs, _pixels(size)[:2].T)).T
-        area = abs(np.linalg.det(local_cd(target_wcs, (size, size))) / np.linalg.det(local_cd(wcs, shape)))
-    flux = _bilinear(image.reshape(-1, *shape), row, col, area)
+    if source is None or target is None or _frame(wcs) != _frame(target_wcs):
+        return _by_reproject(image, wcs, target_wcs, size)
+    row, col = _projected(np.linalg.inv(source[0]) @ target[0], size)
+    flux = _bilinear(image.reshape(-1, *shape), row, col, target[1] / source[1])
     return flux.reshape(*image.shape[:-2], size, size).astype(np.float32, copy=False)
+
+
+def _by_reproject(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarray:
+    """Return what `regrid` does, by reproject, which knows any projection; `IcrsGrid` tells it where pixels lie."""
+    from reproject import reproject_interp  # takes a second to load
+
+    shape, new = image.shape[-2:], (size, size)
+    area = abs(np.linalg.det(local_cd(target_wcs, new)) / np.linalg.det(local_cd(wcs, shape)))
+    grids = (HighLevelWCSWrapper(IcrsGrid(wcs, shape)), HighLevelWCSWrapper(IcrsGrid(target_wcs)))
+    mean = reproject_interp(
+        (image, grids[0]),
+        grids[1],
+        shape_out=(*image.shape[:-2], *new),
+        order="bilinear",
+        roundtrip_coords=False,  # `IcrsGrid` gives no pixel where there is none
+        return_footprint=False,
+    )
+    return (mean * area).astype(np.float32, copy=False)
 
 
 def _is_tan(wcs: WCS) -> bool:
@@ -199,7 +214,7 @@ def _bilinear(image: np.ndarray, row: np.ndarray, col: np.ndarray, factor: float
     rows, cols = image.shape[1:]
     within = min(row.min(), col.min()) >= 0 and row.max() < rows - 1 and col.max() < cols - 1
     if not within:
-        inside = (row >= -EDGE) & (row <= rows - 1 + EDGE) & (col >= -EDGE) & (col <= cols - 1 + EDGE)
+        inside = (row >= -ROUNDING) & (row <= rows - 1 + ROUNDING) & (col >= -ROUNDING) & (col <= cols - 1 + ROUNDING)
         row, col = (np.where(inside, np.clip(at, 0, n - 1), 0) for at, n in ((row, rows), (col, cols)))
     top, left = np.floor(row), np.floor(col)
     if not within:  # on the last row or column the one before it is the first of two

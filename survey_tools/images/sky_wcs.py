@@ -17,6 +17,7 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from survey_tools.errors import first_line
 
@@ -100,6 +101,7 @@ def _tangent(crval) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return towards, east, north
 
 
+ROUNDING = 1e-6  # [pixel] by which rounding may put a pixel's centre outside an image on whose edge it lies
 SAME = 0.01  # [pixel] by which two descriptions of one grid may differ
 TAN = ("RA---TAN", "DEC--TAN")
 FRAME_OF_LONGITUDE = {"GLON": "galactic", "SLON": "supergalactic", "ELON": "ecliptic"}
@@ -336,6 +338,48 @@ def pixels_of(wcs: WCS, places: np.ndarray) -> np.ndarray:
     back = _vectors(places_of(wcs, found)) - _vectors(places)  # far outside an image distortions have no inverse
     found[~(np.linalg.norm(back, axis=1) < np.radians(scale_of(wcs) / 3600))] = np.nan
     return found
+
+
+class IcrsGrid(BaseLowLevelWCS):
+    """A grid of pixels on the sky in the interface that astropy and its affiliated packages share (APE 14).
+
+    The world coordinates are ICRS right ascension and declination [deg], for any WCS that `read_wcs` reads. Methods of
+    the WCS itself know neither ecliptic nor supergalactic coordinates, and invent pixels for places where a distortion
+    has no inverse.
+
+    Args:
+        wcs: Of the grid.
+        shape: (rows, columns) of an image on it: places beyond the centres of its outermost pixels then have no pixel.
+    """
+
+    pixel_n_dim = world_n_dim = 2
+    world_axis_physical_types = ("pos.eq.ra", "pos.eq.dec")
+    world_axis_units = ("deg", "deg")
+    world_axis_object_components = (("sky", 0, "spherical.lon.degree"), ("sky", 1, "spherical.lat.degree"))
+    world_axis_object_classes = {"sky": (SkyCoord, (), {"frame": "icrs", "unit": "deg"})}  # noqa: RUF012
+
+    def __init__(self, wcs: WCS, shape: tuple[int, int] | None = None) -> None:
+        self._wcs, self._shape = wcs, shape
+
+    def pixel_to_world_values(self, col: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return right ascension and declination [deg, ICRS] of pixels, any shape; NaN where a pixel has no place."""
+        col, row = np.broadcast_arrays(col, row)
+        return _shaped(places_of(self._wcs, np.stack([col.ravel(), row.ravel()], axis=1)), col.shape)
+
+    def world_to_pixel_values(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return columns and rows of places [deg, ICRS], any shape; NaN where a place has no pixel."""
+        ra, dec = np.broadcast_arrays(ra, dec)
+        pixels = pixels_of(self._wcs, np.stack([ra.ravel(), dec.ravel()], axis=1))
+        if self._shape is not None:
+            last = np.array(self._shape[::-1]) - 1
+            pixels[~((pixels >= -ROUNDING) & (pixels <= last + ROUNDING)).all(axis=1)] = np.nan
+            pixels = np.clip(pixels, 0, last)
+        return _shaped(pixels, ra.shape)
+
+
+def _shaped(pairs: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two columns of pairs (n, 2), each in a shape of n elements."""
+    return pairs[:, 0].reshape(shape), pairs[:, 1].reshape(shape)
 
 
 def centre_of(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:

@@ -1,29 +1,35 @@
-"""SDSS targets of release 12 by SkyServer's SQL search: a sample, page by page, with nothing lost on the way.
+"""SDSS targets of release 12 from SkyServer's SQL search, page by page, without losing a row.
 
-What SkyServer allows is a query a second, 600 s and 500,000 rows each (its page "Query Limits", DR8 edition), and a URL
-that holds a query of about 2,000 characters. So the rows are counted first and then asked in pages, in the order of
-their key, each after the last key of the one before: a page that comes short costs another page and no row, and one
-that SkyServer cannot do in its time is asked again by halves. The sum must be the count. Pages that have come are kept
-until all of them are there, so that an outage costs none.
+SkyServer allows one query a second, of 600 s and 500,000 rows at most (its page "Query Limits", DR8 edition), and a URL
+can hold a query of about 2,000 characters. The rows are therefore counted first and then asked for in pages, in the
+order of their key; each page begins after the last key of the page before. A page that is shorter than requested costs
+one more request and no row, and a page that SkyServer cannot make in its time is asked for again at half its size. The
+rows must add up to the count. Pages are kept until all of them have arrived, so that an outage loses none.
 
-What SkyServer says of an error is shown: it comes as HTTP 500 with a body of JSON (`ErrorMessage`), or, of a limit, as
-HTTP 200 with a table whose one column is `error_message`.
+Error messages of SkyServer are shown to the user. They arrive as HTTP 500 with a JSON body (`ErrorMessage`) or, if a
+limit was exceeded, as HTTP 200 with a table whose only column is `error_message`.
 
-The requests go through `http.read` and not through astroquery, which keeps a page of error sent as HTTP 200 as a table
-of two rows for a week, and drops columns it does not know without an error.
+The queries go through astroquery (`SDSS.query_sql_async`), which writes the request; `_Session` sends it with the
+patience and the several addresses of `http.read`. Three things of astroquery are not used, because they lose data:
+
+- its cache, which keeps an error page that was sent as HTTP 200 for a week as if it were a table;
+- its reader of the answer, which does not notice a missing first line, missing columns or a row that is cut short;
+- its cross-identification, which leaves out columns without an error if the server does not list them.
 """
 
 import csv
+import io
 import itertools
 import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from urllib.parse import quote_plus
 
 import numpy as np
+import requests
 from astropy.table import Table, vstack
 
 from survey_tools.archives.download import http
@@ -35,6 +41,7 @@ from survey_tools.archives.targets import Found
 from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.progress import Progress
 
+RELEASE = 12
 FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
 WAITS = 5  # for the next minute, where the queries of this one are used up
 PER_MINUTE = re.compile(r"per minute", re.IGNORECASE)  # what SkyServer says then
@@ -116,9 +123,35 @@ def ask(settings: ArchiveSettings, columns: Sequence[str], rest: str, top: int =
     return _rows(settings, _text(settings, _sql(columns, rest, top)), [column_name(column) for column in columns])
 
 
-def query_url(settings: ArchiveSettings, sql: str) -> Ways:
-    """The URLs that ask SkyServer a query for CSV; ArchiveError where they are too long to be answered."""
-    asked = f"cmd={quote_plus(sql, safe=_PLAIN)}&format=csv&searchtool=SQL"
+class _Session:
+    """The part of a `requests.Session` that astroquery uses: it hands the parameters of a request to `send`."""
+
+    def __init__(self, send: Callable[[Mapping[str, str]], bytes]) -> None:
+        self._send = send
+
+    def request(self, method: str, url: str, *, params: Mapping[str, str], **_) -> requests.Response:
+        """Return the answer to a request. The address is not astroquery's but one of the settings."""
+        answer = requests.Response()
+        answer.status_code, answer.url, answer.encoding = 200, url, "utf-8"
+        answer.raw = io.BytesIO(self._send(params))
+        return answer
+
+
+def _through_astroquery(sql: str, send: Callable[[Mapping[str, str]], bytes]) -> bytes:
+    """Return the answer to a query as it came; `send` is given what astroquery puts into the URL."""
+    from astroquery.sdss import SDSSClass  # takes a second to load
+
+    client = SDSSClass()
+    client._session = _Session(send)
+    return client.query_sql_async(sql, data_release=RELEASE, cache=False).content
+
+
+def query_url(settings: ArchiveSettings, params: Mapping[str, str]) -> Ways:
+    """Return the URLs that ask SkyServer a query with these parameters; ArchiveError if they are too long for it.
+
+    The query is written with as few escapes as possible, because they make a URL longer.
+    """
+    asked = "&".join(f"{name}={quote_plus(' '.join(value.split()), safe=_PLAIN)}" for name, value in params.items())
     if len(asked) > LONGEST:
         raise ArchiveError(
             f"the query is {len(asked)} characters long in a URL, and SkyServer takes {LONGEST}: shorten --where",
@@ -153,19 +186,26 @@ def _sql(columns: Sequence[str], rest: str, top: int) -> str:
 
 def _text(settings: ArchiveSettings, sql: str, attempts: int | None = None) -> str:
     """SkyServer's answer to a query, waited for where it counts queries; ArchiveError with its words of an error."""
-    ways, service = query_url(settings, sql), _service(settings)
+    service = _service(settings)
+
+    def send(params: Mapping[str, str]) -> bytes:
+        ways = query_url(settings, params)
+        try:
+            return http.read(
+                ways, kind="csv", attempts=attempts, manner=settings.manner, explain=partial(_explained, service)
+            )
+        except _ToldError:
+            raise
+        except (ArchiveError, AwayError) as error:  # the URL is long, and says less than the service's name
+            kind = AwayError if isinstance(error, AwayError) else ArchiveError
+            raise kind(_short(error, ways), url=service, status=error.status) from error
+
     for _ in range(WAITS):
         try:
-            text = http.read(
-                ways, kind="csv", attempts=attempts, manner=settings.manner, explain=partial(_explained, service)
-            ).decode("utf-8-sig", "replace")
+            text = _through_astroquery(sql, send).decode("utf-8-sig", "replace")
             words, status = _words_of(text), 200
-        except ArchiveError as error:
-            words, status = getattr(error, "words", None), error.status
-            if words is None:  # the URL is long, and says less than the service's name
-                raise ArchiveError(_short(error, ways), url=service, status=status) from error
-        except AwayError as error:
-            raise AwayError(_short(error, ways), url=service, status=error.status) from error
+        except _ToldError as error:
+            words, status = error.words, error.status
         if words is None:
             return text
         if not PER_MINUTE.search(words):

@@ -54,7 +54,7 @@ def found(findings, word: str) -> check.Finding:
 
 def test_every_question_names_a_setting_and_an_archive():
     for each in check.CHECKS:
-        assert each.setting in vars(check.Settings())
+        assert each.setting in vars(check.ArchiveSettings())
         assert each.archive in ("sdss", "cadc", "vizier")
 
 

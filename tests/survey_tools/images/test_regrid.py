@@ -11,7 +11,7 @@ from reproject import reproject_interp
 from scipy.ndimage import gaussian_filter
 
 from survey_tools.images.regrid import regrid
-from survey_tools.images.sky_wcs import local_cd, north_up_wcs, read_wcs, rescaled_wcs, tan_wcs
+from survey_tools.images.sky_wcs import local_cd, north_up_wcs, pixels_of, places_of, read_wcs, rescaled_wcs, tan_wcs
 from survey_tools.surveys import CFHT, SDSS
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data" / "cfht"
@@ -115,6 +115,47 @@ def test_other_projections_and_frames_agree_with_reproject_too(images, name):
     assert np.isfinite(found).mean() > 0.8  # the corners of a turned grid lie outside
     both = np.isfinite(found) & np.isfinite(expected)
     assert_allclose(found[both], abs(expected)[both], atol=1e-4 * np.nanmax(abs(expected)))
+
+
+def distorted_grid():
+    """A grid with a polynomial distortion (SIP) of 0.4 pixels in its corners."""
+    header = north_up_wcs(SKY.ra.deg, SKY.dec.deg, 0.396, 64).to_header()
+    header.update({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 4e-4})
+    return read_wcs(header)
+
+
+MORE = OTHERS | {
+    "ecliptic": other_grid(
+        ["ELON-TAN", "ELAT-TAN"], "", (SKY.barycentricmeanecliptic.lon.deg, SKY.barycentricmeanecliptic.lat.deg)
+    ),
+    "supergalactic": other_grid(["SLON-TAN", "SLAT-TAN"], "", (SKY.supergalactic.sgl.deg, SKY.supergalactic.sgb.deg)),
+    "distorted": distorted_grid(),
+}
+
+
+@pytest.mark.parametrize("onto", [True, False])
+@pytest.mark.parametrize("name", MORE)
+def test_every_other_grid_has_the_four_pixels_around_and_no_data_beyond_the_outermost(name, onto):
+    image = np.random.default_rng(2).normal(size=(2, 70, 60))
+    image[0, 30, 35] = np.nan
+    plain = north_up_wcs(SKY.ra.deg + 3e-5, SKY.dec.deg + 2e-5, 0.396, 64)
+    wcs, target = (plain, MORE[name]) if onto else (MORE[name], plain)
+    col, row = pixels_of(wcs, places_of(target, np.indices((90, 90))[::-1].reshape(2, -1).T)).T
+    inside = (col >= 0) & (col < 59) & (row >= 0) & (row < 69)
+    found = regrid(image, wcs, target, 90).reshape(2, -1)
+    top, left = (np.floor(np.where(inside, each, 0)).astype(int) for each in (row, col))
+    down, right = row - top, col - left
+    expected = (1 - down) * ((1 - right) * image[:, top, left] + right * image[:, top, left + 1])
+    expected += down * ((1 - right) * image[:, top + 1, left] + right * image[:, top + 1, left + 1])
+    area = abs(np.linalg.det(local_cd(target, (90, 90))) / np.linalg.det(local_cd(wcs, (70, 60))))
+    assert 3000 < inside.sum() < 5000
+    assert_array_equal(np.isfinite(found), inside & np.isfinite(expected))
+    assert_allclose(found[np.isfinite(found)], area * expected[np.isfinite(found)], atol=2e-6)
+
+
+def test_a_grid_of_another_projection_onto_itself_loses_no_edge():
+    image = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    assert_allclose(regrid(image, OTHERS["orthographic"], OTHERS["orthographic"], 64), image, atol=1e-6)
 
 
 @pytest.mark.parametrize("dec", [89.9999, 90.0, -90.0])

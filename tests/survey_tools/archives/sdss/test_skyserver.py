@@ -331,13 +331,38 @@ def test_pages_that_came_before_an_outage_are_not_asked_for_again(served, tables
 
 
 def test_queries_fit_a_url():
+    def asked(sql):
+        return {"cmd": sql, "format": "csv", "searchtool": "SQL"}
+
     for sample in SAMPLES.values():
-        url = skyserver.query_url(
-            ArchiveSettings(), f"SELECT TOP 50000 {','.join(sample.columns)} FROM {sample.tables}"
-        )
+        sql = f"SELECT TOP 50000 {','.join(sample.columns)} FROM {sample.tables}"
+        url = skyserver.query_url(ArchiveSettings(), asked(sql))
         assert all(len(each) < 1200 for each in url.in_turn())
     with pytest.raises(ArchiveError, match="characters long in a URL, and SkyServer takes 2048: shorten --where"):
-        skyserver.query_url(ArchiveSettings(), "x" * 2100)
+        skyserver.query_url(ArchiveSettings(), asked("x" * 2100))
+
+
+def test_astroquery_asks_and_keeps_no_answer(served, tables, archive_server, tmp_path, monkeypatch):
+    """Its address, its cache and its patience are not those that count."""
+    from astroquery import sdss
+
+    calls, inner = [], sdss.SDSSClass.query_sql_async
+
+    def noted(self, sql, **how):
+        calls.append(how)
+        return inner(self, sql, **how)
+
+    monkeypatch.setattr(sdss.SDSSClass, "query_sql_async", noted)
+    with (
+        sdss.conf.set_temp("skyserver_baseurl", "http://127.0.0.1:1"),
+        served([archive_server.Fault("html", "TOP")]) as server,
+    ):
+        found = skyserver.find(server.settings(tmp_path), MAIN)
+        (counted, wrong, right) = server.requests("skyserver")
+    assert found.received == len(selected(tables))
+    assert calls == [{"data_release": 12, "cache": False}] * 2
+    assert all("format=csv&searchtool=SQL" in request.target for request in (counted, wrong, right))
+    assert not list(tmp_path.rglob("*.pickle"))
 
 
 def test_another_sample_is_a_row(served, tables, tmp_path):

@@ -1,0 +1,28 @@
+from dataclasses import fields
+
+import pytest
+
+from cli.fetch import fetch
+from survey_tools.archives.known import ARCHIVES
+from survey_tools.archives.plan import Access
+from survey_tools.surveys import SURVEYS
+
+
+def test_every_survey_has_an_archive():
+    assert list(ARCHIVES) == list(SURVEYS)
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_opens_with_its_own_options_and_without_any(name, tmp_path):
+    known, access = ARCHIVES[name], Access(tmp_path)
+    assert known.open(access).facts() == known.open(access, known.options()).facts()
+    assert known.open(access).survey == SURVEYS[name]
+    assert isinstance(known.images_only, known.options)
+    assert known.options().seeing
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_the_command_has_every_option_of_an_archive_with_the_same_default(name):
+    options = {parameter.name: parameter for parameter in fetch.params}
+    for each in fields(ARCHIVES[name].options):
+        assert options[each.name].default == each.default
