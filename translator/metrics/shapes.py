@@ -103,7 +103,7 @@ MOMENTS = {"e1": "Ellipticity along the axes", "e2": "Ellipticity along the diag
 def missing() -> str:
     """Which measures are left out, and why; "" where none is."""
     absent = [f"{names} need {package}" for package, names in PACKAGES.items() if find_spec(package) is None]
-    return f"{' and '.join(absent)}, not installed here: pip install 'galtrans[sim]'" if absent else ""
+    return f"{' and '.join(absent)}, not installed here: pip install 'galtrans[shapes]'" if absent else ""
 
 
 def moments(sample: Sample) -> Statistics:

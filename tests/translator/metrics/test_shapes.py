@@ -187,4 +187,4 @@ def test_images_that_were_measured_are_not_measured_again(oracle, monkeypatch):
 def test_what_is_not_installed_is_said(monkeypatch):
     assert shapes.missing() == ""
     monkeypatch.setattr(shapes, "find_spec", lambda package: None if package == "statmorph" else object())
-    assert shapes.missing() == "morph_* need statmorph, not installed here: pip install 'galtrans[sim]'"
+    assert shapes.missing() == "morph_* need statmorph, not installed here: pip install 'galtrans[shapes]'"
