@@ -375,13 +375,13 @@ def fetch_stamps(folder: str, count: int, name: str) -> None:
     archive = Tiles(STAMPS, Mirror(f"{folder}/tiles", Path(folder) / "work"), calibrate)
     catalogue = read_catalogue(f"{folder}/{count}.fits")
     before, first = peak_memory(), []
-    inner = fetch.make_chunk
+    inner = fetch._gather_chunk
 
     def noted(*arguments):
         first.append(time.perf_counter())
         return inner(*arguments)
 
-    fetch.make_chunk = noted
+    fetch._gather_chunk = noted
     start_time = time.perf_counter()
     store = fetch.fetch(archive, catalogue, f"{folder}/{name}", engine=Engine(2))
     took = time.perf_counter() - start_time

@@ -42,17 +42,20 @@ def grid(survey, ra: float, dec: float, rng: np.random.Generator):
     return tan_wcs((ra, dec), centre, turned * survey.pixel_scale / 3600)
 
 
-def make_store(path, name, ra, dec, *, drawn=None, bands="ugriz", missing=(), saturated=(), seed=0, frame=False):
+def make_store(
+    path, name, ra, dec, *, drawn=None, bands="ugriz", missing=(), saturated=(), seed=0, frame=False, **more
+):
     """A finished store of survey `name`: one galaxy per (ra, dec) [deg], drawn at `drawn` (ra, dec) where given.
 
     Rows `missing` have no image; in rows `saturated` the 2 × 2 pixels in the middle of the first band are flagged.
+    `more` goes to `create`.
     """
     survey, count = SURVEYS[name], len(ra)
     catalogue = Table({"object_id": [f"{name}-{row}" for row in range(count)], "ra": ra, "dec": dec})
     catalogue["redshift"] = np.linspace(0.01, 0.3, count)
     for value, column in enumerate(("run", "rerun", "camcol", "field") if frame else ()):
         catalogue[column] = np.full(count, value + 1, np.int32)
-    store = create(path, survey, bands, catalogue, {"command": "test", "seed": seed})
+    store = create(path, survey, bands, catalogue, {"command": "test", "seed": seed}, **more)
     rng, size = np.random.default_rng(seed), survey.cutout_size
     images = np.full((count, len(bands), size, size), np.nan, np.float32)
     columns = {"crval": np.full((count, 2), np.nan), "crpix": np.full((count, 2), np.nan)}

@@ -48,19 +48,12 @@ def both_workers(cluster):
 def world(tmp_path_factory, make_store, write_narrow_run):
     """Both stores in small chunks, their pairs, and a narrow run with the weights that it began with."""
     folder = tmp_path_factory.mktemp("world")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-        x = make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr", missing=[1])
-        y = make_store(folder / "y.zarr", "cfht", RA, DEC, bands="gr", saturated=[2], seed=1)
+    x = make_store(folder / "x.zarr", "sdss", RA, DEC, bands="gr", missing=[1], chunk_bytes=SMALL_CHUNKS)
+    y = make_store(folder / "y.zarr", "cfht", RA, DEC, bands="gr", saturated=[2], seed=1, chunk_bytes=SMALL_CHUNKS)
     pairs = make_pairs(x.path, y.path, test_size=COUNT - 1)
     pairs.write(folder / "pairs.ecsv")
     write_narrow_run(folder / "run")
     return SimpleNamespace(folder=folder, x=x.path, y=y.path, pairs=folder / "pairs.ecsv", run=folder / "run")
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
 
 
 @pytest.fixture
@@ -88,16 +81,16 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_regrid(world, dying, tmp_path, small_chunks):
-    there = regrid_store(world.y, world.x, tmp_path / "there.zarr", engine=dying)
-    here = regrid_store(world.y, world.x, tmp_path / "here.zarr", workers=2)
+def test_regrid(world, dying, tmp_path):
+    there = regrid_store(world.y, world.x, tmp_path / "there.zarr", engine=dying, chunk_bytes=SMALL_CHUNKS)
+    here = regrid_store(world.y, world.x, tmp_path / "here.zarr", workers=2, chunk_bytes=SMALL_CHUNKS)
     assert len(here.chunks()) == 3
     assert files(there.path) == files(here.path)
 
 
-def test_translate(world, dying, tmp_path, small_chunks):
-    there = translate_store(world.run, world.x, tmp_path / "there.zarr", engine=dying)
-    here = translate_store(world.run, world.x, tmp_path / "here.zarr", engine=Engine(2))
+def test_translate(world, dying, tmp_path):
+    there = translate_store(world.run, world.x, tmp_path / "there.zarr", engine=dying, chunk_bytes=SMALL_CHUNKS)
+    here = translate_store(world.run, world.x, tmp_path / "here.zarr", engine=Engine(2), chunk_bytes=SMALL_CHUNKS)
     assert len(here.chunks()) == COUNT
     assert files(there.path) == files(here.path)
 

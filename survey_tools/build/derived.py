@@ -1,88 +1,98 @@
-"""A store made from another, row for row: chunk by chunk on any engine, gone on with after a kill."""
+"""Make a store from another one, row for row and chunk by chunk."""
 
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from astropy.wcs import WCS
 
-from survey_tools.build.builder import alone, begun, load, path_of, replacing, require_same, save
-from survey_tools.build.gather import Chunk
+from survey_tools.build.builder import Build, Chunk, Manifest, StorePlan, alone, making, recognise
 from survey_tools.errors import StoreError
 from survey_tools.images.cutout import resample_flags, sky_sigma
 from survey_tools.images.sky_wcs import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.store.columns import empty_columns
-from survey_tools.store.manifest import write_manifest
-from survey_tools.store.zarr_store import MANIFEST, Store, create, open_store, row_fingerprint
+from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Engine
-
-Manifest = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """What is to be made of the rows of a store.
+    """How the rows of one store become those of another.
 
-    Attributes:
-        source: The store, open.
-        survey: Row of the survey that the new images are of, or are like.
-        bands: Of the new images.
-        size: Rows, and columns, of a new image.
-        pixel_scale: Of the new images [arcsec/pixel].
-        settings: What it is made from, as JSON can hold it; a run that goes on must have the same.
-        make: Rows of the new store to their `Chunk`. It is sent to other processes, so it must hold little.
-        manifest: The manifest of some rows of the source, and what `make` said of them in its chunks' manifests, to
-            theirs.
-        desc: Word for the progress bar.
-        synthetic: Where the pixels are no observation, the words that say so.
-        planes: What is made of each object beside its image: name to description.
+    Attributes
+    ----------
+    source : Store
+        The store to read, open.
+    plan : StorePlan
+        What the new store is made from, with the catalogue of the source.
+    make : callable
+        Takes some rows of the new store; returns their `Chunk`. It is sent to other processes, so it must be small.
+    manifest : callable
+        Takes the manifest of some rows of the source, and what `make` said of them in the manifest of its chunks;
+        returns their manifest in the new store.
+    desc : str
+        Word for the progress bar.
     """
 
     source: Store
-    survey: Survey
-    bands: tuple[str, ...]
-    size: int
-    pixel_scale: float
-    settings: dict
+    plan: StorePlan
     make: Callable[[slice], Chunk]
     manifest: Callable[[Manifest, Manifest], Manifest]
     desc: str
-    synthetic: str = ""
-    planes: Mapping[str, str] = field(default_factory=dict)
 
 
-def derive(plan: Derivation, out, engine: Engine, *, overwrite: bool = False) -> Store:
-    """Make a store whose rows are those of another; returns it, open.
+def derive(derivation: Derivation, out, engine: Engine, *, overwrite: bool = False) -> Store:
+    """Make a store whose rows are the objects of another store.
 
-    The catalogue is carried over. A store that is there already is returned as it is if it was made from the same; one
-    begun as `OUT.part` is gone on with. One task writes one whole chunk, so what is made depends neither on how many
-    work on it nor on who is killed meanwhile.
+    An existing store is returned unchanged if its plan matches. A store that was interrupted is resumed, to the same
+    bytes. One task makes one whole chunk.
 
-    Args:
-        plan: What to make.
-        out: Where the new store will be.
-        engine: Where tasks run.
-        overwrite: Replace a store that is there, once the new one is finished.
+    Parameters
+    ----------
+    derivation : Derivation
+        What to make.
+    out : str or Path
+        Where the new store will be.
+    engine : Engine
+        Where tasks run.
+    overwrite : bool
+        Whether to replace an existing store, once the new one is finished.
 
-    Raises:
-        StoreError: `out` is the source, was made from something else, is no store, or is being made by another process.
+    Returns
+    -------
+    Store
+        The new store, open for reading.
+
+    Raises
+    ------
+    StoreError
+        `out` is the source, was made from something else, is not a store, or is being made by another process.
     """
-    out = Path(out)
-    if out.resolve() == plan.source.path.resolve():
+    out, source = Path(out), derivation.source
+    if out.resolve() == source.path.resolve():
         raise StoreError(f"{out} is the store to read; choose another name for the one to make")
     with alone(out):
         if out.exists() and not overwrite:
-            return _finished(out, plan)
-        with replacing(out) as target:
-            store = _begin(target, plan, overwrite)
-            work = store.path / ".work"
-            engine.run(partial(_make_chunk, plan.make, store, work), store.chunks(), plan.desc, "chunk")
-            _finish(store, work, plan)
+            return recognise(derivation.plan, out)
+        with making(derivation.plan, out, overwrite=overwrite) as build:
+            engine.run(partial(_make_chunk, derivation.make, build), build.store.chunks(), derivation.desc, "chunk")
+            before = source.manifest()
+
+            def manifest(rows: slice, made: Manifest) -> Manifest:
+                return derivation.manifest({name: np.asarray(before[name][rows]) for name in before.colnames}, made)
+
+            build.collect(manifest)
+            build.finish()
     return open_store(out)
+
+
+def _make_chunk(make: Callable[[slice], Chunk], build: Build, rows: slice) -> None:
+    """Write one chunk of the store, unless it is written."""
+    if not build.has(rows):
+        build.write(rows, make(rows))
 
 
 @dataclass(frozen=True)
@@ -154,51 +164,3 @@ def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: 
 def row_of_survey(store: Store) -> Survey:
     """The survey's row that a store was made with."""
     return Survey(**{key: tuple(value) if isinstance(value, list) else value for key, value in store.survey.items()})
-
-
-def _finished(out: Path, plan: Derivation) -> Store:
-    """The store that is there; StoreError where it was made from something else."""
-    store = open_store(out)
-    objects = (plan.source.column(name) for name in ("object_id", "ra", "dec"))
-    asked = {
-        "survey": plan.survey.name,
-        "rows": row_fingerprint(plan.survey.name, *objects),
-        "bands": plan.bands,
-        "grid": (plan.size, plan.pixel_scale),
-        "settings": plan.settings,
-    }
-    there = {"survey": store.survey["name"], "rows": store.rows, "bands": store.bands, "settings": store.settings}
-    require_same(out, asked, there | {"grid": (store.size, store.pixel_scale)})
-    return store
-
-
-def _begin(target: Path, plan: Derivation, overwrite: bool) -> Store:
-    """The store as `TARGET.part`, begun or gone on with."""
-    facts = {"size": plan.size, "pixel_scale": plan.pixel_scale, "synthetic": plan.synthetic}
-    facts["planes"] = plan.planes
-    begin = partial(create, target, plan.survey, plan.bands, plan.source.catalogue(), plan.settings, **facts)
-    return begun(begin, target, overwrite=overwrite)
-
-
-def _make_chunk(make: Callable[[slice], Chunk], store: Store, work: Path, rows: slice) -> None:
-    """Write one chunk of the store, unless it is written."""
-    if not path_of(work, rows).exists():
-        chunk = make(rows)
-        store.write(rows, chunk.images, chunk.mask, chunk.planes)
-        save(work, store, rows, chunk)
-
-
-def _finish(store: Store, work: Path, plan: Derivation) -> None:
-    """Write columns and manifest, part by part, and give the store its name; what tasks left in `work` goes."""
-    before, sums = plan.source.manifest(), {}
-
-    def parts():
-        for part in store.column_parts():
-            made = load(work, store, part, sums)
-            store.write_columns(made["column"], part)
-            known = {name: np.asarray(before[name][part]) for name in before.colnames}
-            yield {**plan.manifest(known, made["manifest"]), "object_id": store.column("object_id", part)}
-
-    write_manifest(store.path / MANIFEST, parts())
-    shutil.rmtree(work, ignore_errors=True)
-    store.finish(sums=sums)

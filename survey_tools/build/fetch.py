@@ -3,9 +3,9 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,14 @@ from survey_tools.archives.download import http
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Archive, FetchPlan, SourceFile
 from survey_tools.build import gather as spool
-from survey_tools.build.builder import alone, begun, copy_store, finish, make_chunk, replacing, require_same, tidied
-from survey_tools.build.gather import Failure, Gathering
+from survey_tools.build.builder import Build, StorePlan, alone, drop_unfinished, making, mending, recognise
+from survey_tools.build.gather import Failure, Gathering, Work, gather
 from survey_tools.errors import ArchiveError, AwayError, GaltransError
-from survey_tools.files import SUMS, naming, whole_file
+from survey_tools.files import naming, whole_file
 from survey_tools.progress import duration, size
 from survey_tools.store.manifest import FAILED
 from survey_tools.store.summary import PLANNED
-from survey_tools.store.zarr_store import Store, create, open_store, row_fingerprint
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Engine
 
@@ -145,21 +145,15 @@ _unreached: list[Path] = []  # the spool of each of the files in a row that this
 
 @dataclass(frozen=True)
 class FetchJob:
-    """What is to be made: archive, objects and their rows in the store, folder of unfinished work, and how."""
+    """What is to be made: archive, objects and their rows in the store, and how."""
 
     archive: Archive
     catalogue: Table
     rows: np.ndarray
     bands: tuple[str, ...]
-    work: Path
     engine: Engine
     tell: Callable[[FetchPlan], None]
     fail_away: bool = False
-
-    @property
-    def spool(self) -> Path:
-        """Where the cutouts lie until they are gathered."""
-        return self.work / "cutouts"
 
 
 @dataclass(frozen=True)
@@ -183,10 +177,7 @@ def work_folder(out: Path) -> Path:
 def forget(out: Path) -> None:
     """Drop what an interrupted run left of a store; a finished one stays."""
     with alone(Path(out)):
-        for name in (f"{out.name}.part", f".{out.name}.new.part"):
-            part = Path(out).with_name(name)
-            for left in (part, _parked(part)):
-                shutil.rmtree(left, ignore_errors=True)
+        drop_unfinished(Path(out))
         shutil.rmtree(work_folder(out), ignore_errors=True)
 
 
@@ -201,6 +192,7 @@ def fetch(
     retry_failed: bool = False,
     fail_away: bool = False,
     tell: Callable[[FetchPlan], None] = lambda plan: None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
 
@@ -219,6 +211,7 @@ def fetch(
         fail_away: Let the objects of files that cannot be reached fail; else such files end the run, when all others
             are cut, and the next one goes on.
         tell: Is given the plan, before anything is fetched by it.
+        chunk_bytes: Bytes that the images of a chunk of the store may take.
 
     Raises:
         ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
@@ -231,43 +224,45 @@ def fetch(
         "catalogue": _checksum(catalogue),
         **archive.facts(),
     }
-    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, Path(), engine, tell, fail_away)
-    with alone(out), naming(out), tidied(work_folder(out)):
+    plan = StorePlan(archive.survey, bands, catalogue, settings, chunk_bytes=chunk_bytes)
+    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, engine, tell, fail_away)
+    with alone(out), naming(out), _tidied(work_folder(out)):
         if out.exists() and not overwrite:
-            store = _finished(out, archive, bands, catalogue, settings)
-            failed = np.flatnonzero(store.manifest()["status"] == FAILED)
+            failed = np.flatnonzero(recognise(plan, out).manifest()["status"] == FAILED)
             if retry_failed and len(failed):
-                _mend(replace(job, catalogue=catalogue[failed], rows=failed), out)
+                with mending(out) as build:
+                    _build(replace(job, catalogue=catalogue[failed], rows=failed), build)
         else:
-            _make(job, out, settings, overwrite)
+            with making(plan, out, overwrite=overwrite) as build, _dropped_if_useless(build, work_folder(out)):
+                _build(job, build)
     return open_store(out)
 
 
-def _make(job: FetchJob, out: Path, settings: dict, overwrite: bool) -> None:
-    """Build a store from nothing, or from what a killed run left."""
-    with replacing(out) as target:
-        part = target.with_name(target.name + ".part")
-        if target != out and (part / SUMS).exists():
-            shutil.rmtree(part)  # a copy of the old store, in which a run began to mend what had failed
-        fresh = not part.exists()
-        store = _begin(target, job, settings, overwrite)
-        try:
-            _build(replace(job, work=part / ".work"), store)
-        except (ArchiveError, ConnectionError) as error:
-            if fresh and (isinstance(error, ArchiveError) or not any((part / ".work").rglob("*.npy"))):
-                shutil.rmtree(part)  # so that the right mirror may be given instead
-                if isinstance(error, ArchiveError):  # else the next run goes on with half a download
-                    shutil.rmtree(work_folder(out), ignore_errors=True)
-            raise
+@contextmanager
+def _dropped_if_useless(build: Build, downloads: Path) -> Iterator[None]:
+    """Drop a store that this run began and for which nothing came, so that the right mirror may be given instead."""
+    try:
+        yield
+    except ArchiveError:
+        if build.fresh:
+            build.drop()
+            shutil.rmtree(downloads, ignore_errors=True)
+        raise
+    except ConnectionError:
+        if build.fresh and not any(build.work.rglob("*.npy")):
+            build.drop()  # but not the downloads: the next run resumes half a file
+        raise
 
 
-def _mend(job: FetchJob, out: Path) -> None:
-    """Build failed rows again, in a copy of the store that takes its place."""
-    with replacing(out) as target:
-        part = target.with_name(target.name + ".part")
-        _unpark(part)
-        store = copy_store(out, part)
-        _build(replace(job, work=part / ".work"), store)
+@contextmanager
+def _tidied(folder: Path) -> Iterator[None]:
+    """Remove a folder after the block; if the block has failed, only if there is nothing in it to resume from."""
+    try:
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _checksum(catalogue: Table) -> str:
@@ -279,68 +274,56 @@ def _checksum(catalogue: Table) -> str:
     return digest.hexdigest()
 
 
-def _finished(out: Path, archive: Archive, bands: tuple[str, ...], catalogue: Table, settings: dict) -> Store:
-    """The store that is there; StoreError where it was made from something else."""
-    store, survey = open_store(out), archive.survey
-    asked = {
-        "survey": survey.name,
-        "bands": bands,
-        "objects": row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"]),
-        **settings,
-    }
-    there = {"survey": store.survey["name"], "bands": store.bands, "objects": store.rows, **store.settings}
-    require_same(out, asked, there)
-    shutil.rmtree(_parked(out.with_name(out.name + ".part")), ignore_errors=True)
-    return store
-
-
-def _begin(target: Path, job: FetchJob, settings: dict, overwrite: bool) -> Store:
-    """The store as `TARGET.part`, begun or gone on with."""
-    _unpark(target.with_name(target.name + ".part"))
-    begin = partial(create, target, job.archive.survey, job.bands, job.catalogue, settings)
-    return begun(begin, target, overwrite=overwrite)
-
-
-def _unpark(part: Path) -> None:
-    """Give a store that was killed while it got its name the work back that was put beside it."""
-    if _parked(part).exists():
-        os.rename(_parked(part), part / ".work") if part.exists() else shutil.rmtree(_parked(part))
-
-
-def _parked(part: Path) -> Path:
-    """Where unfinished work is put while a store gets its name: beside it, for a store holds nothing else."""
-    return part.with_name(f".{part.name}.work")
-
-
-def _build(job: FetchJob, store: Store) -> None:
+def _build(job: FetchJob, build: Build) -> None:
     """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
     plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
     job.tell(plan)
-    with whole_file(job.work / PLANNED) as temporary:
+    with whole_file(build.work / PLANNED) as temporary:
         temporary.write_text(json.dumps({"files": len(plan.sources)}))
     log.info("%d files hold objects of the catalogue; %d cannot be used", len(plan.sources), len(plan.unreadable))
-    outcomes = _cut_all(job, plan.sources, "cut")
+    cutouts = build.work / "cutouts"
+    outcomes = _cut_all(job, cutouts, plan.sources, "cut")
     for _ in range(ROUNDS):
         lacks = {at: each.lacks for at, each in enumerate(outcomes) if each.lacks is not None}
         neighbours = job.archive.neighbours(plan, lacks, job.engine.run)
         if not neighbours:
             break
-        outcomes += _cut_all(job, neighbours, "cut neighbours")
+        outcomes += _cut_all(job, cutouts, neighbours, "cut neighbours")
         plan = replace(plan, sources=plan.sources + neighbours)
     _require_reached(job, plan.sources, outcomes)
     sources = plan.sources
     order = sorted(range(len(sources)), key=lambda at: sources[at].name)
     plan = replace(plan, sources=[sources[at] for at in order])
     failures = {at: outcomes[was].failure for at, was in enumerate(order) if outcomes[was].failure}
-    _forget_chunks_of_another_plan(job.work, plan, {at: asdict(why) for at, why in failures.items()})
-    gathering = Gathering(job.archive.survey, job.bands, plan, job.spool, failures)
-    spans = ((rows, _span(job, rows)) for rows in store.chunks())
+    build.keep_chunks_from(_inputs(plan, failures))  # files come and go, or are mended, between two runs
+    gathering = Gathering(job.archive.survey, job.bands, plan, cutouts, failures)
+    spans = ((rows, _span(job, rows)) for rows in build.store.chunks())
     chunks = [(rows, span) for rows, span in spans if span.start < span.stop]
     works = ((rows, job.rows[span] - rows.start, gathering.work(span.start, span.stop)) for rows, span in chunks)
-    folder = job.work / "chunks"
-    job.engine.run(partial(make_chunk, store, folder), works, "gather", "chunk", count=len(chunks))
-    finish(store, job.rows, folder, before=partial(os.rename, job.work, _parked(store.path)))
-    shutil.rmtree(_parked(store.path))
+    job.engine.run(partial(_gather_chunk, build), works, "gather", "chunk", count=len(chunks))
+    build.collect()
+    if not build.store.column("coverage").any():
+        origin, reason = build.store.settings.get("mirror", "the archive"), build.store.manifest()["reason"][0]
+        raise ArchiveError(
+            f"none of the {len(build.store)} objects could be cut from {origin}, the first of them because: {reason}"
+        )
+    build.finish()
+
+
+def _gather_chunk(build: Build, item: tuple[slice, np.ndarray, Work]) -> None:
+    """Write some objects of one chunk, unless that is done: its rows, their places in it, and what they need."""
+    rows, places, work = item
+    if not build.has(rows):
+        build.write(rows, gather(work), places)
+
+
+def _inputs(plan: FetchPlan, failures: Mapping[int, Failure]) -> str:
+    """Describe the files of a plan, the rows on each, and what is wrong with some of them."""
+    files = hashlib.sha256()
+    for source in plan.sources:
+        files.update(f"\0{source.name}\0".encode() + np.asarray(source.rows, "<i8").tobytes())
+    wrong = {at: asdict(why) for at, why in failures.items()}
+    return json.dumps([files.hexdigest(), list(map(asdict, plan.unreadable)), wrong], sort_keys=True)
 
 
 def _require_reached(job: FetchJob, sources: list[SourceFile], outcomes: list[FileOutcome]) -> None:
@@ -364,10 +347,10 @@ def _span(job: FetchJob, rows: slice) -> slice:
     return slice(*np.searchsorted(job.rows, [rows.start, rows.stop]).tolist())
 
 
-def _cut_all(job: FetchJob, sources: list[SourceFile], desc: str) -> list[FileOutcome]:
+def _cut_all(job: FetchJob, cutouts: Path, sources: list[SourceFile], desc: str) -> list[FileOutcome]:
     """Put the cutouts of every source on disk."""
     remote = any(source.bytes for source in sources)
-    task, items = partial(_cut, job.archive, job.spool), _with_positions(job.catalogue, sources)
+    task, items = partial(_cut, job.archive, cutouts), _with_positions(job.catalogue, sources)
     traffic, most = ((lambda outcome: outcome.bytes), DOWNLOADS_AT_ONCE) if remote else (None, None)
     run = job.engine.run
     return run(task, items, desc, "file", count=len(sources), traffic=traffic, live=http.received, most=most)
@@ -407,15 +390,3 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
         log.info("%s", error)
         failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True
     return FileOutcome(failure, lacks, http.traffic().bytes - before, away)
-
-
-def _forget_chunks_of_another_plan(work: Path, plan: FetchPlan, failures: dict[int, dict]) -> None:
-    """Gather anew where files came or went since an earlier run, or one that failed has been mended, or has failed."""
-    record, files = work / "plan.json", hashlib.sha256()
-    for source in plan.sources:
-        files.update(f"\0{source.name}\0".encode() + np.asarray(source.rows, "<i8").tobytes())
-    said = json.dumps([files.hexdigest(), list(map(asdict, plan.unreadable)), failures], sort_keys=True)
-    if record.exists() and record.read_text() != said:
-        shutil.rmtree(work / "chunks", ignore_errors=True)
-    with whole_file(record) as temporary:
-        temporary.write_text(said)

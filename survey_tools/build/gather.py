@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from survey_tools.archives.fits_files import Unreadable
 from survey_tools.archives.plan import FetchPlan, Piece, SourceFile
+from survey_tools.build.builder import Chunk
 from survey_tools.files import whole_file
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.images.sky_wcs import tan_terms
@@ -169,25 +170,6 @@ class Gathering:
                 ChunkPart(file.name, self._bands.index(file.band), row[mine], path, place[mine], failure, sure[mine])
             )
         return Work(self._survey, self._bands, last - first, shares, self._plan.unreadable)
-
-
-@dataclass
-class Chunk:
-    """Rows of a store, as `Store.write` and `Store.write_columns` take them, and of its manifest.
-
-    Attributes:
-        images: (object, band, row, col) float32 [nanomaggy/pixel], NaN where there is no data.
-        mask: Alike, True where the pixel is missing or saturated.
-        columns: The measured columns of a store, by name.
-        manifest: Of each object the status, the reason, and the files, URL and HTTP status that it speaks of.
-        planes: What the store has of each object beside its images, by name, each like `images`.
-    """
-
-    images: np.ndarray
-    mask: np.ndarray
-    columns: dict[str, np.ndarray]
-    manifest: dict[str, np.ndarray]
-    planes: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def gather(work: Work) -> Chunk:

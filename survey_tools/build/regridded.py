@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
+from survey_tools.build.builder import Chunk, StorePlan
 from survey_tools.build.derived import Derivation, derive, read_originals, remake, row_of_survey
-from survey_tools.build.gather import Chunk
 from survey_tools.errors import StoreError
 from survey_tools.images.cutout import COARSER, resample
 from survey_tools.images.regrid import regrid
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
 
@@ -28,7 +28,16 @@ CARRIED = (
 )  # what regridding does not change
 
 
-def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | None = None, overwrite=False) -> Store:
+def regrid_store(
+    y_path,
+    like_path,
+    out,
+    *,
+    workers: int = 1,
+    engine: Engine | None = None,
+    overwrite: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Store:
     """Put every image of a store on pixels of the number and scale of another store; returns the new store, open.
 
     Each image keeps its centre and orientation, hence no corner is lost, and flux is kept. CFHTLS onto the pixels of
@@ -47,6 +56,7 @@ def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | N
         workers: Parallel tasks on this machine.
         engine: Where else tasks run.
         overwrite: Replace a store that is there, once the new one is finished.
+        chunk_bytes: Bytes that the images of a chunk of the new store may take.
 
     Raises:
         StoreError: A store cannot be opened; or `out` is one of the two, was made from something else, is no store,
@@ -56,23 +66,21 @@ def regrid_store(y_path, like_path, out, *, workers: int = 1, engine: Engine | N
     if out.resolve() in (y.path.resolve(), like.path.resolve()):
         raise StoreError(f"{out} is one of the stores to read; choose another name for the regridded one")
     interpolated = is_interpolated(like.pixel_scale / y.pixel_scale)
-    plan = Derivation(
+    settings = {
+        "command": "galtrans regrid",
+        "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
+    }
+    if not interpolated:
+        settings["flux"] = "collected"
+    facts = {"size": like.size, "pixel_scale": like.pixel_scale, "synthetic": y.synthetic, "chunk_bytes": chunk_bytes}
+    derivation = Derivation(
         source=y,
-        survey=row_of_survey(y),
-        bands=y.bands,
-        size=like.size,
-        pixel_scale=like.pixel_scale,
-        settings={
-            "command": "galtrans regrid",
-            "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
-        }
-        | ({} if interpolated else {"flux": "collected"}),
+        plan=StorePlan(row_of_survey(y), y.bands, y.catalogue(), settings, **facts),
         make=partial(_regrid_chunk, y, like.size, like.pixel_scale, interpolated),
         manifest=lambda before, _: before,
         desc="regrid",
-        synthetic=y.synthetic,
     )
-    return derive(plan, out, engine or Engine(workers), overwrite=overwrite)
+    return derive(derivation, out, engine or Engine(workers), overwrite=overwrite)
 
 
 def is_interpolated(ratio: float) -> bool:

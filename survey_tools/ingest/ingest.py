@@ -3,24 +3,20 @@
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from survey_tools.build.builder import alone, begun, replacing, require_same
+from survey_tools.build.builder import Build, Chunk, StorePlan, alone, making, recognise
 from survey_tools.errors import ImageError
-from survey_tools.files import whole_file
 from survey_tools.fits.zeros import AUTO
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.ingest.collection import BRIGHTEST, Collection, Form, RowsOfFiles, collect
 from survey_tools.progress import Progress
 from survey_tools.store.columns import empty_columns
-from survey_tools.store.manifest import write_manifest
-from survey_tools.store.zarr_store import MANIFEST, Store, create, open_store, row_fingerprint
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import Survey
 
 log = logging.getLogger(__name__)
@@ -38,6 +34,7 @@ def ingest(
     positions: Path | None = None,
     columns: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
     """Put the images of files into a store; returns it, open.
 
@@ -54,6 +51,7 @@ def ingest(
         positions: Catalogue whose row i is image i.
         columns: The catalogue's own names of columns, as `read_catalogue` takes them.
         overwrite: Replace a store that is there, once the new one is finished.
+        chunk_bytes: Bytes that the images of a chunk of the store may take.
 
     Raises:
         ImageError: Where a file cannot be read, or does not hold images of the survey, or none of them can be used.
@@ -63,18 +61,17 @@ def ingest(
     out = Path(out)
     collection = collect(paths, survey, form, positions, columns)
     settings = _settings(collection, form)
+    facts = {"synthetic": collection.synthetic, "chunk_bytes": chunk_bytes}
+    plan = StorePlan(survey, collection.bands, collection.catalogue, settings, **facts)
     with alone(out):
         if out.exists() and not overwrite:
-            return _finished(out, survey, collection, settings)
-        with replacing(out) as target:
-            part = target.with_name(target.name + ".part")
-            fresh = not part.exists()
-            store = _begin(target, survey, collection, settings, overwrite)
+            return recognise(plan, out)
+        with making(plan, out, overwrite=overwrite) as build:
             try:
-                _build(collection, store)
+                _build(collection, build)
             except ImageError:
-                if fresh:
-                    shutil.rmtree(part)
+                if build.fresh:
+                    build.drop()
                 raise
     return open_store(out)
 
@@ -101,79 +98,28 @@ def _settings(collection: Collection, form: Form) -> dict:
     }
 
 
-def _finished(out: Path, survey: Survey, collection: Collection, settings: dict) -> Store:
-    """The store that is there; StoreError where it was made from something else."""
-    store, catalogue = open_store(out), collection.catalogue
-    asked = {"survey": survey.name, "bands": collection.bands, **settings}
-    asked["objects"] = row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"])
-    there = {"survey": store.survey["name"], "bands": store.bands, "objects": store.rows, **store.settings}
-    require_same(out, asked, there)
-    return store
-
-
-def _begin(target: Path, survey: Survey, collection: Collection, settings: dict, overwrite: bool) -> Store:
-    """The store as `TARGET.part`, begun or gone on with."""
-    facts = {"synthetic": collection.synthetic}
-    begin = partial(create, target, survey, collection.bands, collection.catalogue, settings, **facts)
-    return begun(begin, target, overwrite=overwrite)
-
-
-def _build(collection: Collection, store: Store) -> None:
-    """Write chunk by chunk and finish the store. What is done lies in `.work`, which is gone when the store is."""
-    work = store.path / ".work"
-    _forget_chunks_of_other_files(work, collection.inputs)
-    chunks = store.chunks()
-    waiting = [rows for rows in chunks if not _path(work, rows).exists()]
+def _build(collection: Collection, build: Build) -> None:
+    """Write chunk by chunk, and finish the store. ImageError where none of the images can be used."""
+    store, files = build.store, collection.inputs
+    build.keep_chunks_from(json.dumps([[str(path.resolve()), path.stat().st_mtime_ns] for path in files]))
+    waiting = [rows for rows in store.chunks() if not build.has(rows)]
     done = len(store) - sum(rows.stop - rows.start for rows in waiting)
     with closing(collection.parts(waiting)) as parts, Progress(len(store), "ingest", "image", done=done) as progress:
         for rows, part in zip(waiting, parts, strict=True):
-            _write(store, work, rows, part)
+            build.write(rows, _chunk(store.bands, collection.files[rows], part))
             progress.update(rows.stop - rows.start)
-    write_manifest(store.path / MANIFEST, _finished_parts(collection, store, work))
+    build.collect()
     if not store.column("coverage").any():
         reason = store.manifest()["reason"][0]
         raise ImageError(f"none of the {len(store)} images can be used, the first of them because: {reason}")
-    shutil.rmtree(work)
-    store.finish()
+    build.finish()
 
 
-def _finished_parts(collection: Collection, store: Store, work: Path) -> Iterator[dict]:
-    """The manifest, part by part; on the way the columns are written."""
-    names = collection.catalogue["object_id"]
-    for part in store.column_parts():
-        chunks = [rows for rows in store.chunks() if part.start <= rows.start < part.stop]
-        columns: dict[str, list] = {}
-        for rows in chunks:
-            with np.load(_path(work, rows)) as values:
-                for name in values.files:
-                    columns.setdefault(name, []).append(values[name])
-        joined = {name: np.concatenate(values) for name, values in columns.items()}
-        manifest = {name: joined.pop(name) for name in ("status", "reason")}
-        store.write_columns(joined, part)
-        yield manifest | {"object_id": names[part], "file": collection.files[part]}
-
-
-def _path(work: Path, rows: slice) -> Path:
-    return work / f"{rows.start:09d}.npz"
-
-
-def _forget_chunks_of_other_files(work: Path, inputs: list[Path]) -> None:
-    """Write every chunk anew where a file has been changed since the run that was interrupted."""
-    record = work / "files.json"
-    said = json.dumps([[str(path.resolve()), path.stat().st_mtime_ns] for path in inputs])
-    if work.exists() and not (record.exists() and record.read_text() == said):
-        shutil.rmtree(work)
-    with whole_file(record) as temporary:
-        temporary.write_text(said)
-
-
-def _write(store: Store, work: Path, rows: slice, part: RowsOfFiles) -> None:
-    """Judge and write one chunk of the store, and keep its columns and its part of the manifest."""
+def _chunk(bands: tuple[str, ...], files: list[str], part: RowsOfFiles) -> Chunk:
+    """Judge the images of one chunk, and measure their noise where it is not known."""
     flux, columns = np.where(np.isfinite(part.flux), part.flux, np.nan), part.columns
     remarks = part.remarks or [""] * len(flux)
-    verdicts = [
-        _judge(store.bands, flux[at], columns["crval"][at], part.reasons[at], remarks[at]) for at in range(len(flux))
-    ]
+    verdicts = [_judge(bands, flux[at], columns["crval"][at], part.reasons[at], remarks[at]) for at in range(len(flux))]
     images = flux.astype(np.float32)
     saturated = part.saturated & np.isfinite(images)
     mask = saturated | np.isnan(images)
@@ -181,15 +127,12 @@ def _write(store: Store, work: Path, rows: slice, part: RowsOfFiles) -> None:
     columns["saturated"][:] = saturated.sum(axis=(2, 3))
     for at, band in np.argwhere(np.isnan(columns["sky_sigma"])):
         columns["sky_sigma"][at, band] = sky_sigma(images[at, band], mask[at, band])
-    nothing = empty_columns(1, len(store.bands))
+    nothing = empty_columns(1, len(bands))
     for at in np.flatnonzero(~np.isfinite(images).any(axis=(1, 2, 3))):
         for name, values in nothing.items():
             columns[name][at] = values[0]
-    store.write(rows, images, mask)
     status, reason = (np.array(values, dtype=str) for values in zip(*verdicts, strict=True))
-    kept = {name: values.astype(str) if values.dtype == object else values for name, values in columns.items()}
-    with whole_file(_path(work, rows)) as temporary:
-        np.savez(temporary, status=status, reason=reason, **kept)
+    return Chunk(images, mask, columns, {"status": status, "reason": reason, "file": np.array(files, dtype=str)})
 
 
 def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str, remark: str) -> tuple[str, str]:

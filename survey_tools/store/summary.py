@@ -72,9 +72,8 @@ def _cut(work: Path) -> list[tuple[str, str]]:
 
 
 def _written(part: Path) -> list[Path]:
-    """What tasks have left of the chunks that they wrote, wherever the command that makes the store keeps it."""
-    simulated = part.parent / f".{part.name.removesuffix('.zarr.part')}.work"
-    return [path for folder in (part / ".work", part / ".work" / "chunks", simulated) for path in folder.glob("*.npz")]
+    """What the builder has kept of the chunks that are written."""
+    return list((part / ".work" / "chunks").glob("*.npz"))
 
 
 def _of(there: list[Path], count: int, what: str) -> str:

@@ -44,9 +44,14 @@ CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faste
 COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
 
 
-def chunk_rows(bands: int, size: int) -> int:
-    """Objects in a chunk: the largest power of two whose images take at most `CHUNK_BYTES`, and at least one."""
-    return 2 ** max(0, int(np.log2(CHUNK_BYTES / (bands * size * size * 4))))
+def chunk_rows(bands: int, size: int, chunk_bytes: int = CHUNK_BYTES) -> int:
+    """Return how many objects a chunk has: a power of two, as large as `chunk_bytes` allows, and at least one."""
+    return 2 ** max(0, int(np.log2(chunk_bytes / (bands * size * size * 4))))
+
+
+def part_of(path: Path) -> Path:
+    """Return where the store `path` is built: `PATH.part`."""
+    return path.with_name(path.name + ".part")
 
 
 def row_fingerprint(survey: str, object_id, ra, dec) -> str:
@@ -304,6 +309,7 @@ def create(
     pixel_scale=None,
     synthetic: str = "",
     planes: Mapping[str, str] | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
     """Start a store as `PATH.part`, or take up the one that an interrupted run of the same settings left there.
 
@@ -317,6 +323,7 @@ def create(
         pixel_scale: Arcsec/pixel; the survey's by default.
         synthetic: Where the pixels are no observation, the words that say so.
         planes: Arrays like the images that it has as well: name to description.
+        chunk_bytes: Bytes that the images of a chunk may take; a resumed store keeps the chunks that it has.
 
     Raises:
         StoreError: Where a store is there already, or `PATH.part` was made with other settings.
@@ -343,7 +350,7 @@ def create(
     attributes = json.loads(json.dumps(attributes))  # as they are read back: lists for tuples
     if path.exists():
         raise StoreError(f"{path} exists already; choose another name or pass --overwrite")
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     begun = zarr.open_group(part, mode="r+") if (part / "zarr.json").exists() else None
     if begun is not None and "schema" in begun.attrs:
         store = Store(part, begun)
@@ -356,7 +363,7 @@ def create(
                 f"{part} was begun by an older galtrans, without the column {lacking[0]}; delete it to start anew"
             )
         return store
-    return _create(part, attributes, catalogue)
+    return _create(part, attributes, catalogue, chunk_bytes)
 
 
 def open_begun(part: Path, mode: str = "r+") -> Store:
@@ -366,7 +373,7 @@ def open_begun(part: Path, mode: str = "r+") -> Store:
 
 def find_begun(path: Path) -> Path:
     """Where the store `path` is being built, or has been begun; StoreError where it is not."""
-    for part in (path.with_name(f".{path.name}.new.part"), path.with_name(f"{path.name}.part")):
+    for part in (path.with_name(f".{path.name}.new.part"), part_of(path)):
         if (part / "zarr.json").exists() and "schema" in zarr.open_group(part, mode="r", use_consolidated=False).attrs:
             return part
     raise StoreError(f"{path} does not exist")
@@ -382,7 +389,7 @@ def open_store(path, *, compare: bool = True) -> Store:
         StoreError: There is none, it is not finished, this version cannot read it, or it is damaged.
     """
     path = Path(path)
-    if not path.exists() and path.with_name(path.name + ".part").exists():
+    if not path.exists() and part_of(path).exists():
         raise StoreError(f"{path} is not finished; run the command that makes it again to go on")
     if not path.exists():
         raise StoreError(f"{path} does not exist")
@@ -425,13 +432,13 @@ def _check_shapes(store: Store, group: zarr.Group) -> None:
             raise ValueError(f"{column.name} is {group[column.name].shape} and not {shape}")
 
 
-def _create(part: Path, attributes: dict, catalogue: Table) -> Store:
+def _create(part: Path, attributes: dict, catalogue: Table, chunk_bytes: int) -> Store:
     """Write every array of an empty store, then its attributes: a store without them was never begun."""
     count, bands, size = len(catalogue), attributes["bands"], attributes["size"]
     group = zarr.create_group(part, zarr_format=3, overwrite=True)
     image = {
         "shape": (count, len(bands), size, size),
-        "chunks": (min(chunk_rows(len(bands), size), max(count, 1)), len(bands), size, size),
+        "chunks": (min(chunk_rows(len(bands), size, chunk_bytes), max(count, 1)), len(bands), size, size),
         "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
         "dimension_names": ("object", "band", "row", "col"),
     }

@@ -17,7 +17,7 @@ from astropy.table import Table
 from survey_tools.errors import GaltransError
 from survey_tools.files import SUMS, checksum
 from survey_tools.matching.pairs import make_pairs
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.twin_sky.simulate import BENCHMARK, filling
 from survey_tools.twin_sky.stores import build_stores, catalogue_of, draw_objects, see
@@ -103,7 +103,9 @@ POPULATION = {  # medians, then robust standard deviations, of the objects of tw
 }
 
 
-def simulate_benchmark(out, name: str, *, workers: int = 1, overwrite: bool = False) -> list[Path]:
+def simulate_benchmark(
+    out, name: str, *, workers: int = 1, overwrite: bool = False, chunk_bytes: int = CHUNK_BYTES
+) -> list[Path]:
     """Make a benchmark sky, or go on where an interrupted run in the same folder has stopped.
 
     Args:
@@ -113,6 +115,7 @@ def simulate_benchmark(out, name: str, *, workers: int = 1, overwrite: bool = Fa
         name: A row of `BENCHMARKS`.
         workers: Processes; they change nothing in the result.
         overwrite: Whether to replace what an earlier simulation left in `out`.
+        chunk_bytes: Bytes that the images of a chunk of a store may take.
 
     Returns:
         The paths written.
@@ -128,7 +131,7 @@ def simulate_benchmark(out, name: str, *, workers: int = 1, overwrite: bool = Fa
             return [out / each for each in BENCHMARK]
         targets = draw_targets(benchmark)
         check(name, targets)
-        build_stores(folder, targets, {"benchmark": name, "bands": BANDS, "seed": benchmark.seed}, workers)
+        build_stores(folder, targets, {"benchmark": name, "bands": BANDS, "seed": benchmark.seed}, workers, chunk_bytes)
         pairs = pair_table(folder, name)
         pairs.write(folder / "pairs.ecsv", overwrite=True)
         (folder / "benchmark.json").write_text(json.dumps(describe(folder, name, pairs), indent=1))

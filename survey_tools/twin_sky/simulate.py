@@ -16,6 +16,7 @@ from pathlib import Path
 from survey_tools.build.builder import alone
 from survey_tools.errors import GaltransError
 from survey_tools.files import whole_file
+from survey_tools.store.zarr_store import CHUNK_BYTES
 from survey_tools.surveys import SDSS
 from survey_tools.twin_sky.archive_files import Patch, make_archive
 from survey_tools.twin_sky.stores import SimulatedSky, make_stores
@@ -77,6 +78,7 @@ def simulate_stores(
     workers: int = 1,
     overwrite: bool = False,
     overlap: float = 0.5,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> list[Path]:
     """Render `galaxies` objects a survey straight into stores, noisy and noise-free.
 
@@ -88,6 +90,7 @@ def simulate_stores(
         workers: Processes.
         overwrite: Whether to replace what an earlier simulation left in `out`.
         overlap: Share of each survey's objects that the other one sees too.
+        chunk_bytes: Bytes that the images of a chunk of a store may take.
 
     Returns:
         The paths written.
@@ -98,7 +101,7 @@ def simulate_stores(
     sample = SimulatedSky(galaxies, bands, overlap, seed)
     with filling(Path(out), STORES, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
         if folder is not None:
-            make_stores(folder, sample, workers)
+            make_stores(folder, sample, workers, chunk_bytes)
     return [Path(out) / name for name in STORES]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
-from survey_tools.files import whole_file
+from survey_tools.build.builder import Build, Chunk, StorePlan, begin
 from survey_tools.images.cutout import resample, sky_sigma
 from survey_tools.images.sky_wcs import north_up_wcs, tan_terms, tan_wcs
 from survey_tools.photometry import nanomaggies_per_count
 from survey_tools.store.columns import empty_columns
-from survey_tools.store.zarr_store import Store, create, open_store
+from survey_tools.store.manifest import DONE, OUTSIDE
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store
 from survey_tools.surveys import CFHT, SDSS, SURVEYS, Survey
 from survey_tools.tasks import run_tasks
 from survey_tools.twin_sky.draw import render
@@ -61,15 +62,15 @@ class SurveyView:
     gain: list[float]
 
 
-def make_stores(out: Path, sample: SimulatedSky, workers: int) -> None:
+def make_stores(out: Path, sample: SimulatedSky, workers: int, chunk_bytes: int = CHUNK_BYTES) -> None:
     """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in an empty folder.
 
     See `simulate.simulate_stores` for what is in them.
     """
-    build_stores(out, draw_targets(sample), asdict(sample), workers)
+    build_stores(out, draw_targets(sample), asdict(sample), workers, chunk_bytes)
 
 
-def build_stores(out: Path, targets: Table, settings: dict, workers: int) -> None:
+def build_stores(out: Path, targets: Table, settings: dict, workers: int, chunk_bytes: int = CHUNK_BYTES) -> None:
     """Render targets into stores, or go on where an interrupted build of the same in `out` has stopped.
 
     Args:
@@ -78,6 +79,7 @@ def build_stores(out: Path, targets: Table, settings: dict, workers: int) -> Non
             stores, whose rows are those of the others all the same.
         settings: What the targets are drawn from, which the stores will state; `bands` and `seed` among it.
         workers: Processes.
+        chunk_bytes: Bytes that the images of a chunk of a store may take.
     """
     seed = settings["seed"]
     for survey in (SDSS, CFHT):
@@ -87,15 +89,19 @@ def build_stores(out: Path, targets: Table, settings: dict, workers: int) -> Non
         catalogue.write(out / {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}[survey.name], overwrite=True)
         if (out / f"{survey.name}.zarr").exists():
             continue  # finished before an interruption, and its twin before it
-        words = {"made_by": "galtrans simulate"} | settings
-        pair = [
-            _begin(out / place / f"{survey.name}.zarr", survey, catalogue, words | {"noise": noise})
-            for place, noise in (("", True), ("truth", False))
+        words, bands = {"made_by": "galtrans simulate"} | settings, tuple(settings["bands"])
+        plans = [
+            StorePlan(survey, bands, catalogue, words | {"noise": noise}, chunk_bytes=chunk_bytes)
+            for noise in (True, False)
         ]
-        work = out / f".{survey.name}.work"
-        tasks = [(*pair, mine[rows], catalogue[rows], rows, work) for rows in pair[0].chunks()]
-        columns = run_tasks(_write_chunk, tasks, workers, f"render {survey.title}")
-        _finish(*pair, columns, catalogue, np.asarray(mine["truth"]))
+        path, twin = (out / place / f"{survey.name}.zarr" for place in ("", "truth"))
+        seen, truth = begin(plans[0], path), None if twin.exists() else begin(plans[1], twin)
+        tasks = [(seen, truth, mine[rows], catalogue[rows], rows) for rows in seen.store.chunks()]
+        run_tasks(_make_chunk, tasks, workers, f"render {survey.title}")
+        for build in (truth, seen):  # the twin is finished first: a store that has its name is done
+            if build:
+                build.collect()
+                build.finish()
 
 
 def draw_targets(sample: SimulatedSky) -> Table:
@@ -172,31 +178,25 @@ def see(survey: Survey, target: Table, position: tuple[float, float], bands, see
     return SurveyView(images, truth, mask, wcs, *map(list, facts))
 
 
-def _begin(path: Path, survey: Survey, catalogue: Table, settings: dict) -> Store:
-    """A store to be built, gone on with, or, where an interruption came after its end, as it is."""
-    return open_store(path) if path.exists() else create(path, survey, settings["bands"], catalogue, settings)
+def _make_chunk(seen: Build, truth: Build | None, targets: Table, catalogue: Table, rows: slice) -> None:
+    """Render and write one chunk of a store and of its noise-free twin, unless that is done."""
+    if seen.has(rows):
+        return
+    with_noise, without = _render(seen.store, targets, catalogue)
+    if truth:
+        truth.write(rows, without)
+    seen.write(rows, with_noise)
 
 
-def _write_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice, work: Path) -> dict:
-    """Render and write one chunk of a store and of its noise-free twin, unless that is done; the measured columns."""
-    path = work / f"{rows.start:09d}.npz"
-    if not path.exists():
-        columns = _render_chunk(seen, truth, targets, catalogue, rows)
-        with whole_file(path) as temporary:
-            np.savez(temporary, **columns)
-    with np.load(path) as columns:
-        return dict(columns)
-
-
-def _render_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, rows: slice) -> dict:
-    """Render and write one chunk of both stores; returns the measured columns."""
-    survey, shape = SURVEYS[seen.survey["name"]], (len(targets), len(seen.bands), seen.size, seen.size)
+def _render(store: Store, targets: Table, catalogue: Table) -> tuple[Chunk, Chunk]:
+    """Render the targets of one chunk of a store: with noise, and those whose truth is known without noise."""
+    survey, shape = SURVEYS[store.survey["name"]], (len(targets), len(store.bands), store.size, store.size)
     images, truths, mask = np.empty(shape, np.float32), np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
     names = ("crval", "crpix", "cd", "saturated", "sky_sigma", "psf_fwhm", "gain")
     measured: dict[str, list] = {name: [] for name in names}
     for index in range(len(targets)):
         position = float(catalogue["ra"][index]), float(catalogue["dec"][index])
-        view = see(survey, targets[index : index + 1], position, seen.bands, seen.settings["seed"])
+        view = see(survey, targets[index : index + 1], position, store.bands, store.settings["seed"])
         images[index], mask[index] = view.images, view.mask
         if targets["truth"][index]:
             truths[index] = view.truth
@@ -206,10 +206,27 @@ def _render_chunk(seen: Store, truth: Store, targets: Table, catalogue: Table, r
         measured["sky_sigma"].append([sky_sigma(*each) for each in zip(view.images, view.mask, strict=True)])
         measured["psf_fwhm"].append(view.psf_fwhm)
         measured["gain"].append(view.gain)
-    seen.write(rows, images, mask)
-    if np.any(targets["truth"]):
-        truth.write(rows, truths, mask | np.isnan(truths))
-    return {name: np.array(values) for name, values in measured.items()}
+    columns = {name: np.array(values) for name, values in measured.items()}
+    columns["coverage"] = np.ones(shape[:2])
+    columns["zero_point"] = np.full(shape[:2], store.survey["zero_point"])
+    columns["source"] = np.full(shape[:2], "galtrans twin sky")
+    columns["psf_source"] = columns["saturation_source"] = np.full(shape[:2], "simulation")
+    known, nothing = np.asarray(targets["truth"], bool), empty_columns(*shape[:2])
+    noiseless = {name: values.copy() for name, values in columns.items()}
+    noiseless["sky_sigma"][:] = 0
+    for name, values in noiseless.items():
+        values[~known] = nothing[name][~known]
+    return (
+        Chunk(images, mask, columns, _manifest(np.ones_like(known))),
+        Chunk(truths, mask | np.isnan(truths), noiseless, _manifest(known)),
+    )
+
+
+def _manifest(there: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the manifest of rows of which those that are `there` (object,) have an image."""
+    words = {"status": (DONE, OUTSIDE), "reason": ("", "only the truth of the test pairs is given")}
+    words["file"] = ("galtrans twin sky", "")
+    return {name: np.where(there, present, absent) for name, (present, absent) in words.items()}
 
 
 def _view_sdss(scene: Table, position, bands, rng, truths, images, mask) -> tuple[list, WCS]:
@@ -249,33 +266,3 @@ def _view_cfht(scene: Table, position, bands, rng, truths, images, mask) -> tupl
 def _streams(survey: Survey, bands, rng: np.random.Generator) -> list[tuple[str, np.random.Generator]]:
     """Each band with random numbers of its own, so that the choice of bands changes nothing in a band."""
     return [(band, own) for band, own in zip(survey.bands, rng.spawn(len(survey.bands)), strict=True) if band in bands]
-
-
-def _finish(seen: Store, truth: Store, chunks: list[dict], catalogue: Table, known: np.ndarray) -> None:
-    """Write the measured columns and the manifest of a store and its noise-free twin, and give both their names.
-
-    The twin has images of the rows that are `known` (object,). It is finished first: a store with a name is done.
-    """
-    shape = (len(catalogue), len(seen.bands))
-    columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    columns["coverage"] = np.ones(shape)
-    columns["zero_point"] = np.full(shape, seen.survey["zero_point"])
-    columns["source"] = np.full(shape, "galtrans twin sky")
-    columns["psf_source"] = columns["saturation_source"] = np.full(shape, "simulation")
-    without = empty_columns(*shape)
-    noiseless = columns | {"sky_sigma": np.zeros_like(columns["sky_sigma"])}
-    for name in noiseless:
-        noiseless[name] = noiseless[name].copy()
-        noiseless[name][~known] = without[name][~known]
-    for store, values, there in ((truth, noiseless, known), (seen, columns, np.ones_like(known))):
-        if store.path.suffix == ".part":
-            store.write_columns(values)
-            store.finish(_manifest(catalogue, there))
-
-
-def _manifest(catalogue: Table, there: np.ndarray) -> Table:
-    """The manifest of a store that has images of the rows `there` (object,)."""
-    words = {"status": ("done", "outside"), "reason": ("", "only the truth of the test pairs is given")}
-    words["file"] = ("galtrans twin sky", "")
-    columns = {name: np.where(there, present, absent) for name, (present, absent) in words.items()}
-    return Table({"object_id": catalogue["object_id"]} | columns)

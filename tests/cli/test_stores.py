@@ -107,7 +107,7 @@ def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, 
     from survey_tools.build import regridded
     from survey_tools.build.regridded import regrid_store
 
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 64 * 64 * 4 * 2)  # one object
+    one_object = 64 * 64 * 4 * 2  # bytes
     y = make_store(store.parent / "y.zarr", "cfht", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr")
     make, rows = regridded.remake, []
 
@@ -120,7 +120,7 @@ def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, 
     with monkeypatch.context() as patch:
         patch.setattr(regridded, "remake", killed)
         with pytest.raises(KeyboardInterrupt):
-            regrid_store(y.path, store, store.parent / "z.zarr")
+            regrid_store(y.path, store, store.parent / "z.zarr", chunk_bytes=one_object)
     code, out, _ = galtrans("info", "z.zarr")
     said = dict(line.split(maxsplit=1) for line in out.replace("NOT FINISHED", "NOT_FINISHED").splitlines())
     assert code == 0

@@ -89,13 +89,13 @@ def trap(tmp_path):
     return Trap(tmp_path / "sprung")
 
 
-def tiny_store(path, survey, size, ra, *, dec=None, sky=0.01, bands=BANDS, spoilt=(), saturated=(), chunk=None):
-    """A store of small images of Gaussian galaxies at RA `ra` [deg]; image i's flux grows with i."""
+def tiny_store(path, survey, size, ra, *, dec=None, sky=0.01, bands=BANDS, spoilt=(), saturated=(), **more):
+    """A store of images of Gaussian galaxies at RA `ra` [deg]. Image i has flux i + 1. `more` goes to `create`."""
     count, dec = len(ra), np.zeros(len(ra)) if dec is None else dec
     catalogue = Table({"object_id": [f"{survey.name}-{i}" for i in range(count)], "ra": ra, "dec": dec})
     catalogue["redshift"] = np.zeros(count)
     scale = survey.pixel_scale * survey.cutout_size / size
-    store = create(path, survey, bands, catalogue, {"test": True}, size=size, pixel_scale=scale)
+    store = create(path, survey, bands, catalogue, {"test": True}, size=size, pixel_scale=scale, **more)
     row, col = (np.indices((size, size)) - (size - 1) / 2) / size
     galaxy = np.exp(-(row**2 + 2 * col**2) * 30)
     noise = np.random.default_rng(size).normal(0, sky, (count, len(bands), size, size))

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
-from survey_tools.build.derived import Derivation, Manifest, derive, read_originals, remake
-from survey_tools.build.gather import Chunk
+from survey_tools.build.builder import Chunk, Manifest, StorePlan
+from survey_tools.build.derived import Derivation, derive, read_originals, remake
 from survey_tools.errors import RunError
 from survey_tools.files import SUMS, checksum
 from survey_tools.images.sky_wcs import tan_terms
 from survey_tools.store.manifest import DONE, FAILED
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import find_survey
 from survey_tools.tasks import Engine
 from translator.images import OTHER
@@ -58,6 +58,7 @@ def translate_store(
     device: str = "auto",
     engine: Engine | None = None,
     overwrite: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
     """Translate every object of a store into a new store; returns that, open.
 
@@ -81,6 +82,7 @@ def translate_store(
         device: Of the networks, in the processes that do the work.
         engine: Where tasks run; in one thread by default.
         overwrite: Replace a store that is there, once the new one is finished.
+        chunk_bytes: Bytes that the images of a chunk of the new store may take.
 
     Raises:
         RunError: The run cannot be loaded, or translates other surveys, bands or pixels.
@@ -98,20 +100,17 @@ def translate_store(
     if store.size != run.domains[OTHER[domain]].size:
         size = max(1, round(store.size * store.pixel_scale / there.pixel_scale))
     job = StoreJob(at, store, places, tuple(run.bands.index(band) for band in bands), domain, size, how)
-    plan = Derivation(
+    facts = {"size": size, "pixel_scale": there.pixel_scale, "synthetic": SYNTHETIC}
+    facts |= {"planes": planes_of(how), "chunk_bytes": chunk_bytes}
+    settings = _settings(run, store, domain, how)
+    derivation = Derivation(
         source=store,
-        survey=find_survey(there.survey),
-        bands=bands,
-        size=size,
-        pixel_scale=there.pixel_scale,
-        settings=_settings(run, store, domain, how),
+        plan=StorePlan(find_survey(there.survey), bands, store.catalogue(), settings, **facts),
         make=partial(_translate_chunk, job),
         manifest=partial(_manifest, store.path.name),
         desc="translate",
-        synthetic=SYNTHETIC,
-        planes=planes_of(how),
     )
-    return derive(plan, out, engine, overwrite=overwrite)
+    return derive(derivation, out, engine, overwrite=overwrite)
 
 
 def _domain(run: Run, store: Store, to: str | None, how: How) -> str:

@@ -30,6 +30,7 @@ from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import engine
 
 BANDS = "gr"
+SMALL = 2**17  # bytes of a chunk of four objects
 
 
 @pytest.fixture
@@ -260,16 +261,15 @@ def test_an_archive_that_goes_away_ends_the_run_and_the_next_goes_on(sky, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr"]
 
 
-def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, monkeypatch, known_sky, any_port):
+def test_a_cluster_makes_the_same_store_to_the_byte(killable, tmp_path, known_sky, any_port):
     mirror, catalogue, expected = killable
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     where = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", **any_port}
     archive = ARCHIVES["sdss"].open(Access(work_folder(tmp_path / "x.zarr"), mirror=str(mirror)))
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **where) as cluster,
         engine(1, cluster.scheduler_address) as many,
     ):
-        store = fetch(archive, catalogue, tmp_path / "x.zarr", bands=BANDS, engine=many)
+        store = fetch(archive, catalogue, tmp_path / "x.zarr", bands=BANDS, engine=many, chunk_bytes=SMALL)
     assert contents(store.path) == expected
 
 
@@ -307,24 +307,25 @@ def test_files_that_are_away_are_no_failures_and_the_others_are_cut(sky, tmp_pat
     assert manifest(store)[0][0] == "done"
 
 
-def test_what_failed_is_tried_again_and_the_rest_is_not_touched(killable, tmp_path, monkeypatch, known_sky):
+def test_what_failed_is_tried_again_and_the_rest_is_not_touched(killable, tmp_path, known_sky):
     mirror, catalogue, _ = killable
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     broken = shutil.copytree(mirror, tmp_path / "mirror")
     red = next(broken.rglob("frame-r-*"))
     whole = red.read_bytes()
     truncate(red)
     out = tmp_path / "x.zarr"
-    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, chunk_bytes=SMALL)
     assert store.manifest()["status"].tolist() == ["failed"] * 10
     before = contents(out)
-    known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True)
+    known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True, chunk_bytes=SMALL)
     assert contents(out) == before  # it is still broken
     red.write_bytes(whole)
-    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, chunk_bytes=SMALL)
     assert store.manifest()["status"].tolist() == ["failed"] * 10
-    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True)
-    assert contents(out) == contents(known_sky.fetch(SDSS, catalogue, broken, tmp_path / "y.zarr", bands=BANDS).path)
+    store = known_sky.fetch(SDSS, catalogue, broken, out, bands=BANDS, retry_failed=True, chunk_bytes=SMALL)
+    assert contents(out) == contents(
+        known_sky.fetch(SDSS, catalogue, broken, tmp_path / "y.zarr", bands=BANDS, chunk_bytes=SMALL).path
+    )
     assert verify(out) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror", "x.zarr", "y.zarr"]
 
@@ -335,11 +336,11 @@ CHILD = """
     import os, pathlib, shutil, signal, sys
     import numpy as np
     from astropy.table import Table
-    from survey_tools import build, spool, store
-    from survey_tools.archives.access import Access
     from survey_tools.archives.known import ARCHIVES
+    from survey_tools.archives.plan import Access
+    from survey_tools.build import fetch as build, gather as spool
+    from survey_tools.store import zarr_store as store
 
-    store.CHUNK_BYTES = 2**17  # four objects
     mirror, out, where, when = sys.argv[1:5]
     holder, name = {
         "cut": (spool, "save"), "gather": (store.Store, "write"), "zarr": (pathlib.Path, "replace"),
@@ -356,8 +357,13 @@ CHILD = """
 
     catalogue = Table.read(mirror + ".ecsv")
     setattr(holder, name, dying)
+<<<<<<< HEAD
     archive = ARCHIVES["sdss"].open(Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
     build.fetch(archive, catalogue, out, bands="gr")
+=======
+    archive = ARCHIVES["sdss"](Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
+    build.fetch(archive, catalogue, out, bands="gr", chunk_bytes=int(sys.argv[5]))
+>>>>>>> 9e94bee (One builder begins, recognises, resumes and finishes every store; the size of chunks is an argument)
 """
 KILLS = {  # where, at which call or on which path: what lies there then
     ("zarr", "images/zarr"): ("x.zarr.part/images/*.partial", 1),  # the store has no attributes yet
@@ -380,32 +386,30 @@ def killable(tmp_path_factory, known_sky):
         known_sky.write_frame(folder / "mirror", band, [known_sky.Galaxy(*place) for place in places])
     catalogue = known_sky.catalogue([*places, (10.0, 10.0)])
     catalogue.write(folder / "mirror.ecsv")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "CHUNK_BYTES", 2**17)
-        whole = known_sky.fetch(SDSS, catalogue, folder / "mirror", folder / "whole.zarr", bands=BANDS, workers=2)
+    whole = known_sky.fetch(
+        SDSS, catalogue, folder / "mirror", folder / "whole.zarr", bands=BANDS, workers=2, chunk_bytes=SMALL
+    )
     assert len(whole.chunks()) == 3
     return folder / "mirror", catalogue, contents(whole.path)
 
 
 @pytest.mark.parametrize(("where", "when"), KILLS)
-def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, monkeypatch, where, when, known_sky):
+def test_a_killed_run_goes_on_and_ends_the_same_to_the_byte(killable, tmp_path, where, when, known_sky):
     mirror, catalogue, expected = killable
     out = tmp_path / "x.zarr"
-    child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), where, when]
+    child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), where, when, str(SMALL)]
     assert subprocess.run(child, capture_output=True, check=False, timeout=120).returncode == -signal.SIGKILL
     pattern, count = KILLS[where, when]
     assert len(list(tmp_path.glob(pattern))) == count
     assert out.exists() == (where == "tidy")
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
-    store = known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS, workers=2)
+    store = known_sky.fetch(SDSS, catalogue, mirror, out, bands=BANDS, workers=2, chunk_bytes=SMALL)
     assert contents(store.path) == expected
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
 
 
 @pytest.fixture
-def half_broken(tmp_path, known_sky, monkeypatch):
+def half_broken(tmp_path, known_sky):
     """A store in which the objects of one of two frames have failed; what mends it; the store without a fault."""
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     places, rng = [], np.random.default_rng(4)
     for field in (100, 200):
         wcs = known_sky.frame_wcs(field=field)
@@ -413,15 +417,17 @@ def half_broken(tmp_path, known_sky, monkeypatch):
         for band in BANDS:
             known_sky.write_frame(tmp_path / "mirror", band, [], field=field, name=f"{band}{field}.fits")
     catalogue = known_sky.catalogue(places)
-    expected = contents(known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", tmp_path / "y.zarr", bands=BANDS).path)
+    expected = contents(
+        known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", tmp_path / "y.zarr", bands=BANDS, chunk_bytes=SMALL).path
+    )
     red = tmp_path / "mirror" / "r200.fits"
     whole = red.read_bytes()
     red.write_bytes(whole[: 3 * len(whole) // 4])  # its header can be read
     out = tmp_path / "x.zarr"
-    store = known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS, chunk_bytes=SMALL)
     assert store.manifest()["status"].tolist() == ["done"] * 5 + ["failed"] * 5
     red.write_bytes(whole)
-    return partial(known_sky.fetch, SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS), expected
+    return partial(known_sky.fetch, SDSS, catalogue, tmp_path / "mirror", out, bands=BANDS, chunk_bytes=SMALL), expected
 
 
 class KilledError(BaseException):
@@ -458,27 +464,26 @@ def test_chunks_of_a_killed_run_are_made_anew_where_files_came_since(killable, t
     red = next(later.rglob("frame-r-*"))
     shutil.move(red, tmp_path / "r.bz2")
     known_sky.write_frame(later, "r", [], field=200, name="elsewhere.fits")
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     with monkeypatch.context() as patch:
         patch.setattr(store_module.Store, "write_columns", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
-            known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS)
+            known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS, chunk_bytes=SMALL)
     shutil.move(tmp_path / "r.bz2", red)
-    store = known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, later, tmp_path / "x.zarr", bands=BANDS, chunk_bytes=SMALL)
     assert set(store.manifest()["status"][:9]) == {"done"}
 
 
 def test_a_run_begun_with_other_settings_is_refused_unless_it_may_be_overwritten(killable, tmp_path, known_sky):
     mirror, catalogue, _ = killable
     out = tmp_path / "x.zarr"
-    child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), "gather", "2"]
+    child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(out), "gather", "2", str(SMALL)]
     subprocess.run(child, capture_output=True, check=False, timeout=120)
     with pytest.raises(StoreError, match=r"x\.zarr\.part was begun with other bands"):
         known_sky.fetch(SDSS, catalogue, mirror, out, bands="r")
     assert known_sky.fetch(SDSS, catalogue, mirror, out, bands="r", overwrite=True).bands == ("r",)
 
 
-def test_a_file_mended_after_a_kill_is_used(killable, tmp_path, known_sky, monkeypatch):
+def test_a_file_mended_after_a_kill_is_used(killable, tmp_path, known_sky):
     _, catalogue, _ = killable
     mirror = tmp_path / "mirror"
     for band in BANDS:
@@ -486,12 +491,20 @@ def test_a_file_mended_after_a_kill_is_used(killable, tmp_path, known_sky, monke
     whole = (mirror / "r.fits").read_bytes()
     truncate(mirror / "r.fits")
     catalogue.write(f"{mirror}.ecsv")
-    child = [sys.executable, "-c", textwrap.dedent(CHILD), str(mirror), str(tmp_path / "x.zarr"), "columns", "1"]
+    child = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(CHILD),
+        str(mirror),
+        str(tmp_path / "x.zarr"),
+        "columns",
+        "1",
+        str(SMALL),
+    ]
     subprocess.run(child, capture_output=True, check=False, timeout=120)
     assert list(tmp_path.glob("x.zarr.part/.work/chunks/*.npz"))
     (mirror / "r.fits").write_bytes(whole)
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
-    store = known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS)
+    store = known_sky.fetch(SDSS, catalogue, mirror, tmp_path / "x.zarr", bands=BANDS, chunk_bytes=SMALL)
     assert set(store.manifest()["status"][:9]) == {"done"}
 
 
@@ -507,16 +520,18 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run_and_with_space_the_next_goes_on(killable, small_disk, monkeypatch, known_sky):
+def test_a_full_disk_ends_the_run_and_with_space_the_next_goes_on(killable, small_disk, known_sky):
     mirror, catalogue, expected = killable
     folder, enlarge = small_disk
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 2**17)
     with pytest.raises(OSError, match="No space left") as caught:
-        known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2)
+        known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2, chunk_bytes=SMALL)
     assert caught.value.errno == errno.ENOSPC
     enlarge()
     assert (
-        contents(known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2).path) == expected
+        contents(
+            known_sky.fetch(SDSS, catalogue, mirror, folder / "x.zarr", bands=BANDS, workers=2, chunk_bytes=SMALL).path
+        )
+        == expected
     )
 
 

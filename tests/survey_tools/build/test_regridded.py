@@ -26,23 +26,15 @@ def stores(tmp_path_factory, make_store):
     """CFHTLS in two bands, with a row that has no image and one with saturated pixels; and an SDSS store."""
     folder = tmp_path_factory.mktemp("stores")
     facts = {"bands": "gr", "missing": [MISSING], "saturated": [SATURATED], "frame": True}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-        make_store(folder / "y.zarr", "cfht", RA, DEC, **facts)
+    make_store(folder / "y.zarr", "cfht", RA, DEC, chunk_bytes=SMALL_CHUNKS, **facts)
     make_store(folder / "x.zarr", "sdss", RA[:2], DEC[:2], bands="r")
     return folder / "y.zarr", folder / "x.zarr"
 
 
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-
-
 @pytest.fixture(scope="module")
 def regridded(stores, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-        return regrid_store(*stores, tmp_path_factory.mktemp("out") / "y64.zarr", workers=2)
+    out = tmp_path_factory.mktemp("out") / "y64.zarr"
+    return regrid_store(*stores, out, workers=2, chunk_bytes=SMALL_CHUNKS)
 
 
 def files(store) -> dict[str, str]:
@@ -144,17 +136,15 @@ def test_xarray_opens_it(regridded):
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_the_number_of_workers_changes_no_byte(stores, regridded, tmp_path, small_chunks, workers):
-    again = regrid_store(*stores, tmp_path / "y64.zarr", workers=workers)
+def test_the_number_of_workers_changes_no_byte(stores, regridded, tmp_path, workers):
+    again = regrid_store(*stores, tmp_path / "y64.zarr", workers=workers, chunk_bytes=SMALL_CHUNKS)
     assert files(again.path) == files(regridded.path)
     assert [path.name for path in tmp_path.iterdir()] == ["y64.zarr"]
 
 
 KILLED = """
 import os, signal, sys
-import survey_tools.regridded as module
-import survey_tools.store
-survey_tools.store.zarr_store.CHUNK_BYTES = {chunk}
+import survey_tools.build.regridded as module
 whole, calls = module._regrid_chunk, []
 def dying(*args):
     calls.append(1)
@@ -162,7 +152,7 @@ def dying(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(*args)
 module._regrid_chunk = dying
-module.regrid_store(*sys.argv[1:4], workers=1, overwrite={overwrite})
+module.regrid_store(*sys.argv[1:4], workers=1, overwrite={overwrite}, chunk_bytes={chunk})
 """
 
 
@@ -174,7 +164,7 @@ def run_killed(stores, out, after: int, overwrite: bool = False) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(stores, regridded, tmp_path, small_chunks, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_bytes(stores, regridded, tmp_path, monkeypatch):
     out = tmp_path / "y64.zarr"
     run_killed(stores, out, after=4)
     assert not out.exists()
@@ -182,14 +172,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(stores, regridded, tmp_path, sma
         open_store(out)
     calls = []
     monkeypatch.setattr("survey_tools.build.regridded.regrid", lambda *args: calls.append(1) or regrid(*args))
-    assert files(regrid_store(*stores, out).path) == files(regridded.path)
+    assert files(regrid_store(*stores, out, chunk_bytes=SMALL_CHUNKS).path) == files(regridded.path)
     assert 2 <= len(calls) <= 4  # the objects of two chunks out of five
     assert [path.name for path in tmp_path.iterdir()] == ["y64.zarr"]
 
 
 def test_a_finished_store_is_returned_as_it_is(stores, regridded, monkeypatch):
     before = files(regridded.path)
-    monkeypatch.setattr("survey_tools.build.derived._begin", None)
+    monkeypatch.setattr("survey_tools.build.derived.making", None)
     assert regrid_store(*stores, regridded.path).rows == regridded.rows
     assert files(regridded.path) == before
 
@@ -197,23 +187,23 @@ def test_a_finished_store_is_returned_as_it_is(stores, regridded, monkeypatch):
 def test_a_store_made_from_something_else_is_refused_and_replaced_on_demand(stores, make_store, tmp_path):
     other = make_store(tmp_path / "other.zarr", "cfht", RA[:3], DEC[:3], bands="r")
     first = regrid_store(other.path, stores[1], tmp_path / "y64.zarr")
-    with pytest.raises(StoreError, match=r"y64\.zarr was made with other rows, bands; .*--overwrite"):
+    with pytest.raises(StoreError, match=r"y64\.zarr was made with other bands, objects; .*--overwrite"):
         regrid_store(*stores, first.path)
     assert open_store(first.path).rows == other.rows
     assert regrid_store(*stores, first.path, overwrite=True).rows == open_store(stores[0]).rows
     assert {path.name for path in tmp_path.iterdir()} == {"other.zarr", "y64.zarr"}
 
 
-def test_the_old_store_stays_until_the_new_one_is_whole(stores, regridded, make_store, tmp_path, small_chunks):
+def test_the_old_store_stays_until_the_new_one_is_whole(stores, regridded, make_store, tmp_path):
     other = make_store(tmp_path / "other.zarr", "cfht", RA[:3], DEC[:3], bands="r")
     out = regrid_store(other.path, stores[1], tmp_path / "y64.zarr").path
     run_killed(stores, out, after=4, overwrite=True)
     assert open_store(out).rows == other.rows
-    assert files(regrid_store(*stores, out, overwrite=True).path) == files(regridded.path)
+    assert files(regrid_store(*stores, out, overwrite=True, chunk_bytes=SMALL_CHUNKS).path) == files(regridded.path)
     assert {path.name for path in tmp_path.iterdir()} == {"other.zarr", "y64.zarr"}
 
 
-def test_an_unfinished_store_of_other_settings_is_refused(stores, make_store, tmp_path, small_chunks):
+def test_an_unfinished_store_of_other_settings_is_refused(stores, make_store, tmp_path):
     run_killed(stores, tmp_path / "y64.zarr", after=2)
     other = make_store(tmp_path / "other.zarr", "cfht", RA, DEC, bands="r", seed=1)
     with pytest.raises(StoreError, match=r"y64\.zarr\.part was begun with other bands, settings"):

@@ -27,6 +27,7 @@ from translator.intensity import stretch, unstretch
 
 COUNT = 7
 GR = Form(("g", "r"))
+TWO = 2 * 2 * 64 * 64 * 4  # bytes of a chunk of two objects of two bands
 RA, DEC = np.arange(COUNT) * 0.1 + 150, np.linspace(-2, 2, COUNT)
 FLUX = np.random.default_rng(0).normal(0, 0.02, (COUNT, 2, 64, 64)).astype(np.float32)
 FLUX[:, :, 30:34, 30:34] += 1
@@ -76,10 +77,9 @@ WRITERS = {
 
 @pytest.mark.parametrize("images", [NHWC, FLUX], ids=["NHWC", "NCHW"])
 @pytest.mark.parametrize("writer", WRITERS)
-def test_every_format_and_order_of_axes_gives_the_same_pixels(tmp_path, monkeypatch, writer, images):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 2 * 2 * 64 * 64 * 4)  # two objects
+def test_every_format_and_order_of_axes_gives_the_same_pixels(tmp_path, writer, images):
     path = WRITERS[writer](tmp_path, images)
-    store = ingest([path], SDSS, tmp_path / "x.zarr", GR, positions=table(tmp_path / "p.ecsv"))
+    store = ingest([path], SDSS, tmp_path / "x.zarr", GR, positions=table(tmp_path / "p.ecsv"), chunk_bytes=TWO)
     assert len(store.chunks()) == 4
     assert_array_equal(store.images[:], FLUX)
     assert not store.mask[:].any()
@@ -126,14 +126,13 @@ def test_arrays_of_their_own_give_positions_too(tmp_path):
     assert_array_equal(store.column("dec"), DEC)
 
 
-def test_several_files_are_one_sequence(tmp_path, monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 2 * 2 * 64 * 64 * 4)
+def test_several_files_are_one_sequence(tmp_path):
     paths = [
         npz(tmp_path / "a.npz", cube=NHWC[:3]),
         npy(tmp_path / "b.npy", FLUX[3:4]),
         hdf5(tmp_path / "c.h5", FLUX[4:]),
     ]
-    store = ingest(paths, SDSS, tmp_path / "x.zarr", GR)
+    store = ingest(paths, SDSS, tmp_path / "x.zarr", GR, chunk_bytes=TWO)
     assert_array_equal(store.images[:], FLUX)
     expected = ["a.npz#0", "a.npz#1", "a.npz#2", "b.npy#0", "c.h5#0", "c.h5#1", "c.h5#2"]
     assert store.column("object_id").tolist() == expected
@@ -241,9 +240,8 @@ def test_objects_with_positions_are_matched_where_others_have_none(tmp_path, mak
 
 
 def test_a_run_that_was_killed_is_gone_on_with(tmp_path, monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 2 * 2 * 64 * 64 * 4)
     path = npz(tmp_path / "a.npz", labels=LABELS)
-    whole = ingest([path], SDSS, tmp_path / "whole.zarr", GR)
+    whole = ingest([path], SDSS, tmp_path / "whole.zarr", GR, chunk_bytes=TWO)
     write, written = type(whole).write, []
 
     def killed_at_the_third(store, rows, *images):
@@ -254,7 +252,7 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(whole), "write", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        ingest([path], SDSS, tmp_path / "x.zarr", GR)
+        ingest([path], SDSS, tmp_path / "x.zarr", GR, chunk_bytes=TWO)
     assert not (tmp_path / "x.zarr").exists()
     with pytest.raises(StoreError, match="begun with other"):
         ingest([path], SDSS, tmp_path / "x.zarr", Form(("r", "g")))
@@ -262,7 +260,7 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(
         type(whole), "write", lambda store, rows, *images: rest.append(rows) or write(store, rows, *images)
     )
-    ingest([path], SDSS, tmp_path / "x.zarr", GR)
+    ingest([path], SDSS, tmp_path / "x.zarr", GR, chunk_bytes=TWO)
     assert [rows.start for rows in rest] == [4, 6]
     assert files(tmp_path / "x.zarr") == files(tmp_path / "whole.zarr")
     assert not (tmp_path / "x.zarr.part").exists()
@@ -378,7 +376,6 @@ def test_a_name_that_says_stretched_is_pointed_out(tmp_path, caplog):
 
 
 def test_an_npz_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", 2 * 2 * 64 * 64 * 4)
     lengths, read = [], zipfile.ZipExtFile.read
 
     def counted(file, n=-1):
@@ -386,7 +383,7 @@ def test_an_npz_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
         return read(file, n)
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
-    ingest([npz(tmp_path / "a.npz")], SDSS, tmp_path / "x.zarr", GR)
+    ingest([npz(tmp_path / "a.npz")], SDSS, tmp_path / "x.zarr", GR, chunk_bytes=TWO)
     assert 0 <= min(lengths) <= max(lengths) == 2 * NHWC[0].nbytes
 
 

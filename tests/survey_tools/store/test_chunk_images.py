@@ -5,7 +5,6 @@ from astropy.table import Table
 from numpy.testing import assert_array_equal
 
 from survey_tools.errors import StoreError
-from survey_tools.store import zarr_store as store_module
 from survey_tools.store.zarr_store import create, read_images
 from survey_tools.surveys import CFHT
 
@@ -13,12 +12,12 @@ COUNT = 10  # objects, in chunks of 4, 4 and 2
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(tmp_path):
     """A store of noise, the second chunk of which has no pixel."""
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 4 * 2 * 12 * 12 * 4)
     names = np.arange(COUNT).astype(str)
     catalogue = Table({"object_id": names, "ra": np.zeros(COUNT), "dec": np.zeros(COUNT), "redshift": np.zeros(COUNT)})
-    begun, random = create(tmp_path / "y.zarr", CFHT, "gr", catalogue, {}, size=12), np.random.default_rng(0)
+    begun = create(tmp_path / "y.zarr", CFHT, "gr", catalogue, {}, size=12, chunk_bytes=4 * 2 * 12 * 12 * 4)
+    random = np.random.default_rng(0)
     for rows in begun.chunks()[::2]:
         images = random.normal(0, 1, (rows.stop - rows.start, 2, 12, 12)).astype(np.float32)
         begun.write(rows, images, np.zeros(images.shape, bool))

@@ -12,7 +12,6 @@ pytest.importorskip("galsim")
 from survey_tools.errors import GaltransError
 from survey_tools.files import SUMS
 from survey_tools.matching.pairs import read_pairs
-from survey_tools.store import zarr_store as store_module
 from survey_tools.store.zarr_store import open_store
 from survey_tools.twin_sky import benchmark as benchmark_module
 from survey_tools.twin_sky import stores as stores_module
@@ -31,25 +30,25 @@ from survey_tools.twin_sky.benchmark import (
 from survey_tools.twin_sky.simulate import simulate_stores
 
 TINY = Benchmark(sdss=5, cfht=3, train=2, test=2, seed=5)
+SMALL = 2**19  # bytes of a chunk: several chunks, hence several tasks
 STORES = ("sdss.zarr", "cfht.zarr", "truth/sdss.zarr", "truth/cfht.zarr")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
-    """A benchmark of a few objects, recorded as the others are, in stores of several chunks, hence tasks."""
+    """A benchmark of a few objects, recorded as the others are."""
     targets = draw_targets(TINY)
     sums = {survey: probe(survey, targets, TINY.seed) for survey in ("sdss", "cfht")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BENCHMARKS, "tiny", TINY)
         patch.setitem(RECORDS, "tiny", Record(fingerprint(targets, TINY.seed), sums))
-        patch.setattr(store_module, "CHUNK_BYTES", 2**19)
         yield
 
 
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sky")
-    simulate_benchmark(folder, "tiny", workers=1)
+    simulate_benchmark(folder, "tiny", workers=1, chunk_bytes=SMALL)
     return folder
 
 
@@ -133,10 +132,10 @@ def test_the_bytes_do_not_depend_on_workers_nor_on_interruptions(sky, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(stores_module, "see", stops)
         with pytest.raises(KeyboardInterrupt):
-            simulate_benchmark(tmp_path, "tiny")
+            simulate_benchmark(tmp_path, "tiny", chunk_bytes=SMALL)
     assert not (tmp_path / "sdss.zarr").exists()
-    assert list(tmp_path.glob(".simulate-*.part/.*.work/*.npz"))
-    simulate_benchmark(tmp_path, "tiny", workers=2)
+    assert list(tmp_path.glob(".simulate-*.part/*.zarr.part/.work/chunks/*.npz"))
+    simulate_benchmark(tmp_path, "tiny", workers=2, chunk_bytes=SMALL)
     assert contents(tmp_path) == contents(sky)
 
 

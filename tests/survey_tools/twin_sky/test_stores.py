@@ -7,7 +7,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("galsim")
 
-from survey_tools.store import zarr_store as store_module
 from survey_tools.store.zarr_store import open_store
 from survey_tools.twin_sky.simulate import simulate_stores
 from survey_tools.twin_sky.stores import SimulatedSky, draw_targets
@@ -17,9 +16,8 @@ PATHS = [f"{place}{survey}.zarr" for place in ("", "truth/") for survey in ("sds
 
 
 def simulated(out, workers, bands=BANDS):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "CHUNK_BYTES", 2**17)  # several chunks, hence several tasks
-        simulate_stores(out, COUNT, bands=bands, seed=SEED, workers=workers)
+    small = 2**17  # bytes of a chunk: several chunks, hence several tasks
+    simulate_stores(out, COUNT, bands=bands, seed=SEED, workers=workers, chunk_bytes=small)
     return {path: open_store(out / path) for path in PATHS}
 
 

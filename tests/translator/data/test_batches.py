@@ -7,7 +7,6 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.errors import RunError
-from survey_tools.store import zarr_store as store_module
 from survey_tools.surveys import CFHT, SDSS
 from translator.data import batches as module
 from translator.data import reading
@@ -20,12 +19,11 @@ NAMES = ("x", "y", "pair_x", "pair_y")
 
 
 @pytest.fixture
-def many(tmp_path, tiny_store, monkeypatch):
+def many(tmp_path, tiny_store):
     """Stores of 120 images in chunks of four, 60 of them pairs whose rows lie scattered in both, and a selection."""
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 4 * 2 * 6 * 6 * 4)
-    x = tiny_store(tmp_path / "x.zarr", SDSS, 6, 150 + 0.1 * np.arange(120))
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 4 * 2 * 12 * 12 * 4)
-    y = tiny_store(tmp_path / "y.zarr", CFHT, 12, 150 + 0.1 * np.arange(120))
+    ra = 150 + 0.1 * np.arange(120)
+    x = tiny_store(tmp_path / "x.zarr", SDSS, 6, ra, chunk_bytes=4 * 2 * 6 * 6 * 4)
+    y = tiny_store(tmp_path / "y.zarr", CFHT, 12, ra, chunk_bytes=4 * 2 * 12 * 12 * 4)
     random = np.random.default_rng(0)
     pairs = np.column_stack([random.permutation(120)[:60], random.permutation(120)[:60]])
     return SimpleNamespace(stores=(x, y), selection=Selection(np.arange(100), np.arange(20, 120), pairs, {}))

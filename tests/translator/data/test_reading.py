@@ -2,16 +2,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from survey_tools.store import zarr_store as store_module
 from survey_tools.surveys import SDSS
 from translator.data.reading import image_bytes, read_apart, read_rows
 
 
 @pytest.fixture
-def many(tmp_path, tiny_store, monkeypatch):
+def many(tmp_path, tiny_store):
     """A store of 50 images in chunks of four."""
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 4 * 2 * 12 * 12 * 4)
-    return tiny_store(tmp_path / "x.zarr", SDSS, 12, 150 + 0.1 * np.arange(50))
+    return tiny_store(tmp_path / "x.zarr", SDSS, 12, 150 + 0.1 * np.arange(50), chunk_bytes=4 * 2 * 12 * 12 * 4)
 
 
 @pytest.mark.parametrize("read", [read_rows, read_apart])

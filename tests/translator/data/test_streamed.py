@@ -8,7 +8,6 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from survey_tools.errors import RunError
-from survey_tools.store import zarr_store as store_module
 from survey_tools.surveys import CFHT, SDSS
 from translator.data import reading, streamed
 from translator.data.selection import Selection
@@ -18,12 +17,11 @@ from translator.images import WHOLE
 
 
 @pytest.fixture
-def stores(tmp_path, tiny_store, monkeypatch):
+def stores(tmp_path, tiny_store):
     """Stores of 96 images each, in chunks of eight and of four."""
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 8 * 2 * 6 * 6 * 4)
-    x = tiny_store(tmp_path / "x.zarr", SDSS, 6, 150 + 0.1 * np.arange(96))
-    monkeypatch.setattr(store_module, "CHUNK_BYTES", 4 * 2 * 12 * 12 * 4)
-    return x, tiny_store(tmp_path / "y.zarr", CFHT, 12, 150 + 0.1 * np.arange(96))
+    ra = 150 + 0.1 * np.arange(96)
+    x = tiny_store(tmp_path / "x.zarr", SDSS, 6, ra, chunk_bytes=8 * 2 * 6 * 6 * 4)
+    return x, tiny_store(tmp_path / "y.zarr", CFHT, 12, ra, chunk_bytes=4 * 2 * 12 * 12 * 4)
 
 
 @pytest.fixture

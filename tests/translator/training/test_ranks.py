@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file
 
 from survey_tools.errors import RunError
-from survey_tools.store import zarr_store
 from survey_tools.surveys import CFHT, SDSS
 from translator.images import WHOLE, Share
 from translator.training import ranks
@@ -23,6 +22,7 @@ from translator.training.session import TrainingInputs, TrainingSettings, open_s
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "cluster.md"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+SMALL = 2**15  # bytes of a chunk of two images of y
 TOTAL = 20  # iterations, over both steps
 WORDS = ("--recipe", "demo", "--iterations", TOTAL // 2, "--batch-size", 4, "--checkpoint-every", 1, "--seed", 3)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # as torchrun would set it, with a warning
@@ -32,15 +32,13 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}  # as torchrun would set it,
 def paths(tmp_path_factory, tiny_store, pair_table):
     """Stores of twelve galaxies in six chunks, six of which both surveys saw, and their pair table."""
     folder = tmp_path_factory.mktemp("small")
-    with pytest.MonkeyPatch.context() as small:
-        small.setattr(zarr_store, "CHUNK_BYTES", 2**15)  # two images of y
-        make(folder, tiny_store, pair_table)
+    make(folder, tiny_store, pair_table)
     return [folder / name for name in ("x.zarr", "y.zarr", "pairs.ecsv")]
 
 
 def make(folder, tiny_store, pair_table):
-    x = tiny_store(folder / "x.zarr", SDSS, 16, 150 + 0.1 * np.arange(12))
-    y = tiny_store(folder / "y.zarr", CFHT, 36, 150.6 + 0.1 * np.arange(12))
+    x = tiny_store(folder / "x.zarr", SDSS, 16, 150 + 0.1 * np.arange(12), chunk_bytes=SMALL)
+    y = tiny_store(folder / "y.zarr", CFHT, 36, 150.6 + 0.1 * np.arange(12), chunk_bytes=SMALL)
     pair_table(x, y, np.arange(6, 12), np.arange(6), ["train"] * 5 + ["test"]).write(folder / "pairs.ecsv")
 
 

@@ -58,16 +58,10 @@ def x(tmp_path_factory, make_store):
     return path
 
 
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-
-
 @pytest.fixture(scope="module")
 def made(run, x, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("survey_tools.store.zarr_store.CHUNK_BYTES", SMALL_CHUNKS)
-        return translate_store(run, x, tmp_path_factory.mktemp("out") / "y.zarr", how=How(seed=5), engine=Engine(2))
+    out = tmp_path_factory.mktemp("out") / "y.zarr"
+    return translate_store(run, x, out, how=How(seed=5), engine=Engine(2), chunk_bytes=SMALL_CHUNKS)
 
 
 def files(store) -> dict[str, str]:
@@ -139,8 +133,10 @@ def test_nobody_takes_it_for_an_observation(run, made, x, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_workers_change_no_byte(run, x, made, tmp_path, small_chunks, workers):
-    again = translate_store(run, x, tmp_path / "y.zarr", how=How(seed=5), engine=Engine(workers))
+def test_workers_change_no_byte(run, x, made, tmp_path, workers):
+    again = translate_store(
+        run, x, tmp_path / "y.zarr", how=How(seed=5), engine=Engine(workers), chunk_bytes=SMALL_CHUNKS
+    )
     assert files(again.path) == files(made.path)
     assert [path.name for path in tmp_path.iterdir()] == ["y.zarr"]
 
@@ -154,7 +150,7 @@ def test_noise_depends_on_seed_and_row_alone(run, x, made, tmp_path):
     assert (other.images[0] - made.images[0])[0].std() > 0
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, small_chunks, monkeypatch):
+def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, monkeypatch):
     calls, whole = [], module.translate_each
 
     def stopping(*args, **how):
@@ -166,7 +162,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, sm
     monkeypatch.setattr(module, "translate_each", stopping)
     out = tmp_path / "y.zarr"
     with pytest.raises(KeyboardInterrupt):
-        translate_store(run, x, out, how=How(seed=5))
+        translate_store(run, x, out, how=How(seed=5), chunk_bytes=SMALL_CHUNKS)
     with pytest.raises(StoreError, match="not finished"):
         open_store(out)
     with pytest.raises(StoreError, match=r"y\.zarr\.part was begun with other settings"):
@@ -175,7 +171,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(run, x, made, tmp_path, sm
     assert len(calls) == 5  # two chunks, the one that was stopped, and two more
     monkeypatch.setattr(module, "translate_each", None)
     assert translate_store(run, x, out, how=How(seed=5)).rows == made.rows  # it is there
-    with pytest.raises(StoreError, match=r"was made with other settings; .*--overwrite"):
+    with pytest.raises(StoreError, match=r"was made with other seed; .*--overwrite"):
         translate_store(run, x, out, how=How(seed=6))
 
 
@@ -252,9 +248,9 @@ def test_a_run_that_reads_any_image_takes_gaps_masks_and_some_of_the_bands(match
     assert files(again.path) == files(made.path)
 
 
-def test_planes_draws_and_consistency_are_those_of_the_same_image_as_a_file(matched, x, tmp_path, small_chunks):
+def test_planes_draws_and_consistency_are_those_of_the_same_image_as_a_file(matched, x, tmp_path):
     how = How(seed=2, planes=True, draws=2)
-    made = translate_store(matched, x, tmp_path / "y.zarr", how=how, engine=Engine(2))
+    made = translate_store(matched, x, tmp_path / "y.zarr", how=how, engine=Engine(2), chunk_bytes=SMALL_CHUNKS)
     assert list(made.planes) == ["signal", "sigma", "draw_1", "draw_2"]
     assert made.settings["asked"] == {"planes": True, "draws": 2}
     done = np.array([status == "done" for status in made.manifest()["status"]])
@@ -267,7 +263,9 @@ def test_planes_draws_and_consistency_are_those_of_the_same_image_as_a_file(matc
     assert not np.array_equal(draw, made.planes["draw_2"][0])
     noise = made.images[0] - signal
     assert_allclose(np.median(sigma, axis=(1, 2)), noise.std(axis=(1, 2)), rtol=0.5)
-    plain = translate_store(matched, x, tmp_path / "plain.zarr", how=How(seed=2), engine=Engine(1))
+    plain = translate_store(
+        matched, x, tmp_path / "plain.zarr", how=How(seed=2), engine=Engine(1), chunk_bytes=SMALL_CHUNKS
+    )
     assert plain.planes == {}
     assert_array_equal(plain.column("consistency"), consistency)
     assert verify(made.path) == []
