@@ -197,7 +197,7 @@ def test_the_beginning_is_asked_for_as_a_range_and_no_more_is_read(web):
 
 def test_head_tells_size_md5_and_ranges_without_a_body(web):
     web.answers["/a"] = [web.whole(FITS, Digest="md5=3q2+796tvu/erb7v3q2+7w==", ETag='"v1"')]
-    assert http.head(f"{web.root}/a") == http.Facts(200, len(FITS), "deadbeef" * 4, True, '"v1"', "")
+    assert http.head(f"{web.root}/a") == http.FileFacts(200, len(FITS), "deadbeef" * 4, True, '"v1"', "")
     assert [request.method for request in web.requests] == ["HEAD"]
     web.answers["/b"] = [(405, {}, b""), web.whole(FITS)]
     assert http.head(f"{web.root}/b").size == len(FITS)

@@ -197,7 +197,7 @@ def test_other_files_than_fits_may_come_but_no_page_in_their_place(web, tmp_path
 def test_a_full_disk_ends_with_the_name_of_the_file_and_the_rest_can_be_fetched_later(web, tmp_path):
     web.answers["/a.fits"] = [web.whole(FITS, ETag=TAG)]
     script = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom survey_tools.archives import http\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom survey_tools.archives.download import http\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "http.download(sys.argv[1], Path(sys.argv[2]))\n"
     )
@@ -212,7 +212,7 @@ def test_a_full_disk_ends_with_the_name_of_the_file_and_the_rest_can_be_fetched_
 def test_a_killed_process_leaves_a_part_with_which_another_goes_on(web, tmp_path):
     web.answers["/a.fits"] = [web.cut_off(FITS, 600_000, ETag=TAG), web.whole(FITS, ETag=TAG)]
     script = (
-        "import sys\nfrom pathlib import Path\nfrom survey_tools.archives import http\n"
+        "import sys\nfrom pathlib import Path\nfrom survey_tools.archives.download import http\n"
         "http.time.sleep = lambda _: print('cut off', flush=True) or sys.stdin.read()\n"
         "http.download(sys.argv[1], Path(sys.argv[2]))\n"
     )
