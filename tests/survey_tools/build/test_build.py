@@ -357,13 +357,8 @@ CHILD = """
 
     catalogue = Table.read(mirror + ".ecsv")
     setattr(holder, name, dying)
-<<<<<<< HEAD
     archive = ARCHIVES["sdss"].open(Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
-    build.fetch(archive, catalogue, out, bands="gr")
-=======
-    archive = ARCHIVES["sdss"](Access(build.work_folder(pathlib.Path(out)), mirror=mirror))
     build.fetch(archive, catalogue, out, bands="gr", chunk_bytes=int(sys.argv[5]))
->>>>>>> 9e94bee (One builder begins, recognises, resumes and finishes every store; the size of chunks is an argument)
 """
 KILLS = {  # where, at which call or on which path: what lies there then
     ("zarr", "images/zarr"): ("x.zarr.part/images/*.partial", 1),  # the store has no attributes yet
