@@ -136,7 +136,7 @@ def run_of(session):
         networks=session.networks.eval(),
         domains=session.facts.domains,
         device=torch.device("cpu"),
-        recipe=session.facts.recipe,
+        use=session.recipe.use,
     )
 
 
@@ -154,7 +154,9 @@ def play(session, step, seconds: float, change=lambda batch: batch, judge=None, 
         session.networks.train()
         begun = time.perf_counter()
         part = int(PARTS * max(spent / seconds, done / most))
-        iterate(session.model, eased, part, optimizers, change(next(session.batches)).map(session.recipe.reads))
+        batch = change(session.batches.batch(session.iteration))
+        iterate(session.model, eased, part, optimizers, batch.map(session.recipe.reads))
+        session.iteration += 1
         spent, done = spent + time.perf_counter() - begun, done + 1
         if judge and spent >= asked:
             told.append((spent, done, judge()))

@@ -31,13 +31,13 @@ def waits(bench, session) -> dict:
     step = session.recipe.steps[-1]
     optimizers, batches = optimizers_of(step, session.networks), session.batches
     begun = time.perf_counter()
-    batch = next(batches)
+    batch = batches.batch(0)
     first = time.perf_counter() - begun
     count = 2 if bench.quick else WAITING
     waited, begun = batches.waited, time.perf_counter()
     for index in range(count):
         iterate(session.model, step, index, optimizers, batch)
-        batch = next(batches)
+        batch = batches.batch(index + 1)
     if bench.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = (time.perf_counter() - begun) / count

@@ -177,14 +177,14 @@ def run_epochs(stores: tuple[Store, Store], selection: Selection, epoch: Epoch) 
     with Memory() as memory:
         begun = time.perf_counter()
         batches = Batches(stores, selection, SIZE, 0, CPU, data="stream")
-        batch = next(batches)
+        batch = batches.batch(0)
         size = sum(getattr(batch, name).nbytes for name in ("x", "y", "pair_x", "pair_y")) / 1e6
         epoch.opened.append(time.perf_counter() - begun)
-        for _ in range(count - 1):
-            next(batches)
+        for number in range(1, count):
+            batches.batch(number)
         middle = time.perf_counter()
-        for _ in range(count):
-            next(batches)
+        for number in range(count, 2 * count):
+            batches.batch(number)
         end = time.perf_counter()
     batches.close()
     epoch.megabytes = size * count
@@ -200,8 +200,8 @@ def keep_in_memory(stores: tuple[Store, Store], selection: Selection) -> tuple[f
     opened = time.perf_counter()
     count = len(selection.pairs) // SIZE
     read = 0
-    for _ in range(count):
-        batch = next(batches)
+    for number in range(count):
+        batch = batches.batch(number)
         read += sum(getattr(batch, name).nbytes for name in ("x", "y", "pair_x", "pair_y"))
     return opened - begun, read / 1e6 / (time.perf_counter() - opened)
 
@@ -209,11 +209,11 @@ def keep_in_memory(stores: tuple[Store, Store], selection: Selection) -> tuple[f
 def wait_at_pace(stores: tuple[Store, Store], selection: Selection, count: int) -> Figure:
     """How long a step that takes `PACE` elsewhere, as on a GPU, waits for its batch."""
     batches = Batches(stores, selection, SIZE, 0, CPU, data="stream")
-    next(batches)
+    batches.batch(0)
     before = batches.waited
-    for _ in range(count):
+    for number in range(1, count + 1):
         time.sleep(PACE)
-        next(batches)
+        batches.batch(number)
     batches.close()
     waited = (batches.waited - before) / count
     return Figure(

@@ -64,10 +64,13 @@ def _parse_columns(ctx: click.Context, param: click.Parameter, value: tuple[str,
 
 def check_recipe(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Callback of an option that names a recipe."""
-    from translator.recipes import RECIPES  # imports torch, which --help can do without
+    from survey_tools.errors import RunError
+    from translator.runs.recipe_names import find_recipe  # imports torch, which --help can do without
 
-    if value not in RECIPES:
-        raise click.BadParameter(f"{value!r}: known are {', '.join(RECIPES)}")
+    try:
+        find_recipe(value)
+    except RunError as error:
+        raise click.BadParameter(str(error)) from error
     return value
 
 

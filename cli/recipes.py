@@ -25,9 +25,10 @@ def recipes(names) -> None:
     """
     from translator.recipes import RECIPES
     from translator.runs.in_words import summarise
+    from translator.runs.recipe_names import find_recipe
 
     for name in names or RECIPES:
-        recipe = RECIPES[name]
+        recipe = find_recipe(name)
         summary = summarise(recipe)
         click.echo(f"{name}: {recipe.title}")
         sizes, pairs = "{} and {}".format(*summary.sizes), "with pairs" if recipe.reads_pairs else "no pairs needed"

@@ -47,7 +47,7 @@ def _gone_on_with(path, resume: bool):
     default="two_step",
     show_default=True,
     callback=check_recipe,
-    help="Model: one of those that `galtrans recipes` lists.",
+    help="Model: one of those that `galtrans recipes` lists, or my_module:NAME for a Recipe in a module of your own.",
 )
 @click.option("--run", "--out", "path", type=NEW_PATH, required=True, help="Folder of the run.")
 @click.option(
@@ -101,11 +101,12 @@ def train(
     from translator.data.selection import describe
     from translator.recipes import RECIPES
     from translator.runs.device import keep_memory
+    from translator.runs.recipe_names import find_recipe
     from translator.training import loop
     from translator.training.ranks import joined
     from translator.training.session import TrainingInputs, TrainingSettings, open_together
 
-    if pairs is None and RECIPES[recipe].reads_pairs:
+    if pairs is None and find_recipe(recipe).reads_pairs:
         unpaired = ", ".join(name for name, row in RECIPES.items() if not row.reads_pairs)
         raise click.UsageError(
             f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "

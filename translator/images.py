@@ -86,6 +86,12 @@ class Batch:
         images = (self.x, self.y, self.pair_x, self.pair_y)
         return Batch(*(None if each is None else change(each) for each in images), self.known, self.alignment)
 
+    def first(self, count: int) -> "Batch":
+        """The first `count` images of each kind, with what is known of them."""
+        images = (None if each is None else each[:count] for each in (self.x, self.y, self.pair_x, self.pair_y))
+        known = {name: each.map(lambda values: values[:count]) for name, each in self.known.items()}
+        return Batch(*images, known, None if self.alignment is None else self.alignment[:count])
+
 
 class Images:
     """Images of one batch under the current networks, each made on first use and kept.

@@ -6,12 +6,20 @@ its noise emulator, G the generator that lands in it, F = G + NE, E its latent e
 x', G', … those of the other domain.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from translator.images import OTHER, Images
 from translator.observing import blank_sigma, leads_down, observe, scene
+
+
+def reads_pairs(loss: Callable) -> Callable:
+    """Mark a loss that needs a pair table, since it reads images of objects that both surveys saw."""
+    loss.reads_pairs = True
+    return loss
 
 
 def reconstruction(images: Images, domain: str) -> Tensor:
@@ -39,6 +47,7 @@ def adversarial(images: Images, domain: str) -> Tensor:
     return images.judged(_real, images.fake(domain), domain)
 
 
+@reads_pairs
 def identity(images: Images, domain: str) -> Tensor:
     """Eq. 4: |G(x') - x|^2 over objects that both surveys saw, without noise added."""
     return F.mse_loss(images.paired(domain), images.target(domain))
@@ -68,6 +77,7 @@ def latent_cycle(images: Images, domain: str) -> Tensor:
     return F.mse_loss(images.encoded_back(domain), images.latent(domain))
 
 
+@reads_pairs
 def latent_discrimination(images: Images, domain: str) -> Tensor:
     """-log DL(z) - log(1 - DL(E)), summed over the codes of the unpaired images and of the pairs."""
     drawn = images.latent(domain), images.paired_latent(domain)
@@ -76,12 +86,14 @@ def latent_discrimination(images: Images, domain: str) -> Tensor:
     return real + sum(_fake(images.score_latent(latent, domain)).mean() for latent in read)
 
 
+@reads_pairs
 def latent_adversarial(images: Images, domain: str) -> Tensor:
     """-log DL(E), summed over the codes of the unpaired images and of the pairs."""
     read = images.encoded(domain), images.encoded_pairs(domain)
     return sum(_real(images.score_latent(latent, domain)).mean() for latent in read)
 
 
+@reads_pairs
 def observation(images: Images, domain: str) -> Tensor:
     """H((O(y) - x) / s), of pairs: what the operator O makes of the richer survey's image y is the poorer one's x.
 
@@ -106,6 +118,7 @@ def observation(images: Images, domain: str) -> Tensor:
     return _huber((seen - real) / expected)
 
 
+@reads_pairs
 def posterior_mean(images: Images, domain: str) -> Tensor:
     """H((R(x) - y) / e): the restoration R of an observation x is compared with the richer survey's image y.
 
@@ -119,6 +132,7 @@ def posterior_mean(images: Images, domain: str) -> Tensor:
     return _huber((made - learnt.target) / learnt.told.error * learnt.weight)
 
 
+@reads_pairs
 def posterior_draws(images: Images, domain: str) -> Tensor:
     """Almost fair CRPS of two draws u and v, with noise: (|u - y| + |v - y|) / 2 - 0.475 |u - v|, over e.
 
@@ -154,10 +168,6 @@ UNCERTAIN = 0.01  # of its flux that a pixel of an observation may be wrong by
 # Sides of the squares over which draws are scored, and where the first begins [pixel].
 SQUARES = ((1, 0), (2, 0), (4, 0), (8, 0), (8, 4), (16, 0), (16, 12), (34, 0), (34, 17))
 FAIR = 0.95  # of the spread between draws that the score takes off
-# Losses that need a pair table.
-READ_PAIRS = frozenset(
-    {identity, latent_discrimination, latent_adversarial, observation, posterior_mean, posterior_draws}
-)
 
 
 def _means(image: Tensor, side: int, first: int) -> Tensor:

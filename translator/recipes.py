@@ -114,7 +114,7 @@ class Recipe:
     def reads_pairs(self) -> bool:
         """Whether it needs objects that both surveys saw."""
         terms = (term for step in self.steps for turn in step.turns for term in turn.terms)
-        return any(term.function in losses.READ_PAIRS for term in terms)
+        return any(getattr(term.function, "reads_pairs", False) for term in terms)
 
 
 ABSENT = {"emulator": NoNoise, "encoder": NoEncoder}

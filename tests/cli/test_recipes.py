@@ -24,4 +24,4 @@ def test_lists_all_by_default():
 def test_an_unknown_name_is_refused_with_the_known_ones():
     result = CliRunner().invoke(galtrans, ["recipes", "stargan"])
     assert result.exit_code == 2
-    assert "'stargan': known are two_step, pix2pix" in result.output
+    assert "'stargan'; known are two_step, pix2pix" in result.output

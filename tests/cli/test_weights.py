@@ -75,7 +75,7 @@ def test_a_prefix_that_looks_like_an_option(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("import-weights", "a.npz", "--recipe", "three_step", "--run", "run"), "'three_step': known are two_step,"),
+        (("import-weights", "a.npz", "--recipe", "three_step", "--run", "run"), "'three_step'; known are two_step,"),
         (("import-weights", "a.npz", "--recipe", "demo"), "Missing option '--run'"),
         (("import-weights", "a.npz", "--recipee", "demo", "--run", "run"), "Missing option '--recipe'"),
         (("export-weights", "no_run", "--out", "a.npz"), "'no_run' is neither a folder nor a built-in model"),

@@ -49,7 +49,6 @@ class Batches:
             take or in a tenth of all, as threads that read would keep a network's own waiting.
 
     Attributes:
-        iteration: Number of the next batch, the whole of its state; set it to go on from there.
         data: Where the images are, in words.
         memory: Main memory that the images take at most [byte], beside those in use.
         waited: Seconds that batches have been waited for so far.
@@ -69,7 +68,7 @@ class Batches:
         data: str = "auto",
     ) -> None:
         self.size, self.seed, self.device, self.share = size, seed, device, share
-        self.iteration, self.waited = 0, 0.0
+        self.waited = 0.0
         streams = make_streams(stores, selection, size, seed, share)
         self._streams, self._conditions = streams, tuple(Conditions(store) for store in stores)
         self._alignments = alignments(*stores, selection.pairs) if len(selection.pairs) else None
@@ -77,17 +76,13 @@ class Batches:
         self.memory = self._source.memory
         log.info(self.data)
 
-    def __iter__(self) -> "Batches":
-        return self
-
-    def __next__(self) -> Batch:
+    def batch(self, number: int) -> Batch:
+        """Return the batch of iteration `number`, counted from 0; it is quickest to ask for them in order."""
         begun = time.perf_counter()
-        known, alignment = self._known(self.iteration)
-        images = dict(zip((*UNPAIRED, *PAIRED), self._source.batch(self.iteration), strict=False))
-        batch = Batch(**images, known=known, alignment=alignment)
+        known, alignment = self._known(number)
+        images = dict(zip((*UNPAIRED, *PAIRED), self._source.batch(number), strict=False))
         self.waited += time.perf_counter() - begun
-        self.iteration += 1
-        return batch
+        return Batch(**images, known=known, alignment=alignment)
 
     def close(self) -> None:
         """Stop reading ahead."""

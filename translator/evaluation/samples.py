@@ -17,7 +17,7 @@ from translator.metrics.measure import Sample, Statistics
 from translator.metrics.signal import CERTAIN, noise_correlation, noise_power, relative_residual
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, SampleFiles, begin_array, write_part
 from translator.runs.apply import Request, noise_seed, request_like, translate_each
-from translator.runs.checkpoint import Run, RunAt, find_recipe
+from translator.runs.checkpoint import Run, RunAt
 
 SHIFTED_AT_ONCE = 32  # galaxies in memory
 NO_OFFSET = 1e-3  # pixels below which grids have one centre
@@ -187,7 +187,7 @@ def drawn_name(name: str) -> str:
 
 def rows_of(name: str, run: Run, domain: str) -> dict[str, bool]:
     """The rows that a run has where translations land in `domain`, and whether their signals are drawn."""
-    drawn = find_recipe(run.recipe).use.has_draws(run.networks, domain)
+    drawn = run.use.has_draws(run.networks, domain)
     return {name: False} | ({drawn_name(name): True} if drawn else {})
 
 
@@ -214,7 +214,7 @@ def _ask(
         draws: How often some are translated.
     """
     at, known = run
-    use, everyone = find_recipe(known.recipe).use, np.arange(count)
+    use, everyone = known.use, np.arange(count)
     found = {"output": RequestedFile(at, domain, (seed,), everyone, True, draw, place / "output.npy")}
     if use.is_random(known.networks, domain):
         found["signal"] = RequestedFile(at, domain, (seed,), everyone, False, draw, place / "signal.npy")
@@ -230,7 +230,7 @@ def _translate(
 ) -> dict[str, int]:
     """Have all files made; returns how many pixels of each row's translations are flagged."""
     shape = common.open().target.shape[1:]
-    knows = {at: find_recipe(run.recipe).use.reads_any for at, run in runs.values()}
+    knows = {at: run.use.reads_any for at, run in runs.values()}
     request = (
         request_like(held_out.stores, held_out.rows, domain, common.open().target) if any(knows.values()) else None
     )

@@ -13,7 +13,7 @@ from translator.data.conditions import alignment_into, one_centre
 from translator.data.survey_measures import noise_of
 from translator.images import OTHER, Known
 from translator.observing import Observed
-from translator.runs.checkpoint import Run, find_recipe
+from translator.runs.checkpoint import Run
 from translator.runs.device import one_thread
 from translator.use import Wanted
 
@@ -112,14 +112,13 @@ def translate_each(
     here, request = run.domains[domain], request or Request()
     step = at_once or together_on(run.device)
     made = np.empty((len(images), len(here.bands), here.size, here.size))
-    way = find_recipe(run.recipe).use
     with torch.no_grad(), nullcontext() if at_once else one_thread(run.device):
         for start in range(0, len(images), step):
             some = slice(start, min(start + step, len(images)))
             observed, wanted = _asked(run, images[some], request.take(some), domain, step)
-            wanted = replace(wanted, noise=noise and way.is_random(run.networks, domain), draw=draw)
+            wanted = replace(wanted, noise=noise and run.use.is_random(run.networks, domain), draw=draw)
             randoms = [torch.Generator().manual_seed(seed) for seed in (seeds[some] + [0] * step)[:step]]
-            found = way.translate(run.networks, observed, wanted, randoms)
+            found = run.use.translate(run.networks, observed, wanted, randoms)
             made[some] = torch.where(found.good, found.image, torch.nan)[: some.stop - some.start].numpy()
     return made
 
@@ -160,7 +159,7 @@ def together_on(device: torch.device) -> int:
 
 def what_noise(run: Run, domain: str, noise: bool) -> str:
     """The noise of translations into `domain`, in a word: "sampled", where it is wanted and the run has any."""
-    return "sampled" if noise and find_recipe(run.recipe).use.is_random(run.networks, domain) else "none"
+    return "sampled" if noise and run.use.is_random(run.networks, domain) else "none"
 
 
 def noise_seed(seed: int, of: str) -> int:

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from survey_tools.errors import RunError
-from survey_tools.version import VERSION
-from translator.recipes import RECIPES, Recipe
+from translator.recipes import Recipe
 from translator.runs.device import choose_device
 from translator.runs.facts import Domain, RunFacts, read_facts
+from translator.runs.recipe_names import find_recipe
+from translator.use import Use
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Run:
         device: Where they are.
         iteration: Training iterations behind the weights.
         checksum: SHA-256 of the weights' file.
+        given: The recipe, if the user gave it as an object; None if it is found by its name.
     """
 
     path: Path
@@ -68,11 +70,17 @@ class Run:
     device: torch.device
     iteration: int
     checksum: str
+    given: Recipe | None = None
 
     @property
     def recipe(self) -> str:
         """Name of its recipe."""
         return self.facts.recipe
+
+    @property
+    def use(self) -> Use:
+        """How its networks translate."""
+        return (self.given or find_recipe(self.facts.recipe)).use
 
     @property
     def domains(self) -> dict[str, Domain]:
@@ -104,42 +112,59 @@ class Run:
         raise RunError(f"{self.path} translates between {known}, not {survey}")
 
 
-def load_run(path: str | os.PathLike, device: str = "auto", *, begun: bool = False) -> Run:
+def load_run(
+    path: str | os.PathLike, device: str = "auto", *, begun: bool = False, recipe: Recipe | None = None
+) -> Run:
     """Load the newest checkpoint of a run for use.
 
-    Args:
-        path: Folder of the run.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        begun: Whether a run will do that has not come to its last step, and so cannot translate yet.
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the run.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    begun : bool
+        Also load a run that has not come to its last step, and so cannot translate yet.
+    recipe : Recipe, optional
+        The recipe that the run was trained with. It is needed only if it cannot be imported by the name in run.json,
+        such as a recipe that was made in a notebook.
 
-    Raises:
-        RunError: Where the folder holds no run, no checkpoint, a damaged one, a recipe that this version does not have,
-            or networks that training has not come to yet.
+    Returns
+    -------
+    Run
+        The trained model, whose networks are not for training.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no run, no checkpoint, a damaged one, a recipe that cannot be found or does not fit, or
+        networks that training has not come to yet.
     """
     path, on = Path(path), choose_device(device)
     facts = read_facts(path)
-    recipe = find_recipe(facts.recipe)
+    row = recipe or recipe_of(path, facts)
     checkpoint = read_checkpoint(path)
     if checkpoint is None:
         raise RunError(f"{path} has no checkpoint yet; let `galtrans train` run on it for longer")
-    if checkpoint.step < len(recipe.steps) - 1 and not begun:
+    if checkpoint.step < len(row.steps) - 1 and not begun:
         raise RunError(
-            f"{path} is in training step {checkpoint.step + 1} of {len(recipe.steps)} (iteration "
+            f"{path} is in training step {checkpoint.step + 1} of {len(row.steps)} (iteration "
             f"{checkpoint.iteration} of {sum(facts.iterations)}): go on with `galtrans train … --resume` first"
         )
-    networks = build_networks(facts, recipe)
+    networks = build_networks(facts, row)
     if facts.imported:
         _leave_out_absent(networks, checkpoint)
     load_weights(networks, checkpoint, path)
     networks.to(on).eval().requires_grad_(False)
-    return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum)
+    return Run(path, facts, networks, on, checkpoint.iteration, checkpoint.checksum, recipe)
 
 
-def find_recipe(name: str) -> Recipe:
-    """The row of that name; RunError, naming the known ones, where there is none."""
-    if name not in RECIPES:
-        raise RunError(f"no recipe is called {name!r}; galtrans {VERSION} has {', '.join(RECIPES)}")
-    return RECIPES[name]
+def recipe_of(path: Path, facts: RunFacts) -> Recipe:
+    """Return the recipe that run.json of the run in `path` names; RunError, with the path, if it cannot be found."""
+    try:
+        return find_recipe(facts.recipe)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
 
 
 def build_networks(facts: RunFacts, recipe: Recipe) -> nn.ModuleDict:
@@ -227,7 +252,7 @@ def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) ->
         if expected.get(name) != found.get(name):
             raise RunError(
                 f"{path} does not fit its recipe: {name} is {found.get(name, 'missing')} where the network has "
-                f"{expected.get(name, 'none')}; use the galtrans that trained it"
+                f"{expected.get(name, 'none')}; use the galtrans and the recipe that trained it"
             )
     networks.load_state_dict(checkpoint.networks)
 
@@ -274,26 +299,35 @@ class RunAt:
             return _loaded[self]
 
 
-def locate(path: Path, device: str = "auto", *, elsewhere: bool = False) -> tuple[RunAt, Run]:
-    """Where tasks find a run, and the run as it is loaded here; a warning says so where its training is not finished.
+def locate(run: Path | Run, device: str = "auto", *, elsewhere: bool = False) -> tuple[RunAt, Run]:
+    """Return where tasks find a run, and the run as it is loaded here; warn if its training is not finished.
 
-    Args:
-        path: Its folder.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        elsewhere: Whether other processes do the work, so that this one needs no such device; they share its files.
+    Parameters
+    ----------
+    run : Path or Run
+        Folder of the run, or the run itself, whose device is then kept.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    elsewhere : bool
+        Whether other processes do the work, so that this one needs no such device. They share its files, and must be
+        able to find the recipe by its name.
 
-    Raises:
-        RunError: It cannot be loaded.
+    Raises
+    ------
+    RunError
+        If the run cannot be loaded.
     """
+    given = run if isinstance(run, Run) else None
+    path, device = (given.path, str(given.device)) if given else (run, device)
     path = path.absolute() if elsewhere else path
-    run = load_run(path, "cpu" if elsewhere else device)
-    if run.unfinished:
-        log.warning("%s", run.unfinished)
-    at = RunAt(path, run.checksum, device)
+    loaded = given or load_run(path, "cpu" if elsewhere else device)
+    if loaded.unfinished:
+        log.warning("%s", loaded.unfinished)
+    at = RunAt(path, loaded.checksum, device)
     if not elsewhere:
         with _loading:
-            _keep(at, run)
-    return at, run
+            _keep(at, loaded)
+    return at, loaded
 
 
 def _keep(at: RunAt, run: Run) -> None:

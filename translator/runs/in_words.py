@@ -9,7 +9,7 @@ import torch
 from survey_tools.progress import duration
 from survey_tools.surveys import find_survey
 from translator.recipes import Recipe, Step, Turn
-from translator.runs.checkpoint import find_recipe, read_progress
+from translator.runs.checkpoint import read_progress
 from translator.runs.facts import read_facts, survey_domains
 
 
@@ -77,7 +77,7 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
         lines.append((domain.survey, f"{find_survey(domain.survey).title} in {' '.join(domain.bands)}, {grid}"))
     if facts.imported:
         return [*lines, ("weights", f"imported from {', '.join(facts.imported)}"), _made_by(facts)]
-    steps, total = len(find_recipe(facts.recipe).steps), sum(facts.iterations)
+    steps, total = len(facts.iterations), sum(facts.iterations)
     saved = read_progress(path)
     if saved is None:
         done = f"no checkpoint yet, of {total:,} iterations in {steps} step{'' if steps == 1 else 's'}"

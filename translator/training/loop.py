@@ -15,8 +15,9 @@ from translator.images import OTHER, WHOLE, Batch, Known, Share
 from translator.networks.observation_operator import inverse
 from translator.observing import Observed
 from translator.training.flux_scatter import measure_flux_scatter
-from translator.training.ranks import Interrupts, any_asks
+from translator.training.ranks import Interrupts, any_asks, in_all
 from translator.training.session import Session, optimizers_of, save
+from translator.training.trial import try_recipe
 from translator.training.update import iterate
 from translator.use import Use, Wanted
 
@@ -116,12 +117,17 @@ def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:
 def train(session: Session) -> None:
     """Train to the end of the last step, with a progress bar, TensorBoard curves and checkpoints.
 
-    Raises:
-        RunError: Where a loss or a gradient is not finite (nothing is saved after the last checkpoint), or the user
-            stops it (the state is saved); the message has the command that goes on.
+    Raises
+    ------
+    RunError
+        If a loss of any step fails on the first images; nothing has begun then. If a loss or a gradient is not finite;
+        nothing is saved after the last checkpoint. If the user stops the training; its state is saved, and the message
+        has the command that resumes it.
     """
     first, share = 0, session.share
     steps = session.recipe.steps
+    if session.iteration < sum(step.iterations for step in steps):
+        in_all(share, lambda: try_recipe(session))
     watching = closing(Watch(session.path, session.iteration, share))
     with Interrupts(share) as interrupts, closing(session.batches), watching as watch:
         for number, step in enumerate(steps):
@@ -138,7 +144,7 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
     if session.iteration == first:
         session.optimizers = optimizers_of(step, session.networks)
     for index in range(session.iteration - first, step.iterations):
-        batch = next(session.batches)
+        batch = session.batches.batch(session.iteration)
         try:
             losses = iterate(session.model, step, index, session.optimizers, batch.map(session.recipe.reads))
         except FloatingPointError as error:

@@ -22,13 +22,13 @@ from translator.runs.checkpoint import (
     Checkpoint,
     Run,
     build_networks,
-    find_recipe,
     load_weights,
     read_checkpoint,
     save_checkpoint,
 )
 from translator.runs.device import choose_device, has_bf16
 from translator.runs.facts import RunFacts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
+from translator.runs.recipe_names import find_recipe, is_importable, name_recipe
 from translator.training.ranks import gather, in_all, launcher, restarted
 from translator.training.update import Model
 
@@ -49,7 +49,7 @@ class TrainingSettings:
     """How to train.
 
     Attributes:
-        recipe: Name of the row.
+        recipe: Its name, as of `runs.recipe_names`, or a recipe itself.
         iterations: Of each step, one number for all or one for each; by default the recipe's, or those of the run that
             is resumed.
         batch_size: Alike.
@@ -62,7 +62,7 @@ class TrainingSettings:
         data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
     """
 
-    recipe: str = "two_step"
+    recipe: str | Recipe = "two_step"
     iterations: int | tuple[int, ...] | None = None
     batch_size: int | None = None
     seed: int = 0
@@ -91,6 +91,7 @@ class Session:
         iteration: Iterations done, over all steps.
         optimizers: Of the turns of the present step.
         share: This process's share of every batch.
+        given: The recipe as the user gave it; None if it was given by its name.
     """
 
     path: Path
@@ -106,6 +107,7 @@ class Session:
     iteration: int = 0
     optimizers: list[Optimizer] = field(default_factory=list)
     share: Share = WHOLE
+    given: Recipe | None = None
 
     @property
     def model(self) -> Model:
@@ -115,7 +117,7 @@ class Session:
     @property
     def run(self) -> Run:
         """The model as it is, for use."""
-        return Run(self.path, self.facts, self.networks, self.batches.device, self.iteration, "")
+        return Run(self.path, self.facts, self.networks, self.batches.device, self.iteration, "", self.given)
 
 
 def open_session(
@@ -140,9 +142,10 @@ def open_session(
     device = choose_device(settings.device)
     stores = open_store(inputs.x), open_store(inputs.y)
     checkpoint = read_checkpoint(path) if begun and not begun.imported else None
-    recipe = _with_iterations(find_recipe(settings.recipe), settings.iterations, begun, checkpoint)
+    name, given = name_recipe(settings.recipe), settings.recipe if isinstance(settings.recipe, Recipe) else None
+    recipe = _with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint)
     if recipe.same_grid and stores[0].size != stores[1].size:
-        raise RunError(_how_to_regrid(inputs, settings.recipe, [store.size for store in stores]))
+        raise RunError(_how_to_regrid(inputs, name, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
     selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
     facts = _facts(settings, stores, pairs, recipe, begun)
@@ -165,6 +168,7 @@ def open_session(
         random=torch.Generator(device).manual_seed(facts.seed),
         checkpoint_every=settings.checkpoint_every,
         share=share,
+        given=given,
     )
     if begun:
         _restore(session, checkpoint)
@@ -199,7 +203,7 @@ def _facts(
 ) -> RunFacts:
     """What a run is made from, where settings leave it open as the run that is resumed, or the recipe, has it."""
     return RunFacts(
-        recipe=settings.recipe,
+        recipe=name_recipe(settings.recipe),
         iterations=tuple(step.iterations for step in recipe.steps),
         batch_size=settings.batch_size or (begun or recipe).batch_size,
         seed=settings.seed,
@@ -284,7 +288,9 @@ def _scaled(decay_every: int | None, ratio: float) -> int | None:
 
 
 def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: TrainingSettings) -> str:
-    """The command that goes on with a run."""
+    """The command that goes on with a run; the call in Python where a command cannot find the recipe."""
+    if not is_importable(facts.recipe):
+        return "translator.train(..., resume=True)"
     stores = [inputs.x, inputs.y, *([inputs.pairs] if inputs.pairs else [])]
     start = launcher()
     option = "--run" if start[0] == "galtrans" else "--out"  # which torchrun does not take for one of its own
@@ -309,7 +315,7 @@ def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
         return
     load_weights(session.networks, checkpoint, session.path)
-    session.iteration = session.batches.iteration = checkpoint.iteration
+    session.iteration = checkpoint.iteration
     try:
         session.random.set_state(checkpoint.training["random"])
         step = session.recipe.steps[checkpoint.step]

@@ -72,13 +72,8 @@ def update(
     Raises:
         FloatingPointError: Where a loss or the gradient is not finite; nothing has moved.
     """
-    for name, network in images.networks.items():
-        network.requires_grad_(name in turn.moves)
     optimizer.zero_grad()
-    images.cut(later)
-    with computing(precision):
-        values = {term.name: _differentiate(term, images, precision) for term in turn.terms}
-        images.backward(whole=True)
+    values = differentiate(images, turn, precision, later)
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     average([*gradients, *values.values()], images.share)
     norm = nn.utils.get_total_norm(gradients)
@@ -93,10 +88,32 @@ def update(
     return losses
 
 
+def differentiate(
+    images: Images, turn: Turn, precision: str = "float32", later: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Add the gradients of a turn's losses to those of the networks that it moves; arguments as of `update`.
+
+    Returns
+    -------
+    dict
+        The losses by name, each a tensor without dimensions and without a graph.
+    """
+    for name, network in images.networks.items():
+        network.requires_grad_(name in turn.moves)
+    images.cut(later)
+    with computing(precision):
+        values = {term.name: _differentiate(term, images, precision) for term in turn.terms}
+        images.backward(whole=True)
+    return values
+
+
 def _differentiate(term: Term, images: Images, precision: str) -> Tensor:
     """The value of a loss; its weighted gradient is added to those of the networks and of images that are cut."""
     with autocast(precision, images.real(term.domain).device):
         loss = term.loss(images, term.domain)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise TypeError(f"a loss is a tensor without dimensions, and {term.name} returns {kind}")
     if loss.requires_grad:
         (term.weight * loss).backward()
         images.backward(whole=False)

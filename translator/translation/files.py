@@ -27,7 +27,7 @@ from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
 from translator.images import OTHER
 from translator.runs.apply import noise_seed, together_on, translate_each, what_noise
-from translator.runs.checkpoint import Run, RunAt, find_recipe
+from translator.runs.checkpoint import Run, RunAt
 from translator.runs.device import keep_memory
 from translator.translation.asking import How
 from translator.translation.observation import (
@@ -159,7 +159,7 @@ def _translate_at(located: RunAt, to: str, how: How, files: list[tuple[Inputs, P
 
 def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
     """Translate a few objects, each to the path beside it."""
-    if find_recipe(run.recipe).use.reads_any:
+    if run.use.reads_any:
         outcome = TranslationOutcome()
         for paths, out in files:
             try:
@@ -273,7 +273,7 @@ def translate_hdus(run: Run, images: Sequence[fits.HDUList], to: str, how: How |
     images = [images] if isinstance(images, fits.HDUList) else images
     with reading_fits:
         given = tuple(FitsInMemory.of(each) for each in images)
-    if find_recipe(run.recipe).use.reads_any:
+    if run.use.reads_any:
         made, primary = _make_any(run, domain, given, how)
         for line in _lines(made):
             log.warning(line)

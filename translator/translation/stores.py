@@ -18,7 +18,7 @@ from survey_tools.surveys import find_survey
 from survey_tools.tasks import Engine
 from translator.images import OTHER
 from translator.runs.apply import Request, noise_seed, translate_each, what_noise
-from translator.runs.checkpoint import Run, RunAt, find_recipe, locate
+from translator.runs.checkpoint import Run, RunAt, locate
 from translator.translation.asking import How
 from translator.translation.observation import CONDITIONS, SCALE_TOLERANCE
 from translator.translation.translated import DOUBTFUL, SYNTHETIC, each_band, seeing_of
@@ -126,7 +126,7 @@ def _domain(run: Run, store: Store, to: str | None, how: How) -> str:
             f"{run.path} translates {here.survey}, which {store.path} is, into {there.survey} and not {to}; "
             f"give --to {there.survey}, or no --to"
         )
-    reads_any = find_recipe(run.recipe).use.reads_any
+    reads_any = run.use.reads_any
     missing = [band for band in run.bands if band not in store.bands]
     if missing and not (reads_any and len(missing) < len(run.bands)):
         raise RunError(
@@ -215,7 +215,7 @@ def _translate_chunk(job: StoreJob, rows: slice) -> Chunk:
     consistency = np.full(seeing.shape, np.nan, np.float32)
     shape = (*seeing.shape, job.size, job.size)
     planes = {name: np.full(shape, np.nan, np.float32) for name in planes_of(job.how)}
-    if find_recipe(run.recipe).use.reads_any:
+    if run.use.reads_any:
         known = {name: job.store.column(name, rows)[:, job.bands] for name in CONDITIONS}
         seed_of = dict(zip(able.tolist(), seeds, strict=True))
         seeing[able] = seeing_of(run, job.domain, each_band(job.how.seeing, run.bands, "--seeing"))[list(job.there)]
@@ -290,7 +290,7 @@ def _plain_request(job: StoreJob) -> Request:
 def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:
     """Why an image (band, row, col) cannot be translated; "" where it can."""
     missing = (~np.isfinite(image)).sum(axis=(1, 2))
-    if find_recipe(run.recipe).use.reads_any and (missing < image[0].size).any():
+    if run.use.reads_any and (missing < image[0].size).any():
         missing[:] = 0  # it has a band at least, and gaps are no hindrance
     band = int(np.argmax(missing > 0))
     if missing[band]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from survey_tools.errors import RunError
 from survey_tools.files import whole_file
 from translator.images import OTHER
-from translator.runs.checkpoint import TRANSLATING, Checkpoint, build_networks, find_recipe, load_run, save_checkpoint
+from translator.runs.checkpoint import TRANSLATING, Checkpoint, build_networks, load_run, save_checkpoint
 from translator.runs.facts import RunFacts, survey_domains, write_facts
+from translator.runs.recipe_names import find_recipe
 from translator.weights.tf_checkpoint import files_of, find_prefix, read_tf_checkpoint
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ def export_weights(path: Path, out: Path) -> Report:
             not have.
     """
     run = load_run(path, "cpu", begun=True)
-    if find_recipe(run.recipe).use.reads_any:
+    if run.use.reads_any:
         raise RunError(
             f"{path} is a run of the recipe {run.recipe}, whose networks the authors do not have, so it has no weights "
             "in their names; copy the folder of the run instead"

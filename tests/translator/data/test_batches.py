@@ -29,9 +29,9 @@ def many(tmp_path, tiny_store):
     return SimpleNamespace(stores=(x, y), selection=Selection(np.arange(100), np.arange(20, 120), pairs, {}))
 
 
-def taken(batches, count):
-    """The next batches, each as its four tensors; then none is made any more."""
-    made = [next(batches) for _ in range(count)]
+def taken(batches, count, first=0):
+    """Batches from number `first` on, each as its four tensors; then none is made any more."""
+    made = [batches.batch(number) for number in range(first, first + count)]
     batches.close()
     return [[getattr(batch, name) for name in NAMES] for batch in made]
 
@@ -44,14 +44,14 @@ def assert_same(batches, others):
 @pytest.mark.parametrize("data", ["stream", "device"])
 def test_batches_are_flux_turned_evenly_and_both_of_a_pair_alike(tiny, data):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data=data)
-    batch = next(batches)
+    batch = batches.batch(0)
     assert batch.x.shape == batch.pair_x.shape == (4, 2, 16, 16)
     assert batch.y.shape == batch.pair_y.shape == (4, 2, 36, 36)
     assert batch.x.dtype == torch.float32
     assert all(getattr(batch, name).is_contiguous(memory_format=torch.channels_last) for name in NAMES)
     wide = Counter()
-    for _ in range(60):
-        batch = next(batches)
+    for number in range(1, 61):
+        batch = batches.batch(number)
         both = [
             (images.std(axis=2).mean(axis=(1, 2)) > images.std(axis=3).mean(axis=(1, 2)))
             for images in (batch.pair_x, batch.pair_y)
@@ -65,7 +65,7 @@ def test_batches_are_flux_turned_evenly_and_both_of_a_pair_alike(tiny, data):
 @pytest.mark.parametrize("data", ["stream", "device"])
 def test_no_turn_changes_the_flux_of_the_store(tiny, data):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 6, 0, CPU, data=data)
-    flux = np.sort(next(batches).x.sum(axis=(1, 2, 3)).numpy())
+    flux = np.sort(batches.batch(0).x.sum(axis=(1, 2, 3)).numpy())
     batches.close()
     assert_allclose(flux, np.sort(tiny.x.images[:6].sum(axis=(1, 2, 3))), rtol=1e-4)
 
@@ -79,12 +79,19 @@ def test_images_kept_in_memory_are_those_read_from_disk_to_the_bit(many):
 def test_going_on_at_an_iteration_gives_the_same_batches(many, data):
     expected = taken(Batches(many.stores, many.selection, 24, 3, CPU), 9)[6:]
     again = Batches(many.stores, many.selection, 24, 3, CPU, data=data)
-    next(again)
-    again.iteration = 6
-    assert_same(taken(again, 3), expected)
+    again.batch(0)
+    assert_same(taken(again, 3, first=6), expected)
     later = Batches(many.stores, many.selection, 24, 3, CPU, data=data)
-    later.iteration = 8
-    assert_same(taken(later, 1), expected[2:])
+    assert_same(taken(later, 1, first=8), expected[2:])
+
+
+@pytest.mark.parametrize("data", ["stream", "device"])
+def test_a_batch_may_be_asked_for_twice(many, data):
+    batches = Batches(many.stores, many.selection, 24, 3, CPU, data=data)
+    first = batches.batch(0)
+    assert_same([[getattr(batches.batch(0), name) for name in NAMES]], [[getattr(first, name) for name in NAMES]])
+    expected = taken(Batches(many.stores, many.selection, 24, 3, CPU), 3)
+    assert_same(taken(batches, 3), expected)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -99,7 +106,7 @@ def test_processes_have_their_slots_of_the_whole_batch(many, processes):
 
 def test_fewer_objects_than_a_batch_come_more_than_once(tiny):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 24, 0, CPU)
-    batch = next(batches)
+    batch = batches.batch(0)
     assert len(batch.x) == len(batch.pair_y) == 24
     batches.close()
 
@@ -108,8 +115,8 @@ def test_fewer_objects_than_a_batch_come_more_than_once(tiny):
 def test_what_a_store_knows_of_an_image_comes_with_it(tiny, data):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data=data)
     flux = {float(image.sum()): tiny.x.column("sky_sigma")[row] for row, image in enumerate(tiny.x.images[:])}
-    for _ in range(3):
-        batch = next(batches)
+    for number in range(3):
+        batch = batches.batch(number)
         assert set(batch.known) == set(NAMES)
         for image, sigma in zip(batch.x, batch.known["x"].sky_sigma, strict=True):
             nearest = min(flux, key=lambda known: abs(known - float(image.sum())))
@@ -121,7 +128,7 @@ def test_what_a_store_knows_of_an_image_comes_with_it(tiny, data):
 
 def test_without_pairs_there_are_none(tiny):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs, reads_pairs=False), 4, 0, CPU)
-    assert next(batches).pair_x is None
+    assert batches.batch(0).pair_x is None
     batches.close()
 
 
@@ -170,9 +177,9 @@ def test_a_gpu_too_small_for_float16_is_an_error_where_it_was_asked_for(monkeypa
 def test_waiting_is_counted(tiny):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data="stream")
     assert batches.waited == 0
-    next(batches)
+    batches.batch(0)
     first = batches.waited
-    next(batches)
+    batches.batch(1)
     batches.close()
     assert 0 < first < batches.waited
 
@@ -181,7 +188,7 @@ def test_an_unreadable_store_is_heard_of(tiny, monkeypatch):
     batches = Batches((tiny.x, tiny.y), select(tiny.x, tiny.y, tiny.pairs), 4, 0, CPU, data="stream")
     monkeypatch.setattr(reading, "read_chunk", lambda store, number: (_ for _ in ()).throw(OSError("disk on fire")))
     with pytest.raises(OSError, match="disk on fire"):
-        next(batches)
+        batches.batch(0)
     batches.close()
 
 

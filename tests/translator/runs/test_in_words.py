@@ -41,23 +41,18 @@ def test_the_page_of_recipes_says_the_same(name):
     ]
 
 
-def test_the_page_s_example_trains(tiny, tmp_path, monkeypatch, read_losses):
+def test_the_page_s_example_trains(tiny, tmp_path, read_losses):
     """The how-to's row and loss, word for word, made narrow."""
     from dataclasses import replace
 
-    from translator.losses import READ_PAIRS
     from translator.training.loop import train
     from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
     (code,) = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
-    monkeypatch.setitem(RECIPES, "cyclegan_id_flux", None)  # so that it is taken out again
-    exec(compile(code, str(HOW_TO), "exec"), {})
-    added = RECIPES["cyclegan_id_flux"]
-    assert READ_PAIRS & {term.function for turn in added.steps[0].turns for term in turn.terms}
-    RECIPES["cyclegan_id_flux"] = replace(added, width=4)
-    train(
-        open_session(
-            TrainingInputs(*tiny.paths), tmp_path / "run", TrainingSettings("cyclegan_id_flux", 2, 2, device="cpu")
-        )
-    )
+    made: dict = {}
+    exec(compile(code, str(HOW_TO), "exec"), made)
+    assert made["FLUX_KEPT"].reads_pairs
+    recipe = replace(made["FLUX_KEPT"], width=4)
+    inputs, settings = TrainingInputs(*tiny.paths), TrainingSettings(recipe, 2, 2, device="cpu")
+    train(open_session(inputs, tmp_path / "run", settings))
     assert "flux_y" in read_losses(tmp_path / "run")["step 1"]
