@@ -17,9 +17,9 @@ from photutils.segmentation import SourceCatalog, detect_sources
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 from scipy.optimize import least_squares
 
+from survey_tools.surveys import SURVEYS
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
-PIXEL_SCALE = {"sdss": 0.396, "cfht": 0.186}
-ZERO_POINT = {"sdss": 22.5, "cfht": 30.0}
 FRAMES = "sas/dr12/boss/photoObj/frames/301/*/*/frame-{}-*.fits.bz2"
 STACKS = {"real": "cfht/CFHTLS-test_{}.fits", "twin": "cfht/TWINSKY_W_{}_*.fits"}
 MAGNITUDES = np.arange(18.5, 22.1, 0.5)
@@ -73,7 +73,7 @@ def star_widths(image: np.ndarray, survey: str) -> np.ndarray:
         if half <= row < image.shape[0] - half and half <= col < image.shape[1] - half:
             width, misfit = moffat_width(filled[row - half : row + half + 1, col - half : col + half + 1])
             if misfit < 0.02:
-                widths.append(width * PIXEL_SCALE[survey])
+                widths.append(width * SURVEYS[survey].pixel_scale)
     return np.array(widths)
 
 
@@ -109,9 +109,9 @@ def counts(images: list[np.ndarray], survey: str) -> np.ndarray:
         smooth = gaussian_filter(filled, 1.5)
         segments = detect_sources(smooth, np.median(smooth) + 3 * mad_std(smooth), 8)
         flux = np.asarray(SourceCatalog(filled - np.median(filled), segments).segment_flux)
-        magnitude = ZERO_POINT[survey] - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+        magnitude = SURVEYS[survey].zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
         total = total + np.histogram(magnitude, MAGNITUDES)[0]
-        area += np.isfinite(image).sum() * (PIXEL_SCALE[survey] / 60) ** 2
+        area += np.isfinite(image).sum() * (SURVEYS[survey].pixel_scale / 60) ** 2
     return total / area
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from results import cell
 
 from cli.options import RunPath
+from survey_tools.photometry import nanomaggies_to_magnitude
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
 from translator.evaluation.samples import drawn_name
@@ -96,7 +97,7 @@ def main(run: Path, sky: Path, report: Path | None, out: Path) -> None:
     found["all"] = said(best, truth, scale, everything)
     light = aperture_flux(truth[:, BAND : BAND + 1], scale)[:, 0]
     for name, value in (
-        ("by magnitude", 22.5 - 2.5 * np.log10(light)),
+        ("by magnitude", nanomaggies_to_magnitude(light)),
         ("by half-light radius", half_light_radius(truth[:, BAND], scale)),
         ("by seeing of SDSS", usual.psf_fwhm[:, BAND]),
     ):

@@ -11,11 +11,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.table import Column, Table, vstack
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from survey_tools.errors import CatalogueError
+from survey_tools.sphere import friends_of_friends, unit_vectors
 from survey_tools.surveys import CATALOGUE_COLUMNS
 from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
 
@@ -136,7 +134,8 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
     """
     if not 0 <= test_size <= len(position):
         raise CatalogueError(f"a test set of {test_size} cannot be taken from {len(position)} objects; choose fewer")
-    group = _friends_of_friends(position, u.Quantity(link, u.arcsec).to_value(u.rad))
+    points = unit_vectors(position.icrs.ra.deg, position.icrs.dec.deg)
+    group = friends_of_friends(points, u.Quantity(link, u.arcsec).to_value(u.rad))
     sizes = np.bincount(group)
     reachable = _reachable(sizes, len(position))[-1]
     if not reachable >> test_size & 1:
@@ -444,14 +443,6 @@ def _whole_number(column, name: str, path: Path) -> np.ndarray:
     whole = (numbers % 1 == 0) & (numbers >= 0) & (numbers < 2**31)
     _refuse(path, mask | ~whole, name, column, "give a whole number, 0 or more")
     return numbers.astype(np.int32)
-
-
-def _friends_of_friends(position: SkyCoord, link: float) -> np.ndarray:
-    """The group (object,) of each position, counted from 0; `link` in radians."""
-    tree = cKDTree(position.icrs.cartesian.xyz.value.T)
-    friends = tree.query_pairs(2 * np.sin(min(link, np.pi) / 2), output_type="ndarray")
-    links = coo_array((np.ones(len(friends), bool), tuple(friends.T)), shape=(len(position), len(position)))
-    return connected_components(links, directed=False)[1]
 
 
 def _reachable(sizes: np.ndarray, most: int) -> list[int]:

@@ -13,8 +13,8 @@ def nanomaggies_per_count(zero_point: float) -> float:
     return 10 ** (0.4 * (NANOMAGGY_ZERO_POINT - zero_point))
 
 
-# AB magnitude of one unit: 8.90 that of a jansky (Oke & Gunn 1983), 22.5 that of a nanomaggy.
-ZERO_POINTS = {"nanomaggy": 22.5, "maggy": 0.0, "Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "nJy": 31.4}
+# AB magnitude of one unit; 8.90 is that of a jansky (Oke & Gunn 1983).
+ZERO_POINTS = {"nanomaggy": NANOMAGGY_ZERO_POINT, "maggy": 0.0, "Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "nJy": 31.4}
 
 
 def counts_to_nanomaggies(counts, zero_point: float):

@@ -17,6 +17,7 @@ from survey_tools.errors import ArchiveError
 from survey_tools.fits.calibration import SILENT, Given
 from survey_tools.images.cutout import Cutout
 from survey_tools.images.sky_wcs import centre_of, local_scale, pixels_of
+from survey_tools.sphere import chord, unit_vectors
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
@@ -179,9 +180,7 @@ class SkyPositions:
         rows, cols = image.shape
         scale, centre = local_scale(image.wcs, image.shape), centre_of(image.wcs, image.shape)
         radius = np.radians((np.hypot(rows, cols) / 2 * scale + margin) * 1.01 / 3600)  # 1.01: projection, rounding
-        near = self._tree.query_ball_point(
-            unit_vectors(*centre), 2 * np.sin(min(radius, np.pi) / 2), return_sorted=True
-        )
+        near = self._tree.query_ball_point(unit_vectors(*centre), chord(radius), return_sorted=True)
         near = np.array(near, dtype=np.intp)
         if len(near) == 0:
             return near, np.zeros(0)
@@ -189,9 +188,3 @@ class SkyPositions:
         inside = np.min([col, cols - col, row, rows - row], axis=0)
         keep = inside >= -margin / scale
         return near[keep], inside[keep]
-
-
-def unit_vectors(ra, dec) -> np.ndarray:
-    """Points (…, 3) on the unit sphere at ra, dec [deg]."""
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)

@@ -12,7 +12,7 @@ from survey_tools.archives.plan import FetchPlan, Piece, SourceFile
 from survey_tools.build.builder import Chunk
 from survey_tools.files import whole_file
 from survey_tools.images.cutout import sky_sigma
-from survey_tools.images.sky_wcs import tan_terms
+from survey_tools.images.sky_wcs import SAME, grids_apart, tan_terms, tan_wcs
 from survey_tools.store.columns import empty_columns
 from survey_tools.store.manifest import DONE, FAILED, OUTSIDE
 from survey_tools.surveys import Survey
@@ -78,7 +78,6 @@ def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:
     return record
 
 
-SAME_PIXEL = 0.01  # [pixel] between the grids of an object's bands
 NAMED = 3  # files that a reason names; of more it gives the number
 
 
@@ -216,10 +215,10 @@ def _on_another_grid(
     """The share, as a failed one, whose pixels are not those of the `first` band: a store has one WCS an object."""
     name, record = first[0][0].name, first[0][1]
     for share, own in found:
-        turned = abs((own["crval"] - record["crval"] + 180) % 360 - 180).max() / abs(record["cd"]).max()
-        apart = max(turned, abs(own["crpix"] - record["crpix"]).max())
-        wound = abs(own["cd"] - record["cd"]).max() / abs(record["cd"]).max() * len(own["image"])
-        if not max(apart, wound) < SAME_PIXEL:
+        terms, own_terms = ([each[term] for term in ("crval", "crpix", "cd")] for each in (record, own))
+        if all(map(np.array_equal, own_terms, terms)):
+            continue
+        if not grids_apart(tan_wcs(*own_terms), tan_wcs(*terms), own["image"].shape) < SAME:
             return replace(share, failure=Failure(f"{share.name} has other pixels on the sky than {name}"))
     return None
 

@@ -20,6 +20,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from survey_tools.errors import first_line
+from survey_tools.sphere import directions, east_and_north, unit_vectors
 
 
 def tan_wcs(crval, crpix, cd) -> WCS:
@@ -93,12 +94,8 @@ def tan_pixels(crval, crpix, cd, places: np.ndarray) -> np.ndarray:
 
 def _tangent(crval) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors (grid, 3) towards the points of tangency (grid, 2) [deg], and east and north of them."""
-    ra, dec = np.radians(np.asarray(crval, float)).T
-    zero = np.zeros_like(ra)
-    towards = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-    east = np.stack([-np.sin(ra), np.cos(ra), zero], axis=-1)
-    north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], axis=-1)
-    return towards, east, north
+    ra, dec = np.asarray(crval, float).T
+    return unit_vectors(ra, dec), *east_and_north(ra, dec)
 
 
 ROUNDING = 1e-6  # [pixel] by which rounding may put a pixel's centre outside an image on whose edge it lies
@@ -277,18 +274,6 @@ def _rotation(name: str, equinox: float) -> np.ndarray:
     return axes.icrs.cartesian.xyz.value
 
 
-def _vectors(places: np.ndarray) -> np.ndarray:
-    """Unit vectors (n, 3) towards (longitude, latitude) (n, 2) [deg]."""
-    lon, lat = np.radians(places).T
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def _angles(vectors: np.ndarray) -> np.ndarray:
-    """(longitude, latitude) (n, 2) [deg] of vectors (n, 3)."""
-    x, y, z = vectors.T
-    return np.degrees(np.stack([np.arctan2(y, x) % (2 * np.pi), np.arctan2(z, np.hypot(x, y))], axis=-1))
-
-
 def to_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
     """Places (n, 2) [deg] of a frame, as `frame_of` names it, in ICRS."""
     if frame[0] == "icrs":
@@ -296,7 +281,7 @@ def to_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
     if frame[0] in BENT:
         found = SkyCoord(*places.T, unit="deg", frame=_frame(*frame)).icrs
         return np.stack([found.ra.deg, found.dec.deg], axis=-1)
-    return _angles(_vectors(places) @ _rotation(*frame).T)
+    return directions(unit_vectors(*np.transpose(places)) @ _rotation(*frame).T)
 
 
 def from_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
@@ -306,7 +291,7 @@ def from_icrs(frame: tuple[str, float], places: np.ndarray) -> np.ndarray:
     if frame[0] in BENT:
         found = SkyCoord(*places.T, unit="deg").transform_to(_frame(*frame))
         return np.stack([found.spherical.lon.deg, found.spherical.lat.deg], axis=-1)
-    return _angles(_vectors(places) @ _rotation(*frame))
+    return directions(unit_vectors(*np.transpose(places)) @ _rotation(*frame))
 
 
 def is_icrs(wcs: WCS) -> bool:
@@ -335,7 +320,8 @@ def pixels_of(wcs: WCS, places: np.ndarray) -> np.ndarray:
         return wcs.wcs_world2pix(world, 0)
     with np.errstate(all="ignore"):
         found = wcs.all_world2pix(world, 0, tolerance=1e-6, quiet=True)
-    back = _vectors(places_of(wcs, found)) - _vectors(places)  # far outside an image distortions have no inverse
+    # far outside an image distortions have no inverse
+    back = unit_vectors(*places_of(wcs, found).T) - unit_vectors(*np.transpose(places))
     found[~(np.linalg.norm(back, axis=1) < np.radians(scale_of(wcs) / 3600))] = np.nan
     return found
 
@@ -401,6 +387,26 @@ def _around_middle(wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
     """The places (3, 2) [deg, ICRS] of the middle of a grid of `shape`, and of a pixel further along each axis."""
     centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     return places_of(wcs, np.stack([centre, centre + [1, 0], centre + [0, 1]]))
+
+
+def grids_apart(wcs: WCS, other: WCS, shape: tuple[int, int]) -> float:
+    """Return how far two grids of pixels lie apart at the corners of an image; they are one grid below `SAME`.
+
+    Parameters
+    ----------
+    wcs, other : WCS
+        The grids.
+    shape : tuple of int
+        Rows and columns of the image.
+
+    Returns
+    -------
+    float
+        The largest distance along an axis [pixel]; NaN where a corner is not on the sky.
+    """
+    last_row, last_col = shape[0] - 1.0, shape[1] - 1.0
+    corners = np.array([(0, 0), (last_col, 0), (0, last_row), (last_col, last_row)])
+    return float(np.abs(pixels_of(other, places_of(wcs, corners)) - corners).max())
 
 
 def local_scale(wcs: WCS, shape: tuple[int, int]) -> float:

@@ -5,13 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from survey_tools.errors import ImageError
 from survey_tools.fits.band_fits import BandImage, band_headers, open_images
@@ -19,9 +14,11 @@ from survey_tools.fits.calibration import SILENT, Given, is_in_flux
 from survey_tools.fits.companions import said_by_name
 from survey_tools.fits.reading import ENDINGS, PACKINGS, SUFFIXES
 from survey_tools.fits.zeros import AUTO
-from survey_tools.images.sky_wcs import SAME, centre_of, local_scale, pixels_of, places_of, plain_tan, read_grid
+from survey_tools.images.sky_wcs import SAME, centre_of, grids_apart, local_scale, plain_tan, read_grid
+from survey_tools.matching.positions import separation_of
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.progress import over
+from survey_tools.sphere import friends_of_friends, unit_vectors
 from survey_tools.surveys import Survey
 
 TOGETHER = 1.0  # [arcsec] between the centres of files that show one object
@@ -148,7 +145,7 @@ def read_stamp(
     grids = {band: _grid(names[band], images[band], band, survey) for band in bands}
     wcs = grids[bands[0]]
     for band in bands[1:]:
-        apart = _apart(grids[band], wcs, survey.cutout_size)
+        apart = grids_apart(grids[band], wcs, (survey.cutout_size, survey.cutout_size))
         if not apart < SAME:
             raise ImageError(
                 f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
@@ -208,9 +205,7 @@ def _stated(primary: fits.Header, header: fits.Header) -> tuple[float, float]:
 
 def _separation(a: tuple[float, float], b: tuple[float, float]) -> float:
     """The angle [arcsec] between two positions [deg]."""
-    return (
-        SkyCoord(*a, unit="deg").separation(SkyCoord(*b, unit="deg")).to_value(u.arcsec) if abs(b[1]) <= 90 else np.inf
-    )
+    return float(separation_of(np.array(a), np.array(b))) if abs(b[1]) <= 90 else np.inf
 
 
 def _group(scanned: list[FitsObject], bands: tuple[str, ...]) -> list[FitsObject]:
@@ -218,11 +213,8 @@ def _group(scanned: list[FitsObject], bands: tuple[str, ...]) -> list[FitsObject
     parts = [i for i, item in enumerate(scanned) if not item.why and len(item.pieces[0].bands) < len(bands)]
     group = np.full(len(scanned), -1)
     if parts:
-        sky = SkyCoord([scanned[i].ra for i in parts], [scanned[i].dec for i in parts], unit="deg")
-        tree = cKDTree(sky.cartesian.xyz.value.T)
-        friends = tree.query_pairs(np.radians(TOGETHER / 3600), output_type="ndarray")
-        links = coo_array((np.ones(len(friends), bool), tuple(friends.T)), shape=(len(parts), len(parts)))
-        group[parts] = connected_components(links, directed=False)[1]
+        points = unit_vectors([scanned[i].ra for i in parts], [scanned[i].dec for i in parts])
+        group[parts] = friends_of_friends(points, np.radians(TOGETHER / 3600))
     members: dict[int, list[FitsObject]] = {}
     for i, item in enumerate(scanned):
         members.setdefault(group[i] if group[i] >= 0 else -2 - i, []).append(item)
@@ -269,12 +261,6 @@ def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
             "FOLDER …`, or ingest such cutouts and change their grid by `galtrans regrid`"
         )
     return wcs
-
-
-def _apart(wcs: WCS, other: WCS, size: int) -> float:
-    """The largest distance [pixel] between the corners of two grids of size × size pixels."""
-    corners = np.array([[0, 0], [size - 1, 0], [0, size - 1]])
-    return float(np.abs(pixels_of(other, places_of(wcs, corners)) - corners).max())
 
 
 def _pixels(image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,8 @@ from photutils.centroids import centroid_quadratic
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
+from survey_tools.sphere import chord, unit_vectors
+
 TIE = 1e-12  # [radian] distances that differ by less, 0.2 microarcsec, are equal: float64 tells them no better
 SHIFT = 20  # radii by which a catalogue is shifted to count matches by chance
 DIRECTIONS = 8  # in which it is shifted
@@ -54,8 +56,8 @@ def closest(x: SkyCoord, y: SkyCoord) -> float:
     """The smallest separation [arcsec] between any position of x and any of y; infinity where one of them is empty."""
     if len(x) == 0 or len(y) == 0:
         return np.inf
-    chord = cKDTree(_points(y, CORES).T).query(_points(x, CORES).T, workers=CORES)[0].min()
-    return float(np.degrees(2 * np.arcsin(min(chord / 2, 1))) * 3600)
+    nearest = cKDTree(_points(y, CORES).T).query(_points(x, CORES).T, workers=CORES)[0].min()
+    return float(np.degrees(2 * np.arcsin(min(nearest / 2, 1))) * 3600)
 
 
 def false_match_rate(x: SkyCoord, y: SkyCoord, radius, count: int) -> float:
@@ -141,14 +143,11 @@ def _points(position: SkyCoord, workers: int) -> np.ndarray:
     ValueError where one is NaN.
     """
     position = position.icrs
-    longitude, latitude = position.ra.rad, position.dec.rad
+    longitude, latitude = position.ra.deg, position.dec.deg
     points = np.empty((3, len(longitude)))
 
     def place(part: slice) -> None:
-        radius = np.cos(latitude[part])
-        points[0, part] = radius * np.cos(longitude[part])
-        points[1, part] = radius * np.sin(longitude[part])
-        points[2, part] = np.sin(latitude[part])
+        points[:, part] = unit_vectors(longitude[part], latitude[part], axis=0)
 
     _each(place, _blocks(len(longitude)), workers)
     if np.isnan(points[0].sum()):
@@ -176,7 +175,7 @@ def _mutual(x: np.ndarray, y: np.ndarray, limit: float, workers: int) -> tuple[n
     Points (3, object) without a neighbour, and all but the first of those at one place, are in no pair: what is left
     is so little that its trees are made and asked faster than one of all points is asked.
     """
-    bound = 2 * np.sin(limit / 2) + 2 * TIE
+    bound = chord(limit) + 2 * TIE
     x_kept, y_kept = _neighboured(x, y, bound + 2 * TIE, workers)
     x, x_kept = _distinct(x, x_kept)
     y, y_kept = _distinct(y, y_kept)

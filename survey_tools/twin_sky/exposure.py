@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import convolve1d
 
+from survey_tools.archives.sdss.frame_noise import gain_and_dark_variance
 from survey_tools.photometry import nanomaggies_per_count
 from survey_tools.surveys import CFHT
 
@@ -14,13 +15,11 @@ SEEING = {  # median full width at half maximum of a star [arcsec]
 }
 MOFFAT_BETA = {"sdss": (3.5, 3.5, 4.5), "cfht": (2.5, 3.5, 4.5)}  # as stars of real frames and T0007 stacks have it,
 # 2.7 to 4.6, rounded to the half-integers for which the Fourier transform is elementary: ten times faster to draw
-# SDSS, camcol 3: sky [DN] and nanomaggies per DN as in real frames (runs 7264 and 3900); gain [e/DN] and dark variance
-# [DN^2] as in the data model of `frame` for runs after 1500.
+RUN, CAMCOL = 9001, 3  # of the simulated frames, whose CCDs have the gain and the dark variance of this camera column
+# SDSS, camera column 3: sky [DN] and nanomaggies per DN as in real frames (runs 7264 and 3900).
 SDSS_SKY = {"u": 16.0, "g": 68.0, "r": 120.0, "i": 146.0, "z": 83.0}
 SKY_TILT = 0.3  # [DN] by which the sky differs between a frame's first and last column
 SDSS_NANOMAGGIES = {"u": 0.0118, "g": 0.0040, "r": 0.0052, "i": 0.0069, "z": 0.0350}
-SDSS_GAIN = {"u": 1.59, "g": 3.845, "r": 4.72, "i": 4.86, "z": 4.885}
-SDSS_DARK_VARIANCE = {"u": 8.7025, "g": 1.3225, "r": 1.3225, "i": 4.6225, "z": 1.0}
 # CFHTLS T0007 at zero point 30: sigma of blank sky [counts] in g, r, i as measured in real stacks (0.59, 1.32, 1.80
 # where nothing shines; 0.67, 1.43, 1.96 over all pixels), in u and z from the survey's depth and seeing; gain
 # [e/count], saturation level [counts] and total exposure [s] as in headers, u and z scaled with the sky.
@@ -125,7 +124,7 @@ def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator
     brighter, deeper = np.exp(rng.normal(0, [0.15, 0.05]))
     if survey == "sdss":
         sky, unit = SDSS_SKY[band] * brighter, SDSS_NANOMAGGIES[band] * deeper
-        return SdssExposure(psf, float(sky), float(unit), SDSS_GAIN[band], SDSS_DARK_VARIANCE[band])
+        return SdssExposure(psf, float(sky), float(unit), *gain_and_dark_variance(RUN, CAMCOL, band))
     # sky and exposure time together: the four real stacks lie within 12 % of each other
     sigma = CFHT_SIGMA[band] * np.sqrt(brighter) * deeper
     return CfhtExposure(psf, float(sigma), float(CFHT_GAIN[band] / deeper), float(CFHT_SATURATION[band] * deeper))

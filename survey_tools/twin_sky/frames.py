@@ -13,13 +13,15 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.ndimage import find_objects, label
 
-from survey_tools.archives.sdss.saturation import FULL_SCALE, PLANES, SATURATED, SPAN
+from survey_tools.archives.sdss.frames import Frame
+from survey_tools.archives.sdss.psfield import PSFIELD
+from survey_tools.archives.sdss.saturation import FPM, FULL_SCALE, PLANES, SATURATED, SPAN
 from survey_tools.files import whole_file
 from survey_tools.images.sky_wcs import local_cd, tan_wcs
-from survey_tools.twin_sky.exposure import SKY_TILT, Psf, SdssExposure
+from survey_tools.twin_sky.exposure import CAMCOL, RUN, SKY_TILT, Psf, SdssExposure
 from survey_tools.version import VERSION
 
-RUN, RERUN, CAMCOL, FIELDS = 9001, 301, 3, (111, 112)  # there is no real run 9001
+RERUN, FIELDS = 301, (111, 112)  # of run 9001, which does not exist
 ROWS, COLS = 1489, 2048  # of a frame
 SHARED_ROWS = 128  # of a field that are also the first of the next
 STRIP_SHAPE = ((ROWS - SHARED_ROWS) * (len(FIELDS) - 1) + ROWS, COLS)
@@ -67,20 +69,17 @@ def field_wcs(strip: WCS, index: int) -> WCS:
 
 def frame_path(root: Path, band: str, field: int) -> Path:
     """Where the archive keeps a frame."""
-    name = f"frame-{band}-{RUN:06d}-{CAMCOL}-{field:04d}.fits.bz2"
-    return root / f"sas/dr12/boss/photoObj/frames/{RERUN}/{RUN}/{CAMCOL}" / name
+    return root / Frame(RUN, RERUN, CAMCOL, field, band).name
 
 
 def psfield_path(root: Path, field: int) -> Path:
     """Where the archive keeps the PSFs of a field."""
-    name = f"psField-{RUN:06d}-{CAMCOL}-{field:04d}.fit"
-    return root / f"sas/dr12/boss/photo/redux/{RERUN}/{RUN}/objcs/{CAMCOL}" / name
+    return root / PSFIELD.format(rerun=RERUN, run=RUN, camcol=CAMCOL, field=field)
 
 
 def mask_path(root: Path, band: str, field: int) -> Path:
     """Where the archive keeps the mask of a frame."""
-    name = f"fpM-{RUN:06d}-{band}{CAMCOL}-{field:04d}.fit.gz"
-    return psfield_path(root, field).with_name(name)
+    return root / FPM.format(rerun=RERUN, run=RUN, camcol=CAMCOL, band=band, field=field)
 
 
 def write_masks(root: Path, band: str, strip: np.ndarray, exposure: SdssExposure, seed: int) -> None:

@@ -7,6 +7,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from survey_tools.errors import StoreError
+from survey_tools.sphere import chord, unit_vectors
 from survey_tools.store.zarr_store import Store
 
 
@@ -121,7 +122,7 @@ def _overlaps(store: Store, tested: list) -> np.ndarray:
         there = there[np.isfinite(there).all(axis=1)]
         if not len(there):
             continue
-        reach = 2 * np.sin(np.radians((half + _half_diagonal(store)) / 3600) / 2)  # chord of the angle
+        reach = chord(np.radians((half + _half_diagonal(store)) / 3600))
         near[known] |= cKDTree(there).query(here[known])[0] < reach
     return near
 
@@ -131,5 +132,4 @@ def _half_diagonal(store: Store) -> float:
 
 
 def _vectors(store: Store) -> np.ndarray:
-    ra, dec = np.radians(store.column("ra")), np.radians(store.column("dec"))
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    return unit_vectors(store.column("ra"), store.column("dec"))

@@ -19,9 +19,9 @@ from survey_tools.images.quality import star_fwhm
 from survey_tools.images.sky_wcs import (
     SAME,
     centre_of,
+    grids_apart,
     local_scale,
     pixels_of,
-    places_of,
     plain_tan,
     rescaled_wcs,
     tan_terms,
@@ -208,11 +208,8 @@ def same_grid(band: BandImage, first: BandImage) -> bool:
     """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
     if band is first or band.wcs is first.wcs:
         return band.image.shape == first.image.shape
-    if band.image.shape != first.image.shape:
-        return False
-    rows, cols = first.image.shape
-    corners = np.array([[0, 0], [cols - 1, 0], [0, rows - 1], [cols - 1, rows - 1]], float)
-    return bool(np.abs(pixels_of(first.wcs, places_of(band.wcs, corners)) - corners).max() < SAME)
+    shape = first.image.shape
+    return band.image.shape == shape and grids_apart(band.wcs, first.wcs, shape) < SAME
 
 
 def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImage:

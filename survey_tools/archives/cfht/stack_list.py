@@ -18,6 +18,7 @@ from survey_tools.archives.settings import ArchiveSettings
 from survey_tools.errors import ArchiveError
 from survey_tools.files import whole_file
 from survey_tools.images.sky_wcs import tan_wcs
+from survey_tools.sphere import directions, unit_vectors
 from survey_tools.surveys import CFHT
 
 log = logging.getLogger(__name__)
@@ -167,9 +168,7 @@ def _stack(row, file: File) -> Stack:
     if file.name.endswith(".fits") and not pixels <= file.size <= pixels + HEADERS:
         raise ArchiveError(f"its contentLength is {file.size}, and its pixels have {pixels} bytes")
     corners = np.unique(_corners(str(row["position_bounds"])), axis=0)  # each once: the last may be the first again
-    ra, dec = np.radians(corners.T)
-    x, y, z = np.mean([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    centre = float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+    centre = tuple(directions(unit_vectors(*corners.T, axis=0).mean(axis=1)).tolist())
     plane = tan_wcs(centre, (0.0, 0.0), np.eye(2)).wcs_world2pix(corners, 1)
     low, high = plane.min(axis=0), plane.max(axis=0)
     ratio = (high - low) * 3600 / CFHT.pixel_scale / shape[::-1]

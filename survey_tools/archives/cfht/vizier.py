@@ -27,6 +27,7 @@ from survey_tools.archives.settings import ArchiveSettings
 from survey_tools.archives.targets import Found
 from survey_tools.errors import ArchiveError
 from survey_tools.progress import Progress
+from survey_tools.sphere import chord, unit_vectors
 
 TABLE = '"II/317/cfhtls_w"'
 COLUMNS = {"object_id": "CFHTLS", "ra": "RAJ2000", "dec": "DEJ2000"}  # what the catalogue calls it: what VizieR does
@@ -237,9 +238,8 @@ def _whole_strip(
 
 def _distinct(rows: Table) -> np.ndarray:
     """The rows to keep, in order, so that no object is there twice: as two tiles list it, or by its identifier."""
-    ra, dec = (np.radians(np.asarray(rows[name], float)) for name in ("ra", "dec"))
-    tree = cKDTree(np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1))
-    pairs = tree.query_pairs(math.radians(SAME / 3600), output_type="ndarray")
+    points = unit_vectors(*(np.asarray(rows[name], float) for name in ("ra", "dec")))
+    pairs = cKDTree(points).query_pairs(chord(math.radians(SAME / 3600)), output_type="ndarray")
     tiles = np.array([name[:4] for name in rows["object_id"]])  # an identifier is: wide, patch, tile (2), number
     names = np.asarray(rows["object_id"])
     first, second = pairs.T

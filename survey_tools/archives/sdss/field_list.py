@@ -18,11 +18,11 @@ import numpy as np
 from astropy.io import fits
 from scipy.spatial import cKDTree
 
-from survey_tools.archives.plan import unit_vectors
 from survey_tools.archives.sdss.frames import RERUN
 from survey_tools.archives.settings import ANY
 from survey_tools.errors import ArchiveError, first_line
 from survey_tools.fits.reading import UNREADABLE, require_complete
+from survey_tools.sphere import unit_vectors
 from survey_tools.surveys import SDSS
 
 COLUMNS = ("RUN", "CAMCOL", "FIELD", "RA", "DEC", "NODE", "INCL")  # as `Fields` has them

@@ -4,7 +4,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.images.sky_wcs import north_up_wcs, tan_places, tan_terms, tan_wcs
+from survey_tools.images.sky_wcs import grids_apart, north_up_wcs, tan_places, tan_terms, tan_wcs
 
 POSITIONS = [(38.5, -7.1), (0.0, 0.0), (359.9999, 45.0), (10.0, 89.99), (215.5, -89.0)]
 PIXEL = 0.186 / 3600
@@ -51,3 +51,13 @@ def test_a_grid_centred_on_the_pole_has_north_where_all_others_have_it():
     terms = [np.array(term)[None] for term in tan_terms(at)]
     x, y, z = tan_places(*terms, pixels)[0].T
     assert_allclose(places.cartesian.xyz.value, [x, y, z], atol=1e-12)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_two_grids_are_as_far_apart_as_their_corners(position):
+    wcs = tan_wcs(position, (67.2, 69.1), turned(0.2))
+    shifted = tan_wcs(position, (67.2, 69.4), turned(0.2))
+    assert grids_apart(wcs, wcs, (136, 130)) < 1e-6
+    assert_allclose(grids_apart(wcs, shifted, (136, 130)), 0.3, rtol=1e-4)
+    larger = tan_wcs(position, (1.0, 1.0), 1.01 * turned(0.0))
+    assert_allclose(grids_apart(larger, tan_wcs(position, (1.0, 1.0), turned(0.0)), (136, 101)), 1.35, rtol=1e-4)
