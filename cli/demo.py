@@ -1,6 +1,7 @@
 """`galtrans demo`: the whole way on a small simulated sky, by the very commands that a user would type."""
 
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -9,7 +10,6 @@ import click
 
 from cli.evaluate import FILES
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
-from survey_tools.files import whole_file
 from survey_tools.version import VERSION
 
 MARKER = "demo.json"  # of a folder: what its demo was begun with
@@ -65,8 +65,10 @@ def _begin(out: Path, settings: dict, overwrite: bool) -> None:
                 f"{out} was not made by `galtrans demo`, so it is not replaced; choose another --out"
             )
         shutil.rmtree(out)
-    with whole_file(marker) as temporary:
-        temporary.write_text(json.dumps(settings))
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = marker.with_suffix(".new")
+    temporary.write_text(json.dumps(settings))
+    os.replace(temporary, marker)
 
 
 def _prepare(out: Path, workers: int, seed: int) -> None:
@@ -94,11 +96,11 @@ def _train(out: Path, seed: int) -> None:
 
 def _translate(out: Path, seed: int) -> None:
     """Write the held-out galaxies as FITS and translate them both ways."""
-    from translator.evaluation.held_out import open_held_out
+    from astropy.table import Table
 
-    stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
-    held_out = open_held_out(*stores, None, galaxies=None, seed=seed)
-    rows = dict(zip(("sdss", "cfht"), (held_out.rows[domain] for domain in "xy"), strict=True))
+    pairs = Table.read(out / "pairs.ecsv")
+    test = pairs[pairs["split"] == "test"]
+    rows = {"sdss": test["x_row"], "cfht": test["y_row"]}
     for survey, target in (("sdss", "cfht"), ("cfht", "sdss")):
         wanted = ",".join(str(row) for row in rows[survey])
         _run("export", out / f"{survey}.zarr", "--rows", wanted, "--out", out / "fits" / survey)

@@ -6,12 +6,11 @@ from cli.options import (
     EXISTING_FILE,
     EXISTING_STORE,
     NEW_FOLDER,
-    RunPath,
     device_option,
-    engine_of,
     scheduler_option,
     seed_option,
     verbose_option,
+    where_of,
     workers_option,
 )
 from survey_tools.errors import GaltransError
@@ -20,7 +19,7 @@ FILES = ("report.html", "report.json", "galaxies.ecsv")
 
 
 @click.command()
-@click.argument("runs", metavar="RUN…", type=RunPath(), nargs=-1, required=True)
+@click.argument("runs", metavar="RUN…", nargs=-1, required=True)
 @click.argument("x", metavar="X.zarr", type=EXISTING_STORE)
 @click.argument("y", metavar="Y.zarr", type=EXISTING_STORE)
 @click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING_FILE)
@@ -62,27 +61,15 @@ def evaluate(
     Example:
       galtrans evaluate runs/demo sdss.zarr cfht.zarr pairs.ecsv --truth truth --out report
     """
-    from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings, summarise
-    from translator.evaluation.evaluate import evaluate as make_report
-    from translator.evaluation.requirements import RequirementError, describe_failure
+    import translator
 
-    existing = [out / name for name in FILES if (out / name).exists()]
-    if existing and not overwrite:
-        raise click.UsageError(f"{existing[0]} exists already; choose another --out or pass --overwrite")
-    inputs, settings = (
-        EvaluationInputs(runs, x, y, pairs, truth),
-        EvaluationSettings(galaxies, draws, device, seed, workers),
-    )
-    try:
-        with engine_of(workers, scheduler) as engine:
-            report = make_report(inputs, settings, out.absolute() if scheduler else out, require, engine)
-    except RequirementError as error:
-        raise click.BadParameter(str(error), param_hint="--require") from error
-    for line in summarise(report):
-        click.echo(line)
+    report = translator.evaluate(
+        runs, x, y, pairs, out=out, truth=truth, require=require, galaxies=galaxies, draws=draws, device=device,
+        seed=seed, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo,
+    )  # fmt: skip
     click.echo(f"Wrote {', '.join(str(out / name) for name in FILES)}")
     failed = [each for each in report["requirements"] if not each["holds"]]
     for each in failed:
-        click.echo(describe_failure(each), err=True)
+        click.echo(translator.describe_failure(each), err=True)
     if failed:
         raise GaltransError(f"{len(failed)} of {len(report['requirements'])} requirements fail; see {out / FILES[0]}")

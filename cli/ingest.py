@@ -4,31 +4,23 @@ from pathlib import Path
 
 import click
 
+import survey_tools
 from cli.options import (
     EXISTING_FILE,
     NEW_PATH,
     column_option,
-    given_by,
     overwrite_option,
     unit_option,
     verbose_option,
     zero_point_option,
 )
-from survey_tools.surveys import SURVEYS
 
 REASONS = 3  # shown at the end
 
 
-def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    known = tuple(dict.fromkeys(band for survey in SURVEYS.values() for band in survey.bands))
-    if not value or len(set(value)) != len(value) or not set(value) <= set(known):
-        raise click.BadParameter(f"{value!r}: give each band once, out of {''.join(known)}, in the order of the cubes")
-    return value
-
-
 @click.command()
 @click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True, metavar="FILE...")
-@click.option("--survey", type=click.Choice(list(SURVEYS)), required=True, help="Survey that the images are of.")
+@click.option("--survey", required=True, help="Survey that the images are of.")
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @click.option(
     "--positions", type=EXISTING_FILE,
@@ -50,7 +42,7 @@ def _check_order(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )  # fmt: skip
 @click.option("--stretched", is_flag=True, help="The cubes hold stretched intensity, sign(F) (sqrt(|F| + 1) - 1).")
 @click.option(
-    "--bands", default="ugriz", show_default=True, callback=_check_order,
+    "--bands", show_default="all of the survey",
     help="Bands of the cubes in their order, or bands to take from FITS files, such as gri.",
 )  # fmt: skip
 @overwrite_option
@@ -71,18 +63,14 @@ def ingest(
       galtrans ingest img_test_examples.npz --survey sdss --key img_test_SDSS_rescaled --stretched --out x.zarr
       galtrans ingest cutouts/ --survey cfht --bands gri --unit counts --out cfht.zarr
     """
-    from survey_tools.ingest import ingest as ingesting
-    from survey_tools.ingest.collection import Form
-    from translator.intensity import unstretch
-
-    if columns and positions is None:
-        raise click.UsageError("--column names columns of the catalogue that --positions gives: give that, too")
-    given, row = given_by(unit, zero_point), SURVEYS[survey]
-    form = Form(
-        tuple(bands), key, axes, given.zero_point, unstretch if stretched else None, unit=given.unit, zeros=zeros
-    )
+    unstretch = None
+    if stretched:
+        from translator import unstretch
     there = out.exists() and not overwrite
-    store = ingesting.ingest(list(files), row, out, form, positions=positions, columns=columns, overwrite=overwrite)
+    store = survey_tools.ingest(
+        files, survey, out, positions=positions, columns=columns, bands=bands, key=key, axes=axes, unit=unit,
+        zero_point=zero_point, zeros=zeros, unstretch=unstretch, overwrite=overwrite,
+    )  # fmt: skip
     if there:
         click.echo(f"{out} is complete already.")
     _report(store)
@@ -94,15 +82,13 @@ def _report(store) -> None:
 
     import numpy as np
 
-    from survey_tools.store.zarr_store import MANIFEST
-
     manifest = store.manifest()
     done, failed = manifest["status"] == "done", manifest["status"] == "failed"
     placed = np.isfinite(store.column("ra"))
     gaps = int((done & ~store.usable).sum())
     click.echo(
         f"{len(store)} images: {done.sum()} done ({gaps} of them with gaps), {failed.sum()} failed. "
-        f"Each is accounted for in {store.path / MANIFEST}."
+        f"Each is accounted for in {store.manifest_path}."
     )
     reasons = Counter(manifest["reason"][failed])
     for reason, count in reasons.most_common(REASONS):

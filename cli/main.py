@@ -3,11 +3,12 @@
 import importlib
 import logging
 import os
+import re
 import sys
 
 import click
 
-from survey_tools.errors import GaltransError
+from survey_tools.errors import ArgumentError, GaltransError
 from survey_tools.version import VERSION
 
 COMMANDS = {  # name: file of cli/ that holds it, in the order of use
@@ -31,6 +32,8 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "export-weights": "cli.weights",
     "bench": "cli.bench",
 }
+AN_ARGUMENT = re.compile(r"`(\w+)`")  # in a message of the front door
+OWN_NAMES = {"image": "files", "to": "target", "store": "y", "run": "path"}  # argument of the front door: of a command
 
 
 class Commands(click.Group):
@@ -43,6 +46,28 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command called `name`; None where there is none."""
         return getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_")) if name in COMMANDS else None
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; what the front door says of an argument becomes what click says of an option."""
+        try:
+            return super().invoke(ctx)
+        except ArgumentError as error:
+            raise _bad_parameter(self, ctx, error) from error
+
+
+def _bad_parameter(group: Commands, ctx: click.Context, error: ArgumentError) -> click.BadParameter:
+    """What click says of the option, or argument, that a function of the front door cannot use."""
+    name = ctx.invoked_subcommand or ""
+    command = group.get_command(ctx, name)
+    several = command.commands.values() if isinstance(command, click.Group) else [command] if command else []
+    known = {parameter.name: parameter for each in several for parameter in each.params}
+    own = error.argument if error.argument in known else OWN_NAMES.get(error.argument, error.argument)
+    hint = None if own in known else f"--{own.replace('_', '-')}"
+    usage = click.Context(command, info_name=name, parent=ctx) if command else ctx
+    options = {name: max(each.opts, key=len) for name, each in known.items() if isinstance(each, click.Option)}
+    options |= {name: options[own] for name, own in OWN_NAMES.items() if own in options and name not in options}
+    message = AN_ARGUMENT.sub(lambda match: options.get(match[1], match[1]), error.message)
+    return click.BadParameter(message, ctx=usage, param=known.get(own), param_hint=hint)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

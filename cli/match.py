@@ -1,25 +1,19 @@
-"""Commands that bring two stores, or catalogues, together: `crossmatch` and `regrid`."""
+"""`galtrans crossmatch` and `galtrans regrid`: two stores, or two catalogues, brought together."""
 
-import math
 from pathlib import Path
 
 import click
 
+import survey_tools
 from cli.options import (
     NEW_PATH,
-    engine_of,
     overwrite_option,
     scheduler_option,
     seed_option,
     verbose_option,
+    where_of,
     workers_option,
 )
-
-
-def _check_angle(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise click.BadParameter(f"{value} is not a positive angle; give arcsec, such as 1.0")
-    return value
 
 
 @click.command()
@@ -30,11 +24,11 @@ def _check_angle(ctx: click.Context, param: click.Parameter, value: float) -> fl
     help="Pair table to write (ECSV; Parquet for HATS catalogues without stores).",
 )  # fmt: skip
 @click.option(
-    "--radius", type=float, default=1.0, show_default=True, callback=_check_angle,
+    "--radius", type=float, default=1.0, show_default=True,
     help="Largest separation of the catalogue positions [arcsec].",
 )  # fmt: skip
 @click.option(
-    "--max-peak-offset", type=float, default=1.0, show_default=True, callback=_check_angle,
+    "--max-peak-offset", type=float, default=1.0, show_default=True,
     help="Largest angle between the peaks of both r-band images [arcsec].",
 )  # fmt: skip
 @click.option(
@@ -67,45 +61,23 @@ def crossmatch(
       galtrans crossmatch sdss.zarr cfht.zarr --out pairs.ecsv --test-size 40
       galtrans crossmatch hats/sdss hats/cfht --x-id objid --y-id id --out pairs.parquet
     """
-    from survey_tools.files import whole_file
-    from survey_tools.matching.hats import Catalogues, is_hats, write_matches
-    from survey_tools.matching.pairs import make_pairs
-
-    if out.exists() and not overwrite:
-        raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
-    catalogues = Catalogues(x, y, x_id, y_id, workers) if is_hats(x) and is_hats(y) else None
-    if catalogues is None:
-        _check_stores(x, y, is_hats(x) or is_hats(y), x_store or y_store)
-    elif (x_store is None) != (y_store is None):
-        raise click.UsageError("give both --x-store and --y-store, or neither")
-    elif x_store is None:
-        _check_catalogues(out, test_size)
-        count = write_matches(catalogues, radius, out)
-        click.echo(f"{count} pairs within {radius:g} arcsec; no images, so no peaks are compared\nWrote {out}")
-        return
-    table = make_pairs(
-        x_store or x, y_store or y, radius=radius, max_peak_offset=max_peak_offset, test_size=test_size, seed=seed,
-        catalogues=catalogues, workers=workers,
+    found = survey_tools.crossmatch(
+        x, y, radius=radius, max_peak_offset=max_peak_offset, test_size=test_size, seed=seed, out=out, x_store=x_store,
+        y_store=y_store, x_id=x_id, y_id=y_id, workers=workers, overwrite=overwrite,
     )  # fmt: skip
-    with whole_file(out) as temporary:
-        table.write(temporary, format="ascii.ecsv")
-    _say(table, out)
+    if isinstance(found, Path):
+        click.echo(
+            f"{_rows_of(found)} pairs within {radius:g} arcsec; no images, so no peaks are compared\nWrote {out}"
+        )
+    else:
+        _say(found, out)
 
 
-def _check_stores(x: Path, y: Path, one_is_hats: bool, store: Path | None) -> None:
-    """Wrong usage where one of X and Y is a HATS catalogue, or where stores are given beside X and Y."""
-    if one_is_hats:
-        raise click.UsageError(f"one of {x} and {y} is a HATS catalogue and the other is not; give two, or two stores")
-    if store:
-        raise click.UsageError(f"{x} and {y} are no HATS catalogues, and --x-store and --y-store go with these only")
+def _rows_of(path: Path) -> int:
+    """How many rows a Parquet file has."""
+    import pyarrow.parquet
 
-
-def _check_catalogues(out: Path, test_size: int) -> None:
-    """Wrong usage where what only images allow is asked of HATS catalogues alone."""
-    if test_size:
-        raise click.UsageError("--test-size holds out images: give --x-store and --y-store")
-    if out.suffix != ".parquet":
-        raise click.UsageError(f"pairs of HATS catalogues are written as Parquet: --out {out.with_suffix('.parquet')}")
+    return pyarrow.parquet.ParquetFile(path).metadata.num_rows
 
 
 def _say(table, out: Path) -> None:
@@ -142,13 +114,8 @@ def regrid(y: Path, like: Path, out: Path, workers: int, scheduler: str | None, 
     Example:
       galtrans regrid cfht.zarr --like sdss.zarr --out cfht64.zarr
     """
-    from survey_tools.build.regridded import regrid_store
-
     there = out.exists() and not overwrite
-    if scheduler:  # whose workers are at home in other folders
-        y, like, out = y.absolute(), like.absolute(), out.absolute()
-    with engine_of(workers, scheduler) as engine:
-        store = regrid_store(y, like, out, engine=engine, overwrite=overwrite)
+    store = survey_tools.regrid(y, like, out, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo)
     if there:
         click.echo(f"{out} is complete already.")
     click.echo(

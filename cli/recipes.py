@@ -2,15 +2,11 @@
 
 import click
 
-from cli.options import check_recipe, verbose_option
-
-
-def _check_recipes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(check_recipe(ctx, param, name) for name in value)
+from cli.options import verbose_option
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAMES]…", callback=_check_recipes)
+@click.argument("names", nargs=-1, metavar="[NAMES]…")
 @verbose_option
 def recipes(names) -> None:
     """List the models that `galtrans train` knows, or those called NAMES.
@@ -23,13 +19,11 @@ def recipes(names) -> None:
     Example:
       galtrans recipes two_step cyclegan
     """
-    from translator.recipes import RECIPES
-    from translator.runs.in_words import summarise
-    from translator.runs.recipe_names import find_recipe
+    import translator
 
-    for name in names or RECIPES:
-        recipe = find_recipe(name)
-        summary = summarise(recipe)
+    summaries = {name: translator.describe_recipe(name) for name in names or translator.RECIPES}
+    for name, summary in summaries.items():
+        recipe = summary.recipe
         click.echo(f"{name}: {recipe.title}")
         sizes, pairs = "{} and {}".format(*summary.sizes), "with pairs" if recipe.reads_pairs else "no pairs needed"
         click.echo(f"  {summary.total:,} parameters; batches of {recipe.batch_size}; {sizes} pixels; {pairs}")
@@ -55,9 +49,9 @@ def models() -> None:
       galtrans models
       galtrans translate sdss-cfhtls my_galaxy.fits --to cfht --out translated
     """
-    from translator.runs.built_in import models as built_in
+    import translator
 
-    for model in built_in():
+    for model in translator.list_models():
         card = model.card
         click.echo(f"{model.name}: {card['title']}")
         click.echo(f"  bands {card['bands']}, or some of them; {card['megabytes']:g} MB; licence {card['licence']}")

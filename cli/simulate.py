@@ -4,12 +4,9 @@ import shlex
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from cli.options import bands_option, overwrite_option, seed_option, verbose_option, workers_option
-from survey_tools.errors import GaltransError
-
-DEFAULT = ParameterSource.DEFAULT
+import survey_tools
+from cli.options import bands_option, overwrite_option, verbose_option, workers_option
 
 
 @click.command()
@@ -31,19 +28,17 @@ DEFAULT = ParameterSource.DEFAULT
 )
 @bands_option
 @workers_option
-@seed_option
+@click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed.")
 @overwrite_option
 @verbose_option
-@click.pass_context
 def simulate(
-    ctx: click.Context,
     out: Path,
     galaxies: int | None,
     overlap: float | None,
     benchmark: str | None,
-    bands: str,
+    bands: str | None,
     workers: int,
-    seed: int,
+    seed: int | None,
     overwrite: bool,
 ) -> None:
     """Make one sky and show it to both surveys: the same galaxies and stars, each survey's own seeing and noise.
@@ -61,43 +56,30 @@ def simulate(
       galtrans simulate --galaxies 2000 --out twins --seed 1
       galtrans simulate --benchmark twin-v1-small --out bench
     """
-    _check_fixed(ctx, benchmark)
-    if overlap is not None and galaxies is None:
-        raise click.UsageError("--overlap goes with --galaxies; the archive files have their own")
-    try:
-        from survey_tools.twin_sky.benchmark import simulate_benchmark
-        from survey_tools.twin_sky.simulate import MARKER, simulate_archive, simulate_stores
-    except ModuleNotFoundError as error:
-        if error.name != "galsim":
-            raise
-        raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
-
-    there = (out / MARKER).exists() and not overwrite  # and made from the same, or the call below refuses
-    settings = {"bands": bands, "seed": seed, "workers": workers, "overwrite": overwrite}
+    there = (out / "simulation.json").exists() and not overwrite  # and made from the same, or the call below refuses
+    written = survey_tools.simulate(
+        out,
+        galaxies=galaxies,
+        overlap=overlap,
+        benchmark=benchmark,
+        bands=bands,
+        seed=seed,
+        workers=workers,
+        overwrite=overwrite,
+    )
     if benchmark:
-        written = simulate_benchmark(out, benchmark, workers=workers, overwrite=overwrite)
         next_commands = _after_benchmark(out)
-    elif galaxies is None:
-        written, next_commands = simulate_archive(out, **settings), _after_archive(out, bands)
     else:
-        settings["overlap"] = 0.5 if overlap is None else overlap
-        written, next_commands = simulate_stores(out, galaxies, **settings), _after_stores(out)
+        next_commands = _after_archive(out, bands) if galaxies is None else _after_stores(out)
     click.echo(f"{out} is complete already." if there else f"Wrote {', '.join(str(path) for path in written)}")
     click.echo("Next:")
     for command in next_commands:
         click.echo(f"  galtrans {command}")
 
 
-def _check_fixed(ctx: click.Context, benchmark: str | None) -> None:
-    """Refuse options that say what is in a sky, where a benchmark does."""
-    given = [name for name in ("galaxies", "overlap", "bands", "seed") if ctx.get_parameter_source(name) != DEFAULT]
-    if benchmark and given:
-        raise click.UsageError(f"--{given[0]} does not go with --benchmark, which is the same for everyone")
-
-
-def _after_archive(out: Path, bands: str) -> list[str]:
+def _after_archive(out: Path, bands: str | None) -> list[str]:
     """What to run on archive files."""
-    some = "" if bands == "ugriz" else f" --bands {bands}"
+    some = f" --bands {bands}" if bands else ""
     sdss, cfht = _quoted(out / "catalogue.ecsv"), _quoted(out / "catalogue_cfht.ecsv")
     return [
         f"fetch sdss --catalogue {sdss} --mirror {_quoted(out)} --out sdss.zarr{some}",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
+import survey_tools
 from cli.options import EXISTING_STORE, NEW_PATH, overwrite_option, verbose_option, workers_option
+from survey_tools.errors import StoreError
 
 SHOWN = 20  # lines about what is wrong
 A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
@@ -22,19 +24,14 @@ def verify(store: Path, workers: int) -> None:
     Example:
       galtrans verify sdss.zarr
     """
-    from survey_tools.errors import StoreError
-    from survey_tools.store.verify import verify as check
-    from survey_tools.store.zarr_store import open_store
-    from survey_tools.tasks import Engine
-
-    wrong = check(store, Engine(workers))
+    wrong = survey_tools.verify(store, workers=workers)
     for line in wrong[:SHOWN]:
         click.echo(line)
     if len(wrong) > SHOWN:
         click.echo(f"and {len(wrong) - SHOWN:,} more")
     if wrong:
         raise StoreError(f"{store} is damaged in {len(wrong)} places; make it again, or take it from a copy")
-    click.echo(f"{store} is sound: {len(open_store(store)):,} objects.")
+    click.echo(f"{store} is sound: {len(survey_tools.open_store(store)):,} objects.")
 
 
 @click.command()
@@ -51,27 +48,14 @@ def info(store: Path) -> None:
       galtrans info sdss.zarr
       galtrans info runs/two_step
     """
-    from survey_tools.store.summary import summarise, summarise_begun
-    from survey_tools.store.zarr_store import open_store
+    run = None
+    if not (store / "zarr.json").exists():  # then torch, which runs need, need not be loaded
+        import translator
 
-    run = _run_of(store)
-    if run is not None:
-        from translator.runs.in_words import summarise_run
-
-        lines = summarise_run(run)
-    else:
-        lines = summarise(open_store(store)) if store.exists() else summarise_begun(store)
+        run = translator.find_run(store)
+    lines = survey_tools.describe(store) if run is None else translator.describe_run(run)
     for label, text in lines:
         click.echo(f"{label:<14}{text}")
-
-
-def _run_of(path: Path) -> Path | None:
-    """The folder of the run that is meant; None where it is none."""
-    if path.exists() or path.with_name(f"{path.name}.part").exists():
-        return path if (path / "run.json").is_file() else None
-    from translator.runs.built_in import find_model
-
-    return find_model(str(path))
 
 
 @click.command()
@@ -91,20 +75,16 @@ def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) 
     Example:
       galtrans export sdss.zarr --rows 0:10 --out sdss_fits
     """
-    from survey_tools.fits.export import export_files
-    from survey_tools.store.zarr_store import open_store
-
-    opened = open_store(store)
+    opened = survey_tools.open_store(store)
     rows = _parse_rows(wanted, len(opened))
-    made = export_files(opened, rows, out, overwrite=overwrite)
+    made = survey_tools.export(opened, rows, out, overwrite=overwrite)
     if preview:
-        from survey_tools.progress import over
-        from translator.translation.preview import write_store_preview
+        import translator
 
-        for path in over(made.paths, "pictures", "file"):
-            picture = path.with_suffix(".png")
-            if path not in made.kept or not picture.exists():
-                write_store_preview(opened, int(path.name.split("_")[0]), picture)
+        pictures = {int(path.name.split("_")[0]): path.with_suffix(".png") for path in made.paths}
+        old = {path.with_suffix(".png") for path in made.kept}
+        new = {row: path for row, path in pictures.items() if path not in old or not path.exists()}
+        translator.preview(opened, new)
     missing = len(rows) - len(made.paths)
     why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
     if made.kept:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+import survey_tools
 from cli.options import finite, overwrite_option, verbose_option
-from survey_tools.archives.settings import SERVICES
 
 SUFFIXES = (".ecsv", ".fits", ".csv")
 
@@ -21,32 +21,8 @@ def _check_out(ctx: click.Context, param: click.Parameter, value: Path | None) -
     return value
 
 
-def _check_where(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
-    from survey_tools.archives.sdss.skyserver import check_where
-
-    if value is None:
-        return ""
-    try:
-        return check_where(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _check_sample(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    from survey_tools.archives.sdss.samples import SAMPLES
-
-    if value not in SAMPLES:
-        raise click.BadParameter(f"{value!r}: known are {', '.join(SAMPLES)}")
-    return value
-
-
-def _check_fields(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    from survey_tools.archives.cfht.vizier import FIELDS
-
-    names = tuple(name.strip().upper() for name in value.split(","))
-    if len(set(names)) != len(names) or not set(names) <= set(FIELDS):
-        raise click.BadParameter(f"{value!r}: give each field once, out of {','.join(FIELDS)}, with commas between")
-    return names
+def _parse_fields(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(name.strip().upper() for name in value.split(","))
 
 
 out_option = click.option(
@@ -72,11 +48,11 @@ def targets() -> None:
 
 @targets.command()
 @click.option(
-    "--sample", default="main-galaxies", show_default=True, callback=_check_sample,
+    "--sample", default="main-galaxies", show_default=True,
     help="Sample to take; main-galaxies is that of Pasquet et al. 2019, some 547,000 spectra.",
 )  # fmt: skip
 @click.option(
-    "--where", callback=_check_where,
+    "--where", default="",
     help="A further condition in SQL; s is SpecObjAll and p PhotoObjAll.",
 )  # fmt: skip
 @limit_option
@@ -96,23 +72,12 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
       galtrans targets sdss --out targets.ecsv
       galtrans targets sdss --where "p.ra BETWEEN 208 AND 221 AND p.dec BETWEEN 51 AND 58" --out w3.ecsv
     """
-    from survey_tools.archives.sdss import skyserver
-    from survey_tools.archives.sdss.samples import SAMPLES
-    from survey_tools.archives.settings import read_settings
-
-    _check_target(out, dry_run, overwrite)
-    settings = read_settings()
-    _say_whom_is_asked(str(settings.ways("skyserver")))
-    if dry_run:
-        rows = skyserver.count(settings, SAMPLES[sample], where)
-        _announce(str(settings.ways("skyserver")), rows, limit, settings.skyserver_rows)
-        return
-    _write(skyserver.find(settings, SAMPLES[sample], where, limit), out)
+    _find("sdss", {"sample": sample, "where": where}, limit, out, dry_run, overwrite)
 
 
 @targets.command()
 @click.option(
-    "--fields", default="W1,W2,W3,W4", show_default=True, callback=_check_fields, help="Fields of CFHTLS Wide.",
+    "--fields", default="W1,W2,W3,W4", show_default=True, callback=_parse_fields, help="Fields of CFHTLS Wide.",
 )  # fmt: skip
 @click.option(
     "--rmin", type=float, default=10.0, show_default=True, callback=a_number,
@@ -126,7 +91,7 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
     "--max-class", type=float, callback=a_number,
     help="Largest star/galaxy class in r (rcl; SExtractor: 0 galaxy, 1 star). Stars are left out without it too.",
 )  # fmt: skip
-@click.option("--where", callback=_check_where, help='A further condition in ADQL, such as "imagA < 19 AND Sfl = 0".')
+@click.option("--where", default="", help='A further condition in ADQL, such as "imagA < 19 AND Sfl = 0".')
 @limit_option
 @out_option
 @dry_run_option
@@ -153,21 +118,20 @@ def cfht(
       galtrans targets cfht --dry-run
       galtrans targets cfht --fields W3 --rmax 18 --out w3.ecsv
     """
-    from survey_tools.archives.cfht import vizier
-    from survey_tools.archives.settings import read_settings
+    selection = {"fields": fields, "rmin": rmin, "rmax": rmax, "max_class": max_class, "where": where}
+    _find("cfht", selection, limit, out, dry_run, overwrite)
 
+
+def _find(survey: str, selection: dict, limit: int | None, out: Path | None, dry_run: bool, overwrite: bool) -> None:
+    """Count the rows of a selection, or find and write them."""
     _check_target(out, dry_run, overwrite)
-    if rmin >= rmax:
-        raise click.BadParameter(f"{rmin:g} is not brighter than --rmax {rmax:g}", param_hint="--rmin")
-    settings, patches = read_settings(), [vizier.FIELDS[name] for name in fields]
-    selection = vizier.TargetSelection(rmin, rmax, max_class, where)
-    _say_whom_is_asked(str(settings.ways("vizier_tap")))
-    if dry_run:
-        numbers = {patch.name: vizier.count(settings, patch, selection) for patch in patches}
-        click.echo(", ".join(f"{name} {number}" for name, number in numbers.items()))
-        _announce(str(settings.ways("vizier_tap")), sum(numbers.values()), limit, settings.vizier_rows)
+    if not dry_run:
+        _report(survey_tools.find_targets(survey, **selection, limit=limit, out=out, tell=_say_whom_is_asked), out)
         return
-    _write(vizier.find(settings, patches, selection, limit), out)
+    counted = survey_tools.count_targets(survey, **selection, tell=_say_whom_is_asked)
+    if "fields" in selection:
+        click.echo(", ".join(f"{name} {number}" for name, number in counted.rows.items()))
+    _announce(counted.url, sum(counted.rows.values()), limit, counted.at_once)
 
 
 def _check_target(out: Path | None, dry_run: bool, overwrite: bool) -> None:
@@ -195,11 +159,8 @@ def _announce(url: str, rows: int, limit: int | None, at_once: int) -> None:
     click.echo(f"{url} has {rows:,} rows; {wanted:,} wanted, in {pages} page{'' if pages == 1 else 's'} at least")
 
 
-def _write(found, out: Path) -> None:
-    """Write what was found, and say what it is."""
-    from survey_tools.archives.targets import write_targets
-
-    write_targets(found, out)
+def _report(found, out: Path) -> None:
+    """Say what was found and written."""
     dropped = "; ".join(f"{number} {reason}" for reason, number in found.dropped.items())
     click.echo(
         f"{found.title}\n{found.received} of {found.counted} rows received\nDropped: {dropped}\n"
@@ -228,19 +189,13 @@ def settings() -> None:
       galtrans archives settings
       GALTRANS_SAS=https://dr12.sdss.org galtrans archives settings
     """
-    from dataclasses import fields
-
-    from survey_tools.archives.settings import ArchiveSettings, read_settings, variable
-
-    now, defaults = read_settings(), ArchiveSettings()
-    for each in fields(ArchiveSettings):
-        value, default = vars(now)[each.name], vars(defaults)[each.name]
-        changed = "" if value == default else f" (changed from {default})"
-        click.echo(f"{each.name} = {value}{changed}\n  {each.metadata['what']}; {variable(each.name)}")
+    for each in survey_tools.archive_settings():
+        changed = "" if each.value == each.default else f" (changed from {each.default})"
+        click.echo(f"{each.name} = {each.value}{changed}\n  {each.what}; {each.variable}")
 
 
 @archives.command()
-@click.option("--only", type=click.Choice(list(SERVICES)), multiple=True, help="Ask this archive; may be repeated.")
+@click.option("--only", multiple=True, help="Ask this archive; may be repeated.")
 @verbose_option
 def check(only: tuple[str, ...]) -> None:
     """Ask the live archives what their documentation leaves open, a few megabytes in all and in less than a minute.
@@ -253,25 +208,5 @@ def check(only: tuple[str, ...]) -> None:
     Example:
       galtrans archives check --only cadc
     """
-    import time
-
-    from survey_tools.archives.download.reach import unreachable
-    from survey_tools.archives.settings import read_settings, variable
-
-    settings, archives, start = read_settings(), only or tuple(SERVICES), time.monotonic()
-    if why := unreachable(settings.addresses(archives)):
-        click.echo(
-            f"Verdict: no archive can be reached from this machine: {why}; is it on the internet? Where it has to go "
-            "through a proxy, HTTPS_PROXY names that."
-        )
-        raise click.exceptions.Exit(1)
-    from survey_tools.archives.check import run_checks, verdict  # which takes a second to load
-
-    findings = []
-    for asked, finding in run_checks(settings, archives):
-        findings.append((asked, finding))
-        words = " ".join(f"{asked.question} {finding.answer}".split())
-        click.echo(f"{asked.archive}: {words} [{variable(asked.setting)} {finding.verdict}]")
-    click.echo(verdict(findings, time.monotonic() - start))
-    if not all(finding.good for _, finding in findings):
+    if not survey_tools.check_archives(only, tell=click.echo):
         raise click.exceptions.Exit(1)

@@ -1,10 +1,11 @@
 """`galtrans train`: two stores and their pair table -> a trained run."""
 
+import os
 from contextlib import contextmanager
 
 import click
 
-from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, check_recipe, seed_option, verbose_option
+from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, seed_option, verbose_option
 
 POSITIVE = click.IntRange(min=1)
 
@@ -46,8 +47,7 @@ def _gone_on_with(path, resume: bool):
     "--recipe",
     default="two_step",
     show_default=True,
-    callback=check_recipe,
-    help="Model: one of those that `galtrans recipes` lists, or my_module:NAME for a Recipe in a module of your own.",
+    help="One of those that `galtrans recipes` lists, or my_module:NAME for a recipe of your own.",
 )
 @click.option("--run", "--out", "path", type=NEW_PATH, required=True, help="Folder of the run.")
 @click.option(
@@ -98,36 +98,15 @@ def train(
       galtrans train sdss.zarr cfht.zarr pairs.ecsv --recipe demo --run runs/demo
       galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
     """
-    from translator.data.selection import describe
-    from translator.recipes import RECIPES
-    from translator.runs.device import keep_memory
-    from translator.runs.recipe_names import find_recipe
-    from translator.training import loop
-    from translator.training.ranks import joined
-    from translator.training.session import TrainingInputs, TrainingSettings, open_together
+    import translator
 
-    if pairs is None and find_recipe(recipe).reads_pairs:
-        unpaired = ", ".join(name for name, row in RECIPES.items() if not row.reads_pairs)
-        raise click.UsageError(
-            f"recipe {recipe} needs a pair table: make one with `galtrans crossmatch {x} {y} --out pairs.ecsv`, or "
-            f"train a recipe that reads none ({unpaired})"
-        )
-    with _gone_on_with(path, resume), joined(device) as (share, device):
-        settings = TrainingSettings(
-            recipe, iterations, batch_size, seed, device, checkpoint_every, width, precision, data
-        )
-        session = open_together(TrainingInputs(x, y, pairs), path, settings, share, resume=resume)
-        say = click.echo if share.rank == 0 else lambda line: None
-        names = {"x": f"unpaired {x.name}", "y": f"unpaired {y.name}", "pairs": "pairs"}
-        for name, counts in session.selection.counts.items():
-            say(f"{names[name]}: {describe(counts)}")
-        total, where = sum(session.facts.iterations), str(session.batches.device)
-        where += f", one of {share.count} processes" if share.count > 1 else ""
-        say(f"recipe {recipe}: {total} iterations of {session.facts.batch_size} on {where}, from {session.iteration}")
-        say(session.batches.data)
-        if session.batches.device.type == "cpu":
-            keep_memory()
-        loop.train(session)
-        say(f"The trained model lies in {path}. Next:")
-        say(f"  galtrans translate {path} FILES… --to {session.facts.domains['y'].survey} --out translated")
-        say(f"  tensorboard --logdir {path}")
+    with _gone_on_with(path, resume):
+        run = translator.train(
+            x, y, pairs, run=path, recipe=recipe, iterations=iterations, batch_size=batch_size, width=width, seed=seed,
+            device=device, precision=precision, data=data, checkpoint_every=checkpoint_every, resume=resume,
+            tell=click.echo,
+        )  # fmt: skip
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
+        click.echo(f"The trained model lies in {path}. Next:")
+        click.echo(f"  galtrans translate {path} FILES… --to {run.domains['y'].survey} --out translated")
+        click.echo(f"  tensorboard --logdir {path}")

@@ -1,22 +1,14 @@
 """`galtrans import-weights` and `galtrans export-weights`: the authors' weights in, any run's weights out."""
 
-from pathlib import Path
-
 import click
 
-from cli.options import NEW_PATH, check_recipe, overwrite_option, run_argument, verbose_option
-
-
-def _npz(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    if value.suffix != ".npz":
-        raise click.BadParameter(f"{str(value)!r}: its name must end in .npz")
-    return value
+from cli.options import NEW_PATH, overwrite_option, run_argument, verbose_option
 
 
 # Unknown options count as SOURCE, for the authors' prefixes look like options: -60000.
 @click.command("import-weights", context_settings={"ignore_unknown_options": True})
 @click.argument("source", type=NEW_PATH)
-@click.option("--recipe", required=True, callback=check_recipe, help="Model that the weights are of, such as two_step.")
+@click.option("--recipe", required=True, help="Model that the weights are of, such as two_step.")
 @click.option("--run", "path", type=NEW_PATH, required=True, help="Folder of the new run.")
 @verbose_option
 def import_weights(source, recipe, path) -> None:
@@ -30,9 +22,9 @@ def import_weights(source, recipe, path) -> None:
     Example:
       galtrans import-weights model/-60000 --recipe two_step --run runs/authors
     """
-    from translator.weights import transfer as weights
+    import translator
 
-    report = weights.import_weights(source, recipe, path)
+    report = translator.import_weights(source, path, recipe=recipe)
     _say(report.parameters, f"read from {source}")
     if report.ignored:
         click.echo(f"left aside: {report.ignored} variables of the training's state, such as Adam's moments")
@@ -44,7 +36,7 @@ def import_weights(source, recipe, path) -> None:
 
 @click.command("export-weights")
 @run_argument
-@click.option("--out", type=NEW_PATH, required=True, callback=_npz, metavar="FILE.npz", help="File to write.")
+@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.npz", help="File to write.")
 @overwrite_option
 @verbose_option
 def export_weights(run, out, overwrite) -> None:
@@ -58,11 +50,9 @@ def export_weights(run, out, overwrite) -> None:
     Example:
       galtrans export-weights runs/two_step --out two_step.npz
     """
-    from translator.weights import transfer as weights
+    import translator
 
-    if out.exists() and not overwrite:
-        raise click.UsageError(f"{out} exists already; choose another --out or pass --overwrite")
-    report = weights.export_weights(run, out)
+    report = translator.export_weights(run, out, overwrite=overwrite)
     _say(report.parameters, f"after {report.iteration} iterations, written to {out}")
 
 

@@ -1,6 +1,7 @@
 """Catalogues of positions: read and checked row by row, and split into regions of the sky."""
 
 import logging
+import os
 import re
 import textwrap
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ OBJID_301 = 0x112D  # the first 16 bits of an objID of SDSS: sky version 2, reru
 ROUNDED = 256  # an objID that was a floating-point number is a multiple of this
 
 
-def read_catalogue(path, columns: Mapping[str, str] | None = None) -> Table:
+def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str] | None = None) -> Table:
     """The objects of a catalogue: CSV and other text, ECSV, FITS (LDAC, too), Parquet or VOTable.
 
     Column names are matched whatever their case: ours, or those that archives and programs give (`NAMES`, `POSITIONS`);
@@ -84,7 +85,10 @@ def read_catalogue(path, columns: Mapping[str, str] | None = None) -> Table:
             as a floating-point number; a position that is missing, NaN, no angle or not on the sphere, a redshift or
             frame number that cannot be. The message gives the row, counted from 1, and the value.
     """
-    path, columns = Path(path), dict(columns or {})
+    columns = dict(columns or {})
+    if isinstance(path, Table):
+        return _checked(Loaded(path), Path("the table"), columns)
+    path = Path(path)
     text = {*NAMES["object_id"], columns.get("object_id", "object_id").lower()}
     tables = load_tables(path, text)
     fit = [loaded for loaded in tables if _lacking(loaded.table, columns) == ""]

@@ -6,7 +6,8 @@ GaltransError
 ├── NoCoverageError   no image of the archive covers a position
 ├── StoreError        a store is missing, unfinished, of another schema, or not the one that was meant
 ├── ImageError        a FITS image given by the user lacks what is needed to translate it
-└── RunError          a training run is missing, unfinished or made for other data
+├── RunError          a training run is missing, unfinished or made for other data
+└── ArgumentError     an argument of a public function cannot be used: a ValueError as well
 
 AwayError             an archive cannot be reached: a ConnectionError, since a later run may find it
 """
@@ -72,6 +73,21 @@ class ImageError(GaltransError):
 
 class RunError(GaltransError):
     """A training run is missing, unfinished or was made for other data."""
+
+
+class ArgumentError(GaltransError, ValueError):
+    """An argument of a public function cannot be used; `argument` is its name."""
+
+    def __init__(self, argument: str, message: str) -> None:
+        super().__init__(message)
+        self.argument, self.message = argument, message
+
+    def __reduce__(self):
+        return type(self), (self.argument, self.message)
+
+    def __str__(self) -> str:
+        """The message, with the name of the argument before it."""
+        return f"{self.argument}: {self.message}"
 
 
 def _asked_error(kind: type, message: str, url: str, status: int) -> ArchiveError | AwayError:

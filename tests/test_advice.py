@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+import survey_tools
+import translator
 from cli.main import COMMANDS, galtrans
 
 ROOT = Path(__file__).parents[1]
@@ -42,15 +44,59 @@ def imported(name: str) -> frozenset[str]:
     return frozenset(found & FILES.keys())
 
 
+FRONT = {"survey_tools": survey_tools._FROM, "translator": translator._FROM}
+DOORS = {
+    f"{package}.{name}" for package in FRONT for name in ("api", "ask", "accept")
+}  # looked at function by function
+
+
+@functools.cache
+def bindings(name: str) -> dict[str, str]:
+    """What the names at the top of a file are: a file that is imported, or "FILE:FUNCTION" of a door."""
+    found = {}
+    for node in tree(name).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                door = f"{node.module}:{alias.name}"
+                found[alias.asname or alias.name] = (
+                    door if node.module in DOORS else inner if inner in FILES else node.module
+                )
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found[node.name] = f"{name}:{node.name}"
+    return found
+
+
+def used(place: str) -> set[str]:
+    """The files, and functions of doors, that a file or a function of a door uses."""
+    name, _, function = place.partition(":")
+    node = tree(name)
+    if function:
+        node = next((each for each in node.body if getattr(each, "name", "") == function), node)
+    found = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id in FRONT:
+            origin = FRONT[each.value.id].get(each.attr)
+            found |= {f"{origin}:{each.attr}" if origin in DOORS else origin} - {None}
+        elif isinstance(each, ast.Name) and function:
+            found |= {bindings(name).get(each.id)} - {None}
+        elif isinstance(each, ast.ImportFrom) and each.module and (function or name not in DOORS):
+            inner = {f"{each.module}.{alias.name}" for alias in each.names} & FILES.keys()
+            doors = {f"{each.module}:{alias.name}" for alias in each.names} if each.module in DOORS else set()
+            found |= inner | doors or {each.module}
+    found |= set() if function or name in DOORS else {each for each in imported(name) if each not in DOORS}
+    return {each for each in found if each.partition(":")[0] in FILES}
+
+
 def reached(name: str) -> set[str]:
-    """All files that a command uses."""
+    """All files that a command uses, by the functions of the front door that it calls."""
     seen, waiting = set(), [name]
     while waiting:
         here = waiting.pop()
         if here not in seen:
             seen.add(here)
-            waiting += imported(here)
-    return seen
+            waiting += used(here)
+    return {each.partition(":")[0] for each in seen}
 
 
 def click_command(name: str) -> click.Command:

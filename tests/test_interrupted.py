@@ -122,7 +122,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(name, galtrans, monkeyp
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os", SimpleNamespace(replace=interrupt, getpid=os.getpid))
+        patch.setattr(files, "os", SimpleNamespace(**{**vars(os), "replace": interrupt}))
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             code, said = galtrans(words)

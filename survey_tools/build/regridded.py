@@ -75,7 +75,7 @@ def regrid_store(
     facts = {"size": like.size, "pixel_scale": like.pixel_scale, "synthetic": y.synthetic, "chunk_bytes": chunk_bytes}
     derivation = Derivation(
         source=y,
-        plan=StorePlan(row_of_survey(y), y.bands, y.catalogue(), settings, **facts),
+        plan=StorePlan(row_of_survey(y), y.bands, y.input_catalogue(), settings, **facts),
         make=partial(_regrid_chunk, y, like.size, like.pixel_scale, interpolated),
         manifest=lambda before, _: before,
         desc="regrid",

@@ -67,7 +67,7 @@ def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool =
         StoreError: Where a file is there that was made from something else, before any is written, unless `overwrite`.
         OSError: Where the disk is full; each file is whole or not there.
     """
-    table = store.table()
+    table = store.catalogue
     imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
     paths = {row: Path(folder) / file_name(row, str(table["object_id"][row])) for row in imaged}
     origin = _fingerprint(store)

@@ -7,6 +7,7 @@ file that knows Zarr.
 import hashlib
 import itertools
 import json
+import operator
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from astropy.wcs import WCS
 from numcodecs.blosc import decompress
 from zarr.codecs import BloscCodec
 
-from survey_tools.errors import StoreError, first_line
+from survey_tools.errors import GaltransError, StoreError, first_line
 from survey_tools.files import SUMS, CheckedFiles, write_sums
 from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS, TRANSLATED, Column, empty_columns
@@ -40,6 +41,7 @@ AS_TEXT = (
     "planes",
 )  # attributes that are JSON in text: netCDF has neither nested ones nor, before version 4, lists of words
 UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, EOFError, MemoryError)  # of what decodes a damaged file
+PIXEL_UNIT = u.Unit("nmgy / pix")
 CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
 COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
 
@@ -126,6 +128,11 @@ class Store:
         """Checksum of which objects its rows are (`row_fingerprint`), by its columns and not by what it states."""
         return row_fingerprint(self.survey["name"], *(self.column(name) for name in ("object_id", "ra", "dec")))
 
+    @property
+    def manifest_path(self) -> Path:
+        """The file that says what became of every row of the catalogue."""
+        return self.path / MANIFEST
+
     def chunks(self) -> list[slice]:
         """The rows of each chunk, in order."""
         step = self.images.chunks[0]
@@ -156,16 +163,21 @@ class Store:
         known = {*self._group, *ADDED}
         return [each.name for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name in known]
 
-    def table(self) -> QTable:
+    @cached_property
+    def catalogue(self) -> QTable:
         """One row per object with every column, units attached."""
         present = [each for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name in self.columns]
         units = {column.name: u.Unit(column.unit) for column in present if column.unit}
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
-    def catalogue(self) -> Table:
-        """What it was made from: one row per object, with the columns of a catalogue."""
-        names = [column.name for column in CATALOGUE + OF_SURVEYS if column.name in self._group]
-        return Table({name: self.column(name) for name in names})
+    def input_catalogue(self) -> Table:
+        """The catalogue that the store was made from: one row per object."""
+        return Table({name: self.column(name) for name in self.input_catalogue_names})
+
+    @property
+    def input_catalogue_names(self) -> list[str]:
+        """Names of the columns of the catalogue that the store was made from."""
+        return [column.name for column in CATALOGUE + OF_SURVEYS if column.name in self._group]
 
     def wcs(self, row: int) -> WCS:
         """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
@@ -173,6 +185,89 @@ class Store:
         if not np.isfinite(terms[0]).all():
             raise StoreError(f"{self.path}: row {row} has no image, or no position; its manifest says why")
         return tan_wcs(*terms)
+
+    def __getitem__(self, which):
+        """The images of one object, or of several.
+
+        Parameters
+        ----------
+        which : int, str, slice or sequence of these
+            A row, counted from 0; an ``object_id``; or several of them.
+
+        Returns
+        -------
+        dict of str to `~astropy.nddata.CCDData`, or list of such dictionaries
+            By band, in the order of the bands: ``data`` (row, col) in nanomaggy/pixel, NaN where there is no pixel;
+            ``mask``, True where a pixel is missing or saturated; ``wcs``, None where the object has no position;
+            ``uncertainty``, the standard deviation of blank sky; and ``meta``, the object's columns.
+
+        Raises
+        ------
+        IndexError
+            The store has no such row.
+        KeyError
+            The store has no such ``object_id``.
+        """
+        from astropy.nddata import CCDData, StdDevUncertainty  # imported here, because few need it and it is slow
+
+        if isinstance(which, slice):
+            return [self[row] for row in range(*which.indices(len(self)))]
+        if isinstance(which, str):
+            return self[self._row_of(which)]
+        if isinstance(which, (list, tuple, np.ndarray)):
+            which = np.asarray(which)
+            return [self[each] for each in (np.flatnonzero(which) if which.dtype == bool else which).tolist()]
+        row = operator.index(which)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"{self.path} has rows 0 to {len(self) - 1}, and not row {row}")
+        row %= len(self)
+        images, mask = self.images[row : row + 1][0], self.mask[row : row + 1][0]
+        values = {name: self.column(name, slice(row, row + 1))[0] for name in self.columns}
+        grid = self.wcs(row) if np.isfinite(values["crval"]).all() else None
+        shared = {name: values[name].item() for name in self.input_catalogue_names}
+        found = {}
+        for at, band in enumerate(self.bands):
+            own = {
+                c.name: values[c.name][at].item()
+                for c in MEASURED + TRANSLATED
+                if c.dims == ("band",) and c.name in values
+            }
+            found[band] = CCDData(
+                images[at],
+                unit=PIXEL_UNIT,
+                mask=mask[at],
+                wcs=grid,
+                uncertainty=StdDevUncertainty(np.full(images[at].shape, own["sky_sigma"], np.float32)),
+                meta={"survey": self.survey["name"], "band": band, "pixel_scale": self.pixel_scale} | shared | own,
+            )
+        return found
+
+    def __iter__(self):
+        """The images of each object, in order: what ``store[row]`` gives."""
+        return (self[row] for row in range(len(self)))
+
+    def to_xarray(self):
+        """The whole store as a Dataset whose arrays are Dask arrays, one Dask chunk to each chunk of the store.
+
+        Dimensions are object, band, row and col; ``object_id``, ``ra``, ``dec`` and ``band`` are coordinates.
+
+        Raises
+        ------
+        GaltransError
+            xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise GaltransError("xarray is not installed; run: pip install xarray") from error
+        return xarray.open_zarr(self.path, chunks={})
+
+    def _row_of(self, object_id: str) -> int:
+        """The row of an object; KeyError where there is none."""
+        rows = np.flatnonzero(self.column("object_id") == object_id)
+        if not len(rows):
+            raise KeyError(f"{self.path} has no object {object_id!r}")
+        return int(rows[0])
 
     def manifest(self) -> Table:
         """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""

@@ -123,7 +123,7 @@ def hats(tmp_path):
 
 
 HATS_USAGE = {
-    "ECSV": ((), "pairs.ecsv", "are written as Parquet: --out"),
+    "ECSV": ((), "pairs.ecsv", "are written as Parquet: give --out"),
     "test size": (("--test-size", 3), "pairs.parquet", "give --x-store and --y-store"),
     "one store": (("--x-store", "x.zarr"), "pairs.ecsv", "give both --x-store and --y-store, or neither"),
 }

@@ -11,7 +11,6 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
-from cli import translate as command
 from cli.main import galtrans
 from survey_tools.errors import GaltransError
 from survey_tools.fits.band_fits import band_hdus
@@ -20,6 +19,7 @@ from survey_tools.store.zarr_store import open_store
 from translator.recipes import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, write_facts
+from translator.translation.inputs import group_by_object
 
 BANDS = tuple("ugriz")
 
@@ -126,7 +126,7 @@ def test_a_folder_and_a_list_name_files(run, image, tmp_path):
 
 def test_files_whose_names_differ_in_the_band_are_one_object():
     def objects(*names):
-        found = command._objects([Path(name) for name in names])
+        found = group_by_object(Path(name) for name in names)
         return {tuple(path.name for path in paths): name for paths, name in found.items()}
 
     assert objects("frame-r-000094-1-0131.fits.bz2", "frame-g-000094-1-0131.fits.bz2") == {
@@ -151,13 +151,13 @@ def test_two_files_of_one_name_would_overwrite_each_other(run, image, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--to", "hst"), "'hst' is not one of 'sdss', 'cfht'"),
+        (("--to", "hst"), "'hst' is not a known survey; give one of sdss, cfht"),
         (("--to", "cfht", "--noise", "much"), "'much' is not one of 'sampled', 'none'"),
         (("--to", "cfht", "--seed", "-1"), "-1 is not in the range"),
         (("--to", "cfht", "--seeing", "sharp"), "'sharp': give a number, or one for each band"),
         (("--to", "cfht", "--depth", "25"), "'25' is no depth: give a 5-sigma magnitude"),
         (("--to", "cfht", "--at", "400", "0"), "400 0: give right ascension (0 to 360)"),
-        (("--to", "cfht", "--size", "20"), "--at RA DEC, which is missing"),
+        (("--to", "cfht", "--size", "20"), "around --at, which is missing"),
         (("--to", "cfht", "--unit", "Jy", "--zero-point", "25"), "--unit and --zero-point say the same"),
     ],
 )
@@ -204,7 +204,7 @@ def test_stores_and_files_do_not_mix_and_files_need_a_survey(run, image, make_st
     store = make_store(tmp_path / "x.zarr", "sdss", np.array([10.0]), np.array([1.0]), bands="r").path
     for words, said in (
         ((image, store, "--to", "cfht"), "x.zarr is a store: give one store alone, or FITS files alone"),
-        ((image,), "--to SURVEY is needed with FITS files"),
+        ((image,), "it is needed, because images do not say into which survey"),
         ((tmp_path / "none.fits", "--to", "cfht"), "does not exist"),
     ):
         result = call(run, *words, "--out", tmp_path / "out")

@@ -93,7 +93,7 @@ def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine 
     name = store.survey["name"]
     work.mkdir(parents=True, exist_ok=True)
     listed = work / f"{name}.ecsv"
-    store.catalogue()[np.sort(rows)].write(listed, overwrite=True)
+    store.input_catalogue()[np.sort(rows)].write(listed, overwrite=True)
     out = work / f"{name}.zarr"
     try:
         made = fetch(_archive(path, name, work), read_catalogue(listed), out, bands=store.bands, engine=engine)

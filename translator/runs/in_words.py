@@ -18,11 +18,13 @@ class Summary:
     """What a row of the table of recipes says.
 
     Attributes:
+        recipe: The row itself.
         parameters: Of the network of each role that learns: in domain x, in domain y.
         steps: Iterations of each step, and its turns in order: roles that move, and the losses that they move under.
         sizes: Rows, and columns, of the images of x and y that the numbers are for.
     """
 
+    recipe: Recipe
     parameters: dict[str, tuple[int, int]]
     steps: tuple[tuple[int, tuple[tuple[str, str], ...]], ...]
     sizes: tuple[int, int]
@@ -41,7 +43,7 @@ def summarise(recipe: Recipe) -> Summary:
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
     parameters = {role: (counts[f"{role}_x"], counts[f"{role}_y"]) for role in recipe.networks}
     steps = tuple((step.iterations, _turns(step)) for step in recipe.steps)
-    return Summary(parameters, steps, (grids["x"].size, grids["y"].size))
+    return Summary(recipe, parameters, steps, (grids["x"].size, grids["y"].size))
 
 
 def _turns(step: Step) -> tuple[tuple[str, str], ...]:

@@ -105,7 +105,7 @@ def translate_store(
     settings = _settings(run, store, domain, how)
     derivation = Derivation(
         source=store,
-        plan=StorePlan(find_survey(there.survey), bands, store.catalogue(), settings, **facts),
+        plan=StorePlan(find_survey(there.survey), bands, store.input_catalogue(), settings, **facts),
         make=partial(_translate_chunk, job),
         manifest=partial(_manifest, store.path.name),
         desc="translate",

@@ -134,7 +134,7 @@ def catalogues(tmp_path_factory, stores):
         warnings.simplefilter("ignore")  # LSDB uses what pandas will do without
         lsdb = pytest.importorskip("lsdb", reason="the extra lsdb is not installed")
         for name, path in zip("xy", stores, strict=True):
-            table = open_store(path).table()[["object_id", "ra", "dec"]]
+            table = open_store(path).catalogue[["object_id", "ra", "dec"]]
             if name == "y":
                 table.add_row(["deep", table["ra"][25], table["dec"][25] - 0.2 * ARCSEC * u.deg])
             table["name"] = np.asarray(table["object_id"]).astype(object)

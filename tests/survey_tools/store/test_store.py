@@ -134,7 +134,7 @@ def test_every_unit_is_one_that_astropy_reads():
 
 
 def test_the_table_has_units(tmp_path, make_store):
-    table = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, frame=True).table()
+    table = make_store(tmp_path / "a.zarr", "sdss", RA, DEC, frame=True).catalogue
     assert_allclose(table["ra"].to_value("arcsec"), RA * 3600)
     assert table["sky_sigma"].unit == u.nmgy / u.pix
     assert list(table["run"]) == [1, 1, 1, 1]
@@ -178,7 +178,7 @@ def test_columns_that_came_later_are_empty_in_a_store_made_before(tmp_path, make
     assert store.column("gain").dtype == np.float32
     assert_array_equal(store.column("psf_source", slice(1, 3)), [["", ""]] * 2)
     assert store.column("gain", slice(2, 99)).shape == (2, 2)
-    table = store.table()
+    table = store.catalogue
     assert np.isnan(table["gain"]).all()
     assert table["gain"].unit == u.electron / u.nmgy
     with pytest.raises(KeyError):

@@ -13,7 +13,7 @@ from survey_tools.build.builder import Build, Chunk, StorePlan, alone, making, r
 from survey_tools.errors import ImageError
 from survey_tools.fits.zeros import AUTO
 from survey_tools.images.cutout import sky_sigma
-from survey_tools.ingest.collection import BRIGHTEST, Collection, Form, RowsOfFiles, collect
+from survey_tools.ingestion.collection import BRIGHTEST, Collection, Form, RowsOfFiles, collect
 from survey_tools.progress import Progress
 from survey_tools.store.columns import empty_columns
 from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store

@@ -17,8 +17,8 @@ from survey_tools.errors import CatalogueError, ImageError
 from survey_tools.fits.calibration import Given
 from survey_tools.fits.zeros import AUTO, judge_zeros
 from survey_tools.images.sky_wcs import north_up_wcs, tan_terms
-from survey_tools.ingest.cubes import Cube, find_cube, is_cube_file, labels, reading
-from survey_tools.ingest.fits_cutouts import FitsObject, find_objects, fits_files, is_fits_file, read_stamp
+from survey_tools.ingestion.cubes import Cube, find_cube, is_cube_file, labels, reading
+from survey_tools.ingestion.fits_cutouts import FitsObject, find_objects, fits_files, is_fits_file, read_stamp
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.store.columns import empty_columns
 from survey_tools.surveys import CATALOGUE_COLUMNS, Survey

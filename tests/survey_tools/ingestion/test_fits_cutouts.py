@@ -14,9 +14,9 @@ from survey_tools.errors import CatalogueError, ImageError
 from survey_tools.fits.band_fits import band_hdus
 from survey_tools.fits.export import export
 from survey_tools.images.sky_wcs import read_wcs, tan_wcs
-from survey_tools.ingest.collection import Form
-from survey_tools.ingest.fits_cutouts import find_objects
-from survey_tools.ingest.ingest import ingest
+from survey_tools.ingestion.collection import Form
+from survey_tools.ingestion.fits_cutouts import find_objects
+from survey_tools.ingestion.ingest import ingest
 from survey_tools.surveys import CFHT, SDSS
 
 COUNT, MISSING, SATURATED = 5, 3, 1

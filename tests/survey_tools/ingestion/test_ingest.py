@@ -17,8 +17,8 @@ from survey_tools.errors import CatalogueError, ImageError, StoreError
 from survey_tools.files import write_sums
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.images.sky_wcs import north_up_wcs
-from survey_tools.ingest.collection import Form
-from survey_tools.ingest.ingest import ingest
+from survey_tools.ingestion.collection import Form
+from survey_tools.ingestion.ingest import ingest
 from survey_tools.matching.pairs import make_pairs, read_pairs
 from survey_tools.store.summary import summarise
 from survey_tools.surveys import CFHT, SDSS
@@ -201,7 +201,7 @@ def test_without_positions_a_store_trains_and_is_regridded_but_not_matched(tmp_p
     assert dict(summarise(x))["sky"] == "no positions"
     with pytest.raises(StoreError, match="no image, or no position"):
         x.wcs(0)
-    assert len(x.table()) == COUNT
+    assert len(x.catalogue) == COUNT
     assert len(select(x, y, None, reads_pairs=False).x) == COUNT
     pairs = Table({"x_row": np.arange(5), "y_row": np.arange(5), "split": ["train"] * 3 + ["test"] * 2})
     selection = select(x, y, pairs)

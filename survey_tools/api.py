@@ -1,0 +1,713 @@
+"""The functions that users call. Each checks its arguments and calls the part of the package that does the work.
+
+A command of `cli/` parses words and calls one of these, so that notebook and shell do the same thing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from survey_tools.accept import (
+    Tell,
+    a_calibration,
+    a_catalogue,
+    a_count,
+    a_path,
+    a_store,
+    a_survey,
+    an_angle,
+    is_elsewhere,
+    silent,
+    some_bands,
+    workers_of,
+)
+from survey_tools.archives.download.mirror import Mirror
+from survey_tools.archives.known import ARCHIVES
+from survey_tools.archives.plan import Access
+from survey_tools.build import fetch as building
+from survey_tools.build.regridded import regrid_store
+from survey_tools.errors import ArgumentError, GaltransError, StoreError
+from survey_tools.files import whole_file
+from survey_tools.fits.export import Exported, export_files
+from survey_tools.matching.hats import Catalogues, is_hats, write_matches
+from survey_tools.matching.pairs import make_pairs
+from survey_tools.store.manifest import DONE, FAILED
+from survey_tools.store.summary import summarise, summarise_begun
+from survey_tools.store.verify import verify as verify_store
+from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.surveys import SURVEYS
+
+
+@dataclass(frozen=True)
+class FetchEstimate:
+    """What a fetch would open and download.
+
+    Attributes
+    ----------
+    files : dict of str to int
+        Name of each file, and how many objects it holds.
+    cost : survey_tools.build.fetch.Estimate
+        Objects, files, bytes, requests and seconds.
+    lines : list of str
+        The same in words.
+    """
+
+    files: dict[str, int]
+    cost: building.Estimate
+    lines: list[str]
+
+
+def fetch(
+    catalogue: Any,
+    survey: Any,
+    out: Any,
+    *,
+    mirror: Any = None,
+    columns: Mapping[str, str] | None = None,
+    bands: Any = None,
+    unit: Any = None,
+    zero_point: float | None = None,
+    keep_files: Any = None,
+    keep_limit: int | None = None,
+    workers: Any = 1,
+    wait_for_workers: float | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    fail_away: bool = False,
+    tell: Tell = silent,
+    **options: Any,
+) -> Store:
+    """Cut every object of a catalogue out of the archive of a survey, into a store.
+
+    An existing store is returned unchanged if it was made with the same settings. A fetch that was interrupted is
+    resumed by the same call. The manifest of the store says what became of each object: done, outside, or failed and
+    why.
+
+    Parameters
+    ----------
+    catalogue : path-like, Table, QTable, pandas.DataFrame or SkyCoord
+        The objects: ``object_id``, ``ra``, ``dec``, and optionally ``redshift`` and the columns of the archive, such as
+        ``run, rerun, camcol, field`` of SDSS. Objects of a SkyCoord are called "0", "1" and so on.
+    survey : str or archive
+        "sdss", "cfht", or an archive of your own (see "Add a survey" in the documentation).
+    out : path-like
+        Where the store will be, such as "sdss.zarr".
+    mirror : path-like, optional
+        A folder, or an http(s) address, of the archive's files. By default the live archive is asked.
+    columns : mapping, optional
+        The catalogue's own names of columns, such as ``{"ra": "RA_DEG"}``.
+    bands : str or sequence of str, optional
+        Bands to cut, such as "gri"; by default all of the survey.
+    unit, zero_point : optional
+        The unit, or the AB magnitude of one unit, of files of a mirror whose headers state none.
+    keep_files : path-like, optional
+        A folder in which downloaded files stay, for other stores. By default each is dropped after its use.
+    keep_limit : int, optional
+        How large that folder may become [byte]; the oldest files go.
+    workers : int, str or distributed.Client
+        Threads of this process, or the address of a Dask scheduler, or a client of one.
+    wait_for_workers : float, optional
+        How long to wait while a cluster has no worker [s].
+    resume : bool
+        Whether to go on from what an interrupted fetch has left; else it is dropped.
+    overwrite : bool
+        Replace an existing store, once the new one is complete.
+    retry_failed : bool
+        Of an existing store, cut the failed objects again.
+    fail_away : bool
+        Let the objects of files that cannot be reached fail. By default such files end the fetch, once all others are
+        cut, and the next call goes on.
+    tell : callable
+        Is given lines for the user: notes on the archive, and what has to be downloaded.
+    **options
+        Of one archive: ``psf``, ``masks`` and ``frames`` of SDSS, ``how`` of CFHTLS; see ``galtrans fetch --help``.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    ArgumentError
+        An argument cannot be used.
+    CatalogueError
+        The catalogue cannot be read, or holds an impossible row.
+    ArchiveError
+        The archive holds nothing of the survey, or nothing for any of the objects.
+    StoreError
+        The existing store was made with other settings.
+    OSError
+        The disk is full, or the archive cannot be reached; the same call goes on afterwards.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from survey_tools import fetch
+    >>> store = fetch(SkyCoord([210.1], [54.2], unit="deg"), "sdss", "sdss.zarr")  # doctest: +SKIP
+    """
+    asked = _check_fetch(
+        catalogue,
+        survey,
+        out,
+        mirror=mirror,
+        columns=columns,
+        bands=bands,
+        unit=unit,
+        zero_point=zero_point,
+        keep_files=keep_files,
+        keep_limit=keep_limit,
+        options=options,
+        elsewhere=is_elsewhere(workers),
+    )
+    if not resume:
+        building.forget(asked.out)
+    with workers_of(workers, wait_for_workers, tell) as engine:
+
+        def say(plan: Any) -> None:
+            cost = asked.cost(plan, engine.workers)
+            for line in (*plan.notes, building.in_a_word(cost), building.courtesy(cost, asked.archive.survey)):
+                if line:
+                    tell(line)
+
+        store = building.fetch(
+            asked.archive,
+            asked.table,
+            asked.out,
+            bands=asked.bands,
+            engine=engine,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            fail_away=fail_away,
+            tell=say,
+        )
+    unknown = np.isnan(store.column("psf_fwhm")).all(axis=1) & (store.manifest()["status"] == DONE)
+    if asked.without_seeing and unknown.any():
+        tell(f"Of {int(unknown.sum())} objects {asked.without_seeing} gave the seeing: their psf_fwhm is NaN.")
+    return store
+
+
+def estimate(
+    catalogue: Any,
+    survey: Any,
+    out: Any = "store.zarr",
+    *,
+    mirror: Any = None,
+    columns: Mapping[str, str] | None = None,
+    bands: Any = None,
+    unit: Any = None,
+    zero_point: float | None = None,
+    keep_files: Any = None,
+    keep_limit: int | None = None,
+    workers: int = 1,
+    retry_failed: bool = False,
+    **options: Any,
+) -> FetchEstimate:
+    """Say what a fetch would open and download, without fetching.
+
+    The arguments are those of `fetch`.
+
+    Returns
+    -------
+    FetchEstimate
+
+    Raises
+    ------
+    ArgumentError, CatalogueError, ArchiveError, OSError
+        As for `fetch`.
+    """
+    asked = _check_fetch(
+        catalogue,
+        survey,
+        out,
+        mirror=mirror,
+        columns=columns,
+        bands=bands,
+        unit=unit,
+        zero_point=zero_point,
+        keep_files=keep_files,
+        keep_limit=keep_limit,
+        options=options,
+    )
+    table = _failed_of(asked.out, asked.table) if retry_failed and asked.out.exists() else asked.table
+    asked = replace(asked, table=table)
+    with workers_of(workers) as engine:
+        plan = asked.archive.plan(table, asked.bands, engine.run)
+        cost = asked.cost(plan, engine.workers)
+    lines = [*plan.notes, *building.in_words(cost, asked.access.settings.bandwidth)]
+    lines += [line for line in (building.courtesy(cost, asked.archive.survey),) if line]
+    return FetchEstimate({source.name: len(source.rows) for source in plan.sources}, cost, lines)
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    """The checked arguments of a fetch."""
+
+    out: Path
+    archive: Any
+    table: Table
+    access: Access
+    bands: tuple[str, ...]
+    without_seeing: str  # words for an object whose seeing is unknown; "" where it is not wanted
+
+    def cost(self, plan: Any, workers: int) -> building.Estimate:
+        """What fetching the files of a plan will take."""
+        bandwidth, kept = self.access.settings.bandwidth, self.access.keep is not None
+        return building.estimate(
+            plan, self.archive.survey, self.bands, len(self.table), workers=workers, bandwidth=bandwidth, kept=kept
+        )
+
+
+def _check_fetch(
+    catalogue: Any,
+    survey: Any,
+    out: Any,
+    *,
+    mirror: Any,
+    columns: Mapping[str, str] | None,
+    bands: Any,
+    unit: Any,
+    zero_point: float | None,
+    keep_files: Any,
+    keep_limit: int | None,
+    options: Mapping[str, Any],
+    elsewhere: bool = False,
+) -> _Fetch:
+    """Check the arguments of a fetch, and open its archive."""
+    path, keep = a_path(out, "out"), None if keep_files is None else a_path(keep_files, "keep_files")
+    if keep_limit is not None and keep is None:
+        raise ArgumentError("keep_limit", "it says how large the folder of `keep_files` may become: give that, too")
+    given = a_calibration(unit, zero_point)
+    if given and mirror is None:
+        raise ArgumentError("unit", "`unit` and `zero_point` are for files that you have: give their `mirror`")
+    if isinstance(survey, str) and survey not in ARCHIVES:
+        raise ArgumentError("survey", f"{survey!r} has no archive here; known are {', '.join(ARCHIVES)}")
+    table = a_catalogue(catalogue, columns)
+    place = None if mirror is None else str(mirror)
+    if elsewhere:  # the workers are at home in other folders
+        path, keep = path.absolute(), keep and keep.absolute()
+        place = place and Mirror(place, building.work_folder(path)).place
+    access = Access(work=building.work_folder(path), mirror=place, keep=keep, limit=keep_limit, given=given)
+    wanted = {name: value for name, value in options.items() if value is not None}
+    if not isinstance(survey, str):
+        if wanted:
+            raise ArgumentError(next(iter(wanted)), "it is an option of the archives of galtrans, and yours is another")
+        return _Fetch(path, survey, table, access, _ordered(bands, survey.survey), "neither a header nor stars")
+    known = ARCHIVES[survey]
+    names = [each.name for each in fields(known.options)]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ArgumentError(unknown[0], f"it is not an option of {survey}, which has {', '.join(names)}")
+    own = known.options(**wanted)
+    archive = known.open(access, own)
+    missing = known.without_seeing if own.seeing else ""
+    return _Fetch(path, archive, table, access, _ordered(bands, archive.survey), missing)
+
+
+def _ordered(bands: Any, survey: Any) -> tuple[str, ...]:
+    """Bands in the order of the survey."""
+    chosen = some_bands(bands, survey)
+    return tuple(band for band in survey.bands if band in chosen)
+
+
+def _failed_of(out: Path, table: Table) -> Table:
+    """The rows of a catalogue that failed in the store made of it."""
+    failed = open_store(out).manifest()["status"] == FAILED
+    if len(failed) != len(table):
+        raise StoreError(f"{out} has {len(failed)} objects and the catalogue {len(table)}; was it made of another one?")
+    if not failed.any():
+        raise StoreError(f"{out} has no object that failed; there is nothing to try again")
+    return table[failed]
+
+
+def ingest(
+    files: Any,
+    survey: Any,
+    out: Any,
+    *,
+    positions: Any = None,
+    columns: Mapping[str, str] | None = None,
+    bands: Any = None,
+    key: str = "",
+    axes: str = "auto",
+    unit: Any = None,
+    zero_point: float | None = None,
+    zeros: str = "auto",
+    unstretch: Callable | None = None,
+    overwrite: bool = False,
+) -> Store:
+    """Make a store of images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with a WCS.
+
+    Parameters
+    ----------
+    files : path-like or sequence of path-like
+        Files, or folders of FITS files. Images must have the size and pixel scale of the survey's cutouts.
+    survey : str or Survey
+        The survey that the images are of.
+    out : path-like
+        Where the store will be.
+    positions : path-like, optional
+        A catalogue whose row i is image i.
+    columns : mapping, optional
+        Its own names of columns.
+    bands : str or sequence of str, optional
+        Bands of the cubes, in their order; or bands to take from FITS files.
+    key : str
+        Name of the array of images in a file that holds several.
+    axes : {"auto", "NHWC", "NCHW"}
+        Order of a cube's axes.
+    unit, zero_point : optional
+        Unit, or AB magnitude of one unit, of pixels of files that state none.
+    zeros : {"auto", "data", "missing"}
+        Whether pixels of exactly 0 are data.
+    unstretch : callable, optional
+        The inverse of the stretch that the cubes have; `translator.intensity.unstretch` is that of the paper.
+    overwrite : bool
+        Replace an existing store, once the new one is complete.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    ArgumentError, ImageError, CatalogueError, StoreError
+        An argument, a file, the positions or the existing store cannot be used.
+    """
+    from survey_tools.ingestion.collection import Form
+    from survey_tools.ingestion.ingest import ingest as ingest_files
+
+    if columns and positions is None:
+        raise ArgumentError("columns", "they name columns of the catalogue that `positions` gives: give that, too")
+    row, given = a_survey(survey), a_calibration(unit, zero_point)
+    for name, value, known in (("axes", axes, ("auto", "NHWC", "NCHW")), ("zeros", zeros, ("auto", "data", "missing"))):
+        if value not in known:
+            raise ArgumentError(name, f"{value!r}: give one of {', '.join(known)}")
+    form = Form(some_bands(bands, row), key, axes, given.zero_point, unstretch, unit=given.unit, zeros=zeros)
+    several = [files] if isinstance(files, (str, Path)) else list(files)
+    paths = [a_path(each, "files") for each in several]
+    positions = None if positions is None else a_path(positions, "positions")
+    return ingest_files(paths, row, a_path(out, "out"), form, positions=positions, columns=columns, overwrite=overwrite)
+
+
+def crossmatch(
+    x: Any,
+    y: Any,
+    *,
+    radius: Any = 1.0,
+    max_peak_offset: Any = 1.0,
+    test_size: int = 0,
+    seed: int = 0,
+    band: str = "r",
+    out: Any = None,
+    x_store: Any = None,
+    y_store: Any = None,
+    x_id: str = "object_id",
+    y_id: str = "object_id",
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Table | Path:
+    """Find the rows of two stores that are the same galaxy.
+
+    Pairs are one-to-one nearest neighbours on the sphere, kept where the peaks of both images agree. The pairs to test
+    are whole groups of galaxies whose cutouts could overlap.
+
+    Parameters
+    ----------
+    x, y : Store or path-like
+        Two stores; or two HATS catalogues of any size, which LSDB reads.
+    radius : Quantity or float
+        Largest separation of the positions [arcsec].
+    max_peak_offset : Quantity or float
+        Largest angle between the peaks of both images [arcsec].
+    test_size : int
+        Pairs to hold out from training.
+    seed : int
+        Of the choice of these.
+    band : str
+        Band whose peaks are compared.
+    out : path-like, optional
+        A file to write: ECSV; Parquet for HATS catalogues without stores, which need it.
+    x_store, y_store : Store or path-like, optional
+        Stores with images of objects of two HATS catalogues.
+    x_id, y_id : str
+        Columns of HATS catalogues that identify objects.
+    workers : int, optional
+        Threads; by default as many as there are cores.
+    overwrite : bool
+        Replace ``out`` where it exists.
+
+    Returns
+    -------
+    Table
+        ``x_row``, ``y_row``, ``separation`` and ``peak_offset`` [arcsec], and ``split`` ("train" or "test"). For HATS
+        catalogues without stores, the path of the Parquet file instead.
+
+    Raises
+    ------
+    ArgumentError, StoreError, CatalogueError
+        An argument, a store or a catalogue cannot be used, or no pair is left.
+
+    Examples
+    --------
+    >>> from survey_tools import crossmatch
+    >>> pairs = crossmatch("sdss.zarr", "cfht.zarr", test_size=40)  # doctest: +SKIP
+    """
+    path = None if out is None else a_path(out, "out")
+    if path is not None and path.exists() and not overwrite:
+        raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
+    radius, most = an_angle(radius, "radius"), an_angle(max_peak_offset, "max_peak_offset")
+    places = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
+    stores = [each.path if isinstance(each, Store) else each for each in (x_store, y_store)]
+    hats = [is_hats(place) for place in places]
+    catalogues = None
+    if all(hats):
+        catalogues = Catalogues(*places, x_id, y_id, workers or 1)
+        if (x_store is None) != (y_store is None):
+            raise ArgumentError("x_store", "give both `x_store` and `y_store`, or neither")
+        if x_store is None:
+            return _matches(catalogues, radius, path, test_size)
+    elif any(hats):
+        raise ArgumentError(
+            "x", f"one of {places[0]} and {places[1]} is a HATS catalogue and the other is not; give two, or two stores"
+        )
+    elif x_store is not None or y_store is not None:
+        raise ArgumentError(
+            "x_store",
+            f"{places[0]} and {places[1]} are no HATS catalogues; `x_store` and `y_store` go with these",
+        )
+    table = make_pairs(
+        stores[0] or places[0],
+        stores[1] or places[1],
+        radius=radius,
+        max_peak_offset=most,
+        test_size=a_count(test_size, "test_size"),
+        seed=seed,
+        band=band,
+        catalogues=catalogues,
+        workers=workers,
+    )
+    if path is not None:
+        with whole_file(path) as temporary:
+            table.write(temporary, format="ascii.ecsv")
+    return table
+
+
+def _matches(catalogues: Catalogues, radius: float, out: Path | None, test_size: int) -> Path:
+    """The pairs of two HATS catalogues as a Parquet file."""
+    if test_size:
+        raise ArgumentError("test_size", "it holds out images: give `x_store` and `y_store`")
+    if out is None or out.suffix != ".parquet":
+        wanted = "pairs.parquet" if out is None else out.with_suffix(".parquet")
+        raise ArgumentError("out", f"pairs of HATS catalogues are written as Parquet: give `out` {wanted}")
+    write_matches(catalogues, radius, out)
+    return out
+
+
+def regrid(
+    store: Any,
+    like: Any,
+    out: Any,
+    *,
+    workers: Any = 1,
+    wait_for_workers: float | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> Store:
+    """Put the images of a store on the pixels of another store, with their flux kept.
+
+    The centre and orientation of each image stay. The rows stay too, so that pair tables serve the new store as well.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        The store to regrid.
+    like : Store or path-like
+        The store whose image size and pixel scale are taken.
+    out : path-like
+        Where the new store will be. An interrupted call is resumed by the same call.
+    workers, wait_for_workers, tell
+        As for `fetch`.
+    overwrite : bool
+        Replace an existing store, once the new one is complete.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    ArgumentError, StoreError
+        An argument or a store cannot be used.
+
+    Examples
+    --------
+    >>> from survey_tools import regrid
+    >>> small = regrid("cfht.zarr", like="sdss.zarr", out="cfht64.zarr")  # doctest: +SKIP
+    """
+    paths = [
+        each.path if isinstance(each, Store) else a_path(each, name)
+        for name, each in (("store", store), ("like", like), ("out", out))
+    ]
+    if is_elsewhere(workers):
+        paths = [path.absolute() for path in paths]
+    with workers_of(workers, wait_for_workers, tell) as engine:
+        return regrid_store(*paths, engine=engine, overwrite=overwrite)
+
+
+def simulate(
+    out: Any,
+    *,
+    galaxies: int | None = None,
+    overlap: float | None = None,
+    benchmark: str | None = None,
+    bands: Any = None,
+    seed: int | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Draw a sky that both surveys see: the same galaxies and stars, with the seeing and noise of each survey.
+
+    By default the sky is written as the archives' own files, for `fetch`, with a catalogue for each survey. The same
+    seed gives the same sky, however many workers draw it.
+
+    Parameters
+    ----------
+    out : path-like
+        A folder. An interrupted call is resumed by the same call.
+    galaxies : int, optional
+        Write stores of this many objects of each survey instead of archive files.
+    overlap : float, optional
+        The share of each survey's objects that the other one sees too, 0.5 by default; goes with ``galaxies``.
+    benchmark : {"twin-v1", "twin-v1-small"}, optional
+        Write a fixed set of stores, pairs and truth instead, to measure recipes on.
+    bands : str or sequence of str, optional
+        Bands to draw; by default all five.
+    seed : int, optional
+        Of everything random; 0 by default.
+    workers : int
+        Processes. A script that asks for several needs ``if __name__ == "__main__":`` around its calls.
+    overwrite : bool
+        Replace what an earlier simulation has left.
+
+    Returns
+    -------
+    list of Path
+        What was written. The images without noise are in ``OUT/truth``.
+
+    Raises
+    ------
+    ArgumentError, GaltransError
+        An argument or the folder cannot be used, or GalSim is not installed.
+
+    Examples
+    --------
+    >>> from survey_tools import simulate
+    >>> paths = simulate("sky", galaxies=100, bands="gri", workers=2)  # doctest: +SKIP
+    """
+    try:
+        from survey_tools.twin_sky.benchmark import BENCHMARKS, simulate_benchmark
+        from survey_tools.twin_sky.simulate import simulate_archive, simulate_stores
+    except ModuleNotFoundError as error:
+        if error.name != "galsim":
+            raise
+        raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
+
+    path, workers = a_path(out, "out"), a_count(workers, "workers", 1)
+    fixed = {"galaxies": galaxies, "overlap": overlap, "bands": bands, "seed": seed}
+    if benchmark is not None:
+        given = [name for name, value in fixed.items() if value is not None]
+        if given:
+            raise ArgumentError(given[0], "it does not go with `benchmark`, which is the same for everyone")
+        if benchmark not in BENCHMARKS:
+            raise ArgumentError("benchmark", f"{benchmark!r}: known are {', '.join(BENCHMARKS)}")
+        return simulate_benchmark(path, benchmark, workers=workers, overwrite=overwrite)
+    drawn = "".join(_ordered(bands, SURVEYS["sdss"]))
+    how = {"bands": drawn, "seed": a_count(seed or 0, "seed"), "workers": workers, "overwrite": overwrite}
+    if galaxies is None:
+        if overlap is not None:
+            raise ArgumentError("overlap", "it goes with `galaxies`; the archive files have their own")
+        return simulate_archive(path, **how)
+    share = 0.5 if overlap is None else overlap
+    if not 0 <= share <= 1:
+        raise ArgumentError("overlap", f"{overlap} is not a share between 0 and 1")
+    return simulate_stores(path, a_count(galaxies, "galaxies", 1), **how, overlap=share)
+
+
+def export(store: Any, rows: Any, out: Any, *, overwrite: bool = False) -> Exported:
+    """Write rows of a store as FITS files: an image HDU for each band in nanomaggies, with WCS, and its mask.
+
+    Files that are there already, and were written from the same rows of the same store, stay.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        The store.
+    rows : int, slice, or sequence of int
+        Rows, counted from 0.
+    out : path-like
+        A folder.
+    overwrite : bool
+        Write files again that are there.
+
+    Returns
+    -------
+    Exported
+        Its ``paths`` are the files, in the order of the rows, and ``kept`` those that were there already.
+
+    Raises
+    ------
+    ArgumentError, StoreError
+        There is no such row, or no such store, or a file there is of something else.
+    """
+    opened = a_store(store, "store")
+    if isinstance(rows, slice):
+        rows = range(*rows.indices(len(opened)))
+    wanted = [int(row) for row in np.atleast_1d(np.asarray(rows, int))]
+    wrong = [row for row in wanted if not 0 <= row < len(opened)]
+    if wrong:
+        raise ArgumentError("rows", f"{wrong[0]}: the store has rows 0 to {len(opened) - 1}")
+    return export_files(opened, wanted, a_path(out, "out"), overwrite=overwrite)
+
+
+def verify(store: Any, *, workers: int = 1) -> list[str]:
+    """Check a store: every file against its checksum, every pixel against the columns and the manifest.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        The store.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    list of str
+        What is wrong, a line each; empty where the store is sound.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it has no checksums.
+    """
+    path = store.path if isinstance(store, Store) else a_path(store, "store")
+    with workers_of(workers) as engine:
+        return verify_store(path, engine)
+
+
+def describe(store: Any) -> list[tuple[str, str]]:
+    """Say what a store holds, or, of an unfinished store, how far it is: pairs of a label and a text.
+
+    Raises
+    ------
+    StoreError
+        There is no store.
+    """
+    if isinstance(store, Store):
+        return summarise(store)
+    path = a_path(store, "store")
+    return summarise(open_store(path)) if path.exists() else summarise_begun(path)

@@ -1,0 +1,203 @@
+"""The functions by which users ask the archives: for targets, for their settings, and whether they are as expected."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from survey_tools.accept import Tell, a_path, silent
+from survey_tools.archives.targets import Found, write_targets
+from survey_tools.errors import ArgumentError
+
+
+def find_targets(
+    survey: str,
+    *,
+    out: Any = None,
+    sample: str = "main-galaxies",
+    fields: Iterable[str] | None = None,
+    rmin: float = 10.0,
+    rmax: float = 19.7,
+    max_class: float | None = None,
+    where: str = "",
+    limit: int | None = None,
+    tell: Tell = silent,
+) -> Found:
+    """Ask an archive for galaxies: spectroscopic ones of SDSS DR12, or those of CFHTLS Wide T0007.
+
+    Parameters
+    ----------
+    survey : str
+        "sdss" (asked at SkyServer) or "cfht" (asked at VizieR, table II/317).
+    out : path-like, optional
+        A catalogue to write: .ecsv, .fits or .csv.
+    sample : str
+        Of SDSS: the name of a sample. "main-galaxies" is that of Pasquet et al. (2019).
+    fields : iterable of str, optional
+        Of CFHTLS: the fields W1 to W4; by default all.
+    rmin, rmax : float
+        Of CFHTLS: the brightest and the faintest Kron-like magnitude in r [AB].
+    max_class : float, optional
+        Of CFHTLS: the largest star/galaxy class in r (0 is a galaxy, 1 a star).
+    where : str
+        A further condition, in SQL (SkyServer) or ADQL (VizieR).
+    limit : int, optional
+        Take this many rows at most.
+    tell : callable
+        Is given the address that is asked, before it is asked.
+
+    Returns
+    -------
+    Found
+        Its ``table`` has one row for each object; its other attributes say how many rows were counted and dropped.
+
+    Raises
+    ------
+    ArgumentError, ArchiveError, ConnectionError
+        The arguments are wrong, the archive refuses, or it cannot be reached.
+    """
+    path = None if out is None else a_path(out, "out")
+    find, _, _ = _asked_archive(survey, sample, fields, rmin, rmax, max_class, where, tell)
+    found = find(limit)
+    if path is not None:
+        write_targets(found, path)
+    return found
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many rows an archive has of a selection.
+
+    Attributes
+    ----------
+    url : str
+        The service that was asked.
+    rows : dict of str to int
+        By part of the selection: the sample, or each field.
+    at_once : int
+        Rows that are asked for at once.
+    """
+
+    url: str
+    rows: dict[str, int]
+    at_once: int
+
+
+def count_targets(
+    survey: str,
+    *,
+    sample: str = "main-galaxies",
+    fields: Iterable[str] | None = None,
+    rmin: float = 10.0,
+    rmax: float = 19.7,
+    max_class: float | None = None,
+    where: str = "",
+    tell: Tell = silent,
+) -> Counted:
+    """Count the rows that `find_targets` would take; its arguments are the same."""
+    _, count, (url, at_once) = _asked_archive(survey, sample, fields, rmin, rmax, max_class, where, tell)
+    return Counted(url, count(), at_once)
+
+
+def _asked_archive(survey, sample, fields, rmin, rmax, max_class, where, tell) -> tuple[Callable, Callable, tuple]:
+    """Functions that find and count the targets of a survey, and the service with its rows at once."""
+    from survey_tools.archives.cfht import vizier
+    from survey_tools.archives.sdss import skyserver
+    from survey_tools.archives.sdss.samples import SAMPLES
+    from survey_tools.archives.settings import read_settings
+
+    try:
+        where = skyserver.check_where(where) if where else ""
+    except ValueError as error:
+        raise ArgumentError("where", str(error)) from error
+    settings = read_settings()
+    if survey == "sdss":
+        if sample not in SAMPLES:
+            raise ArgumentError("sample", f"{sample!r}: known are {', '.join(SAMPLES)}")
+        url, chosen = str(settings.ways("skyserver")), SAMPLES[sample]
+        tell(url)
+        return (
+            lambda limit: skyserver.find(settings, chosen, where, limit),
+            lambda: {sample: skyserver.count(settings, chosen, where)},
+            (url, settings.skyserver_rows),
+        )
+    if survey != "cfht":
+        raise ArgumentError("survey", f"{survey!r} has no table of targets; give sdss or cfht")
+    names = tuple(fields) if fields is not None else tuple(vizier.FIELDS)
+    if not names or len(set(names)) != len(names) or not set(names) <= set(vizier.FIELDS):
+        raise ArgumentError("fields", f"{','.join(names)!r}: give each field once, out of {','.join(vizier.FIELDS)}")
+    if rmin >= rmax:
+        raise ArgumentError("rmin", f"{rmin:g} is not brighter than `rmax` {rmax:g}")
+    selection = vizier.TargetSelection(rmin, rmax, max_class, where)
+    patches, url = [vizier.FIELDS[name] for name in names], str(settings.ways("vizier_tap"))
+    tell(url)
+    return (
+        lambda limit: vizier.find(settings, patches, selection, limit),
+        lambda: {patch.name: vizier.count(settings, patch, selection) for patch in patches},
+        (url, settings.vizier_rows),
+    )
+
+
+@dataclass(frozen=True)
+class ArchiveSetting:
+    """One setting of the live archives: its name, value and default, what it is, and the variable that sets it."""
+
+    name: str
+    value: Any
+    default: Any
+    what: str
+    variable: str
+
+
+def archive_settings() -> list[ArchiveSetting]:
+    """The addresses and limits of the live archives, as they are set now."""
+    from survey_tools.archives.settings import ArchiveSettings, read_settings, variable
+
+    now, defaults = read_settings(), ArchiveSettings()
+    return [
+        ArchiveSetting(
+            each.name, getattr(now, each.name), getattr(defaults, each.name), each.metadata["what"], variable(each.name)
+        )
+        for each in fields(ArchiveSettings)
+    ]
+
+
+def check_archives(only: Iterable[str] = (), *, tell: Tell = silent) -> bool:
+    """Ask the live archives what their documentation leaves open, a few megabytes in all.
+
+    Parameters
+    ----------
+    only : iterable of {"sdss", "cadc", "vizier"}
+        Archives to ask; by default all.
+    tell : callable
+        Is given a line for each question, and the verdict at the end.
+
+    Returns
+    -------
+    bool
+        Whether every answer is as galtrans expects.
+    """
+    import time
+
+    from survey_tools.archives.download.reach import unreachable
+    from survey_tools.archives.settings import SERVICES, read_settings, variable
+
+    known = tuple(SERVICES)
+    archives, settings, start = tuple(only) or known, read_settings(), time.monotonic()
+    unknown = [name for name in archives if name not in known]
+    if unknown:
+        raise ArgumentError("only", f"{unknown[0]!r}: known are {', '.join(known)}")
+    if why := unreachable(settings.addresses(archives)):
+        tell(
+            f"Verdict: no archive can be reached from this machine: {why}; is it on the internet? Where it has to go "
+            "through a proxy, HTTPS_PROXY names that."
+        )
+        return False
+    from survey_tools.archives.check import run_checks, verdict  # takes a second to load
+
+    findings = []
+    for asked, finding in run_checks(settings, archives):
+        findings.append((asked, finding))
+        words = " ".join(f"{asked.question} {finding.answer}".split())
+        tell(f"{asked.archive}: {words} [{variable(asked.setting)} {finding.verdict}]")
+    tell(verdict(findings, time.monotonic() - start))
+    return all(finding.good for _, finding in findings)

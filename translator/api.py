@@ -1,0 +1,697 @@
+"""The functions that users call. Each checks its arguments and calls the part of the package that does the work.
+
+A command of `cli/` parses words and calls one of these, so that notebook and shell do the same thing.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table, vstack
+
+from survey_tools.accept import (
+    Tell,
+    a_calibration,
+    a_count,
+    a_path,
+    a_store,
+    a_survey,
+    an_angle,
+    is_elsewhere,
+    per_band,
+    silent,
+    workers_of,
+)
+from survey_tools.errors import ArgumentError, GaltransError
+from survey_tools.files import whole_file
+from survey_tools.store.zarr_store import Store
+from translator.accept import a_run, is_in_memory, some_depths, some_hdus
+from translator.recipes import RECIPES, Recipe
+from translator.runs.built_in import BuiltInModel, find_model, models
+from translator.runs.checkpoint import Run, find_recipe, locate
+from translator.runs.checkpoint import load_run as load_run_folder
+from translator.runs.in_words import Summary, summarise, summarise_run
+from translator.translation.asking import How
+from translator.translation.files import is_made, translate_files, translate_hdus
+from translator.translation.inputs import find_files, group_by_object
+from translator.translation.stores import translate_store
+from translator.translation.translated import row_of_file
+
+TABLE = "translated.ecsv"
+OF_FILES = ("at", "size", "like", "preview", "unit", "zero_point")  # what is not for stores
+
+
+def load_run(run: Any, device: str = "auto", *, recipe: Recipe | None = None) -> Run:
+    """Load a trained run.
+
+    Parameters
+    ----------
+    run : str or path-like
+        The name of a model that comes with galtrans, such as "sdss-cfhtls", or the folder of a training.
+    device : str
+        "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:1".
+    recipe : Recipe, optional
+        The recipe of a run that was trained with one of your own, where it cannot be imported.
+
+    Returns
+    -------
+    Run
+        Its ``networks`` are ready for use; `translate` takes it.
+
+    Raises
+    ------
+    ArgumentError, RunError
+        There is no such run, it is damaged, or its training has not come to its last step.
+
+    Examples
+    --------
+    >>> from translator import load_run
+    >>> run = load_run("sdss-cfhtls", device="cpu")
+    >>> run.recipe, "".join(run.bands)
+    ('psf_matched', 'ugriz')
+    """
+    return load_run_folder(a_run(run), device, **({} if recipe is None else {"recipe": recipe}))
+
+
+def find_run(run: Any) -> Path | None:
+    """The folder of a run, or of a built-in model of that name; None where there is none."""
+    path = a_path(run, "run")
+    if path.exists() or path.with_name(f"{path.name}.part").exists():
+        return path if (path / "run.json").is_file() else None
+    return find_model(str(path))
+
+
+def list_models() -> list[BuiltInModel]:
+    """The trained models that come with galtrans: name, folder and card of each."""
+    return models()
+
+
+def describe_recipe(recipe: str | Recipe) -> Summary:
+    """What a recipe has and does: numbers of parameters, steps, turns and losses."""
+    return summarise(_a_recipe(recipe))
+
+
+def describe_run(run: Any) -> list[tuple[str, str]]:
+    """Say what a run is and how far it is: pairs of a label and a text."""
+    return summarise_run(a_run(run))
+
+
+def _a_recipe(recipe: str | Recipe) -> Recipe:
+    """A recipe, from itself or its name."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ArgumentError("recipe", f"{recipe!r}: known are {', '.join(RECIPES)}")
+    return RECIPES[recipe]
+
+
+def train(
+    x: Any,
+    y: Any,
+    pairs: Any = None,
+    *,
+    run: Any,
+    recipe: str | Recipe = "two_step",
+    iterations: int | Sequence[int] | None = None,
+    batch_size: int | None = None,
+    width: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str | None = None,
+    data: str = "auto",
+    checkpoint_every: int = 500,
+    resume: bool = False,
+    tell: Tell = silent,
+) -> Run:
+    """Train a model to translate between the surveys of two stores.
+
+    The train rows of the pairs serve as pairs, their test rows are never seen, and all other objects serve as unpaired
+    images. A training that is stopped, by Ctrl-C too, is resumed to the very weights of one that was never stopped.
+
+    Parameters
+    ----------
+    x, y : Store or path-like
+        The store of the survey with the larger pixels (SDSS), and the other (CFHTLS).
+    pairs : path-like or Table, optional
+        What `survey_tools.crossmatch` gives. A recipe that learns from unpaired images alone can do without.
+    run : path-like
+        The folder of the run.
+    recipe : str or Recipe
+        The name of a recipe of galtrans (`RECIPES`), "my_module:NAME" of one of your own, or a `Recipe`.
+    iterations : int or sequence of int, optional
+        Iterations of each step, one number for all or one for each; by default the recipe's.
+    batch_size : int, optional
+        Images of x, of y, and pairs in a batch; by default the recipe's.
+    width : int, optional
+        Of the networks; narrower ones are faster. By default the recipe's.
+    seed : int
+        Of everything random.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    precision : {"float32", "tf32", "bf16"}, optional
+        Of convolutions; by default the recipe's.
+    data : {"auto", "device", "stream"}
+        Keep all images in the device's memory, or read them ahead of their use.
+    checkpoint_every : int
+        Iterations between checkpoints.
+    resume : bool
+        Go on from the newest checkpoint of the run.
+    tell : callable
+        Is given lines for the user.
+
+    Returns
+    -------
+    Run
+        The trained model.
+
+    Raises
+    ------
+    ArgumentError, StoreError, RunError
+        An argument or a store cannot be used; the run exists already and is not to be resumed; or a loss is not finite.
+
+    Examples
+    --------
+    >>> from translator import train
+    >>> run = train("sdss.zarr", "cfht.zarr", "pairs.ecsv", recipe="psf_matched", run="runs/mine")  # doctest: +SKIP
+    """
+    from translator.data.selection import describe
+    from translator.runs.device import keep_memory
+    from translator.training import loop
+    from translator.training.ranks import joined
+    from translator.training.session import TrainingInputs, TrainingSettings, open_together
+
+    path = a_path(run, "run")
+    _check_recipe(recipe, pairs, x, y)
+    stores = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
+    for name, value in (("batch_size", batch_size), ("width", width)):
+        if value is not None:
+            a_count(value, name, 1)
+    counts = None
+    if iterations is not None:
+        several = iterations if isinstance(iterations, (list, tuple)) else (iterations,)
+        counts = tuple(a_count(each, "iterations", 1) for each in several)
+    with _pairs_as_file(pairs, path) as table, joined(device) as (share, device):
+        settings = TrainingSettings(
+            recipe, counts, batch_size, a_count(seed, "seed"), device, checkpoint_every, width, precision, data
+        )
+        session = open_together(TrainingInputs(*stores, table), path, settings, share, resume=resume)
+        say = tell if share.rank == 0 else silent
+        names = {"x": f"unpaired {stores[0].name}", "y": f"unpaired {stores[1].name}", "pairs": "pairs"}
+        for name, numbers in session.selection.counts.items():
+            say(f"{names[name]}: {describe(numbers)}")
+        total, where = sum(session.facts.iterations), str(session.batches.device)
+        where += f", one of {share.count} processes" if share.count > 1 else ""
+        say(
+            f"recipe {session.facts.recipe}: {total} iterations of {session.facts.batch_size} on {where}, from "
+            f"{session.iteration}"
+        )
+        say(session.batches.data)
+        if session.batches.device.type == "cpu":
+            keep_memory()
+        loop.train(session)
+        session.networks.eval().requires_grad_(False)
+        return session.run
+
+
+def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:
+    """ArgumentError where a recipe is not known, or reads pairs and has none."""
+    row = recipe
+    if isinstance(recipe, str) and ":" in recipe:
+        row = find_recipe(recipe)
+    elif isinstance(recipe, str):
+        row = _a_recipe(recipe)
+    if pairs is None and row.reads_pairs:
+        names = [each.path if isinstance(each, Store) else each for each in (x, y)]
+        unpaired = ", ".join(name for name, each in RECIPES.items() if not each.reads_pairs)
+        raise ArgumentError(
+            "pairs",
+            f"recipe {recipe if isinstance(recipe, str) else row.title} needs a pair table: make one with `galtrans "
+            f"crossmatch {names[0]} {names[1]} --out pairs.ecsv`, or train a recipe that reads none ({unpaired})",
+        )
+
+
+@contextmanager
+def _pairs_as_file(pairs: Any, run: Path) -> Iterator[Path | None]:
+    """The pair table as a file: its own, or, of a table in memory, one beside the run."""
+    if not isinstance(pairs, Table):
+        yield None if pairs is None else a_path(pairs, "pairs")
+        return
+    path = run.with_name(f"{run.name}.pairs.ecsv")
+    with whole_file(path) as temporary:
+        pairs.write(temporary, format="ascii.ecsv")
+    yield path
+
+
+@dataclass(frozen=True)
+class Translations:
+    """What became of files that were translated.
+
+    Attributes
+    ----------
+    table : Table
+        A row for each translation: file, output, position, conditions, consistency and flags.
+    paths : list of Path
+        The translations, in the order of their inputs.
+    wanted : int
+        How many objects were to be translated.
+    survey : str
+        The title of the survey that they were translated into.
+    kept : list of Path
+        Those that were there already, made from the same.
+    notes : list of str
+        Lines for the user on single files.
+    errors : list of GaltransError
+        Of the files that could not be translated.
+    """
+
+    table: Table
+    paths: list[Path]
+    wanted: int
+    survey: str
+    kept: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    errors: list[GaltransError] = field(default_factory=list)
+
+
+def translate(
+    run: Any,
+    image: Any,
+    *,
+    to: str | None = None,
+    out: Any = None,
+    seeing: Any = None,
+    depth: Any = None,
+    like: Any = None,
+    draws: int = 0,
+    planes: bool = False,
+    noise: bool = True,
+    at: Any = None,
+    size: Any = None,
+    bands: Any = None,
+    unit: Any = None,
+    zero_point: float | None = None,
+    seed: int = 0,
+    preview: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    workers: Any = 1,
+    wait_for_workers: float | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> fits.HDUList | Translations | Store:
+    """Translate an image, FITS files, or a whole store, with a trained run.
+
+    Parameters
+    ----------
+    run : Run, str or path-like
+        A run, its folder, or the name of a model that comes with galtrans.
+    image : NDData, HDUList, (array, WCS), path-like, sequence of path-like, or Store
+        An image in memory: an NDData or CCDData for each band, as a mapping ``{"g": …, "r": …}`` (what ``store[i]``
+        gives) or as a sequence whose ``meta`` say the bands; an HDUList with an image HDU for each band; or an array
+        (band, row, col) with its WCS and ``unit``. Or FITS files and folders of them: files whose names differ only in
+        the letter of a band are one object. Or a store.
+    to : str
+        The survey to translate into. A store can do without.
+    out : path-like, optional
+        A folder for the translations of files, or the store to make. Without it, a single image is translated in
+        memory.
+    seeing : Quantity or float, optional
+        FWHM of stars that is wanted [arcsec], one number or one for each band; by default the survey's usual.
+    depth : str or Quantity, optional
+        Noise that is wanted: "25.2mag" (5 sigma within 2 arcsec) or "0.002nanomaggy" (of a pixel).
+    like : path-like, optional
+        A FITS file whose grid, seeing and depth are wanted.
+    draws : int
+        Draws to make beside the best guess.
+    planes : bool
+        Whether to add SIGNAL, SIGMA and MASK of each band.
+    noise : bool
+        Whether to add the survey's noise.
+    at : SkyCoord or (float, float), optional
+        Translate the part around this position (right ascension and declination [deg]).
+    size : Quantity or float, optional
+        Side of that part [arcsec].
+    bands : str or sequence of str, optional
+        Bands of an array, in their order; by default those of the run.
+    unit, zero_point : optional
+        Unit of the pixels, or AB magnitude of one unit, where a header states none.
+    seed : int
+        Of the noise. The same image and seed give the same noise.
+    preview : bool
+        Whether to write a PNG beside each file.
+    force : bool
+        Translate inputs, too, that say they are of another survey or synthetic.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    workers, wait_for_workers, tell
+        As for `survey_tools.fetch`.
+    overwrite : bool
+        Replace translations that are there and were made from something else.
+
+    Returns
+    -------
+    HDUList, Translations or Store
+        Of an image in memory, or one without ``out``: an image HDU for each band in nanomaggies, on the pixels of the
+        target survey, with WCS and provenance. Of files with ``out``: what became of them. Of a store: the new one.
+
+    Raises
+    ------
+    ArgumentError, RunError, ImageError, StoreError
+        An argument, the run, the image or the store cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.wcs import WCS
+    >>> from translator import translate
+    >>> grid = WCS({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 32.5,
+    ...             "CRPIX2": 32.5, "CDELT1": -1.1e-4, "CDELT2": 1.1e-4})
+    >>> image = np.random.default_rng(0).normal(0, 0.02, (5, 64, 64))
+    >>> hdus = translate("sdss-cfhtls", (image, grid), to="cfht", unit="nanomaggy", device="cpu")
+    >>> [hdu.name for hdu in hdus if len(hdu.name) == 1], hdus["r"].shape
+    (['u', 'g', 'r', 'i', 'z'], (136, 136))
+    """
+    given = a_calibration(unit, zero_point)
+    if to is not None:
+        to = a_survey(to, "to").name
+    if size is not None and at is None:
+        raise ArgumentError("size", "it is that of the part around `at`, which is missing")
+    if like is not None and at is not None:
+        raise ArgumentError("like", "it takes the grid of another file, and `at` makes one: give one of them")
+    how = How(
+        noise=noise,
+        seed=a_count(seed, "seed"),
+        seeing=per_band(seeing, u.arcsec, "seeing"),
+        depth=some_depths(depth),
+        like=None if like is None else a_path(like, "like").absolute(),
+        draws=a_count(draws, "draws"),
+        planes=planes,
+        at=_a_place(at),
+        size=None if size is None else an_angle(size, "size"),
+        unit=given.unit,
+        zero_point=given.zero_point,
+        preview=preview,
+        force=force,
+    )
+    paths = None if is_in_memory(image) else _paths_of(image, to)
+    with workers_of(workers, wait_for_workers, tell) as engine:
+        if isinstance(paths, Store) or (paths and _is_store(paths[0], to)):
+            return _store(run, paths, out, to, how, device, engine, overwrite)
+        if to is None:
+            raise ArgumentError("to", "it is needed, because images do not say into which survey to translate them")
+        if out is not None:
+            if paths is None:
+                raise ArgumentError(
+                    "out", "an image in memory is translated in memory; write the HDUList that comes back"
+                )
+            return _files(run, paths, a_path(out, "out"), to, how, device, engine, overwrite)
+    model = run if isinstance(run, Run) else load_run(run, device)
+    if paths is None:
+        return translate_hdus(model, some_hdus(image, tuple(bands) if bands else model.bands), to, how)
+    objects = group_by_object(find_files(paths))
+    if len(objects) > 1:
+        raise ArgumentError("out", f"{len(objects)} objects are translated into a folder: give `out`")
+    opened = [fits.open(path, memmap=False) for path in next(iter(objects))]
+    try:
+        return translate_hdus(model, opened, to, how)
+    finally:
+        for each in opened:
+            each.close()
+
+
+def _a_place(at: Any) -> tuple[float, float] | None:
+    """Right ascension and declination [deg] of a position."""
+    if at is None:
+        return None
+    if isinstance(at, SkyCoord):
+        at = (at.icrs.ra.deg, at.icrs.dec.deg)
+    try:
+        ra, dec = (float(u.Quantity(each, u.deg).to_value(u.deg)) for each in at)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("at", f"{at!r} is no position; give a SkyCoord, or (ra, dec) in degrees") from error
+    if not (0 <= ra < 360 and -90 <= dec <= 90):
+        raise ArgumentError("at", f"{ra:g} {dec:g}: give right ascension (0 to 360) and declination in degrees")
+    return ra, dec
+
+
+def _paths_of(image: Any, to: str | None) -> Store | list[Path]:
+    """A store, or the paths that are meant."""
+    if isinstance(image, Store):
+        return image
+    several = [image] if isinstance(image, (str, os.PathLike)) else image
+    if not isinstance(several, (list, tuple)):
+        raise ArgumentError(
+            "image",
+            f"{type(image).__name__} is no image; give a path, an HDUList, an NDData for each band, or (array, WCS)",
+        )
+    paths = [a_path(each, "image") for each in several]
+    stores = [path for path in paths if _is_store(path, to)]
+    if stores and len(paths) > 1:
+        raise ArgumentError("image", f"{stores[0]} is a store: give one store alone, or FITS files alone")
+    return paths
+
+
+def _is_store(path: Path, to: str | None) -> bool:
+    """Whether a path is meant as a store."""
+    known = path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / "manifest.ecsv").exists()
+    return path.is_dir() and (known or to is None)
+
+
+def _store(run: Any, source: Any, out: Any, to, how: How, device: str, engine: Any, overwrite: bool) -> Store:
+    """A store, translated into a store."""
+    plain = How()
+    others = [name for name in OF_FILES if getattr(how, name) != getattr(plain, name)]
+    if others:
+        raise ArgumentError(others[0], "it is for FITS files; stores take seeing, depth, draws, planes and noise")
+    if out is None:
+        raise ArgumentError("out", "a store is translated into a store: give `out`, such as translated.zarr")
+    path, target, folder = (source.path if isinstance(source, Store) else source[0]), a_path(out, "out"), a_run(run)
+    if is_elsewhere(engine):
+        path, target, folder = path.absolute(), target.absolute(), folder.absolute()
+    return translate_store(folder, path, target, to=to, how=how, device=device, engine=engine, overwrite=overwrite)
+
+
+def _files(
+    run: Any, paths: Sequence[Path], out: Path, to: str, how: How, device: str, engine: Any, overwrite: bool
+) -> Translations:
+    """FITS files, translated into a folder; all that can be are, before an error is reported."""
+    elsewhere, folder = is_elsewhere(engine), a_run(run)
+    if elsewhere:  # the workers are at home in other folders
+        folder, paths, out = folder.absolute(), [path.absolute() for path in paths], out.absolute()
+    objects = group_by_object(find_files(paths))
+    outputs = {files: out / f"{name}_{to}.fits" for files, name in objects.items()}
+    if len(set(outputs.values())) < len(outputs):
+        raise ArgumentError(
+            "image", "two of the files have the same name, so their results would; translate them into two folders"
+        )
+    located, trained = locate(folder, device, elsewhere=elsewhere)
+    trained.domain_of(to)
+    existing = {} if overwrite else {files: made for files, made in outputs.items() if made.exists()}
+    kept = {files for files, made in existing.items() if is_made(trained, files, made, how)}
+    others = [made for files, made in existing.items() if files not in kept]
+    if others:
+        raise ArgumentError(
+            "out",
+            f"{others[0]} exists already and was made from something else; choose another `out` or pass `overwrite`",
+        )
+    todo = {files: made for files, made in outputs.items() if files not in kept}
+    outcome = translate_files(located, to, todo, engine, how)
+    before = [row_of_file(files[0].name, outputs[files]) for files in outputs if files in kept]
+    table = Table(rows=before + outcome.rows) if before or outcome.rows else Table()
+    if len(table):
+        _write_table(out / TABLE, table)
+    made_now = {str(row["output"]) for row in outcome.rows}
+    there = [made for files, made in outputs.items() if files in kept or made.name in made_now]
+    same = [outputs[files] for files in outputs if files in kept]
+    return Translations(table, there, len(outputs), a_survey(to).title, same, outcome.notes, outcome.errors)
+
+
+def _write_table(path: Path, table: Table) -> None:
+    """Write what was done; rows of an earlier call stay where they are of other outputs."""
+    if path.exists():
+        try:
+            before = Table.read(path)
+            before = before[[str(name) not in set(table["output"]) for name in before["output"]]]
+            table = vstack([before, table], metadata_conflicts="silent") if len(before) else table
+        except (OSError, ValueError, KeyError):  # somebody's own file: it is replaced by what was done now
+            pass
+    with whole_file(path) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+
+
+def evaluate(
+    runs: Any,
+    x: Any,
+    y: Any,
+    pairs: Any,
+    *,
+    out: Any,
+    truth: Any = None,
+    require: Any = None,
+    galaxies: int | None = None,
+    draws: int = 8,
+    device: str = "auto",
+    seed: int = 0,
+    workers: Any = 1,
+    wait_for_workers: float | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+):
+    """Measure how good the translations of runs are, on galaxies that training never saw.
+
+    The test rows of the pairs are translated both ways by each run, and are compared with the other survey's images,
+    and with the truth where it is given. The report is a page, a JSON file and a table in ``out``.
+
+    Parameters
+    ----------
+    runs : Run, path-like, or sequence of these
+        Trained runs.
+    x, y : Store or path-like
+        The stores.
+    pairs : path-like or Table
+        Their pair table.
+    out : path-like
+        The folder of the report.
+    truth : path-like, optional
+        The folder with the same images without noise, as `survey_tools.simulate` writes it.
+    require : path-like, optional
+        A TOML file of requirements.
+    galaxies : int, optional
+        Test galaxies at most, drawn at random.
+    draws : int
+        Noise realisations of some galaxies.
+    device, seed, workers, wait_for_workers, tell
+        As for `translate`.
+    overwrite : bool
+        Replace an existing report.
+
+    Returns
+    -------
+    Report
+        Its tables and the folder.
+
+    Raises
+    ------
+    ArgumentError, StoreError, RunError
+        An argument, a store or a run cannot be used.
+
+    Examples
+    --------
+    >>> from translator import evaluate
+    >>> report = evaluate("runs/mine", "sdss.zarr", "cfht.zarr", "pairs.ecsv", out="report")  # doctest: +SKIP
+    """
+    from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings
+    from translator.evaluation.evaluate import evaluate as make_report
+    from translator.evaluation.evaluate import summarise as summarise_report
+    from translator.evaluation.requirements import RequirementError
+
+    folder = a_path(out, "out")
+    there = [folder / name for name in REPORT if (folder / name).exists()]
+    if there and not overwrite:
+        raise ArgumentError("out", f"{there[0]} exists already; choose another `out` or pass `overwrite`")
+    several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
+    if not several:
+        raise ArgumentError("runs", "give at least one run")
+    stores = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
+    with _pairs_as_file(pairs, folder) as table, workers_of(workers, wait_for_workers, tell) as engine:
+        inputs = EvaluationInputs(
+            tuple(a_run(each, "runs") for each in several),
+            *stores,
+            table,
+            None if truth is None else a_path(truth, "truth"),
+        )
+        settings = EvaluationSettings(
+            None if galaxies is None else a_count(galaxies, "galaxies", 1), draws, device, seed, engine.workers
+        )
+        where = folder.absolute() if is_elsewhere(engine) else folder
+        try:
+            wanted = None if require is None else a_path(require, "require")
+            report = make_report(inputs, settings, where, wanted, engine)
+        except RequirementError as error:
+            raise ArgumentError("require", str(error)) from error
+    for line in summarise_report(report):
+        tell(line)
+    return report
+
+
+REPORT = ("report.html", "report.json", "galaxies.ecsv")  # files of a report
+
+
+def preview(store: Any, pictures: Mapping[int, Any]) -> list[Path]:
+    """Write pictures of objects of a store as PNG files.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        The store.
+    pictures : mapping of int to path-like
+        Of each row, the file to write.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    from survey_tools.progress import over
+    from translator.translation.preview import write_store_preview
+
+    opened = a_store(store, "store")
+    paths = {row: a_path(path, "pictures") for row, path in pictures.items()}
+    wrong = [row for row in paths if not 0 <= row < len(opened)]
+    if wrong:
+        raise ArgumentError("pictures", f"{wrong[0]}: the store has rows 0 to {len(opened) - 1}")
+    for row in over(list(paths), "pictures", "file"):
+        write_store_preview(opened, row, paths[row])
+    return list(paths.values())
+
+
+def import_weights(source: Any, run: Any, *, recipe: str = "two_step"):
+    """Make a run out of the authors' weights: a TensorFlow checkpoint, or an .npz of {variable name: array}.
+
+    Parameters
+    ----------
+    source : path-like
+        The prefix of a checkpoint, the folder that holds it, or an .npz.
+    run : path-like
+        The folder of the new run.
+    recipe : str
+        The recipe that the weights are of.
+
+    Returns
+    -------
+    survey_tools report of parameters
+        ``parameters`` by network, ``iteration``, and the variables that were ``ignored`` or ``absent``.
+
+    Raises
+    ------
+    ArgumentError, RunError
+        The source cannot be used, or the run exists already.
+    """
+    from translator.weights import transfer
+
+    _a_recipe(recipe)
+    return transfer.import_weights(a_path(source, "source"), recipe, a_path(run, "run"))
+
+
+def export_weights(run: Any, out: Any, *, overwrite: bool = False):
+    """Write the newest weights of a run as an .npz, with the names and layouts of the authors' code.
+
+    Raises
+    ------
+    ArgumentError, RunError
+        The file exists already or does not end in .npz, or the run cannot be used.
+    """
+    from translator.weights import transfer
+
+    path = a_path(out, "out")
+    if path.suffix != ".npz":
+        raise ArgumentError("out", f"{str(path)!r}: its name must end in .npz")
+    if path.exists() and not overwrite:
+        raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
+    return transfer.export_weights(a_run(run), path)
