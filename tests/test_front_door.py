@@ -96,7 +96,10 @@ def test_angles_have_units_or_are_arcsec():
         (lambda out: survey_tools.find_targets("hst"), "survey: 'hst' has no table of targets"),
         (lambda out: survey_tools.crossmatch(1, 2), "x: 1 is not a path"),
         (lambda out: translator.load_run("nonsense"), "run: 'nonsense' is neither a folder nor a built-in model"),
-        (lambda out: translator.train("a", "b", run=out, recipe="nonsense"), "recipe: 'nonsense': known are two_step"),
+        (
+            lambda out: translator.train("a", "b", run=out, recipe="nonsense"),
+            "recipe: no recipe is called 'nonsense'; known are two_step",
+        ),
         (lambda out: translator.train("a", "b", run=out, recipe="pix2pix"), "pairs: recipe pix2pix needs a pair table"),
         (lambda out: translator.translate("sdss-cfhtls", 3.0, to="cfht"), "image: float is no image; give a path"),
         (lambda out: translator.translate("sdss-cfhtls", "none.fits", to="cfht"), "image: none.fits does not exist"),

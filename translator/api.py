@@ -28,15 +28,16 @@ from survey_tools.accept import (
     silent,
     workers_of,
 )
-from survey_tools.errors import ArgumentError, GaltransError
+from survey_tools.errors import ArgumentError, GaltransError, RunError
 from survey_tools.files import whole_file
 from survey_tools.store.zarr_store import Store
 from translator.accept import a_run, is_in_memory, some_depths, some_hdus
 from translator.recipes import RECIPES, Recipe
 from translator.runs.built_in import BuiltInModel, find_model, models
-from translator.runs.checkpoint import Run, find_recipe, locate
+from translator.runs.checkpoint import Run, locate
 from translator.runs.checkpoint import load_run as load_run_folder
 from translator.runs.in_words import Summary, summarise, summarise_run
+from translator.runs.recipe_names import find_recipe, name_recipe
 from translator.translation.asking import How
 from translator.translation.files import is_made, translate_files, translate_hdus
 from translator.translation.inputs import find_files, group_by_object
@@ -76,7 +77,7 @@ def load_run(run: Any, device: str = "auto", *, recipe: Recipe | None = None) ->
     >>> run.recipe, "".join(run.bands)
     ('psf_matched', 'ugriz')
     """
-    return load_run_folder(a_run(run), device, **({} if recipe is None else {"recipe": recipe}))
+    return load_run_folder(a_run(run), device, recipe=recipe)
 
 
 def find_run(run: Any) -> Path | None:
@@ -106,9 +107,10 @@ def _a_recipe(recipe: str | Recipe) -> Recipe:
     """A recipe, from itself or its name."""
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe not in RECIPES:
-        raise ArgumentError("recipe", f"{recipe!r}: known are {', '.join(RECIPES)}")
-    return RECIPES[recipe]
+    try:
+        return find_recipe(recipe)
+    except RunError as error:
+        raise ArgumentError("recipe", str(error)) from error
 
 
 def train(
@@ -221,17 +223,13 @@ def train(
 
 def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:
     """ArgumentError where a recipe is not known, or reads pairs and has none."""
-    row = recipe
-    if isinstance(recipe, str) and ":" in recipe:
-        row = find_recipe(recipe)
-    elif isinstance(recipe, str):
-        row = _a_recipe(recipe)
+    row = _a_recipe(recipe)
     if pairs is None and row.reads_pairs:
         names = [each.path if isinstance(each, Store) else each for each in (x, y)]
         unpaired = ", ".join(name for name, each in RECIPES.items() if not each.reads_pairs)
         raise ArgumentError(
             "pairs",
-            f"recipe {recipe if isinstance(recipe, str) else row.title} needs a pair table: make one with `galtrans "
+            f"recipe {name_recipe(recipe)} needs a pair table: make one with `galtrans "
             f"crossmatch {names[0]} {names[1]} --out pairs.ecsv`, or train a recipe that reads none ({unpaired})",
         )
 
