@@ -1,4 +1,4 @@
-"""What an archive is: how it is reached, which of its files hold which objects, and what a file gives for them."""
+"""The classes that all archives share: how to reach one, which files hold which objects, and what a file gives."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,15 +24,24 @@ from survey_tools.tasks import Run
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach the files of an archive, whichever it is. What one archive alone needs is in its own options.
+    """How to reach the files of an archive, whichever it is.
 
-    Attributes:
-        work: Folder for files that are in use.
-        mirror: Local folder, or http(s) URL, of the archive's files; None is the live archive.
-        keep: Folder where downloaded files stay; None drops each after its use.
-        limit: Bytes that `keep` may hold; None is no limit.
-        given: What the user says of the calibration of files of the mirror that state none.
-        settings: Addresses and limits of the live archives.
+    What only one archive needs of a user is in a dataclass of its own, such as `sdss.archive.SdssOptions`.
+
+    Attributes
+    ----------
+    work : Path
+        Folder for files while they are in use.
+    mirror : str, optional
+        Local folder, or http(s) URL, with a copy of the archive's files; None is the live archive.
+    keep : Path, optional
+        Folder in which downloaded files stay; None deletes each file after its use.
+    limit : int, optional
+        Largest size of `keep` [byte]; None is no limit.
+    given : Given
+        What the user states about the calibration of files whose headers state nothing.
+    settings : ArchiveSettings
+        Addresses and limits of the live archives.
     """
 
     work: Path
@@ -43,10 +52,21 @@ class Access:
     settings: ArchiveSettings = field(default_factory=read_settings)
 
     def files(self, root: str, *others: str, listed: bool = False) -> Mirror:
-        """The files under a root, downloaded and kept as the user wants.
+        """Return the files below a root, which are downloaded and kept as the user wants.
 
-        `others` are further roots of the same files; `listed` says that the archive's own list has the files, so that
-        it is a passing state if one is not there. A mirror of the user's is asked less patiently than a live archive.
+        Parameters
+        ----------
+        root : str
+            Local folder, or http(s) URL.
+        *others : str
+            Further roots that have the same files.
+        listed : bool
+            Whether the archive's own list names these files. If one of them is then not found, this is a passing state.
+
+        Returns
+        -------
+        Mirror
+            A mirror of the user is asked with less patience than a live archive.
         """
         manner = self.settings.manner if self.mirror is None else USUAL
         return Mirror(root, self.work, self.keep, self.limit, others, manner.for_listed() if listed else manner)
@@ -56,16 +76,25 @@ class Access:
 class SourceFile:
     """One file and the objects to cut from it.
 
-    Attributes:
-        name: Of the file, relative to the archive's root.
-        band: Of its image.
-        rows: (n,) of the catalogue, ascending.
-        key: Notes of the archive on this file, which nobody else reads: the exposure that the file must hold, for
-            example, or the way in which to ask for it.
-        bytes: To expect of its download; 0 where it lies on this machine.
-        requests: To expect likewise.
-        wait: Seconds to expect besides the transfer, where the archive has to work for it.
-        sure: (n,) whether a list of the archive's says that each object's middle has data there; None is nowhere.
+    Attributes
+    ----------
+    name : str
+        Name of the file, relative to the root of the archive.
+    band : str
+        Band of its image.
+    rows : (n,) int
+        Rows of the catalogue, ascending.
+    key : tuple, optional
+        Notes of the archive on this file, which nobody else reads: the exposure that the file must hold, for example,
+        or the way in which to ask for it.
+    bytes : int
+        Expected size of the download; 0 if the file lies on this machine.
+    requests : int
+        Expected number of requests.
+    wait : float
+        Expected time besides the transfer, while the archive works [s].
+    sure : (n,) bool, optional
+        Whether a list of the archive says that the centre of each object has data; None is nowhere.
     """
 
     name: str
@@ -80,9 +109,18 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """The files to open, in the order in which they are combined, and those that cannot be used; notes for the user.
+    """The files to open, in the order in which they are combined.
 
-    `positions` are ra and dec (object,) [deg] of the catalogue, where more files may have to be found by them.
+    Attributes
+    ----------
+    sources : list of SourceFile
+        The files that hold objects of the catalogue.
+    unreadable : list of Unreadable
+        Files that cannot be used.
+    notes : list of str
+        Remarks for the user.
+    positions : ((object,), (object,)) float, optional
+        ra and dec of the catalogue [deg], if the archive may have to find more files by position.
     """
 
     sources: list[SourceFile]
@@ -95,19 +133,31 @@ class FetchPlan:
 class Piece:
     """What one file gives for one object.
 
-    Attributes:
-        cutout: Pixels, flags and WCS.
-        zero_point: AB magnitude of one unit of the file, as applied.
-        psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where unknown.
-        psf_source: Where `psf_fwhm` is from, in one word such as "header" or "stars"; "" where it is unknown.
-        saturation_source: Where the saturated pixels are from, in one word such as "header"; "" where they are unknown.
-        gain: Electrons that one nanomaggy is in the detector [electron/nanomaggy]; NaN where unknown.
-        sky_sigma: Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], where the file states what it
-            follows from; NaN where it has to be measured.
-        exposure: Pieces of the same exposure show the same photons, so that their mean is no less noisy; "" is unknown.
-        zeros: What is to be said of pixels that are exactly 0 in the file: whether they count as data, and why.
-        lacks: 0 if the cutout is complete, or if no other file could complete it. Any other value says which file to
-            try next, in a code of the archive's own that `Archive.neighbours` reads.
+    Attributes
+    ----------
+    cutout : Cutout
+        Pixels, flags and WCS.
+    zero_point : float
+        AB magnitude of one unit of the file, as applied.
+    psf_fwhm : float
+        Full width at half maximum of a star's profile [arcsec]; NaN if unknown.
+    psf_source : str
+        Where `psf_fwhm` is from, in one word such as "header" or "stars"; "" if it is unknown.
+    saturation_source : str
+        Where the saturated pixels are from, in one word such as "header"; "" if they are unknown.
+    gain : float
+        Electrons of one nanomaggy in the detector [electron/nanomaggy]; NaN if unknown.
+    sky_sigma : float
+        Standard deviation of a blank pixel of this cutout [nanomaggy/pixel], if it follows from what the file states;
+        NaN if it has to be measured.
+    exposure : str
+        Name of the exposure. Pieces of one exposure show the same photons, and their mean is as noisy as each of them.
+        "" if it is unknown.
+    zeros : str
+        Remark on pixels that are exactly 0 in the file: whether they count as data, and why.
+    lacks : int
+        0 if the cutout is complete, or if no other file could complete it. Any other value says which file to try next,
+        in a code of the archive's own that `Archive.neighbours` reads.
     """
 
     cutout: Cutout
@@ -125,12 +175,19 @@ class Piece:
 class Archive(Protocol):
     """What `build.fetch` asks of an archive, which is a value that can be sent to other machines.
 
-    `survey` is the row of the survey. `facts` returns the settings that the pixels depend on, by name: a store is
-    resumed only if they are the same. `plan` says which files hold which objects. `neighbours` is called when these
-    files are cut, with `Piece.lacks` of each row of each source, (n,) by the index of the source, and returns the files
-    that are needed in addition; it is called again with its own files in the plan, a few times at most, until it
-    returns none. `cut` makes one piece for each row of a source, in order, one after the other. It raises ArchiveError
-    if the file cannot be used, and ConnectionError if the archive cannot be reached.
+    Attributes
+    ----------
+    survey : Survey
+        The row of the survey.
+
+    Notes
+    -----
+    `facts` returns the settings that the pixels depend on, by name; a store is resumed only if they are the same.
+    `plan` says which files hold which objects. `neighbours` is called when these files are cut, with `Piece.lacks` of
+    the rows of each source, (n,) by the index of the source. It returns the files that are needed in addition, and is
+    called again with its own files in the plan, a few times at most, until it returns none. `cut` makes one piece for
+    each row of a source, in order, one after the other; it raises ArchiveError if the file cannot be used, and
+    ConnectionError if the archive cannot be reached.
     """
 
     survey: Survey
@@ -145,9 +202,27 @@ class Archive(Protocol):
 
 
 def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list, unreadable: list[Unreadable]) -> None:
-    """ArchiveError where a mirror has no image of the survey, or none of a band, among those `found` by their headers.
+    """Check that the images of a mirror include the survey and each band.
 
-    A band of which a file is there but unreadable passes: the objects concerned will say so.
+    A band whose only files are unreadable passes; the objects on them will fail with the reason.
+
+    Parameters
+    ----------
+    root : str
+        The mirror, for the message.
+    survey : Survey
+        Its row.
+    bands : tuple of str
+        The bands that are needed.
+    found : list
+        Images that were found by their headers; each has a `band`.
+    unreadable : list of Unreadable
+        Files that cannot be used.
+
+    Raises
+    ------
+    ArchiveError
+        If the mirror has no image of the survey, or none of a band.
     """
     there = {image.band for image in found} | {file.band for file in unreadable}
     absent = [band for band in bands if band not in there] if "" not in there else []
@@ -155,27 +230,45 @@ def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list
     if not found:
         if unreadable:
             raise ArchiveError(
-                f"no {survey.title} image of {root} can be used: {len(unreadable)} file"
+                f"none of the {survey.title} images in {root} can be used: {len(unreadable)} file"
                 f"{'s' * (len(unreadable) > 1)}, first: {unreadable[0].reason}"
             )
         raise ArchiveError(
-            f"no {survey.title} image is in {root}: none of its FITS files has one of the survey's FILTERs"
+            f"{root} has no {survey.title} image: the keyword FILTER of no FITS file names one of the survey's filters"
         )
     if absent:
-        raise ArchiveError(f"no {survey.title} image of band {', '.join(absent)} is in {root}; pass --bands {present}")
+        raise ArchiveError(f"{root} has no {survey.title} image of band {', '.join(absent)}; pass --bands {present}")
 
 
 class SkyPositions:
-    """Positions of a catalogue, ready to be looked up by image: ra, dec (object,) [deg]."""
+    """Positions of a catalogue, prepared for the search of those that lie on an image.
+
+    Parameters
+    ----------
+    ra, dec : (object,) float
+        Positions [deg].
+    """
 
     def __init__(self, ra: np.ndarray, dec: np.ndarray) -> None:
         self._ra, self._dec = np.asarray(ra, float), np.asarray(dec, float)
         self._tree = cKDTree(unit_vectors(self._ra, self._dec))
 
     def on(self, image: ImageFile, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (n,) whose position is on an image or within `margin` [arcsec] of it, ascending, and how far inside.
+        """Return the positions on an image.
 
-        The second array (n,) [pixel] is the distance from the nearest edge, negative outside.
+        Parameters
+        ----------
+        image : ImageFile
+            The image.
+        margin : float
+            Distance from the edge within which positions outside count too [arcsec].
+
+        Returns
+        -------
+        rows : (n,) int
+            Rows of the catalogue, ascending.
+        inside : (n,) float
+            Distance of each from the nearest edge [pixel], negative outside.
         """
         rows, cols = image.shape
         scale, centre = local_scale(image.wcs, image.shape), centre_of(image.wcs, image.shape)

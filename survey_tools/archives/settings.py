@@ -1,7 +1,8 @@
-"""Where the live archives answer, and how much may be asked of them: facts that may change without a new galtrans.
+"""Addresses and limits of the live archives: facts that may change without a new version of galtrans.
 
-Each has a name in the environment, `GALTRANS_` and its own in capitals, that takes its place: `GALTRANS_SAS=http://…`.
-docs/reference/settings.md says what was known of each on the day of writing; `galtrans archives check` asks.
+An environment variable replaces each of them: `GALTRANS_` and the name of the setting in capitals, as in
+`GALTRANS_SAS=http://…`. docs/fetch.md states what was known of each when it was written, and `galtrans archives check`
+asks the archives themselves.
 """
 
 import math
@@ -15,13 +16,13 @@ from survey_tools.archives.download.ways import AT_ONCE, OF_A_LIVE_ARCHIVE, Mann
 from survey_tools.errors import ArchiveError
 
 CADC = "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"
-SEVERAL = "; several, with blanks between, are tried in their order"
-SERVICES = {  # a service that can be asked by itself, and the settings that hold its addresses
+SEVERAL = "; several addresses, with blanks between them, are tried in this order"
+SERVICES = {  # name of a service that can be asked alone: the settings that hold its addresses
     "sdss": ("sas", "skyserver"),
     "cadc": ("cadc_tap", "cadc_files"),
     "vizier": ("vizier_tap",),
 }
-ANY = "any"  # for a checksum that is not to be compared
+ANY = "any"  # in place of a checksum that is not to be checked
 
 
 def _not_negative(number: float) -> bool:
@@ -34,46 +35,49 @@ def _setting(default, what: str, allowed: Callable = lambda number: 0 < number <
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """Addresses and limits of the live archives; `what` in a field's metadata says what it is."""
+    """Addresses and limits of the live archives.
+
+    The metadata `what` of a field says what it is; `galtrans archives settings` prints them all.
+    """
 
     sas: str = _setting("https://data.sdss.org", "root of the SDSS Science Archive Server, above sas/")
     field_list: str = _setting(
         "sas/dr12/boss/resolve/2010-05-23/window_flist.fits sas/dr9/env/PHOTO_RESOLVE/window_flist.fits",
-        f"list of all SDSS fields, below the root{SEVERAL}",
+        f"list of all SDSS fields, relative to the root{SEVERAL}",
     )
-    field_list_bytes: int = _setting(352_843_200, "bytes of that list")
+    field_list_bytes: int = _setting(352_843_200, "size of that list in bytes")
     field_list_sha256: str = _setting(
         "e7d2bae3f1cbb6c04b191073253e9f236f651db7d72dcab0ede0f5ba80e79ecb",
-        f"SHA-256 of that list, compared where it comes from the live archive; {ANY} compares nothing",
+        f"SHA-256 of that list, checked if it comes from the live archive; {ANY} checks nothing",
     )
     skyserver: str = _setting(
         "https://skyserver.sdss.org/dr12/en/tools/search/x_results.aspx "
         "https://skyserver.sdss.org/dr12/SkyServerWS/SearchTools/SqlSearch",
         f"SQL search of SkyServer, release 12{SEVERAL}",
     )
-    skyserver_rows: int = _setting(50_000, "rows asked of SkyServer at once; its own limit is 500,000")
+    skyserver_rows: int = _setting(50_000, "rows requested from SkyServer at once; its own limit is 500,000")
     skyserver_pause: float = _setting(
-        60.0, "seconds to wait where SkyServer says that its queries of this minute are used up", _not_negative
+        60.0, "seconds to wait when SkyServer says that the queries allowed per minute are used up", _not_negative
     )
     cadc_tap: str = _setting(f"{CADC}/argus/sync", f"synchronous TAP service of the CADC{SEVERAL}")
     cadc_files: str = _setting(
         f"https://cadc-west-01.canfar.net/raven/files {CADC}/raven/files {CADC}/data/pub "
         "https://ws-uv.canfar.net/minoc/files https://ws-cadc.canfar.net/minoc/files",
-        f"files of the CADC, by their URI{SEVERAL}",
+        f"address of the files of the CADC, before their URI{SEVERAL}",
     )
     cadc_observations: str = _setting("CFHTLS_W_%", "observations at the CADC that are CFHTLS Wide stacks (SQL LIKE)")
-    cadc_windows: int = _setting(100, "windows asked of one file at the CADC at once")
+    cadc_windows: int = _setting(100, "windows requested from one file at the CADC at once")
     cadc_weights: int = _setting(
         1,
-        "1 takes the noise of a cutout from the weight maps of the CADC, 0 measures it: half the traffic",
+        "1 takes the noise of a cutout from the weight maps of the CADC; 0 measures it, with half the traffic",
         lambda value: value in (0, 1),
     )
-    zero_point_keyword: str = _setting("MZP_AB", "FITS keyword of a stack's AB zero point")
+    zero_point_keyword: str = _setting("MZP_AB", "FITS keyword with the AB zero point of a stack")
     vizier_tap: str = _setting(
         "https://tapvizier.cds.unistra.fr/TAPVizieR/tap/sync https://vizier.cfa.harvard.edu/TAPVizieR/tap/sync",
         f"synchronous TAP service of VizieR, and of its mirror at the CfA{SEVERAL}",
     )
-    vizier_rows: int = _setting(200_000, "rows asked of VizieR at once")
+    vizier_rows: int = _setting(200_000, "rows requested from VizieR at once")
     patience: float = _setting(
         1800.0,
         "seconds to wait in all, with pauses that grow to two minutes, for an archive that answers but cannot serve; 0 "
@@ -81,25 +85,25 @@ class ArchiveSettings:
         _not_negative,
     )
     slowest: float = _setting(
-        0.3, "megabytes a second below which a download is broken off and asked for again; 0 is never", _not_negative
+        0.3, "megabytes per second below which a download is stopped and resumed; 0 is never", _not_negative
     )
-    bandwidth: float = _setting(10.0, "megabytes a second to expect of a download, for estimates")
-    cache: str = _setting("~/.cache/galtrans", "folder of lists that are fetched once: roster, fields")
+    bandwidth: float = _setting(10.0, "expected speed of a download in megabytes per second, for estimates")
+    cache: str = _setting("~/.cache/galtrans", "folder for lists that are downloaded once: stacks, fields")
 
     @property
     def cache_folder(self) -> Path:
-        """The folder `cache`, with ~ put in full."""
+        """The folder `cache`, with ~ replaced by the user's home."""
         return Path(self.cache).expanduser()
 
     @property
     def manner(self) -> Manner:
-        """How the live archives are asked."""
+        """How patiently to ask the live archives."""
         if not self.patience:
             return AT_ONCE
         return Manner(self.patience, OF_A_LIVE_ARCHIVE, 1e6 * self.slowest)
 
     def ways(self, name: str) -> Ways:
-        """The addresses that the setting `name` holds, in their order."""
+        """Return the addresses that the setting `name` holds, in their order."""
         return Ways(tuple(each.rstrip("/") for each in getattr(self, name).split()))
 
     def addresses(self, services: Iterable[str]) -> list[str]:
@@ -108,17 +112,17 @@ class ArchiveSettings:
 
 
 def variable(name: str) -> str:
-    """The name in the environment of a setting."""
+    """Return the name of the environment variable of a setting."""
     return f"GALTRANS_{name.upper()}"
 
 
 def _are_addresses(text: str) -> bool:
-    """Whether a text is web addresses with blanks between, one at least."""
+    """Return whether a text is one or several web addresses with blanks between them."""
     return bool(text.split()) and all(map(is_address, text.split()))
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is a web address."""
+    """Return whether a text is a web address."""
     try:
         place = urlsplit(text)
     except ValueError:
@@ -127,7 +131,22 @@ def is_address(text: str) -> bool:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> ArchiveSettings:
-    """The settings, as the environment changes them; ArchiveError where one is not of its kind."""
+    """Read the settings that the environment changes, and take the defaults for the others.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables and their values.
+
+    Returns
+    -------
+    ArchiveSettings
+
+    Raises
+    ------
+    ArchiveError
+        If a value is not of the kind that its setting needs.
+    """
     values = {}
     for each in fields(ArchiveSettings):
         text = environ.get(variable(each.name))
@@ -141,7 +160,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> ArchiveSettings:
             if not text.strip() or (_are_addresses(str(each.default)) and not _are_addresses(text)):
                 raise ValueError
         except ValueError as error:
-            address = "an address that begins with https://:" if _are_addresses(str(each.default)) else ""
-            wanted = "give a number that can be:" if number else f"give {address}".strip()
+            address = "an address that begins with https://:" if _are_addresses(str(each.default)) else "this:"
+            wanted = "give a number that is allowed for this:" if number else f"give {address}".strip()
             raise ArchiveError(f"{variable(each.name)} is {text!r}; {wanted} {each.metadata['what']}") from error
     return ArchiveSettings(**values)

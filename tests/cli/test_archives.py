@@ -55,7 +55,7 @@ def test_without_a_network_check_is_one_line_within_two_seconds(galtrans, monkey
     assert (code, complaint) == (1, "")
     assert time.monotonic() - start < 2
     (line,) = said.splitlines()
-    assert line.startswith("Verdict: no archive can be reached from this machine: 127.0.0.1 takes no connection")
+    assert line.startswith("Verdict: no archive can be reached from this machine: 127.0.0.1 accepts no connection")
 
 
 @pytest.mark.parametrize("words", [["archives"], ["archives", "settings"], ["archives", "check"]])

@@ -60,7 +60,7 @@ def test_reasons_of_failures_are_shown(mirror, galtrans):
     [
         (("--mirror", "nowhere"), 1, "the mirror nowhere is not a folder"),
         (("--bands", "ux"), 2, "--bands"),
-        (("--bands", "u"), 1, "no SDSS image of band u is in mirror; pass --bands gr"),
+        (("--bands", "u"), 1, "mirror has no SDSS image of band u; pass --bands gr"),
         (("--catalogue", "no.csv"), 2, "--catalogue"),
         (("--workers", "0"), 2, "--workers"),
         (("--mirror", "http://127.0.0.1:9/"), 1, "no answer"),

@@ -1,6 +1,7 @@
 """One request to an archive and its answer, or the reason why there is none.
 
-A redirect is followed anew at every request and is neither kept nor logged: the CADC's targets hold tokens that expire.
+A redirect is followed again in every request. It is neither kept nor logged, because the targets at the CADC contain
+tokens that expire.
 """
 
 import base64
@@ -25,25 +26,25 @@ from survey_tools.archives.download.hosts import host_of, redirected
 from survey_tools.errors import ArchiveError
 from survey_tools.version import VERSION
 
-TIMEOUT = (15.0, 120.0)  # [s] to connect, and between two pieces of an answer
-PIECE = 2**16  # [byte] a slow archive takes a second or so for one
+TIMEOUT = (15.0, 120.0)  # [s] for the connection, and between two parts of an answer
+PIECE = 2**16  # [byte] a slow archive needs about a second for one part
 MOST_HOPS = 10  # redirects of one request
-BUSY = {408, 429, 503}  # the archive says "not now", of itself and not of the file
-PASSING = BUSY | {409}  # and the CADC's 409, which comes and goes (astroquery issue 1886); with all from 500 on
+BUSY = {408, 429, 503}  # the archive as a whole says "not now"
+PASSING = BUSY | {409}  # and all from 500 on; the CADC's 409 comes and goes (astroquery issue 1886)
 HEADERS = {"User-Agent": f"galtrans/{VERSION} (astronomical image cutouts)", "Accept-Encoding": "identity"}
-OBSTACLES = (  # kinds of errors in words; the first that fits is told
+OBSTACLES = (  # kinds of errors in words; the first that fits is reported
     (urllib3.exceptions.NameResolutionError, "the name of the host is unknown"),
-    (urllib3.exceptions.NewConnectionError, "the host takes no connection"),
-    (urllib3.exceptions.ConnectTimeoutError, "the host does not react"),
+    (urllib3.exceptions.NewConnectionError, "the host accepts no connection"),
+    (urllib3.exceptions.ConnectTimeoutError, "the host does not answer"),
     (
         urllib3.exceptions.SSLError,
-        "the host has no good certificate; where a proxy of yours signs in its place, name the file of its "
+        "the host has no valid certificate; if your proxy signs connections with its own, name the file of its "
         "certificates in REQUESTS_CA_BUNDLE",
     ),
 )
 
 log = logging.getLogger(__name__)
-logging.getLogger("urllib3").setLevel(logging.INFO)  # what it tells below that has the paths of redirects: tokens
+logging.getLogger("urllib3").setLevel(logging.INFO)  # below that it logs the targets of redirects, which hold tokens
 
 
 class NotThereError(ArchiveError):
@@ -51,19 +52,25 @@ class NotThereError(ArchiveError):
 
 
 class ExplainedError(ArchiveError):
-    """The archive refuses in words of its own, which asking again would not change."""
+    """The archive refuses with an explanation of its own, and would refuse again."""
 
 
 class TryAgainError(Exception):
     """A request failed in a way that may pass.
 
-    Attributes:
-        busy: Whether that is the archive's state, rather than this file's.
-        wait: What the archive asked for [s]; 0 where it did not.
-        status: HTTP status; 0 where there was no answer.
-        of_part: Whether it may be the part kept before that is wrong, and not this answer; the part is dropped then, so
-            that this cannot come twice in a row.
-        slow: Whether the answer came too slowly: the same address may do better at once.
+    Attributes
+    ----------
+    busy : bool
+        Whether the archive is at fault, rather than this file.
+    wait : float
+        The wait that the archive asked for [s]; 0 if it asked for none.
+    status : int
+        HTTP status; 0 without an answer.
+    of_part : bool
+        Whether the part that was kept before may be wrong, and not this answer. The part is deleted then, so that this
+        cannot happen twice in a row.
+    slow : bool
+        Whether the answer came too slowly: another attempt at the same address may be faster.
     """
 
     def __init__(
@@ -82,9 +89,24 @@ class TryAgainError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """A request: `params` go into the URL, `data` is a form to POST, `timeout` is (to connect, between pieces) [s].
+    """One request.
 
-    `explain` may give the error for an answer that is refused, by its status and the beginning of its body.
+    Attributes
+    ----------
+    url : str
+        Its address.
+    method : str
+        GET, POST or HEAD.
+    headers : mapping
+        Headers besides the usual ones.
+    params : mapping, optional
+        Parameters that go into the URL.
+    data : mapping, optional
+        Fields of a form to POST.
+    timeout : (float, float), optional
+        Time limits for the connection and between two parts of the answer [s]; None is `TIMEOUT`.
+    explain : callable, optional
+        Makes the error for a refused request from its status and the beginning of its body.
     """
 
     url: str
@@ -98,15 +120,22 @@ class Question:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the headers of an answer say of the whole file.
+    """What the headers of an answer state about the whole file.
 
-    Attributes:
-        status: HTTP status.
-        size: Bytes; None where it is not said.
-        md5: In hexadecimal digits; None where it is not said.
-        accepts_ranges: Whether a part of the file can be asked for.
-        etag: A name for these very bytes; "" where there is none that can be relied on.
-        modified: When the file was changed, as the archive says it; "" where it does not.
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    size : int, optional
+        Size [byte]; None if it is not stated.
+    md5 : str, optional
+        MD5 in hexadecimal digits; None if it is not stated.
+    accepts_ranges : bool
+        Whether a part of the file can be requested.
+    etag : str
+        A name for exactly these bytes; "" if there is none that is reliable.
+    modified : str
+        Time of the last change, as the archive writes it; "" if it is not stated.
     """
 
     status: int
@@ -119,7 +148,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests made, and bytes of answers received."""
+    """Number of requests, and received bytes."""
 
     requests: int
     bytes: int
@@ -129,7 +158,7 @@ class Traffic:
 
 
 class _Thread(threading.local):
-    """What each thread has for itself: a session, whose connections stay open, and the count of its traffic."""
+    """The state of one thread: a session, whose connections stay open, and its traffic."""
 
     def __init__(self) -> None:
         self.session = requests.Session()
@@ -143,23 +172,38 @@ _received, _counting = [0], threading.Lock()  # bytes of all threads
 
 
 def traffic() -> Traffic:
-    """Requests and bytes of the calling thread since it began."""
+    """Return the requests and bytes of the calling thread since it began."""
     return Traffic(_thread.requests, _thread.bytes)
 
 
 def received() -> int:
-    """Bytes that all threads of this process have received."""
+    """Return the bytes that all threads of this process have received."""
     return _received[0]
 
 
 @contextmanager
 def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[requests.Response]:
-    """The archive's answer, of a status in `accept`, with its body still to be read through `pieces`.
+    """Yield the archive's answer; its body is still to be read through `pieces`.
 
-    Raises:
-        NotThereError: Where the archive has no such file.
-        ArchiveError: Where it says no for good, or redirects to where no archive is known.
-        TryAgainError: Where asking again may help, and where the body breaks off while it is read.
+    Parameters
+    ----------
+    question : Question
+        The request.
+    accept : tuple of int
+        HTTP statuses that count as an answer.
+
+    Yields
+    ------
+    requests.Response
+
+    Raises
+    ------
+    NotThereError
+        If the archive has no such file.
+    ArchiveError
+        If the archive refuses for good, or redirects to a host that is not a known archive.
+    TryAgainError
+        If another attempt may help, also if the body breaks off while it is read.
     """
     try:
         with ExitStack() as held:
@@ -170,8 +214,8 @@ def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[reques
     except requests.exceptions.InvalidProxyURL as error:
         raise ArchiveError(f"{question.url}: {reach.trouble(question.url, error)}", url=question.url) from None
     except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError):
-        raise ArchiveError(f"{question.url} is no web address, or redirects to none", url=question.url) from None
-    except requests.RequestException as error:  # its own text may show a token
+        raise ArchiveError(f"{question.url} is not a web address, or redirects to none", url=question.url) from None
+    except requests.RequestException as error:  # its own text may contain a token
         raise TryAgainError(f"no answer ({_obstacle(question.url, error)})", busy=True) from None
     except urllib3.exceptions.ReadTimeoutError:
         raise TryAgainError("no answer (ReadTimeout)", busy=True) from None
@@ -180,7 +224,7 @@ def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[reques
 
 
 def _obstacle(url: str, error: requests.RequestException) -> str:
-    """What stood in the way of an answer, in words of ours."""
+    """Return what prevented an answer, in words."""
     if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
         return reach.trouble(url, error)
     cause = error.args[0] if error.args else None
@@ -190,9 +234,9 @@ def _obstacle(url: str, error: requests.RequestException) -> str:
 
 
 def pieces(answer: requests.Response) -> Iterator[bytes]:
-    """The body of an answer, piece by piece: the file as the archive has it, and what was packed for the way unpacked.
+    """Yield the body of an answer in parts, without a compression that was added for the transfer.
 
-    Some servers call the compression of a .gz file an encoding for the way; its bytes are the file's all the same.
+    Some servers call the compression of a .gz file a transfer encoding; its bytes are kept as they are.
     """
     for piece in answer.raw.stream(PIECE, decode_content=packed(answer)):
         _thread.bytes += len(piece)
@@ -202,13 +246,13 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
 
 
 def packed(answer: requests.Response) -> bool:
-    """Whether a body was packed for the way, against our wish: then its length and ranges are not the file's."""
+    """Return whether a body was compressed for the transfer, against our request; its length is then not the file's."""
     asked = answer.request.path_url.partition("?")[0].lower()
     return "Content-Encoding" in answer.headers and not asked.endswith((".gz", ".bz2", ".fz", ".z"))
 
 
 def facts(answer: requests.Response) -> FileFacts:
-    """What the headers of an answer say of the whole file."""
+    """Return what the headers of an answer state about the whole file."""
     headers, size = answer.headers, None
     if answer.status_code == 200 and not packed(answer):
         size = _number(headers.get("Content-Length"))
@@ -227,9 +271,9 @@ def facts(answer: requests.Response) -> FileFacts:
 
 
 def digest_md5(header: str) -> str | None:
-    """The md5 in hexadecimal digits by a header Digest; None where it has none.
+    """Return the MD5 in hexadecimal digits from a header Digest; None if it has none.
 
-    CADC's services send base64 of the 16 bytes; its old one sent base64 of the hexadecimal digits.
+    The CADC sends base64 of the 16 bytes; its old service sent base64 of the hexadecimal digits.
     """
     found = re.search(r"(?:^|,)\s*md5=([A-Za-z0-9+/=]+)", header, re.IGNORECASE)
     if not found:
@@ -245,13 +289,13 @@ def digest_md5(header: str) -> str | None:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a text or page in one printable line, without markup, for a message."""
+    """Return the beginning of a text or page as one printable line without markup, for a message."""
     text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:160]
 
 
 def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int]:
-    """The answer at the end of the redirects and their number; `held` has the turn at its host, and the connection."""
+    """Return the answer after all redirects, and their number; `held` holds the turn at its host and the connection."""
     url, method, data, params = question.url, question.method, question.data, question.params
     for hops in range(MOST_HOPS + 1):
         held.enter_context(host_of(url).turn())
@@ -276,28 +320,28 @@ def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int
         if method == "POST" and answer.status_code < 307:
             method, data = "GET", None
         url, params = target, None
-        answer.raw.read(2**16)  # as below
+        answer.raw.read(2**16)  # read, so that the connection can be used again
         held.close()
     raise TryAgainError(f"more than {MOST_HOPS} redirects")
 
 
 def _refuse(question: Question, answer: requests.Response, hops: int) -> None:
-    """Raise what an answer of this status means."""
+    """Raise the error that an answer of this status means."""
     url, status = question.url, answer.status_code
     body = answer.raw.read(2**16, decode_content=True) or b""  # read, so that the connection can be used again
     if question.explain is not None and (error := question.explain(status, body)) is not None:
         raise error
     if status in (404, 410):
-        raise NotThereError(f"{url} is not there (HTTP {status})", url=url, status=status)
+        raise NotThereError(f"{url} does not exist (HTTP {status})", url=url, status=status)
     if status == 407:
         raise TryAgainError(reach.trouble(url, "it asks for a name and a password (HTTP 407)"), busy=True)
     if status in PASSING or status >= 500:
         wait = _retry_after(answer.headers.get("Retry-After"))
         raise TryAgainError(f"HTTP {status}", busy=status in BUSY, wait=wait, status=status)
-    if status in (401, 403) and hops:  # the token in the redirect has expired, or the way led by a login: ask anew
+    if status in (401, 403) and hops:  # the token in the redirect has expired, or it led to a login page
         raise TryAgainError(f"HTTP {status} after a redirect", status=status)
     if 200 <= status < 300:
-        raise TryAgainError(f"HTTP {status}, which was not asked for", status=status)
+        raise TryAgainError(f"HTTP {status}, which was not requested", status=status)
     said = excerpt(body)
     raise ArchiveError(f"{url}: HTTP {status}" + (f" ({said})" if said else ""), url=url, status=status)
 
@@ -307,7 +351,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds to wait by the header Retry-After, which holds seconds or a date; 0 where there is none."""
+    """Return the wait that the header Retry-After asks for [s], given in seconds or as a date; 0 without a header."""
     if not value:
         return 0.0
     if value.strip().isdecimal():
@@ -319,7 +363,7 @@ def _retry_after(value: str | None) -> float:
 
 
 def _start_afresh() -> None:
-    """Give a forked process its own sessions: two processes must not read from one connection."""
+    """Give a forked process its own sessions, because two processes must not read from one connection."""
     global _thread, _counting
     _thread, _counting = _Thread(), threading.Lock()
 

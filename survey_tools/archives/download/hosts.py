@@ -1,4 +1,4 @@
-"""Which hosts may be asked, and how hard: connections at once, time between two requests, and whether one is down.
+"""Limits of requests to each host: connections at once, time between requests, redirects, and whether it is down.
 
 The limits hold for one process; a second worker process has its own.
 """
@@ -13,21 +13,26 @@ from urllib.parse import urljoin, urlsplit
 
 from survey_tools.errors import ArchiveError
 
-MORE_HOSTS = "GALTRANS_HOSTS"  # environment: further domains, with commas between, that a redirect may lead to
-LONG_WAIT = 8.0  # [s] of which a user is told who did not ask for details
-QUIET = 600.0  # [s] after that, in which no such wait for the same host is told of
-TOO_MANY = 10  # files in a row that were no good, each after all patience: then it is not the files
+MORE_HOSTS = "GALTRANS_HOSTS"  # environment variable: further domains, separated by commas, for redirects
+LONG_WAIT = 8.0  # [s] a wait that every user is told of
+QUIET = 600.0  # [s] after such a message, in which no other wait for the same host is mentioned
+TOO_MANY = 10  # bad files in a row, each after all patience: then the archive is at fault and not the files
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How hard the hosts of some domains may be asked.
+    """Limits of requests to the hosts of some domains.
 
-    Attributes:
-        domains: Of the hosts, which share the limits: host names, or their ends.
-        connections: At once.
-        interval: Least time between the starts of two requests [s].
-        source: Where the numbers are from.
+    Attributes
+    ----------
+    domains : tuple of str
+        Host names, or their ends; the hosts share these limits.
+    connections : int
+        Number of connections at once.
+    interval : float
+        Shortest time between the beginnings of two requests [s].
+    source : str
+        Where the numbers are from.
     """
 
     domains: tuple[str, ...]
@@ -47,16 +52,20 @@ LIMITS = (
         "no rate is published; one query a second is our choice",
     ),
 )
-ELSEWHERE = Limits((), 4, 0.0, "a mirror of the user's: our choice")
+ELSEWHERE = Limits((), 4, 0.0, "a mirror of the user: our choice")
 
 
 class Host:
-    """What this process knows of the hosts that share one row of limits.
+    """What this process knows about the hosts that share one row of limits.
 
-    Attributes:
-        limits: Their row.
-        down: Whether the last patient request found no archive; then the next ones need less patience to say so.
-        bad: Files in a row that could not be had after all patience.
+    Attributes
+    ----------
+    limits : Limits
+        Their row.
+    down : bool
+        Whether the last patient request found the archive down. The next requests then give up sooner.
+    bad : int
+        Number of files in a row that could not be fetched with all patience.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -65,7 +74,7 @@ class Host:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """The right to make one request, waited for."""
+        """Wait for the right to make one request, and hold it for the block."""
         with self._slots:
             with self._lock:
                 now = time.monotonic()
@@ -76,7 +85,7 @@ class Host:
             yield
 
     def shall_tell(self, pause: float) -> bool:
-        """Whether to tell the user of a wait [s]: of a long one, if there was none to tell of in the last minutes."""
+        """Return whether to tell the user of a wait [s]: a long one, with no such message in the last minutes."""
         with self._lock:
             now = time.monotonic()
             told = pause >= LONG_WAIT and now - self._told >= QUIET
@@ -93,31 +102,54 @@ _hosts_lock = threading.Lock()
 
 
 def host_of(url: str) -> Host:
-    """The host of a URL, with those that share its limits; ArchiveError where it is no URL of the web."""
+    """Return the host of a URL, with those that share its limits.
+
+    Raises
+    ------
+    ArchiveError
+        If the text is not a web address.
+    """
     try:
         place = urlsplit(url)
         if place.scheme not in ("http", "https") or not place.hostname:
             raise ValueError
     except ValueError:
-        raise ArchiveError(f"{url} is no web address; give one that begins with https://", url=url) from None
+        raise ArchiveError(f"{url} is not a web address; give one that begins with https://", url=url) from None
     limits = next((row for row in LIMITS if _within(place.hostname, row.domains)), ELSEWHERE)
     with _hosts_lock:
         return _hosts.setdefault(limits.domains or (place.netloc,), Host(limits))
 
 
 def forget() -> None:
-    """Start with no knowledge of any host, as a new process does."""
+    """Forget all hosts, as a new process does."""
     global _hosts_lock
     _hosts_lock = threading.Lock()
     _hosts.clear()
 
 
 def redirected(origin: str, before: str, location: str) -> str:
-    """The URL that a redirect leads to: `location`, as the answer from `before` gives it to a request for `origin`.
+    """Return the URL to which a redirect leads.
 
-    It may lead to the host that was asked, to the domains of the archives above, and to those in the variable
-    GALTRANS_HOSTS of the environment; from https to http on one host only. Else ArchiveError, whose message names the
-    host alone: the rest of a target may be a token.
+    It may lead to the host that was asked, to the domains of the archives in `LIMITS`, and to the domains in the
+    environment variable GALTRANS_HOSTS; from https to http only on the same host.
+
+    Parameters
+    ----------
+    origin : str
+        The URL that was asked for first.
+    before : str
+        The URL that answered with the redirect.
+    location : str
+        The target, as the answer states it.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ArchiveError
+        If the target is not allowed. The message names only its host, because the rest may contain a token.
     """
     asked, previous = urlsplit(origin), urlsplit(before)
     more = tuple(domain.strip() for domain in os.environ.get(MORE_HOSTS, "").lower().split(",") if domain.strip())
@@ -128,7 +160,7 @@ def redirected(origin: str, before: str, location: str) -> str:
     except ValueError:
         place = urlsplit("")
     if place.scheme not in ("http", "https") or not place.hostname:
-        raise ArchiveError(f"{origin} redirects to what is no web address; is it right?", url=origin)
+        raise ArchiveError(f"{origin} redirects to something that is not a web address; is the URL right?", url=origin)
     if place.hostname != asked.hostname and not _within(place.hostname, known):
         raise ArchiveError(
             f"{origin} redirects to {place.hostname}, which is not known as an archive; if it is one, set "
@@ -144,4 +176,4 @@ def _within(host: str, domains: tuple[str, ...]) -> bool:
     return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 
 
-os.register_at_fork(after_in_child=forget)  # a lock that another thread held would stay locked in the child
+os.register_at_fork(after_in_child=forget)  # a lock held by another thread would stay locked in the child process

@@ -1,14 +1,13 @@
-"""Downloads and small answers: each whole or not at all, asked for again while an archive is busy.
+"""Downloads and small answers: each arrives whole or not at all, and is asked for again while an archive is busy.
 
 What is tried again, and for how long, follows the CADC's own client: 408, 429, 5xx, lost connections and short answers,
-after 1, 2, 4 … s or as long as the answer's Retry-After asks for. A download that gets further each time goes on.
+after 1, 2, 4 … s or as long as the header Retry-After asks for. A download continues as long as each attempt adds to
+it.
 
-http       download, read, beginning, part, head, links: with patience    <- what the rest of galtrans uses
-ways       several addresses of one thing, of which each is tried before anything is waited for
-manner     how patiently, and which answers are passing states of an archive
-transfer   a file on its way: .part, Range, size, md5
-answers    one request: redirects, statuses, headers
-hosts      who may be asked, and how hard
+http       download, read, beginning, part, head, links: with patience    <- what the rest of galtrans uses ways
+several addresses of one thing, which are all tried before a wait manner     how patiently to ask, and which answers are
+passing states of an archive transfer   a file during its download: .part, Range, size, md5 answers    one request:
+redirects, statuses, headers hosts      which hosts may be asked, and how often
 """
 
 import logging
@@ -59,13 +58,13 @@ __all__ = [
 ]
 
 ATTEMPTS = 6
-ATTEMPTS_WHEN_DOWN = 2  # where the request before found the archive down
+ATTEMPTS_WHEN_DOWN = 2  # if the request before found the archive down
 FIRST_WAIT = 1.0  # [s] doubled after each attempt
 LONGEST_WAIT = 128.0  # [s]
-QUERY_TIMEOUT = (15.0, 660.0)  # [s] as TIMEOUT, for a database: SkyServer gives a query 600 s
-BEGINNING = 2**20  # [byte] holds the headers of any file here: a block of bzip2 is 900 kB at most
-LARGEST_ANSWER = 2**29  # [byte] that `read` takes into memory
-KINDS: dict[str, tuple[bytes, ...]] = {  # what each begins with, after blanks; () is anything but a page
+QUERY_TIMEOUT = (15.0, 660.0)  # [s] as TIMEOUT, for a database: SkyServer allows a query 600 s
+BEGINNING = 2**20  # [byte] contains the headers of any file here: a block of bzip2 has 900 kB at most
+LARGEST_ANSWER = 2**29  # [byte] that `read` accepts into memory
+KINDS: dict[str, tuple[bytes, ...]] = {  # the first bytes of each, after blanks; () is anything but a web page
     "csv": (),
     "text": (),
     "votable": (b"<?xml", b"<VOTABLE", b"<!--"),
@@ -74,7 +73,7 @@ KINDS: dict[str, tuple[bytes, ...]] = {  # what each begins with, after blanks; 
     "html": (b"<",),
 }
 QUERIES = ("csv", "votable", "json")
-FINAL = (400, 413, 414, 431)  # statuses of a request that no other address would take either
+FINAL = (400, 413, 414, 431)  # statuses of a request that no other address would accept either
 
 log = logging.getLogger(__name__)
 
@@ -89,25 +88,38 @@ def download(
     once: bool = False,
     manner: Manner = USUAL,
 ) -> None:
-    """Fetch a file to `path`, which is whole or not there.
+    """Download a file to `path`, which afterwards is whole or does not exist.
 
-    What has come of it when the connection, the process or the disk ends stays beside it as `.part`, and the next call
-    goes on from there. After an ArchiveError nothing stays.
+    What has arrived when the connection, the process or the disk space ends stays beside it as `.part`, and the next
+    call resumes there. After an ArchiveError nothing stays.
 
-    Args:
-        url: Of the file, or several of the same.
-        path: Where it shall be; folders are made, and a file of that name is replaced.
-        size: Bytes, where known.
-        md5: In hexadecimal digits, where known. What the archive's own headers say of both is checked as well.
-        fits: Whether it is FITS, plain or compressed by bzip2 or gzip.
-        once: Leave a file that is there, and of that size, when this task's turn comes: another task has fetched it.
-        manner: How patiently to ask, and below which speed to break off and ask again.
+    Parameters
+    ----------
+    url : str or Ways
+        Address of the file, or several addresses.
+    path : Path
+        Where to write it. Folders are made, and a file of that name is replaced.
+    size : int, optional
+        Size [byte], if known.
+    md5 : str, optional
+        MD5 in hexadecimal digits, if known. What the archive's own headers state of both is checked too.
+    fits : bool
+        Whether the file is FITS, plain or compressed by bzip2 or gzip.
+    once : bool
+        Keep an existing file of that size when it is this task's turn: another task has downloaded it.
+    manner : Manner
+        How patiently to ask, and below which speed to stop and resume.
 
-    Raises:
-        NotThereError: Where the archive has no such file.
-        ArchiveError: Where the answer is an error, empty, short, or not the file (a page of HTML, another md5).
-        ConnectionError: Where the archive cannot be reached, or stays busy: it is no use to ask for the next file.
-        OSError: Where the disk is full, and the like; it names the file.
+    Raises
+    ------
+    NotThereError
+        If the archive has no such file.
+    ArchiveError
+        If the answer is an error, empty, short, or not the file (a page of HTML, another md5).
+    ConnectionError
+        If the archive cannot be reached, or stays busy; the next file would fail too.
+    OSError
+        If the disk is full, and the like; it names the file.
     """
     with unfinished(WantedFile(str(url), size, md5, fits, manner), path) as part:
         if once and path.exists() and size in (None, path.stat().st_size):
@@ -130,20 +142,35 @@ def read(
     manner: Manner = USUAL,
     explain: Callable[[int, bytes], ExplainedError | None] | None = None,
 ) -> bytes:
-    """A small answer: of a query, or a list.
+    """Return a small answer, of a query or a list.
 
-    Args:
-        url: To GET, or to POST to where there is `data`; or several of the same service.
-        params: Go into the URL, encoded.
-        data: Fields of a form.
-        kind: What is due, a key of KINDS; a page of HTML in its place is an error, and asked for again.
-        attempts: How often to ask an archive that is up but gives no good answer, where the caller has a better remedy
-            than to ask the same again; else ATTEMPTS.
-        manner: How patiently to ask.
-        explain: Gives the error for a refusal, by its HTTP status and the beginning of its body; None for one that is
-            to be understood by its status.
+    Parameters
+    ----------
+    url : str or Ways
+        Address, or several addresses of the same service.
+    params : mapping, optional
+        Parameters that go into the URL, encoded.
+    data : mapping, optional
+        Fields of a form. With them the request is a POST, else a GET.
+    kind : str
+        The expected content, a key of `KINDS`. A page of HTML in its place is an error, and is asked for again.
+    attempts : int, optional
+        Number of attempts at an archive that is up but gives no valid answer, if the caller has a better remedy than to
+        repeat the request; else `ATTEMPTS`.
+    manner : Manner
+        How patiently to ask.
+    explain : callable, optional
+        Makes the error for a refusal from its HTTP status and the beginning of its body, or returns None, if the status
+        explains it.
 
-    Raises: what `download` does. The error of a final no holds the first words of the answer.
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ArchiveError, ConnectionError
+        As `download` does. The message of a refusal contains the first words of the answer.
     """
     timeout = _timeout(manner, QUERY_TIMEOUT if kind in QUERIES else None)
 
@@ -156,33 +183,43 @@ def read(
 
 
 def beginning(url: str | Ways, length: int = BEGINNING, manner: Manner = USUAL) -> bytes:
-    """The first bytes of a FITS file, by default enough for its headers; raises what `download` does."""
+    """Return the first bytes of a FITS file, by default enough for its headers. Raises what `download` does."""
     return _patiently(url, lambda address: _bytes(address, 0, length, manner), manner)
 
 
 def part(url: str | Ways, start: int, length: int, manner: Manner = USUAL) -> bytes:
-    """`length` bytes of a file from byte `start` on; ArchiveError where the archive gives no parts of files.
+    """Return `length` bytes of a file from byte `start`.
 
-    Raises besides: what `download` does.
+    Raises
+    ------
+    ArchiveError
+        If the archive does not send parts of files, and as `download` does.
+    ConnectionError
+        As `download` does.
     """
     return _patiently(url, lambda address: _bytes(address, start, length, manner), manner)
 
 
 def head(url: str | Ways, manner: Manner = USUAL) -> FileFacts:
-    """What the archive says of a file without sending it; raises what `download` does."""
+    """Return what the archive states about a file, without the file. Raises what `download` does."""
     return _patiently(url, lambda address: _head(address, manner), manner)
 
 
 def links(url: str) -> list[str]:
-    """Names of files in its own folder that the index page at `url` links to; ArchiveError where there is no such page.
+    """Return the names of files in the same folder that the index page at `url` links to.
 
-    They come from a server: they hold no "/", but are no names to give a file here.
+    The names come from a server. They contain no "/", but must not be used as names of files here.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no such page.
     """
     base = url.rstrip("/") + "/"
     try:
         text = read(url, kind="html").decode("utf-8", "replace")
     except ArchiveError as error:
-        message = f"{url} gives no index page ({_reason(error, url)}); copy its files into a local folder"
+        message = f"{url} has no index page ({_reason(error, url)}); copy its files into a local folder"
         raise ArchiveError(message, url=url, status=error.status) from error
     page = _Links()
     page.feed(text)
@@ -191,12 +228,12 @@ def links(url: str) -> list[str]:
 
 
 def join(root: str, name: str) -> str:
-    """The URL of the file `name` under `root`; a "+" is sent as %2B, as the CADC wants it."""
+    """Return the URL of the file `name` under `root`; a "+" is sent as %2B, as the CADC wants it."""
     return f"{root.rstrip('/')}/{quote(name, safe='/:')}"
 
 
 class _Links(HTMLParser):
-    """Collects the targets of a page's links."""
+    """Collect the targets of the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +245,7 @@ class _Links(HTMLParser):
 
 
 def _name_below(base: str, target: str) -> str:
-    """The name of the file in the folder `base` that a link leads to; "" where it leads elsewhere."""
+    """Return the name of the file in the folder `base` that a link leads to; "" if it leads elsewhere."""
     try:
         place = urlsplit(urljoin(base, target))
     except ValueError:
@@ -221,14 +258,14 @@ def _name_below(base: str, target: str) -> str:
 
 @dataclass
 class _Round:
-    """What came of asking every address of a thing once: failures that may pass, and refusals, with their addresses."""
+    """The results of one request to every address: failures that may pass, and refusals, each with its address."""
 
     passing: list[tuple[str, TryAgainError]] = field(default_factory=list)
     refused: list[tuple[str, ArchiveError]] = field(default_factory=list)
 
     @property
     def worst(self) -> tuple[str, TryAgainError]:
-        """The failure to speak of: one with a status before one without an answer, and the first of those."""
+        """The failure to report: one with a status before one without an answer, and the first of those."""
         return min(self.passing, key=lambda each: (each[1].status == 0, not each[1].busy))
 
 
@@ -239,13 +276,13 @@ def _patiently(
     progress: Callable[[], bool] = lambda: False,
     attempts: int | None = None,
 ):
-    """What `attempt` returns for one of the addresses, all of them tried again as long as there is hope.
+    """Return the result of `attempt` for one of the addresses, which are tried again as long as this may help.
 
-    `progress` says whether a failure got further; `attempts` is how often an archive is asked that is up.
+    `progress` returns whether a failed attempt got further; `attempts` limits the attempts at an archive that is up.
     """
     ways, wait, failures = ways_of(url), FIRST_WAIT, 0
     for address in ways.in_turn():
-        host_of(address)  # ArchiveError where it is none, before anything is asked
+        host_of(address)  # raises ArchiveError for a wrong address, before any request
     down = all(host_of(address).down for address in ways.in_turn())
     while True:
         tried, further = _Round(), False
@@ -274,7 +311,7 @@ def _patiently(
             raise _given_up(ways, tried, failures, attempts is None) from None
         pause = min(max(wait, error.wait), LONGEST_WAIT)
         if host_of(address).shall_tell(pause):
-            message = "%s: %s; waiting %g s before it is asked again (-v tells of every wait)"
+            message = "%s: %s; waiting %g s before the next attempt (-v reports every wait)"
             log.warning(message, urlsplit(address).hostname, error, pause)
         else:
             log.info("%s: %s; again in %g s", address, error, pause)
@@ -283,7 +320,7 @@ def _patiently(
 
 
 def _refused(tried: _Round, address: str, error: ArchiveError, manner: Manner) -> None:
-    """Note a refusal, as a passing state where it is one; a request that is wrong in itself ends the attempt."""
+    """Note a refusal, as a passing state if it is one; raise it if the request itself is wrong."""
     if isinstance(error, ExplainedError):
         host_of(address).answered()
         raise error
@@ -297,7 +334,7 @@ def _refused(tried: _Round, address: str, error: ArchiveError, manner: Manner) -
 
 
 def _limit(error: TryAgainError, down: bool, manner: Manner, attempts: int | None) -> int:
-    """How many failures in a row are enough."""
+    """Return how many failures in a row are enough."""
     if manner.tries is not None:
         return manner.tries
     if not error.busy:
@@ -310,7 +347,7 @@ def _limit(error: TryAgainError, down: bool, manner: Manner, attempts: int | Non
 
 
 def _tries(patience: float) -> int:
-    """Attempts with so many seconds of waiting between them, as the waits grow: 6 in 31 s, 22 in half an hour."""
+    """Return the number of attempts with growing waits between them of so many seconds: 6 in 31 s, 22 in 1800 s."""
     waited, wait, tries = 0.0, 1.0, 1
     while waited < patience:
         waited, wait, tries = waited + wait, min(2 * wait, 128.0), tries + 1
@@ -318,9 +355,9 @@ def _tries(patience: float) -> int:
 
 
 def _given_up(ways: Ways, tried: _Round, failures: int, patient: bool) -> Exception:
-    """What to raise where patience has ended: whether it is this file or the archive that is no good.
+    """Return the error to raise when patience has ended: either this file or the archive is at fault.
 
-    Of an archive that had all of the patience it is noted that it is down.
+    An archive that had all of the patience is noted as down.
     """
     (address, error), often = tried.worst, f", {failures} times" if failures > 1 else ""
     host = host_of(address)
@@ -339,19 +376,19 @@ def _given_up(ways: Ways, tried: _Round, failures: int, patient: bool) -> Except
 
 
 def _hosts(urls: list[str]) -> str:
-    """The other addresses of a thing, in few words."""
+    """Return the other addresses of a thing, in few words."""
     names = list(dict.fromkeys(str(urlsplit(url).hostname) for url in urls))
     return f"{len(urls)} other address{'es' if len(urls) > 1 else ''} ({', '.join(names)})"
 
 
 def _in_short(tried: _Round) -> str:
-    """Why the addresses before did not do."""
+    """Return why the addresses before did not work."""
     said = [*(str(error) for _, error in tried.passing), *(f"HTTP {error.status}" for _, error in tried.refused)]
     return "; ".join(dict.fromkeys(said))
 
 
 def _timeout(manner: Manner, usual: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Seconds to connect, and between two pieces of an answer, as `Question` has them."""
+    """Return the time limits for the connection and between two parts of an answer [s], as `Question` has them."""
     if manner.connect is None and manner.silence is None:
         return usual
     connect, silence = usual or TIMEOUT
@@ -359,7 +396,7 @@ def _timeout(manner: Manner, usual: tuple[float, float] | None) -> tuple[float, 
 
 
 def _small_answer(question: Question, kind: str) -> bytes:
-    """One try of `read`."""
+    """Make one attempt of `read`."""
     with ask(question) as answer:
         said, content = facts(answer), bytearray()
         for piece in pieces(answer):
@@ -375,7 +412,7 @@ def _small_answer(question: Question, kind: str) -> bytes:
 
 
 def _require_kind(answer: requests.Response, content: bytearray, kind: str) -> None:
-    """TryAgainError where an answer is empty or not of the kind that is due."""
+    """Raise TryAgainError if an answer is empty or not of the expected kind."""
     start = bytes(content[:1024])
     if not start.strip():
         raise TryAgainError("the answer is empty", status=answer.status_code)
@@ -389,17 +426,17 @@ def _require_kind(answer: requests.Response, content: bytearray, kind: str) -> N
 
 
 def _bytes(url: str, start: int, length: int, manner: Manner) -> bytes:
-    """One try of `beginning` or `part`. An archive that does not know ranges sends the whole file: its beginning does.
+    """Make one attempt of `beginning` or `part`.
 
-    Of such a file no more is read than is wanted.
+    An archive that ignores ranges sends the whole file, of which no more is read than is needed.
     """
     asked = {"Range": f"bytes={start}-{start + length - 1}"}
     with ask(Question(url, headers=asked, timeout=_timeout(manner, None)), (200, 206)) as answer:
         said, received = facts(answer), bytearray()
         if said.status == 200 and start:
-            raise ArchiveError(f"{url}: the archive gives no part of a file by Range", url=url, status=200)
+            raise ArchiveError(f"{url}: the archive does not send parts of a file by Range", url=url, status=200)
         if said.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise TryAgainError("the archive sent another range than was asked for", status=206)
+            raise TryAgainError("the archive sent another range than was requested", status=206)
         for piece in pieces(answer):
             received += piece
             if len(received) >= length:
@@ -413,7 +450,7 @@ def _bytes(url: str, start: int, length: int, manner: Manner) -> bytes:
 
 
 def _head(url: str, manner: Manner) -> FileFacts:
-    """One try of `head`; a server that does not know HEAD is asked for the first byte."""
+    """Make one attempt of `head`; a server that does not know HEAD is asked for the first byte."""
     timeout = _timeout(manner, None)
     with ask(Question(url, "HEAD", timeout=timeout), (200, 405, 501)) as answer:
         if answer.status_code == 200:
@@ -423,5 +460,5 @@ def _head(url: str, manner: Manner) -> FileFacts:
 
 
 def _reason(error: ArchiveError, url: str) -> str:
-    """An error's message without the URL before it."""
+    """Return the message of an error without the URL at its beginning."""
     return str(error).removeprefix(url).removeprefix(":").strip()

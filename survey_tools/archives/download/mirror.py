@@ -1,4 +1,4 @@
-"""The files of an archive, in a folder or below a web address: downloads are shared, and then dropped or kept."""
+"""The files of an archive, in a folder or below a web address: downloads are shared, and then deleted or kept."""
 
 import hashlib
 import logging
@@ -23,17 +23,18 @@ from survey_tools.fits.reading import PACKINGS
 
 log = logging.getLogger(__name__)
 
-SPARE = 0.1  # of the limit: room is made for more than one file at once, as it takes a look at all of them
-LEDGER = ".bytes"  # in the folder of kept files: how many bytes it holds
+SPARE = 0.1  # of the limit: room is made for several files at once, because all of them have to be looked at
+LEDGER = ".bytes"  # in the folder of kept files: states how many bytes it holds
 PLAIN = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._+-]{0,99}/){1,12}[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 SUFFIX = re.compile(r"(?:\.fits?)?(?:\.(?:gz|bz2|fz))?$")
 
 
 def tree_name(root: str, name: str) -> str:
-    """The name in the folder of kept files, relative to it, of the file `name` below the URL `root`.
+    """Return the name, relative to the folder of kept files, of the file `name` below the URL `root`.
 
-    Files of each root are apart. The tree of an archive that our own templates know is kept, so that the folder can
-    serve as a mirror itself; any other name, as a server's page or list may give it, is replaced by its hash.
+    Files of different roots are kept apart. A name that follows our own templates for an archive keeps its folders, so
+    that the folder of kept files can serve as a mirror itself. Any other name, as a server's page or list may state it,
+    is replaced by its hash.
     """
     host = re.sub(r"[^A-Za-z0-9.-]", "", urlsplit(root).hostname or "").lstrip(".")
     folder = f"{host}-{_hash(root.rstrip('/'))[:8]}"
@@ -42,12 +43,12 @@ def tree_name(root: str, name: str) -> str:
 
 
 def flat_name(root: str, name: str) -> str:
-    """A name without folders for the file `name` below the URL `root`, made of its hash and a suffix that we know."""
+    """Return a name without folders for the file `name` below the URL `root`: its hash and a suffix that we know."""
     return _hash(f"{root.rstrip('/')}\n{name}")[:32] + SUFFIX.search(name)[0]
 
 
 def drop_unused(path: Path) -> bool:
-    """Remove a file, or the part of one, unless a task uses it; whether it is gone."""
+    """Delete a file, or the part of one, unless a task uses it; return whether it is deleted."""
     unfinished = path.name.endswith(PART)
     lock = path.with_name(path.name.removesuffix(PART) + NOTES) if unfinished else path
     try:
@@ -62,14 +63,19 @@ def drop_unused(path: Path) -> bool:
 
 
 def make_room(folder: Path, limit: int, added: int = 0, coming: int = 0) -> None:
-    """Drop the files whose last use is longest ago, none that is in use, where `folder` gets too full.
+    """Delete the files that were not used for the longest time, none of them in use, if `folder` gets too full.
 
-    Args:
-        folder: Of kept files. A ledger in it says how many bytes it holds; only where that is too much, or is not
-            known, are the files themselves looked at.
-        limit: Bytes that it may hold. Some less are left, so that not every file that comes makes another go.
-        added: Bytes that have come since the last call.
-        coming: Bytes that are about to come.
+    Parameters
+    ----------
+    folder : Path
+        Folder of kept files. A ledger in it states how many bytes it holds. The files themselves are counted only if
+        that is too much or unknown.
+    limit : int
+        Largest size [byte]. A little less is left, so that not every new file deletes another one.
+    added : int
+        Bytes that have been added since the last call.
+    coming : int
+        Bytes that are about to be added.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LEDGER, EXCLUSIVE, create=True) as ledger:
@@ -81,7 +87,7 @@ def make_room(folder: Path, limit: int, added: int = 0, coming: int = 0) -> None
 
 
 def _drop_oldest(folder: Path, limit: int, coming: int) -> int:
-    """Drop files until there is room; the bytes of those that stay."""
+    """Delete files until there is room; return the bytes of those that stay."""
     files = sorted(_files(folder))
     held = sum(size for _, size, _ in files)
     if held + coming <= limit:
@@ -95,7 +101,7 @@ def _drop_oldest(folder: Path, limit: int, coming: int) -> int:
 
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:
-    """Last use [s], size [byte] and path of all files below a folder, parts of files among them."""
+    """Return last use [s], size [byte] and path of all files below a folder, parts of files among them."""
     found = []
     for place, _, names in os.walk(folder):
         for name in names:
@@ -116,15 +122,23 @@ Opened = TypeVar("Opened")
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where an archive's files are.
+    """The place of an archive's files.
 
-    Attributes:
-        root: A local folder, or an http(s) URL.
-        cache: Where files of a remote mirror lie while they are in use.
-        keep: Where they stay; None drops each after its use.
-        limit: Bytes that `keep` may hold: the files whose last use is longest ago are dropped; None is no limit.
-        others: Further roots of the same files, on the web, that are tried where `root` gives no answer.
-        manner: How patiently files are asked for.
+    Attributes
+    ----------
+    root : str
+        A local folder, or an http(s) URL.
+    cache : Path
+        Folder of the files of a remote mirror while they are in use.
+    keep : Path, optional
+        Folder in which they stay; None deletes each after its use.
+    limit : int, optional
+        Largest size of `keep` [byte]. The files that were not used for the longest time are deleted first; None is no
+        limit.
+    others : tuple of str
+        Further roots of the same files, on the web, which are tried if `root` gives no answer.
+    manner : Manner
+        How patiently to ask for files.
     """
 
     root: str
@@ -141,27 +155,32 @@ class Mirror:
 
     @property
     def place(self) -> str:
-        """The URL of the root, or its whole path: the same from whatever folder it is used."""
+        """The URL of the root, or its absolute path, which is the same for every working folder."""
         return self.root if self.remote else os.path.abspath(self.root)
 
     def url(self, name: str) -> str:
-        """Where the file `name` is: its URL, or its path."""
+        """Return the URL, or the path, of the file `name`."""
         return http.join(self.root, name) if self.remote else str(Path(self.root) / name)
 
     def ways(self, name: str) -> str | Ways:
-        """All URLs of a remote file, the usual one first."""
+        """Return all URLs of a remote file, the usual one first."""
         if not self.others:
             return self.url(name)
         return Ways(tuple(http.join(root, "") for root in (self.root, *self.others)), http.join("", name)[1:])
 
     def has(self, name: str) -> bool:
-        """Whether the file `name` is on this machine already."""
+        """Return whether the file `name` is on this machine already."""
         return (self._place(name) if self.remote else self._local(name)).exists()
 
     def beginning(self, name: str, length: int = BEGINNING) -> BinaryIO:
-        """The file `name`, opened to read its headers: of a remote one the first `length` bytes alone are fetched.
+        """Open the file `name` to read its headers; only the first `length` bytes of a remote file are downloaded.
 
-        NotThereError where the mirror does not have it; else what `http.beginning` raises.
+        Raises
+        ------
+        NotThereError
+            If the mirror does not have the file.
+        ArchiveError, ConnectionError
+            As `http.beginning` does.
         """
         if not self.remote:
             return self._path(name).open("rb")
@@ -173,13 +192,19 @@ class Mirror:
 
     @contextmanager
     def file(self, name: str, *, size: int | None = None, md5: str | None = None) -> Iterator[Path]:
-        """The path of the file `name` while it is in use: a remote one is downloaded, and dropped or kept afterwards.
+        """Yield the path of the file `name` while it is in use.
 
-        Tasks that want one file at the same time share its download and the file; the last of them drops it. A file
-        that is kept is not fetched again unless it is not of `size` [byte]. One that its user cannot read
-        (ArchiveError), and that no md5 vouches for, is not kept.
+        A remote file is downloaded first, and deleted or kept afterwards. Tasks that need one file at the same time
+        share its download and the file, and the last of them deletes it. A file that is kept is not downloaded again
+        unless its size is not `size` [byte]. A file that its user cannot read (ArchiveError) and that no md5 confirms
+        is not kept.
 
-        NotThereError where the mirror does not have it; else what `http.download` raises.
+        Raises
+        ------
+        NotThereError
+            If the mirror does not have the file.
+        ArchiveError, ConnectionError, OSError
+            As `http.download` does.
         """
         if not self.remote:
             yield self._path(name)
@@ -205,12 +230,15 @@ class Mirror:
         size: int | None = None,
         md5: str | None = None,
     ) -> Iterator[Opened]:
-        """What `opener` makes of the path of the file `name`, while it is in use.
+        """Yield the result of `opener` for the path of the file `name`, while it is in use.
 
-        A remote file that it cannot open (ArchiveError), and that no md5 vouches for, is fetched once more: nothing but
-        the checksum within a compressed file tells that a bit of it was lost on the way.
+        A remote file that `opener` cannot open (ArchiveError), and that no md5 confirms, is downloaded once more,
+        because only the checksum inside a compressed file reveals that a bit was lost during the transfer.
 
-        Raises: what `file` and `opener` do.
+        Raises
+        ------
+        ArchiveError, ConnectionError, OSError
+            As `file` and `opener` do.
         """
         with ExitStack() as held:
             try:
@@ -218,14 +246,19 @@ class Mirror:
             except ArchiveError as error:
                 if not self.remote or not self._may_be_damaged(name, md5, error):
                     raise
-                log.info("%s; it is fetched once more", error)
+                log.info("%s; it is downloaded once more", error)
                 opened = self._open(held, name, opener, size, md5)
             yield opened
 
     def names(self, suffixes: tuple[str, ...]) -> list[str]:
-        """Names, relative to the root and sorted, of all files that end so; ArchiveError where there is no such root.
+        """Return the names, relative to the root and sorted, of all files with one of some suffixes.
 
         A remote mirror is asked for the index page of its root.
+
+        Raises
+        ------
+        ArchiveError
+            If there is no such root.
         """
         if self.remote:
             return [name for name in http.links(self.root) if name.lower().endswith(suffixes)]
@@ -236,26 +269,26 @@ class Mirror:
         return sorted(os.path.relpath(path, self.root) for path in paths if path.lower().endswith(suffixes))
 
     def _open(self, held: ExitStack, name: str, opener: Callable, size: int | None, md5: str | None):
-        """One try of `opened`; the file, and what was made of it, are in use as long as `held`."""
+        """Make one attempt of `opened`; the file and the result are in use as long as `held`."""
         with ExitStack() as attempt:
             opened = attempt.enter_context(opener(attempt.enter_context(self.file(name, size=size, md5=md5))))
             held.push(attempt.pop_all())
             return opened
 
     def _may_be_damaged(self, name: str, md5: str | None, error: ArchiveError) -> bool:
-        """Whether an error is of this very file, and not known to be of the archive's own making."""
+        """Return whether an error is about this very file, which no md5 confirms."""
         elsewhere = isinstance(error, NotThereError) or error.status or error.url not in ("", self.url(name))
         return md5 is None and not elsewhere
 
     def _place(self, name: str) -> Path:
-        """Where a remote file lies on this machine."""
+        """Return where a remote file lies on this machine."""
         if self.keep is None:
             return self.cache / flat_name(self.root, name)
         return self.keep / tree_name(self.root, name)
 
     @contextmanager
     def _held(self, name: str, path: Path, size: int | None, md5: str | None) -> Iterator[None]:
-        """Have the file at `path`, and let nobody drop it, for the length of the block."""
+        """Have the file at `path` during the block, and let no other task delete it."""
         fetched = False
         with ExitStack() as held:
             while not self._hold(held, path, size):
@@ -268,7 +301,7 @@ class Mirror:
 
     @staticmethod
     def _hold(held: ExitStack, path: Path, size: int | None) -> bool:
-        """Whether there is a file of that size, which stays as long as `held` does."""
+        """Return whether there is a file of that size; it then stays as long as `held`."""
         try:
             held.enter_context(locked(path, SHARED))
         except FileNotFoundError:
@@ -282,10 +315,12 @@ class Mirror:
         if self.keep is not None and self.limit is not None:
             make_room(self.keep, self.limit, added, coming)
         elif self.keep is not None and added:
-            (self.keep / LEDGER).unlink(missing_ok=True)  # it does not count this file: the next who limits counts anew
+            (self.keep / LEDGER).unlink(
+                missing_ok=True
+            )  # it does not count this file; the next limited run counts again
 
     def _local(self, name: str) -> Path:
-        """Where a local file lies, packed or not: `frame.fits` stands for `frame.fits.bz2`, and the reverse."""
+        """Return the path of a local file, compressed or not: `frame.fits` stands for `frame.fits.bz2` too."""
         path, bare = Path(self.root) / name, name
         if path.exists():
             return path
@@ -301,7 +336,7 @@ class Mirror:
         return path
 
 
-LOUD = 10  # files of one kind that are warned of; of more only `-v` tells
+LOUD = 10  # files of one kind that cause a warning; only `-v` reports more of them
 
 Read = TypeVar("Read")
 _said: dict[str, set[str]] = {}
@@ -309,7 +344,7 @@ _saying = threading.Lock()
 
 
 def warn_once(kind: str, name: str, what: str) -> None:
-    """Warn of the file `name`, one of a `kind` such as "psField", unless that was done before."""
+    """Warn of the file `name`, which is of a `kind` such as "psField", unless this was done before."""
     with _saying:
         said = _said.setdefault(kind, set())
         if name not in said:
@@ -320,21 +355,31 @@ def warn_once(kind: str, name: str, what: str) -> None:
 def read_or_warn(
     mirror: Mirror, name: str, read: Callable[[Path], Read], *, kind: str, without: str, due: bool
 ) -> Read | None:
-    """What `read` makes of a file; None where that is not known.
+    """Return the result of `read` for a file that objects can do without; None if there is none.
 
-    A file that is damaged, or that is `due` and not in the mirror, is warned of once.
+    A file that is damaged, or that is `due` and missing, causes one warning.
 
-    Args:
-        mirror: Where the file is.
-        name: Of the file, relative to the mirror.
-        read: What reads it; ArchiveError where it is damaged.
-        kind: What such files are called.
-        without: What follows where there is none, in words.
-        due: Whether the mirror should have it.
+    Parameters
+    ----------
+    mirror : Mirror
+        Where the file is.
+    name : str
+        Name of the file, relative to the mirror.
+    read : callable
+        Reads the file at a path; raises ArchiveError if it is damaged.
+    kind : str
+        The name for such files.
+    without : str
+        The consequence of a missing file, in words.
+    due : bool
+        Whether the mirror should have it.
 
-    Raises:
-        ArchiveError: Where it cannot be had although it is there.
-        ConnectionError: Where the archive is away.
+    Raises
+    ------
+    ArchiveError
+        If the file exists but cannot be fetched.
+    ConnectionError
+        If the archive cannot be reached.
     """
     there = False
     try:

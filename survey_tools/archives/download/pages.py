@@ -1,4 +1,4 @@
-"""Answers of a selection that takes many queries, kept on disk until all of them are there: an outage loses none."""
+"""Answers of a selection that takes many queries, kept on disk until all have arrived, so that an outage loses none."""
 
 import hashlib
 import logging
@@ -8,18 +8,23 @@ from pathlib import Path
 from survey_tools.files import whole_file
 
 log = logging.getLogger(__name__)
-FOLDER = "pages"  # below the folder of lists that are fetched once
+FOLDER = "pages"  # in the folder for lists that are downloaded once
 
 
 class Pages:
-    """The pages of one selection that have come.
+    """The pages of one selection that have arrived.
 
-    Attributes:
-        used: Whether any page was one that an earlier run had kept.
+    Attributes
+    ----------
+    used : bool
+        Whether a page came from an earlier run.
 
-    Args:
-        cache: Folder of lists that are fetched once.
-        selection: What is asked, and how many rows it has: pages of another one are never taken for its own.
+    Parameters
+    ----------
+    cache : Path
+        Folder for lists that are downloaded once.
+    selection : str
+        The selection and its number of rows; pages of another selection are never used for it.
     """
 
     def __init__(self, cache: Path, selection: str) -> None:
@@ -27,7 +32,7 @@ class Pages:
         self.used = False
 
     def get(self, query: str) -> bytes | None:
-        """The answer to a query that an earlier run had; None where there is none that can be read."""
+        """Return the answer to a query that an earlier run received; None if there is none that can be read."""
         path = self._path(query)
         try:
             checksum, _, answer = path.read_bytes().partition(b"\n")
@@ -36,12 +41,12 @@ class Pages:
         if checksum.decode("ascii", "replace") != hashlib.sha256(answer).hexdigest():
             return None
         if not self.used:
-            log.warning("pages that came before are taken from %s", self._folder)
+            log.warning("pages that an earlier run received are read from %s", self._folder)
         self.used = True
         return answer
 
     def put(self, query: str, answer: bytes) -> None:
-        """Keep an answer; a disk that is full costs no more than that it is asked for again."""
+        """Keep an answer. If the disk is full, it will be asked for again."""
         try:
             with whole_file(self._path(query)) as temporary:
                 temporary.write_bytes(hashlib.sha256(answer).hexdigest().encode() + b"\n" + answer)
@@ -49,11 +54,11 @@ class Pages:
             log.info("a page cannot be kept: %s", error)
 
     def drop(self) -> None:
-        """Forget them, since all are in use."""
+        """Delete all pages, once they are in use."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of pages."""
         return len(list(self._folder.glob("*"))) if self._folder.is_dir() else 0
 
     def _path(self, query: str) -> Path:

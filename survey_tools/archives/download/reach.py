@@ -1,4 +1,4 @@
-"""Proxies, the variables that name them, and whether any archive can be reached."""
+"""Proxies, the environment variables that name them, and whether any archive can be reached."""
 
 import os
 import queue
@@ -13,10 +13,10 @@ import urllib3
 
 
 def proxy_of(url: str) -> tuple[str, str]:
-    """The variable of the environment that names the proxy for a URL, and the proxy's address; "", "" without one.
+    """Return the environment variable that names the proxy for a URL, and the address of the proxy; "", "" without one.
 
-    As in the library for requests, the variable in small letters wins over the one in capitals, ALL_PROXY is for what
-    has no variable of its own, and NO_PROXY names hosts that are asked without a proxy.
+    The rules are those of the requests library: a variable in small letters wins over the same in capitals, ALL_PROXY
+    holds for what has no variable of its own, and NO_PROXY names the hosts that are asked without a proxy.
     """
     scheme = urlsplit(url).scheme
     found = requests.utils.get_environ_proxies(url)
@@ -28,7 +28,7 @@ def proxy_of(url: str) -> tuple[str, str]:
 
 
 def place_of(address: str) -> str:
-    """Host and port of a proxy, without the name and password that its address may hold."""
+    """Return host and port of a proxy, without the name and password that its address may contain."""
     place = urlsplit(address if "//" in address else f"//{address}")
     try:
         return f"{place.hostname or '?'}:{place.port}" if place.port else place.hostname or "?"
@@ -37,16 +37,16 @@ def place_of(address: str) -> str:
 
 
 def trouble(url: str, error: Exception | str) -> str:
-    """What is wrong with the proxy of a URL, in words that name its variable."""
+    """Return what is wrong with the proxy of a URL, in words that name its variable."""
     name, address = proxy_of(url)
     if isinstance(error, requests.exceptions.InvalidProxyURL):
-        return f"{name} is {place_of(address)!r}, which is no address of a proxy; give http://host:port"
+        return f"{name} is {place_of(address)!r}, which is not the address of a proxy; give http://host:port"
     why = error if isinstance(error, str) else _why(error)
-    return f"the proxy {place_of(address)}, which {name or 'the environment'} names, is of no use: {why}"
+    return f"the proxy {place_of(address)}, which {name or 'the environment'} names, does not work: {why}"
 
 
 def _why(error: Exception) -> str:
-    """What a proxy did."""
+    """Return what a proxy did, in words."""
     cause, seen = error, []
     while cause is not None and len(seen) < 8:
         seen.append(cause)
@@ -56,20 +56,20 @@ def _why(error: Exception) -> str:
     if any(isinstance(each, urllib3.exceptions.NameResolutionError) for each in seen):
         return "its name is unknown"
     if any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in seen):
-        return "it takes no connection"
+        return "it accepts no connection"
     if any(isinstance(each, urllib3.exceptions.ConnectTimeoutError | TimeoutError) for each in seen):
-        return "it does not react"
+        return "it does not answer"
     said = re.search(r"Tunnel connection failed: (\d{3}[\w .-]{0,40})", " ".join(map(str, seen)))
     return f"it answers {said[1].strip()}" if said else type(seen[-1]).__name__
 
 
-LIMIT = 1.2  # [s] after which a host counts as one that cannot be reached
+LIMIT = 1.2  # [s] after which a host counts as unreachable
 
 
 def unreachable(urls: list[str]) -> str:
-    """Why none of the hosts of some URLs can be reached; "" where one can be.
+    """Return why none of the hosts of some URLs can be reached; "" if one of them can.
 
-    Where a proxy is set, it is the proxy that must be reached.
+    If a proxy is set, the proxy is the host that must be reached.
     """
     places = {}
     for url in urls:
@@ -99,11 +99,11 @@ def unreachable(urls: list[str]) -> str:
 
 
 def _try(place: tuple[str, int], words: str, told: queue.Queue) -> None:
-    """Put "" into the queue where a host takes a connection, else why it does not."""
+    """Put "" into the queue if a host accepts a connection, else the reason why it does not."""
     try:
         socket.create_connection(place, timeout=LIMIT).close()
         told.put("")
     except socket.gaierror:
         told.put(f"the name of {words} is unknown" if "proxy" not in words else f"{words} has an unknown name")
     except OSError as error:
-        told.put(f"{words} takes no connection ({error.strerror or type(error).__name__})")
+        told.put(f"{words} accepts no connection ({error.strerror or type(error).__name__})")

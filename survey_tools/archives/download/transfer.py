@@ -1,8 +1,8 @@
-"""A file on its way: what has come of it lies in a `.part` beside its place, and the next attempt goes on from there.
+"""A file during its download: what has arrived lies in a `.part` beside its place, and the next attempt resumes there.
 
-The part outlives the process, so a killed run goes on too. The notes beside it, on the whole file, are locked while it
-grows: two tasks never write one part. (A lock of the part itself would go with it to its final name, where its users
-have locks of their own.)
+The part outlives the process, so a run that was killed resumes too. The notes beside it, on the whole file, are locked
+while it grows, so that two tasks never write to one part. (A lock of the part itself would move with it to its final
+name, where its users have locks of their own.)
 """
 
 import hashlib
@@ -31,19 +31,30 @@ from survey_tools.archives.download.ways import USUAL, Manner
 from survey_tools.files import EXCLUSIVE, locked, naming
 
 PART = ".part"
-NOTES = ".part.json"  # what is known of the whole file of which a part is here
-PACKED = (b"BZh", b"\x1f\x8b")  # first bytes of bzip2 and gzip: both end in a checksum of what they hold
+NOTES = ".part.json"  # what is known of the whole file
+PACKED = (b"BZh", b"\x1f\x8b")  # first bytes of bzip2 and gzip: both end in a checksum of their content
 MAGIC = (b"SIMPLE  =", *PACKED)  # first bytes of FITS files
 LONGEST_MAGIC = 9  # [byte]
 SLOW_TIME = 30.0  # [s] over which the speed of an answer is measured
-DROPS = 2  # answers broken off for their speed after which less is asked of the next
+DROPS = 2  # answers that may be stopped for their speed before less is required
 
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file that is wanted: its URL, and its size [byte] and md5 (hexadecimal) where they are known beforehand.
+    """A file to download.
 
-    `manner` says below which speed an answer is broken off.
+    Attributes
+    ----------
+    url : str
+        Its address.
+    size : int, optional
+        Size [byte], if it is known beforehand.
+    md5 : str, optional
+        MD5 in hexadecimal digits, if it is known beforehand.
+    fits : bool
+        Whether it is FITS, plain or compressed by bzip2 or gzip.
+    manner : Manner
+        States the speed below which an answer is stopped.
     """
 
     url: str
@@ -53,16 +64,17 @@ class WantedFile:
     manner: Manner = USUAL
 
     def names(self, url: str) -> list[str]:
-        """What tells the parts of different files apart, where this one comes from `url`: the URL, and the md5.
+        """Return what identifies the part of this file if it comes from `url`: hashes of the URL and of the MD5.
 
-        By the md5 a part goes on at another address of the file. They are hashes, since a URL may hold a password.
+        With the MD5, a part can be resumed at another address of the file. They are hashes because a URL may contain a
+        password.
         """
         known = [url] + ([f"md5:{self.md5.lower()}"] if self.md5 else [])
         return [hashlib.sha256(each.encode()).hexdigest() for each in known]
 
 
 class PartialFile:
-    """What has come of a file; only its holder by `unfinished` may use it."""
+    """What has arrived of a file. Only the block of `unfinished` that holds it may use it."""
 
     def __init__(self, wanted: WantedFile, path: Path, file: Path, descriptor: int, notes: Path) -> None:
         self.wanted, self.path, self.file, self._descriptor, self._notes = wanted, path, file, descriptor, notes
@@ -70,18 +82,26 @@ class PartialFile:
 
     @property
     def size(self) -> int:
-        """Bytes that have come."""
+        """Number of bytes that have arrived."""
         return os.fstat(self._descriptor).st_size
 
     def grew(self) -> bool:
-        """Whether more has come than at any earlier call; a part that had to begin again must first catch up."""
+        """Return whether more has arrived than at any earlier call; a part that began again must first catch up."""
         before, self._most = self._most, max(self._most, self.size)
         return self._most > before
 
     def fetch(self, url: str = "") -> None:
-        """One attempt to get what is missing, and to verify the whole; TryAgainError or ArchiveError where it fails.
+        """Make one attempt to fetch what is missing, and verify the whole file.
 
-        `url` is one of several addresses of the file; by default that of `wanted`.
+        Parameters
+        ----------
+        url : str
+            One of several addresses of the file; "" is that of `wanted`.
+
+        Raises
+        ------
+        TryAgainError, ArchiveError
+            If the attempt fails.
         """
         url = url or self.wanted.url
         start, known = self._resumable(url)
@@ -106,58 +126,58 @@ class PartialFile:
         self._finished = True
 
     def clear(self) -> None:
-        """Forget what has come."""
+        """Discard what has arrived."""
         os.ftruncate(self._descriptor, 0)
 
     def drop(self) -> None:
-        """Leave nothing behind, unless the file has its name."""
+        """Delete everything, unless the file has its name."""
         if not self._finished:
             self.file.unlink(missing_ok=True)
-            self._notes.unlink(missing_ok=True)  # with it goes the lock, so it is the last
+            self._notes.unlink(missing_ok=True)  # last, because the lock goes with it
             self._finished = True
 
     def _resumable(self, url: str) -> tuple[int, FileFacts | None]:
-        """The byte to go on from, 0 where it must be the first, and what is known of the whole file at this URL."""
+        """Return the byte at which to resume, 0 for the beginning, and what is known of the whole file at this URL."""
         if not self.size:
             return 0, None
         names = self.wanted.names(url)
         try:
             notes = json.loads(self._notes.read_text())
             known = FileFacts(**notes["facts"]) if set(names) & set(notes["names"]) else None
-            if known and names[0] not in notes["names"]:  # another address, which may name and date its copy otherwise
+            if known and names[0] not in notes["names"]:  # another address may have another ETag and date for its copy
                 known = replace(known, etag="", modified="")
         except (OSError, ValueError, TypeError, KeyError):
             known = None
-        if known is None:  # a part of another mirror's file, perhaps
+        if known is None:  # perhaps a part of another mirror's file
             return 0, None
-        # Without a name or date of the archive's version the rest may be of a newer file: only a checksum would tell.
+        # Without an ETag or a date, the rest may be of a newer file, which only a checksum would reveal.
         checked = known.etag or known.modified or known.md5 or self.wanted.md5
         return (self.size, known) if checked or self._start().startswith(PACKED) else (0, None)
 
     def _require_continued(self, answer: requests.Response, start: int, known: FileFacts, said: FileFacts) -> None:
-        """TryAgainError, with nothing kept, where an answer is not what comes next of the very same file."""
+        """Raise TryAgainError, and keep nothing, if an answer does not continue exactly the same file."""
         if said.status == 206:
             begin = re.match(r"bytes (\d+)-\d+/(?:\d+|\*)$", answer.headers.get("Content-Range", "").strip())
             right = begin is not None and int(begin[1]) == start
         else:
-            right = said.size == start  # nothing comes next: all of it is here
+            right = said.size == start  # nothing is left to send: all of it is here
         expected = self.wanted.size or known.size
         same = said.size is None or expected is None or said.size == expected
         for new, old in ((said.etag, known.etag), (said.modified, known.modified), (said.md5, known.md5)):
             same &= not new or not old or new == old
         if not right or not same:
             self.clear()
-            raise TryAgainError("the archive did not go on where the part ends", status=said.status, of_part=True)
+            raise TryAgainError("the archive did not continue where the part ends", status=said.status, of_part=True)
 
     def _require_wanted(self, said: FileFacts) -> None:
-        """TryAgainError where the headers tell of another file than the wanted one, before any of it is fetched."""
+        """Raise TryAgainError if the headers describe another file than the wanted one, before it is fetched."""
         if None not in (said.size, self.wanted.size) and said.size != self.wanted.size:
             raise TryAgainError(f"the answer has {said.size} bytes, not {self.wanted.size}", status=said.status)
         if None not in (said.md5, self.wanted.md5) and said.md5 != self.wanted.md5.lower():
             raise TryAgainError(f"the archive's file has md5 {said.md5}, not {self.wanted.md5}", status=said.status)
 
     def _note(self, url: str, said: FileFacts, on_the_way: bool) -> None:
-        """Remember what is known of the whole file, but not of one packed on the way: its ranges are of other bytes."""
+        """Note what is known of the whole file; nothing if it was compressed for the transfer, as its ranges differ."""
         notes = {} if on_the_way else {"names": self.wanted.names(url), "facts": asdict(said)}
         with naming(self._notes):
             self._notes.write_text(json.dumps(notes))
@@ -175,24 +195,24 @@ class PartialFile:
             if not looked and self.size >= LONGEST_MAGIC:
                 self._require_kind(answer)
                 looked = True
-            if time.monotonic() - then >= SLOW_TIME:  # with what has come since: a dropped answer is progress, too
+            if time.monotonic() - then >= SLOW_TIME:  # what has arrived stays: a stopped answer is progress too
                 self._require_fast((self.size - before) / (time.monotonic() - then))
                 then, before = time.monotonic(), self.size
         if not looked:
             self._require_kind(answer)
 
     def _require_fast(self, speed: float) -> None:
-        """TryAgainError where an answer comes more slowly [byte/s] than is wanted.
+        """Raise TryAgainError if an answer comes more slowly than wanted; `speed` is in byte/s.
 
-        Another site may be faster. After some such drops the line itself seems to be slow, and less is asked of it.
+        Another site may be faster. After a few such attempts the line itself seems to be slow, and less is required.
         """
         least = self.wanted.manner.slowest / 2 ** max(0, self._drops - DROPS)
         if speed < least:
             self._drops += 1
-            raise TryAgainError(f"only {speed / 1e3:,.0f} kB came in a second", status=200, slow=True)
+            raise TryAgainError(f"only {speed / 1e3:,.0f} kB/s arrived", status=200, slow=True)
 
     def _require_kind(self, answer: requests.Response) -> None:
-        """TryAgainError, with nothing kept, where what comes is no FITS, or a page: gateways send HTML as HTTP 200."""
+        """Raise TryAgainError, and keep nothing, if the content is not FITS or is a page of HTML, sent as HTTP 200."""
         start = self._start()
         if start and not is_page(start) and (start.startswith(MAGIC) or not self.wanted.fits):
             return
@@ -200,7 +220,7 @@ class PartialFile:
         raise not_the_file(answer, start)
 
     def _verify(self, size: int | None, md5: str | None) -> None:
-        """TryAgainError where the part is not the whole file."""
+        """Raise TryAgainError if the part is not the whole file."""
         size = self.wanted.size if size is None else size
         if size is not None and self.size < size:
             raise TryAgainError(f"the answer has {self.size} of {size} bytes")
@@ -214,7 +234,7 @@ class PartialFile:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if found != md5.lower():
             self.clear()
-            raise TryAgainError(f"what came has md5 {found}, not {md5}")
+            raise TryAgainError(f"the received file has md5 {found}, not {md5}")
 
     def _start(self) -> bytes:
         return os.pread(self._descriptor, 1024, 0)
@@ -222,7 +242,7 @@ class PartialFile:
 
 @contextmanager
 def unfinished(wanted: WantedFile, path: Path) -> Iterator[PartialFile]:
-    """The part of a file beside `path`, waited for where another task is at it. An empty one is not left behind."""
+    """Yield the part of a file beside `path`, after a wait if another task downloads it. An empty part is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file, notes = path.with_name(path.name + PART), path.with_name(path.name + NOTES)
     with locked(notes, EXCLUSIVE, create=True):
@@ -237,13 +257,13 @@ def unfinished(wanted: WantedFile, path: Path) -> Iterator[PartialFile]:
 
 
 def is_page(start: bytes) -> bool:
-    """Whether bytes are the beginning of a page of HTML."""
+    """Return whether bytes are the beginning of a page of HTML."""
     text = start[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith((b"<!doctype html", b"<html")) or (text.startswith(b"<?xml") and b"<html" in text)
 
 
 def not_the_file(answer: requests.Response, start: bytes) -> TryAgainError:
-    """The error where an answer is not FITS, or empty; `start` is what it begins with."""
+    """Return the error for an answer that is empty or not FITS; `start` is its beginning."""
     if not start:
         return TryAgainError("the answer is empty", status=answer.status_code)
     kind = answer.headers.get("Content-Type", "unknown")
@@ -252,7 +272,7 @@ def not_the_file(answer: requests.Response, start: bytes) -> TryAgainError:
 
 
 def _range_of(start: int, known: FileFacts | None) -> dict[str, str]:
-    """Headers that ask for a file from byte `start`, or for all of it where it is no longer the known one."""
+    """Return the headers that ask for a file from byte `start`, or for all of it if it has changed since then."""
     if not start:
         return {}
     unless = "" if known is None else known.etag or known.modified

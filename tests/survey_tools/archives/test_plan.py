@@ -36,7 +36,9 @@ def test_bands_that_are_nowhere_are_refused_unless_a_file_may_be_of_them():
     require_bands("here", SDSS, ("r",), found, [])
     require_bands("here", SDSS, ("g", "r"), found, [Unreadable("b.fits", "", "b.fits is empty")])
     require_bands("here", SDSS, ("g", "r"), found, [Unreadable("b.fits", "g", "b.fits has no celestial WCS")])
-    with pytest.raises(ArchiveError, match="no SDSS image of band g is in here; pass --bands r"):
+    with pytest.raises(ArchiveError, match="here has no SDSS image of band g; pass --bands r"):
         require_bands("here", SDSS, ("g", "r"), found, [Unreadable("b.fits", "u", "b.fits is empty")][:0])
-    with pytest.raises(ArchiveError, match=r"no SDSS image of here can be used: 1 file, first: b\.fits is empty"):
+    with pytest.raises(
+        ArchiveError, match=r"none of the SDSS images in here can be used: 1 file, first: b\.fits is empty"
+    ):
         require_bands("here", SDSS, ("r",), [], [Unreadable("b.fits", "", "b.fits is empty")])

@@ -186,7 +186,7 @@ def test_a_wrong_answer_is_asked_for_again(asked, whole, kind, how):
     [
         ("clipped", r"\(1 windows\): a window of \(\d+, \d+\) pixels from .* was not asked for"),
         ("no_content", r"\(1 windows\): HTTP 400 \(NoContent"),
-        ("404", r"\(1 windows\) is not there \(HTTP 404\)"),
+        ("404", r"\(1 windows\) does not exist \(HTTP 404\)"),
     ],
 )
 def test_an_answer_that_stays_wrong_is_an_error_that_names_the_file(asked, kind, message):

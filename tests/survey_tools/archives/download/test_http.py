@@ -47,7 +47,7 @@ def test_a_gz_file_stays_as_it_is_and_another_that_was_packed_for_the_way_is_unp
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_not_there_is_asked_for_once(web, tmp_path, status):
     web.answers["/a.fits"] = [(status, {}, PAGE)]
-    with pytest.raises(http.NotThereError, match="not there") as failure:
+    with pytest.raises(http.NotThereError, match="does not exist") as failure:
         http.download(f"{web.root}/a.fits", tmp_path / "a.fits")
     assert (failure.value.url, failure.value.status) == (f"{web.root}/a.fits", status)
     assert len(web.requests) == 1
@@ -119,7 +119,7 @@ def test_what_keeps_an_answer_away_is_said_in_words_and_kept_with_url_and_status
     web.answers["/a.fits"] = [(503, {}, b"")]
     for url, status, words in (
         (f"{web.root}/a.fits", 503, "HTTP 503"),
-        ("http://127.0.0.1:9/a.fits", 0, "the host takes no connection"),
+        ("http://127.0.0.1:9/a.fits", 0, "the host accepts no connection"),
         ("http://no.such.invalid/a.fits", 0, "the name of the host is unknown"),
     ):
         with pytest.raises(AwayError, match=words) as failure:
@@ -137,7 +137,7 @@ def test_of_a_long_wait_the_user_is_told_once_in_a_while(web, monkeypatch, caplo
     web.answers |= {f"/{name}.fits": [(503, {"Retry-After": "5"}, b""), (200, {}, FITS)] for name in "abc"}
     http.head(f"{web.root}/a.fits")
     http.head(f"{web.root}/b.fits")
-    said = "127.0.0.1: HTTP 503; waiting 0.02 s before it is asked again (-v tells of every wait)"
+    said = "127.0.0.1: HTTP 503; waiting 0.02 s before the next attempt (-v reports every wait)"
     assert warnings() == [said]
     monkeypatch.setattr(hosts, "QUIET", 0.0)
     http.head(f"{web.root}/c.fits")
@@ -178,7 +178,7 @@ def test_many_bad_files_in_a_row_are_the_archive_s_fault(web, tmp_path, monkeypa
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1/a.fits", "http://[::1/a.fits", "http://a..b/"])
 def test_what_is_no_web_address_is_refused(tmp_path, url):
-    with pytest.raises(ArchiveError, match="no web address"):
+    with pytest.raises(ArchiveError, match="not a web address"):
         http.download(url, tmp_path / "a.fits")
     assert list(tmp_path.iterdir()) == []
 
@@ -264,7 +264,7 @@ def test_links_of_an_index_page_are_plain_names_in_its_own_folder(web):
     page = "".join(f'<a href="{target}">x</a>' for target in targets)
     web.answers["/d/"] = [(503, {}, b""), (200, HTML, f"<html>{page}".encode())]
     assert http.links(f"{web.root}/d/") == ["a.fits.fz", "b+1.fits", "c.fits"]
-    with pytest.raises(ArchiveError, match=r"gives no index page \(is not there \(HTTP 404\)\)"):
+    with pytest.raises(ArchiveError, match=r"has no index page \(does not exist \(HTTP 404\)\)"):
         http.links(f"{web.root}/nothing/")
     with pytest.raises(ConnectionError, match="no answer"):
         http.links("http://127.0.0.1:9/")

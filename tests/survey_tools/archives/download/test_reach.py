@@ -33,7 +33,7 @@ def test_a_proxy_that_takes_no_connection_is_named_with_its_variable_and_without
 ):
     monkeypatch.setenv(variable, "http://me:secret@127.0.0.1:9")
     assert proxy_of(url) == (variable, "http://me:secret@127.0.0.1:9")
-    words = rf"the proxy 127\.0\.0\.1:9, which {variable} names, is of no use: it takes no connection"
+    words = rf"the proxy 127\.0\.0\.1:9, which {variable} names, does not work: it accepts no connection"
     with pytest.raises(AwayError, match=words) as e:
         http.head(url, ONCE)
     assert "secret" not in str(e.value)
@@ -43,11 +43,11 @@ def test_a_proxy_that_takes_no_connection_is_named_with_its_variable_and_without
 
 def test_a_proxy_that_refuses_says_how(web, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", web.root)  # it knows no CONNECT
-    with pytest.raises(AwayError, match=r"which HTTPS_PROXY names, is of no use: it answers 501"):
+    with pytest.raises(AwayError, match=r"which HTTPS_PROXY names, does not work: it answers 501"):
         http.head("https://archive.invalid/x", ONCE)
     web.answers["http://archive.invalid/x"] = [(407, {}, b"")]
     monkeypatch.setenv("HTTP_PROXY", web.root)
-    with pytest.raises(AwayError, match=r"which HTTP_PROXY names, is of no use: it asks for a name and a password"):
+    with pytest.raises(AwayError, match=r"which HTTP_PROXY names, does not work: it asks for a name and a password"):
         http.head("http://archive.invalid/x", ONCE)
 
 
@@ -67,4 +67,4 @@ def test_hosts_that_no_proxy_names_are_asked_without_one(web, monkeypatch):
 
 def test_one_host_that_answers_is_enough_to_be_online(web):
     assert unreachable([web.root, "http://127.0.0.1:9"]) == ""
-    assert "takes no connection" in unreachable(["http://127.0.0.1:9"])
+    assert "accepts no connection" in unreachable(["http://127.0.0.1:9"])
