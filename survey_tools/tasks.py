@@ -68,6 +68,7 @@ class Engine:
         traffic: Callable[[Any], int] | None = None,
         live: Callable[[], int] | None = None,
         most: int | None = None,
+        ended: Callable[[Any], None] = lambda result: None,
     ) -> list:
         """The results of `function` for each item, in their order; what it raises ends the run.
 
@@ -93,6 +94,7 @@ class Engine:
 
             def advance(result: Any) -> None:
                 nonlocal moved
+                ended(result)
                 moved += traffic(result) if traffic else 0
                 progress.update()
 

@@ -140,8 +140,6 @@ AWAY = 3  # files in a row that cannot be reached, each after all patience: then
 ROUNDS = 3  # of files that are wanted because those before lack something
 MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header
 
-_unreached: list[Path] = []  # the spool of each of the files in a row that this process could not reach
-
 
 @dataclass(frozen=True)
 class FetchJob:
@@ -154,6 +152,7 @@ class FetchJob:
     engine: Engine
     tell: Callable[[FetchPlan], None]
     fail_away: bool = False
+    away_after: int = AWAY
 
 
 @dataclass(frozen=True)
@@ -193,6 +192,7 @@ def fetch(
     fail_away: bool = False,
     tell: Callable[[FetchPlan], None] = lambda plan: None,
     chunk_bytes: int = CHUNK_BYTES,
+    away_after: int = AWAY,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
 
@@ -212,6 +212,7 @@ def fetch(
             are cut, and the next one goes on.
         tell: Is given the plan, before anything is fetched by it.
         chunk_bytes: Bytes that the images of a chunk of the store may take.
+        away_after: Files in a row that cannot be reached, each after all patience, before the run ends at once.
 
     Raises:
         ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
@@ -225,7 +226,7 @@ def fetch(
         **archive.facts(),
     }
     plan = StorePlan(archive.survey, bands, catalogue, settings, chunk_bytes=chunk_bytes)
-    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, engine, tell, fail_away)
+    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, engine, tell, fail_away, away_after)
     with alone(out), naming(out), _tidied(work_folder(out)):
         if out.exists() and not overwrite:
             failed = np.flatnonzero(recognise(plan, out).manifest()["status"] == FAILED)
@@ -352,8 +353,20 @@ def _cut_all(job: FetchJob, cutouts: Path, sources: list[SourceFile], desc: str)
     remote = any(source.bytes for source in sources)
     task, items = partial(_cut, job.archive, cutouts), _with_positions(job.catalogue, sources)
     traffic, most = ((lambda outcome: outcome.bytes), DOWNLOADS_AT_ONCE) if remote else (None, None)
-    run = job.engine.run
-    return run(task, items, desc, "file", count=len(sources), traffic=traffic, live=http.received, most=most)
+    unreached: list[Failure] = []
+
+    def ended(outcome: FileOutcome) -> None:
+        """Raise AwayError after so many files in a row that it must be the archive that cannot be reached."""
+        if outcome.away:
+            unreached.append(outcome.failure)
+        elif outcome.failure is None:
+            unreached.clear()
+        if len(unreached) >= job.away_after:
+            why = unreached[-1]
+            raise AwayError(why.reason, url=why.url, status=why.status)
+
+    facts = {"count": len(sources), "traffic": traffic, "live": http.received, "most": most, "ended": ended}
+    return job.engine.run(task, items, desc, "file", **facts)
 
 
 def _with_positions(catalogue: Table, sources: list[SourceFile]) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
@@ -363,11 +376,7 @@ def _with_positions(catalogue: Table, sources: list[SourceFile]) -> Iterator[tup
 
 
 def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.ndarray]) -> FileOutcome:
-    """Put the cutouts of one file on disk, unless they are there.
-
-    A file that cannot be reached must not stop all others; but after `AWAY` of them in a row it is the archive that is
-    away, and ConnectionError ends the run.
-    """
+    """Put the cutouts of one file on disk, unless they are there. A file that is of no use, or away, raises nothing."""
     source, ra, dec = item
     path, before, failure, lacks = spool.path_of(folder, source), http.traffic().bytes, None, None
     away = False
@@ -376,7 +385,6 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
             spool.save(path, archive.cut(source, ra, dec), len(ra), archive.survey.cutout_size)
         found = spool.lacks(path)
         lacks = found if found.any() else None  # of a million files, few have any
-        _unreached.clear()
     except GaltransError as error:
         log.info("%s", error)
         failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
@@ -384,9 +392,6 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
         log.info("%s", source.name, exc_info=True)
         failure = Failure(f"{source.name} cannot be used ({type(error).__name__}: {error}); fetch it anew")
     except ConnectionError as error:
-        _unreached[:] = [each for each in _unreached if each == folder] + [folder]  # a worker may outlive a run
-        if len(_unreached) >= AWAY:
-            raise
         log.info("%s", error)
         failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True
     return FileOutcome(failure, lacks, http.traffic().bytes - before, away)

@@ -103,24 +103,26 @@ def test_files_of_another_store_are_not_taken_for_those_of_this_one(store, galtr
     assert galtrans("export", "y.zarr", "--rows", "0:2", "--out", "f", "--overwrite")[0] == 0
 
 
-def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store, monkeypatch):
-    from survey_tools.build import regridded
+def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store):
     from survey_tools.build.regridded import regrid_store
+    from survey_tools.tasks import Engine
 
     one_object = 64 * 64 * 4 * 2  # bytes
     y = make_store(store.parent / "y.zarr", "cfht", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr")
-    make, rows = regridded.remake, []
+    rows = []
 
-    def killed(*args, **more):
-        rows.append(args)
-        if len(rows) == 3:
-            raise KeyboardInterrupt
-        return make(*args, **more)
+    class Stopped(Engine):
+        def run(self, function, items, *words):
+            def task(item):
+                rows.append(item)
+                if len(rows) == 3:
+                    raise KeyboardInterrupt
+                return function(item)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(regridded, "remake", killed)
-        with pytest.raises(KeyboardInterrupt):
-            regrid_store(y.path, store, store.parent / "z.zarr", chunk_bytes=one_object)
+            return super().run(task, items, *words)
+
+    with pytest.raises(KeyboardInterrupt):
+        regrid_store(y.path, store, store.parent / "z.zarr", engine=Stopped(), chunk_bytes=one_object)
     code, out, _ = galtrans("info", "z.zarr")
     said = dict(line.split(maxsplit=1) for line in out.replace("NOT FINISHED", "NOT_FINISHED").splitlines())
     assert code == 0

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.table import vstack
 from distributed import LocalCluster
 from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools.archives.download import http
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Access
-from survey_tools.build import fetch as build
 from survey_tools.build.builder import alone
 from survey_tools.build.fetch import fetch, work_folder
 from survey_tools.errors import ArchiveError, AwayError, StoreError
@@ -243,7 +243,6 @@ def test_an_archive_that_goes_away_ends_the_run_and_the_next_goes_on(sky, tmp_pa
     mirror, catalogue = sky
     catalogue = known_sky.catalogue([(catalogue["ra"][0], catalogue["dec"][0])], field=100)
     monkeypatch.setattr(http, "ATTEMPTS", 1)
-    monkeypatch.setattr(build, "AWAY", 1)
     real, calls = http.download, []
 
     def second_time_away(url, path, **options):
@@ -253,7 +252,7 @@ def test_an_archive_that_goes_away_ends_the_run_and_the_next_goes_on(sky, tmp_pa
     monkeypatch.setattr(http, "download", second_time_away)
     with known_sky.served(mirror) as (url, _):
         with pytest.raises(OSError, match="no answer"):
-            known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
+            known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS, away_after=1)
         assert len(list((tmp_path / "x.zarr.part").rglob("cutouts/*/*.npy"))) == 1
         monkeypatch.setattr(http, "download", real)
         store = known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands=BANDS)
@@ -305,6 +304,28 @@ def test_files_that_are_away_are_no_failures_and_the_others_are_cut(sky, tmp_pat
         monkeypatch.setattr(http, "download", real)
         store = fetch_it(retry_failed=True)
     assert manifest(store)[0][0] == "done"
+
+
+@pytest.mark.parametrize(("reached", "tried"), [((), 3), ((103,), 5)])
+def test_three_files_in_a_row_that_are_away_end_the_run_at_once(tmp_path, known_sky, monkeypatch, reached, tried):
+    fields, asked, real = range(101, 106), [], http.download
+    for field in fields:
+        known_sky.write_frame(tmp_path / "mirror", "r", [], field=field)
+    places = {field: known_sky.position(known_sky.frame_wcs(field=field), 100, 100) for field in fields}
+    catalogue = vstack([known_sky.catalogue([place], field) for field, place in places.items()])
+    catalogue["object_id"] = [f"g{field}" for field in fields]
+
+    def away(url, path, **options):
+        asked.append(url)
+        if not any(f"-{field:04d}.fits" in url for field in reached):
+            raise AwayError(f"{url}: no answer; is the archive up?", url=url)
+        real(url, path, **options)
+
+    monkeypatch.setattr(http, "download", away)
+    said = "could not be reached" if reached else "no answer"
+    with known_sky.served(tmp_path / "mirror") as (url, _), pytest.raises(AwayError, match=said):
+        known_sky.fetch(SDSS, catalogue, url, tmp_path / "x.zarr", bands="r", psf=False)
+    assert len(asked) == tried
 
 
 def test_what_failed_is_tried_again_and_the_rest_is_not_touched(killable, tmp_path, known_sky):
