@@ -1,4 +1,4 @@
-"""`galtrans bench`: every stage measured beside a plain alternative."""
+"""`galtrans bench`: measure every stage beside a plain alternative."""
 
 import sys
 from pathlib import Path
@@ -14,8 +14,8 @@ STAGES = ("start_up", "crossmatch", "regrid", "loader", "training", "translate")
 
 @click.command()
 @click.argument("stages", type=click.Choice(STAGES), nargs=-1, metavar="[STAGE]...")
-@click.option("--quick", is_flag=True, help="On little data: whether everything runs, not how fast.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there, as JSON.")
+@click.option("--quick", is_flag=True, help="Use little data, to see whether everything runs, and not how fast.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON file for the results.")
 @verbose_option
 def bench(stages, quick, out) -> None:
     """Measure how fast this machine is at every stage, or at some, and what bounds it.

@@ -1,4 +1,4 @@
-"""`galtrans demo`: the whole way on a small simulated sky, by the very commands that a user would type."""
+"""`galtrans demo`: all steps on a small simulated sky, by the commands that a user would type."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from cli.evaluate import FILES
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
 from survey_tools.version import VERSION
 
-MARKER = "demo.json"  # of a folder: what its demo was begun with
+MARKER = "demo.json"  # states what the demo of a folder was begun with
 HELD_OUT = 40  # pairs kept from training, to be translated
-JUDGED = 20, 4  # of which are in the report, and how often those are translated with other noise: the rest is patience
-WIDTH, BATCH, ITERATIONS = 32, 4, "200,340,40"  # of networks and steps: what two cores do in two minutes
-RATIOS = {  # at the end: measure of the report, and what makes a ratio of it
+JUDGED = 20, 4  # pairs in the report, and translations of each with other noise; more would only take longer
+WIDTH, BATCH, ITERATIONS = 32, 4, "200,340,40"  # two cores train this in two minutes
+RATIOS = {  # shown at the end: a measure of the report, and the function that turns it into a ratio
     "flux ": ("aperture_offset", lambda magnitudes: 10 ** (-0.4 * magnitudes)),
     "noise": ("noise_amplitude", lambda dex: 10**dex),
 }
@@ -32,12 +32,12 @@ RATIOS = {  # at the end: measure of the report, and what makes a ratio of it
 @overwrite_option
 @verbose_option
 def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
-    """Go the whole way on a simulated sky, offline and on a CPU, in a few minutes.
+    """Run all steps on a simulated sky, offline and on a CPU, in a few minutes.
 
-    A small sky is written as both archives' own files; from there on everything is what you would do with real
-    ones: fetch both surveys, cross-match, regrid, train (the recipe `psf_matched`, narrow and short), translate
-    galaxies that training never saw, both ways, and say how good they are: OUT/report/report.html. After an
-    interruption the same command goes on.
+    The demo writes a small sky as the files of both archives. From there it does what you would do with real files:
+    it fetches both surveys, cross-matches and regrids them, trains the recipe `psf_matched` with narrow networks and
+    few iterations, translates galaxies that the training never saw in both directions, and measures how good the
+    translations are. The result is OUT/report/report.html. After an interruption, the same command resumes.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
 
 
 def _begin(out: Path, settings: dict, overwrite: bool) -> None:
-    """Make the folder, or find in it what a demo of the same settings has left."""
+    """Make the folder, or accept one that a demo with the same settings has begun."""
     marker = out / MARKER
     if out.exists() and any(out.iterdir()):
         same = marker.exists() and json.loads(marker.read_text()) == settings
@@ -109,23 +109,23 @@ def _translate(out: Path, seed: int) -> None:
 
 
 def _report(out: Path, seed: int, workers: int) -> None:
-    """Hold translations of held-out galaxies against the other survey's images and the truth."""
+    """Compare translations of held-out galaxies with the other survey's images and with the truth."""
     inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
     galaxies, draws = JUDGED
     how = "--galaxies", galaxies, "--draws", draws, "--seed", seed, "--workers", workers
     there = [(out / "report" / name).exists() for name in FILES]
-    if not all(there):  # a part of a report is what an interruption has left
+    if not all(there):  # an interruption may have left a part of a report
         _run("evaluate", *inputs, "--out", out / "report", *how, *(("--overwrite",) if any(there) else ()))
 
 
 def _show(out: Path) -> None:
-    """Say how bright and how noisy translations are, and what lies where."""
+    """Print how bright and how noisy the translations are, and where everything is."""
     click.echo("\nHeld-out galaxies, median of translated / truth (flux) and translated / real image (noise):")
     for line in _ratios(json.loads((out / "report" / "report.json").read_text())):
         click.echo(f"  {line}")
     click.echo(f"""
 Open {out}/report/report.html first: pictures of galaxies, and every measure of how good they are.
-Everything lies in {out}:
+Everything is in {out}:
   report/               the report card: report.html, and the same for programs
   sky/                  the simulated archives: SDSS frames, CFHTLS stacks, catalogues; sky/truth without noise
   sdss.zarr cfht.zarr   the cutouts; try: galtrans info {out}/sdss.zarr
@@ -134,7 +134,7 @@ Everything lies in {out}:
   run/                  the trained model; try: tensorboard --logdir {out}/run
   translated/           FITS files to open in DS9 or with astropy
 
-Try next: train it in full on more galaxies (an hour on two cores), or the paper's model (a GPU helps):
+Try next: train it in full on more galaxies (an hour on two cores), or train the model of the paper (a GPU helps):
   galtrans simulate --galaxies 2000 --out sky
   galtrans crossmatch sky/sdss.zarr sky/cfht.zarr --out sky/pairs.ecsv --test-size 100
   galtrans train sky/sdss.zarr sky/cfht.zarr sky/pairs.ecsv --recipe psf_matched --run runs/psf_matched
@@ -142,7 +142,7 @@ Try next: train it in full on more galaxies (an hour on two cores), or the paper
 
 
 def _ratios(report: dict) -> list[str]:
-    """A line a direction and ratio, band by band; a dash where the report has no value."""
+    """One line for each direction and ratio, band by band; a dash stands for a missing value."""
     lines = []
     for each in report["directions"].values():
         heading = f"{each['from']} to {each['to']}"
@@ -155,7 +155,7 @@ def _ratios(report: dict) -> list[str]:
 
 
 def _run(*arguments: object) -> None:
-    """Show a command as a user would type it, and run it."""
+    """Print a command as a user would type it, and run it."""
     from cli.main import galtrans
 
     words = [str(argument) for argument in arguments]
@@ -164,7 +164,7 @@ def _run(*arguments: object) -> None:
     try:
         galtrans.main(words, prog_name="galtrans", standalone_mode=False)
     except click.Abort:
-        raise KeyboardInterrupt from None  # it is the demo that goes on, without what the command says of itself
+        raise KeyboardInterrupt from None  # the advice must be about the demo, and not about this command
     except OSError as error:
         error.__notes__ = []
         raise

@@ -1,4 +1,4 @@
-"""`galtrans evaluate`: how good translations are, as a page, a JSON file and a table."""
+"""`galtrans evaluate`: measure how good translations are, and write a page, a JSON file and a table."""
 
 import click
 
@@ -23,33 +23,39 @@ FILES = ("report.html", "report.json", "galaxies.ecsv")
 @click.argument("x", metavar="X.zarr", type=EXISTING_STORE)
 @click.argument("y", metavar="Y.zarr", type=EXISTING_STORE)
 @click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING_FILE)
-@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of the report.")
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder for the report.")
 @click.option(
     "--truth",
     type=EXISTING_STORE,
     help="Folder with sdss.zarr and cfht.zarr without noise, as `galtrans simulate` writes.",
 )
-@click.option("--require", type=EXISTING_FILE, help="TOML file of requirements; exit 1 where one fails.")
-@click.option("--galaxies", type=click.IntRange(min=1), help="Test galaxies at most, drawn at random.  [default: all]")
+@click.option("--require", type=EXISTING_FILE, help="TOML file of requirements. The exit code is 1 if one fails.")
 @click.option(
-    "--draws", type=click.IntRange(min=0), default=8, show_default=True, help="Noise realisations of some galaxies."
+    "--galaxies", type=click.IntRange(min=1), help="Largest number of test galaxies, drawn at random.  [default: all]"
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=0),
+    default=8,
+    show_default=True,
+    help="Number of noise realisations of some galaxies.",
 )
 @workers_option
 @scheduler_option
 @device_option
 @seed_option
-@click.option("--overwrite", is_flag=True, help="Replace the report where there is one.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @verbose_option
 def evaluate(
     runs, x, y, pairs, out, truth, require, galaxies, draws, workers, scheduler, device, seed, overwrite
 ) -> None:
-    """Say how good the translations of trained runs are, on galaxies that training never saw.
+    """Measure how good the translations of trained runs are, on galaxies that the training never saw.
 
-    The test rows of PAIRS.ecsv are translated both ways by each run, and measured against the other survey's
-    images, and without noise against the truth where it is given. OUT/report.html shows every number with its
-    interval, beside its floor (real against real), a perfect translator and plain interpolation; report.json and
-    galaxies.ecsv have the same for programs. The command prints in how many measures each run is closer to the truth
-    than the references and other runs are. A file of requirements has lines such as
+    Each run translates the test rows of PAIRS.ecsv in both directions. The translations are compared with the images of
+    the other survey and, if --truth is given, with the truth without noise. OUT/report.html shows every number with its
+    interval, beside its floor (real images against real images), a perfect translator and plain interpolation.
+    report.json and galaxies.ecsv have the same numbers for programs. The command prints in how many measures each run
+    is closer to the truth than the references and the other runs. A file of requirements has lines such as
 
     \b
       [sdss_to_cfht]

@@ -22,8 +22,8 @@ from cli.options import (
     zero_point_option,
 )
 
-REASONS = 3  # shown after a fetch
-SHOWN = 20  # lines about files
+REASONS = 3  # reasons of failures that are shown after a fetch
+SHOWN = 20  # files that are listed
 SHARED = (
     "mirror",
     "unit",
@@ -43,67 +43,78 @@ SHARED = (
     "--catalogue",
     type=EXISTING_FILE,
     required=True,
-    help="CSV, ECSV, FITS, Parquet or VOTable with object_id, ra, dec [deg, ICRS] and, optionally, redshift and the "
-    "SDSS frame: run, rerun, camcol, field. `galtrans targets` makes one.",
+    help="Catalogue (CSV, ECSV, FITS, Parquet or VOTable) with object_id, ra, dec [deg, ICRS] and, optionally, "
+    "redshift and the SDSS frame: run, rerun, camcol, field. `galtrans targets` makes one.",
 )
 @column_option
 @click.option(
     "--mirror",
-    help="Folder, or http(s) URL, of the archive's files, in place of the live archive: for sdss laid out as the "
-    "Science Archive Server (ROOT/sas/dr12/boss/photoObj/frames/...), for cfht any folder of T0007 stacks.",
+    help="Folder, or http(s) URL, with the files of the archive. It is read instead of the live archive. For sdss it "
+    "has the layout of the Science Archive Server (ROOT/sas/dr12/boss/photoObj/frames/...); for cfht it is any folder "
+    "of T0007 stacks.",
 )
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @bands_option
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and what it would take; fetch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched and how much it would cost. Fetch nothing.")
 @click.option(
-    "--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run, or begin anew."
+    "--resume/--no-resume", default=True, show_default=True, help="Resume an interrupted fetch, or begin again."
 )
-@click.option("--retry-failed", is_flag=True, help="Of a finished store, try what failed again.")
+@click.option("--retry-failed", is_flag=True, help="Try the failed objects of a finished store again.")
 @click.option(
     "--fail-away",
     is_flag=True,
-    help="Let the objects of files that cannot be reached fail, so that the store is made without them; else the run "
-    "ends without a store once all other files are cut, and the same command goes on.",
+    help="If files cannot be reached, let their objects fail and finish the store without them. By default the command "
+    "cuts all other files, ends without a store, and can be repeated to resume.",
 )
 @click.option(
     "--how",
     type=click.Choice(["auto", "tiles", "windows"]),
     show_default="auto",
-    help="cfht, live: whole tiles of 1.5 GB, or windows that the archive cuts; auto takes what is sooner done.",
+    help="cfht, live archive: download whole tiles of 1.5 GB, or windows that the archive cuts. auto takes the faster "
+    "way.",
 )
 @click.option(
     "--frames",
     type=click.Choice(["auto", "named", "list"]),
     show_default="auto",
-    help="sdss: the frames that the catalogue names, or those that the list of all fields has at each position, which "
-    "completes cutouts at the sides of a frame, too (0.35 GB, fetched once); auto: named, if the catalogue does.",
+    help="sdss: use the frames that the catalogue names, or find them at each position in the list of all fields. The "
+    "list (0.35 GB, fetched once) also completes cutouts at the edges of a frame. auto means named if the catalogue "
+    "has the columns.",
 )
 @click.option(
     "--psf/--no-psf",
     default=None,
     show_default="psf",
-    help="sdss: read the psField file of each field, too (0.8 MB), for the seeing at each object, or leave it unknown.",
+    help="sdss: also read the psField file of each field (0.8 MB), which gives the seeing at each object. Without it "
+    "the seeing is unknown.",
 )
 @click.option(
     "--masks/--no-masks",
     default=None,
-    help="sdss: download the fpM file of each frame, too (0.05 MB), for which pixels are saturated; by default they "
-    "are read where a folder has them, and else the frame itself tells.",
+    help="sdss: also download the fpM file of each frame (0.05 MB), which says which pixels are saturated. By default "
+    "these files are read if a local folder has them; otherwise the frame itself tells.",
 )
 @unit_option
 @zero_point_option
-@click.option("--keep-files", type=NEW_FOLDER, metavar="DIR", help="Keep downloaded files there, for other stores.")
-@click.option("--keep-limit", type=Size(), metavar="SIZE", help="Size of DIR, such as 500GB: the oldest files go.")
+@click.option(
+    "--keep-files", type=NEW_FOLDER, metavar="DIR", help="Folder in which downloaded files stay, for other stores."
+)
+@click.option(
+    "--keep-limit",
+    type=Size(),
+    metavar="SIZE",
+    help="Largest size of DIR, such as 500GB. The oldest files are deleted.",
+)
 @workers_option
 @scheduler_option
 @overwrite_option
 @verbose_option
 def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out: Path, **options) -> None:
-    """Cut every object of a catalogue out of the archive of SURVEY, into a store.
+    """Cut every object of a catalogue out of the archive of SURVEY (sdss or cfht) and write a store.
 
-    SDSS DR12 frames are resampled to 64 x 64 pixels of 0.396", north up; CFHTLS T0007 stacks keep their own pixels,
-    136 x 136 of 0.186". An interrupted run is gone on with by the same command. OUT/manifest.ecsv says what became of
-    each object: done, outside, or failed and why.
+    SDSS DR12 frames are resampled to 64 x 64 pixels of 0.396" with north up. CFHTLS T0007 stacks keep their own pixels,
+    136 x 136 of 0.186". After an interruption, the same command resumes. OUT/manifest.ecsv says for each object whether
+    it is done, outside, or failed, and why.
 
     \b
     Examples:
@@ -146,12 +157,12 @@ def _say_what_it_takes(cost) -> None:
 
 
 def _failures(manifest) -> int:
-    """How many objects failed."""
+    """Return the number of objects that failed."""
     return int((manifest["status"] == "failed").sum())
 
 
 def _report(store, manifest) -> None:
-    """Say in a paragraph what became of a catalogue."""
+    """Print what became of the catalogue."""
     status = Counter(manifest["status"])
     gaps = (store.column("coverage") < 1).any(axis=1)
     partial = int(((manifest["status"] == "done") & gaps).sum())

@@ -15,7 +15,7 @@ from cli.options import (
     zero_point_option,
 )
 
-REASONS = 3  # shown at the end
+REASONS = 3  # reasons of failures that are shown at the end
 
 
 @click.command()
@@ -24,26 +24,30 @@ REASONS = 3  # shown at the end
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @click.option(
     "--positions", type=EXISTING_FILE,
-    help="Catalogue whose row i is image i: object_id, ra, dec [deg, ICRS] and, optionally, redshift. Else what the "
-    "files say is taken.",
+    help="Catalogue whose row i is image i: object_id, ra, dec [deg, ICRS] and, optionally, redshift. By default the "
+    "positions in the files are used.",
 )  # fmt: skip
 @column_option
-@click.option("--key", default="", help="Name of the array of images in an .npz or HDF5 file, where it holds several.")
+@click.option("--key", default="", help="Name of the array of images, if an .npz or HDF5 file has several arrays.")
 @click.option(
     "--axes", type=click.Choice(["NHWC", "NCHW", "auto"], case_sensitive=False), default="auto", show_default=True,
-    help="Order of a cube's axes: bands last or bands first; auto tells it by the shape.",
+    help="Order of the axes of a cube: bands last (NHWC) or first (NCHW). auto decides by the shape.",
 )  # fmt: skip
 @unit_option
 @zero_point_option
 @click.option(
     "--zeros", type=click.Choice(["auto", "data", "missing"]), default="auto", show_default=True,
-    help="Whether pixels of exactly 0 are data or missing; auto: they are data, but for those by which a survey marks "
-    "missing data, and solid blocks of them at an edge, beside noise.",
+    help="Whether pixels of exactly 0 are data or missing. auto: they are data, except where the survey marks missing "
+    "pixels by 0, and except for solid blocks of zeros at an edge of a noisy image.",
 )  # fmt: skip
-@click.option("--stretched", is_flag=True, help="The cubes hold stretched intensity, sign(F) (sqrt(|F| + 1) - 1).")
+@click.option(
+    "--stretched",
+    is_flag=True,
+    help="The cubes hold the stretched intensity of the paper, sign(F) (sqrt(|F| + 1) - 1).",
+)
 @click.option(
     "--bands", show_default="all of the survey",
-    help="Bands of the cubes in their order, or bands to take from FITS files, such as gri.",
+    help="Bands of the cubes, in their order; or bands to read from FITS files, such as gri.",
 )  # fmt: skip
 @overwrite_option
 @verbose_option
@@ -51,11 +55,11 @@ def ingest(
     files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, columns: dict[str, str], key: str,
     axes: str, unit: str | None, zero_point: float | None, zeros: str, stretched: bool, bands: str, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Make a store of images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with WCS.
+    """Make a store from images that you have: cubes in .npz, .npy or HDF5, or FITS cutouts with a WCS.
 
-    Several FILEs are taken one after the other. A FILE may be a folder of FITS files: one per object with its bands,
-    or one per object and band, which are grouped by position. Images must have the size and pixel scale of the survey's
-    cutouts. An interrupted run is gone on with by the same command; OUT/manifest.ecsv says what became of each image.
+    Several FILEs are read one after the other. A FILE may be a folder of FITS files, with one file per object, or one
+    file per object and band; the latter are grouped by position. Images must have the size and pixel scale of the
+    survey's cutouts. After an interruption, the same command resumes. OUT/manifest.ecsv says what became of each image.
 
     \b
     Example: the public set of Pasquet et al. (2019), the authors' own examples, your cutouts
@@ -77,7 +81,7 @@ def ingest(
 
 
 def _report(store) -> None:
-    """Say what became of the images."""
+    """Print what became of the images."""
     from collections import Counter
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""The command `galtrans`: its subcommands, loaded on use, and what a user sees when something goes wrong."""
+"""The command `galtrans`: it loads a subcommand when it is used, and reports errors in one line."""
 
 import importlib
 import logging
@@ -37,18 +37,18 @@ OWN_NAMES = {"image": "files", "to": "target", "store": "y", "run": "path"}  # a
 
 
 class Commands(click.Group):
-    """A group whose commands are imported only when they are asked for, so that `--help` is quick."""
+    """A group that imports a command only when it is used, so that `--help` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of use."""
+        """Return the names in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command called `name`; None where there is none."""
+        """Return the command of that name, or None."""
         return getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_")) if name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; what the front door says of an argument becomes what click says of an option."""
+        """Run a command. An ArgumentError of the front door becomes an error about the option of the command."""
         try:
             return super().invoke(ctx)
         except ArgumentError as error:
@@ -56,7 +56,7 @@ class Commands(click.Group):
 
 
 def _bad_parameter(group: Commands, ctx: click.Context, error: ArgumentError) -> click.BadParameter:
-    """What click says of the option, or argument, that a function of the front door cannot use."""
+    """Return the error of click for an argument that a function of the front door cannot use."""
     name = ctx.invoked_subcommand or ""
     command = group.get_command(ctx, name)
     several = command.commands.values() if isinstance(command, click.Group) else [command] if command else []
@@ -75,12 +75,12 @@ def _bad_parameter(group: Commands, ctx: click.Context, error: ArgumentError) ->
 def galtrans() -> None:
     """Prepare, cross-match and translate galaxy images between SDSS and CFHTLS.
 
-    Start with `galtrans demo`: the whole way on a simulated sky, offline, in a few minutes.
+    Start with `galtrans demo`, which runs all steps on a simulated sky, offline, in a few minutes.
     """
 
 
 def main() -> None:
-    """Run the command line. Exit 2 for wrong usage, 1 for what failed, with one line that says what to do."""
+    """Run the command line. The exit code is 2 for wrong usage and 1 for failures; one line says what to do."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     # Threads that spin while they wait make PyTorch eight times slower where another program uses the cores too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -108,13 +108,13 @@ def main() -> None:
 
 
 def _added(error: BaseException) -> str:
-    """What goes with the command that goes on: the notes that the command put onto its error."""
+    """Return the notes that a command has added to its error, such as the option that resumes it."""
     notes = [note for each in (error, error.__cause__) for note in getattr(each, "__notes__", ())]
     return "".join(f" {note}" for note in notes)
 
 
 def _fail(message: object) -> None:
-    """Say on one line what failed, and exit 1."""
+    """Print on one line what failed, and exit with 1."""
     _say(message)
     sys.exit(1)
 
@@ -124,7 +124,7 @@ def _say(message: object) -> None:
 
 
 def _leave() -> None:
-    """Exit 1 without waiting for threads: one may have an hour of download to go, which the next run takes up."""
+    """Exit with 1 without waiting for threads, because a download may need an hour; the next run resumes it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

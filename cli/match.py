@@ -1,4 +1,4 @@
-"""`galtrans crossmatch` and `galtrans regrid`: two stores, or two catalogues, brought together."""
+"""`galtrans crossmatch` and `galtrans regrid`: match two stores, and put one on the pixels of another."""
 
 from pathlib import Path
 
@@ -33,12 +33,16 @@ from cli.options import (
 )  # fmt: skip
 @click.option(
     "--test-size", type=click.IntRange(min=0), default=0, show_default=True,
-    help="Pairs to hold out, in whole groups of galaxies whose cutouts could overlap.",
+    help="Number of pairs to hold out. Galaxies whose cutouts could overlap are held out together.",
 )  # fmt: skip
-@click.option("--x-store", type=NEW_PATH, help="Store with images of objects of X, a HATS catalogue.")
-@click.option("--y-store", type=NEW_PATH, help="Store with images of objects of Y.")
-@click.option("--x-id", default="object_id", show_default=True, help="Column of a HATS catalogue X that names objects.")
-@click.option("--y-id", default="object_id", show_default=True, help="The same of Y.")
+@click.option("--x-store", type=NEW_PATH, help="Store with images of the objects of X, if X is a HATS catalogue.")
+@click.option("--y-store", type=NEW_PATH, help="Store with images of the objects of Y.")
+@click.option(
+    "--x-id", default="object_id", show_default=True, help="Column of a HATS catalogue X that identifies objects."
+)
+@click.option(
+    "--y-id", default="object_id", show_default=True, help="Column of a HATS catalogue Y that identifies objects."
+)
 @workers_option
 @seed_option
 @overwrite_option
@@ -47,14 +51,14 @@ def crossmatch(
     x: Path, y: Path, out: Path, radius: float, max_peak_offset: float, test_size: int, x_store: Path | None,
     y_store: Path | None, x_id: str, y_id: str, workers: int, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Find the rows of X and Y that are the same galaxy.
+    """Find the rows of X and Y that show the same galaxy.
 
-    Pairs are one-to-one nearest neighbours on the sphere, kept where the peaks of both r-band images agree. Of two
-    stores, the table has x_row, y_row, separation and peak_offset [arcsec], and split (train or test).
+    Pairs are one-to-one nearest neighbours on the sphere. A pair is kept if the peaks of both r-band images agree. For
+    two stores, the table has x_row, y_row, separation and peak_offset [arcsec], and split (train or test).
 
     X and Y may also be two HATS catalogues of any size, which LSDB reads (pip install 'galtrans[lsdb]'). With --x-store
-    and --y-store the table is that of these stores, made of the catalogues' pairs that have images in both; without, it
-    has both identifiers and positions, and no peaks are compared.
+    and --y-store, the table has the rows of these stores, for the pairs of the catalogues that have images in both.
+    Without them, it has the identifiers and positions of both objects, and no peaks are compared.
 
     \b
     Examples:
@@ -74,14 +78,14 @@ def crossmatch(
 
 
 def _rows_of(path: Path) -> int:
-    """How many rows a Parquet file has."""
+    """Return the number of rows of a Parquet file."""
     import pyarrow.parquet
 
     return pyarrow.parquet.ParquetFile(path).metadata.num_rows
 
 
 def _say(table, out: Path) -> None:
-    """What was found, for the user."""
+    """Print what was found."""
     import numpy as np
 
     dropped, rate = table.meta["dropped_for_peak_offset"], table.meta["false_match_rate"]
@@ -105,10 +109,10 @@ def _say(table, out: Path) -> None:
 @overwrite_option
 @verbose_option
 def regrid(y: Path, like: Path, out: Path, workers: int, scheduler: str | None, overwrite: bool) -> None:
-    """Put the images of store Y on the pixels of another store, flux kept, by bilinear interpolation.
+    """Put the images of store Y on the pixels of another store by bilinear interpolation, and keep their flux.
 
-    Centre and orientation of each image stay; rows stay too, so a pair table for Y serves the new store as well.
-    After an interruption the same command goes on.
+    Each image keeps its centre and orientation. The rows stay the same, so that a pair table of Y also serves the new
+    store. After an interruption, the same command resumes.
 
     \b
     Example:

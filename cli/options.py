@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are spelt and behave alike everywhere."""
+"""Options that several commands share, so that they have the same name and behaviour everywhere."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
 A_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kMGT]?B)\s*", re.IGNORECASE)
 UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-WAIT, DEFAULT_WAIT = "galtrans.wait_for_workers", 10.0  # [min]: where a command keeps it, and what it is by default
+WAIT, DEFAULT_WAIT = "galtrans.wait_for_workers", 10.0  # [min]: the key under which it is kept, and its default
 AN_ADDRESS = re.compile(r"(?:[a-z]+://)?[^\s/:]+:\d+/?|[a-z]+://\S+")
 
 
@@ -28,7 +28,7 @@ def _set_wait(ctx: click.Context, param: click.Parameter, value: float) -> None:
 
 
 def finite(what: str):
-    """Callback of an option that takes a number: one that is not finite is no `what`."""
+    """Return the callback of an option whose number must be finite; `what` names the quantity in the message."""
 
     def check(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
         if value is not None and not math.isfinite(value):
@@ -64,30 +64,31 @@ class Size(click.ParamType):
 
 
 def check_scheduler(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Callback of an option that names a Dask scheduler."""
+    """Check the address of a Dask scheduler (the callback of an option)."""
     if value is not None and not AN_ADDRESS.fullmatch(value):
         raise click.BadParameter(f"{value!r} is no address of a Dask scheduler; give one such as tcp://host:8786")
     return value
 
 
 def where_of(workers: int, scheduler: str | None) -> dict:
-    """The arguments of a function of the front door that say where its tasks run."""
+    """Return the arguments that tell a function of the front door where its tasks run."""
     wait = click.get_current_context().meta.get(WAIT, DEFAULT_WAIT)
     return {"workers": scheduler or workers, "wait_for_workers": 60 * wait}
 
 
 run_argument = click.argument("run")
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU if there is one."
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto, which takes a GPU if there is one."
 )
 verbose_option = click.option(
-    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Say more about what is done."
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose, help="Print more messages."
 )
 _scheduler = click.option(
     "--scheduler",
     metavar="URL",
     callback=check_scheduler,
-    help="Work on a Dask cluster that shares this file system: tcp://host:port (docs/how-to/cluster.md).",
+    help="Address of a Dask cluster that shares this file system and does the work: tcp://host:port "
+    "(docs/how-to/cluster.md).",
 )
 _wait_for_workers = click.option(
     "--wait-for-workers",
@@ -97,22 +98,22 @@ _wait_for_workers = click.option(
     show_default=True,
     expose_value=False,
     callback=_set_wait,
-    help="With --scheduler: how long to wait while the cluster has no worker, before the command ends.",
+    help="With --scheduler: how long to wait while the cluster has no worker. Then the command ends.",
 )
 
 
 def scheduler_option(command):
-    """The options of a command that works on a cluster; it gets `scheduler`, and `where_of` knows the other."""
+    """Add the options of a command that can work on a cluster; `where_of` reads the waiting time."""
     return _scheduler(_wait_for_workers(command))
 
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output where it exists.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=os.cpu_count() or 1,
     show_default="all cores",
-    help="Parallel tasks.",
+    help="Number of parallel tasks.",
 )
 column_option = click.option(
     "--column",
@@ -120,21 +121,21 @@ column_option = click.option(
     metavar="NAME=COLUMN",
     multiple=True,
     callback=_parse_columns,
-    help="The catalogue's own name of a column, such as ra=RA_DEG; may be given several times. NAME is object_id, ra, "
-    "dec, l and b (Galactic), position (of SkyCoord), redshift, run, rerun, camcol or field.",
+    help="Name that the catalogue has for a column, such as ra=RA_DEG. The option may be repeated. NAME is object_id, "
+    "ra, dec, l and b (Galactic), position (a SkyCoord), redshift, run, rerun, camcol or field.",
 )
 unit_option = click.option(
     "--unit",
     metavar="UNIT",
-    help="Unit of the pixels of files that state none, or contradict themselves: nanomaggy, uJy, MJy/sr and the like, "
-    "or counts, whose zero point is the survey's or that of --zero-point.",
+    help="Unit of the pixels, for files that state no unit or contradict themselves: nanomaggy, uJy, MJy/sr and "
+    "others, or counts. The zero point of counts is that of the survey or of --zero-point.",
 )
 zero_point_option = click.option(
     "--zero-point",
     type=float,
     metavar="MAG",
     callback=finite("magnitude; give one such as 30.0"),
-    help="AB magnitude of one unit of the pixels of files that state none, or contradict themselves.",
+    help="AB magnitude of one unit of the pixels, for files that state none or contradict themselves.",
 )
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
-bands_option = click.option("--bands", show_default="all of the survey", help="Bands to take, such as gri.")
+bands_option = click.option("--bands", show_default="all of the survey", help="Bands to use, such as gri.")

@@ -1,4 +1,4 @@
-"""`galtrans recipes` and `galtrans models`: what can be trained, and what is trained already."""
+"""`galtrans recipes` and `galtrans models`: list what can be trained, and what is trained already."""
 
 import click
 
@@ -11,9 +11,9 @@ from cli.options import verbose_option
 def recipes(names) -> None:
     """List the models that `galtrans train` knows, or those called NAMES.
 
-    For each: its networks with their numbers of parameters (into SDSS + into CFHTLS, in ugriz at the sizes given), and
-    the steps of its training, in each of which the turns are played in order: who moves, under which losses. What the
-    losses are is in docs/reference/recipes.md.
+    For each model, the list has its networks with their numbers of parameters (into SDSS + into CFHTLS, for ugriz
+    images of the given sizes) and the steps of its training. In each step the turns follow one another; a turn says
+    which networks move, and under which losses. The losses are explained in docs/reference/recipes.md.
 
     \b
     Example:
@@ -41,8 +41,8 @@ def recipes(names) -> None:
 def models() -> None:
     """List the trained models that come with galtrans.
 
-    A model's name stands wherever a command asks for a RUN. What each has seen, what it is good for and how good it is
-    stands in docs/explanation/shipped_model.md.
+    The name of a model can be given wherever a command asks for a RUN. What each model has seen, what it is good for
+    and how good it is can be read in docs/explanation/shipped_model.md.
 
     \b
     Examples:

@@ -14,17 +14,18 @@ from cli.options import bands_option, overwrite_option, verbose_option, workers_
 @click.option(
     "--galaxies",
     type=click.IntRange(min=1),
-    help="Write stores of this many objects a survey instead of archive files.",
+    help="Write stores with this many objects of each survey instead of archive files.",
 )
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 1),
-    help="With --galaxies: share of each survey's objects that the other one sees too.  [default: 0.5]",
+    help="With --galaxies: share of each survey's objects that the other survey sees as well.  [default: 0.5]",
 )
 @click.option(
     "--benchmark",
     type=click.Choice(["twin-v1", "twin-v1-small"]),
-    help="Write a fixed set of stores, pairs and truth to measure recipes on; the small one is a tenth.",
+    help="Write a fixed set of stores, pairs and truth, on which recipes are compared. The small set has a tenth of "
+    "the objects.",
 )
 @bands_option
 @workers_option
@@ -41,14 +42,15 @@ def simulate(
     seed: int | None,
     overwrite: bool,
 ) -> None:
-    """Make one sky and show it to both surveys: the same galaxies and stars, each survey's own seeing and noise.
+    """Simulate a sky as both surveys see it: the same galaxies and stars, with each survey's seeing and noise.
 
-    Without --galaxies it is written as the archives' own files (SDSS frames, CFHTLS stacks), with a catalogue for each
-    survey, for `galtrans fetch`. With --galaxies N objects are rendered straight into stores. Either way the same
-    images without noise go to OUT/truth. The same seed gives the same sky, however many workers draw it.
+    Without --galaxies, the sky is written as the files of the archives (SDSS frames and CFHTLS stacks) with a catalogue
+    for each survey, so that `galtrans fetch` can read them. With --galaxies N, objects are drawn directly into stores.
+    In both cases, the same images without noise are written to OUT/truth. The same seed gives the same sky for any
+    number of workers.
 
-    With --benchmark the stores are a set that is the same for everyone: unpaired objects of both surveys, pairs to
-    train and to test, and the test pairs without noise. After an interruption the same command goes on.
+    With --benchmark, the stores are a fixed set that is the same for everyone: unpaired objects of both surveys, pairs
+    to train on and to test on, and the test pairs without noise. After an interruption, the same command resumes.
 
     \b
     Example:

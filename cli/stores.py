@@ -1,4 +1,4 @@
-"""`galtrans verify`, `info` and `export`: what is in a store, whether it is sound, and FITS files out of it."""
+"""`galtrans verify`, `galtrans info` and `galtrans export`: check a store, describe it, and write it as FITS."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import survey_tools
 from cli.options import EXISTING_STORE, NEW_PATH, overwrite_option, verbose_option, workers_option
 from survey_tools.errors import StoreError
 
-SHOWN = 20  # lines about what is wrong
+SHOWN = 20  # faults that are listed
 A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
 
 
@@ -18,7 +18,7 @@ A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
 @workers_option
 @verbose_option
 def verify(store: Path, workers: int) -> None:
-    """Check STORE: every file against its checksum, every pixel against the columns and the manifest.
+    """Check STORE: compare every file with its checksum, and every pixel with the columns and the manifest.
 
     \b
     Example:
@@ -38,10 +38,10 @@ def verify(store: Path, workers: int) -> None:
 @click.argument("store", type=NEW_PATH)
 @verbose_option
 def info(store: Path) -> None:
-    """Say what STORE holds: objects, sky, noise, seeing, size, and what it was made from.
+    """Describe STORE: its objects, sky, noise, seeing and size, and what it was made from.
 
-    Of a store that is being made, or that an interrupted command has left, it says how far it is. STORE may also be the
-    folder of a training, or the name of a model that comes with galtrans.
+    For an unfinished store, the command prints how much is done. STORE may also be the folder of a training, or the
+    name of a model that comes with galtrans.
 
     \b
     Examples:
@@ -60,16 +60,16 @@ def info(store: Path) -> None:
 
 @click.command()
 @click.argument("store", type=NEW_PATH)
-@click.option("--rows", "wanted", required=True, help="Rows, counted from 0: 0:10, or 3, or 0:10,25,40: and so on.")
+@click.option("--rows", "wanted", required=True, help="Rows, counted from 0, such as 0:10, or 3, or 0:10,25,40:")
 @click.option("--out", type=NEW_PATH, required=True, help="Folder for the files.")
 @click.option("--preview", is_flag=True, help="Write a PNG beside each file.")
 @overwrite_option
 @verbose_option
 def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) -> None:
-    """Write rows of STORE as FITS files: an image HDU a band in nanomaggies, with WCS, and its mask.
+    """Write rows of STORE as FITS files. Each band is an image HDU in nanomaggies with a WCS, and has a mask.
 
-    Files that are there already, from the same rows of the same store, stay: so an interrupted export is gone on with
-    by the same command.
+    Existing files that were written from the same rows of the same store are kept. Therefore the same command resumes
+    an interrupted export.
 
     \b
     Example:
@@ -93,7 +93,7 @@ def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) 
 
 
 def _parse_rows(text: str, count: int) -> list[int]:
-    """Rows that a list of numbers and ranges names, each once and in that order; wrong usage where one is not there."""
+    """Return the rows that a list of numbers and ranges names, each once and in that order."""
     rows: list[int] = []
     for part in text.split(","):
         match = A_SLICE.fullmatch(part)

@@ -29,15 +29,17 @@ out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), callback=_check_out,
     help="Catalogue to write: .ecsv, .fits or .csv.",
 )  # fmt: skip
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take the first so many rows only.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Count the rows, and write nothing.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Largest number of rows; the first ones are taken."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Count the rows and write nothing.")
 
 
 @click.group()
 def targets() -> None:
-    """Make a catalogue of galaxies, for `galtrans fetch`, from the archives' own tables.
+    """Make a catalogue of galaxies for `galtrans fetch` from the tables of the archives.
 
-    Any catalogue of yours with object_id, ra and dec does as well.
+    You may also use any catalogue of your own that has object_id, ra and dec.
 
     \b
     Example:
@@ -49,11 +51,11 @@ def targets() -> None:
 @targets.command()
 @click.option(
     "--sample", default="main-galaxies", show_default=True,
-    help="Sample to take; main-galaxies is that of Pasquet et al. 2019, some 547,000 spectra.",
+    help="Name of the sample. main-galaxies is that of Pasquet et al. 2019, about 547,000 spectra.",
 )  # fmt: skip
 @click.option(
     "--where", default="",
-    help="A further condition in SQL; s is SpecObjAll and p PhotoObjAll.",
+    help="A further condition in SQL, in which s is SpecObjAll and p is PhotoObjAll.",
 )  # fmt: skip
 @limit_option
 @out_option
@@ -61,9 +63,9 @@ def targets() -> None:
 @overwrite_option
 @verbose_option
 def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: bool, overwrite: bool) -> None:
-    """Spectroscopic galaxies of SDSS DR12, from SkyServer: one row an object, with its frame.
+    """Find spectroscopic galaxies of SDSS DR12 at SkyServer. Each row is an object with its frame.
 
-    The table has object_id, ra, dec, redshift, run, rerun, camcol and field, which `galtrans fetch` goes by; rowc and
+    The table has object_id, ra, dec, redshift, run, rerun, camcol and field, which `galtrans fetch` needs; rowc and
     colc, Petrosian magnitudes and extinction of each band; and specObjID, zErr, petroRad_r and mode.
 
     \b
@@ -85,11 +87,13 @@ def sdss(sample: str, where: str, limit: int | None, out: Path | None, dry_run: 
 )  # fmt: skip
 @click.option(
     "--rmax", type=float, default=19.7, show_default=True, callback=a_number,
-    help="Faintest. The default is our estimate of what gives as many as the paper has, 130,093: see --dry-run.",
+    help="Faintest Kron-like magnitude in r [AB]. The default is our estimate of the limit that gives as many "
+    "galaxies as the paper has, 130,093; --dry-run counts them.",
 )  # fmt: skip
 @click.option(
     "--max-class", type=float, callback=a_number,
-    help="Largest star/galaxy class in r (rcl; SExtractor: 0 galaxy, 1 star). Stars are left out without it too.",
+    help="Largest star/galaxy class in r (column rcl of SExtractor: 0 is a galaxy, 1 a star). Stars are always left "
+    "out.",
 )  # fmt: skip
 @click.option("--where", default="", help='A further condition in ADQL, such as "imagA < 19 AND Sfl = 0".')
 @limit_option
@@ -108,7 +112,7 @@ def cfht(
     dry_run: bool,
     overwrite: bool,
 ) -> None:
-    """Galaxies of CFHTLS Wide T0007, from VizieR's table II/317: neither stars nor masked by TERAPIX (Tfl = 0).
+    """Find galaxies of CFHTLS Wide T0007 in table II/317 of VizieR. Stars and masked objects (Tfl > 0) are left out.
 
     The table has object_id, ra and dec; Kron-like magnitudes of each band (umagA to zmagA); half-light radius in r
     [pixel], class, flags, which i filter (ifl: 0 i.MP9701, 1 i.MP9702) and reddening.
@@ -135,7 +139,7 @@ def _find(survey: str, selection: dict, limit: int | None, out: Path | None, dry
 
 
 def _check_target(out: Path | None, dry_run: bool, overwrite: bool) -> None:
-    """Refuse to go on without a place for what is found."""
+    """Raise UsageError if there is no place for the result."""
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out'; or pass --dry-run")
     if out is not None and out.exists() and not overwrite and not dry_run:
@@ -147,20 +151,20 @@ def _check_target(out: Path | None, dry_run: bool, overwrite: bool) -> None:
 
 
 def _say_whom_is_asked(url: str) -> None:
-    """Tell a user at a terminal what is waited for: to count rows takes an archive minutes, and no bar tells of it."""
+    """Tell a user at a terminal which archive is asked, because it may take minutes to count rows."""
     if sys.stderr.isatty():
         click.echo(f"Asking {url}; its first answer may take some minutes.", err=True)
 
 
 def _announce(url: str, rows: int, limit: int | None, at_once: int) -> None:
-    """What there is to get."""
+    """Print how many rows there are."""
     wanted = rows if limit is None else min(rows, limit)
     pages = math.ceil(wanted / at_once)
     click.echo(f"{url} has {rows:,} rows; {wanted:,} wanted, in {pages} page{'' if pages == 1 else 's'} at least")
 
 
 def _report(found, out: Path) -> None:
-    """Say what was found and written."""
+    """Print what was found and written."""
     dropped = "; ".join(f"{number} {reason}" for reason, number in found.dropped.items())
     click.echo(
         f"{found.title}\n{found.received} of {found.counted} rows received\nDropped: {dropped}\n"
@@ -170,7 +174,7 @@ def _report(found, out: Path) -> None:
 
 @click.group()
 def archives() -> None:
-    """Look after the addresses and limits of the live archives.
+    """Show and check the addresses and limits of the live archives.
 
     \b
     Example:
@@ -182,7 +186,7 @@ def archives() -> None:
 @archives.command()
 @verbose_option
 def settings() -> None:
-    """List the settings: name, value, and the variable of the environment that sets it.
+    """List the settings with their values, and the environment variable that changes each.
 
     \b
     Example:
@@ -195,14 +199,14 @@ def settings() -> None:
 
 
 @archives.command()
-@click.option("--only", multiple=True, help="Ask this archive; may be repeated.")
+@click.option("--only", multiple=True, help="Ask only this archive: sdss, cadc or vizier. The option may be repeated.")
 @verbose_option
 def check(only: tuple[str, ...]) -> None:
-    """Ask the live archives what their documentation leaves open, a few megabytes in all and in less than a minute.
+    """Ask the live archives whether they answer as galtrans expects. It takes a few megabytes and less than a minute.
 
-    One line a question: the answer, and the setting that it concerns with OK, with NOT OK and a reason, or with FAILED
-    where there is no answer. The last line is the verdict. Exit 1 unless all are OK. Where no archive can be reached,
-    one line says why.
+    Each question has one line: the answer, the setting that it concerns, and OK, NOT OK with a reason, or FAILED if
+    there was no answer. The last line is the verdict. The exit code is 1 unless all are OK. If no archive can be
+    reached, one line says why.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`galtrans train`: two stores and their pair table -> a trained run."""
+"""`galtrans train`: train a model on two stores and their pair table."""
 
 import os
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ POSITIVE = click.IntRange(min=1)
 
 
 class Counts(click.ParamType):
-    """A positive number, or one for each step, such as 300,500,150."""
+    """One positive number, or one for each step, such as 300,500,150."""
 
     name = "N[,N…]"
 
     def convert(self, value, param, ctx) -> tuple[int, ...]:
-        """The numbers; UsageError where one is none."""
+        """Return the numbers; raise UsageError if one is not a positive number."""
         if isinstance(value, tuple):
             return value
         try:
@@ -30,7 +30,7 @@ class Counts(click.ParamType):
 
 @contextmanager
 def _gone_on_with(path, resume: bool):
-    """Have the advice that follows Ctrl-C, or a full disk, name the option with which the run goes on."""
+    """Add the option that resumes the run to the advice after Ctrl-C or a full disk."""
     try:
         yield
     except (KeyboardInterrupt, OSError) as error:
@@ -54,32 +54,42 @@ def _gone_on_with(path, resume: bool):
     "--iterations",
     type=Counts(),
     show_default="the recipe's",
-    help="Iterations of each step: one number for all, or one for each, such as 300,500,150.",
+    help="Iterations of each step: one number for all steps, or one for each, such as 300,500,150.",
 )
 @click.option(
-    "--batch-size", type=POSITIVE, show_default="the recipe's, 24 for two_step", help="Images of x, of y, and pairs."
+    "--batch-size",
+    type=POSITIVE,
+    show_default="the recipe's, 24 for two_step",
+    help="Number of images of x, of images of y, and of pairs in a batch.",
 )
 @click.option(
-    "--width", type=POSITIVE, show_default="the recipe's, 64 for two_step", help="Of the networks: narrower is faster."
+    "--width",
+    type=POSITIVE,
+    show_default="the recipe's, 64 for two_step",
+    help="Width of the networks. Narrower networks are faster.",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bf16"]),
     show_default="the recipe's",
-    help="Of convolutions in training. psf_matched takes bf16 where the device computes in it, others float32.",
+    help="Precision of convolutions in training. psf_matched uses bf16 if the device supports it; others use float32.",
 )
 @click.option(
     "--data",
     type=click.Choice(["auto", "device", "stream"]),
     default="auto",
     show_default=True,
-    help="Keep all images in the device's memory, or read them ahead of their use; auto keeps them where they fit.",
+    help="Keep all images in the memory of the device, or stream them from the stores. auto keeps them if they fit.",
 )
 @click.option(
-    "--checkpoint-every", type=POSITIVE, default=500, show_default=True, help="Iterations between checkpoints."
+    "--checkpoint-every",
+    type=POSITIVE,
+    default=500,
+    show_default=True,
+    help="Number of iterations between checkpoints.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run, from its newest checkpoint.")
+@click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @seed_option
 @verbose_option
 def train(
@@ -87,11 +97,11 @@ def train(
 ) -> None:
     """Train a model to translate between the surveys of two stores.
 
-    X.zarr is the survey of the larger pixels (SDSS), Y.zarr the other (CFHTLS); pairs.ecsv comes from `galtrans
-    crossmatch`. Its train rows serve as pairs, its test rows are never seen, and all other objects as unpaired
-    images. A recipe that learns from unpaired images alone can do without the table; given it, such a recipe leaves
-    the same objects out as the others do. Ctrl-C saves and says how to go on; --resume gives the very weights of a
-    run that was never stopped.
+    X.zarr is the survey with the larger pixels (SDSS) and Y.zarr the other (CFHTLS). pairs.ecsv comes from `galtrans
+    crossmatch`: its train rows serve as pairs, its test rows are never seen, and all other objects serve as unpaired
+    images. A recipe that learns from unpaired images alone does not need the table; if it is given, the recipe leaves
+    out the same objects as the others do. Ctrl-C saves the state and prints how to resume. A training that was resumed
+    ends with the same weights as one that was never stopped.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`galtrans translate`: FITS in, FITS out; or a store in, a store out."""
+"""`galtrans translate`: translate FITS files into FITS files, or a store into a store."""
 
 from pathlib import Path
 
@@ -53,42 +53,60 @@ def _listed(files: tuple[Path, ...], listed: Path | None) -> list[Path]:
 @click.command()
 @run_argument
 @click.argument("files", metavar="FILES… | IN.zarr", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--to", "target", help="Survey to translate into, such as cfht; needed with FILES.")
+@click.option("--to", "target", help="Survey to translate into, such as cfht. It is needed with FILES.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results, or OUT.zarr."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the results, or OUT.zarr.",
 )
 @click.option(
     "--files-from", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A text file that names more FILES, one on each line.",
+    help="Text file that names more FILES, one on each line.",
 )  # fmt: skip
-@click.option("--at", type=(float, float), metavar="RA DEC", help="Translate the part around here [deg].")
+@click.option("--at", type=(float, float), metavar="RA DEC", help="Translate only the part around this position [deg].")
 @click.option(
-    "--size", type=click.FloatRange(min=1), callback=finite("size"), help="Side of that part [arcsec]; by default 25."
+    "--size",
+    type=click.FloatRange(min=1),
+    callback=finite("size"),
+    help="Side of that part [arcsec]. The default is 25.",
 )
 @click.option(
     "--seeing",
     callback=_numbers,
     metavar="ARCSEC",
-    help="FWHM of stars that is wanted; one number, or one for each band.",
+    help="Seeing of the translation (FWHM of stars): one number, or one for each band.",
 )
 @click.option(
     "--depth",
-    help="Noise that is wanted: 25.2mag (5 sigma within 2 arcsec) or 0.002nanomaggy a pixel.",
+    help="Noise of the translation: 25.2mag (5 sigma within 2 arcsec), or 0.002nanomaggy per pixel.",
 )
 @click.option(
     "--like", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A FITS file whose grid, seeing and depth are wanted.",
+    help="FITS file whose grid, seeing and depth the translation gets.",
 )  # fmt: skip
 @click.option(
-    "--draws", type=click.IntRange(0, 64), default=0, show_default=True, help="Draws to write beside the best guess."
+    "--draws",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Number of random draws to write beside the best guess.",
 )
-@click.option("--planes", is_flag=True, help="Write SIGNAL, SIGMA and MASK beside each band; of a store, such arrays.")
 @click.option(
-    "--noise", type=click.Choice(["sampled", "none"]), default="sampled", show_default=True, help="Noise to add."
+    "--planes", is_flag=True, help="Write SIGNAL, SIGMA and MASK beside each band, or such arrays of a store."
+)
+@click.option(
+    "--noise",
+    type=click.Choice(["sampled", "none"]),
+    default="sampled",
+    show_default=True,
+    help="Whether to add noise.",
 )
 @unit_option
 @zero_point_option
-@click.option("--force", is_flag=True, help="Translate inputs, too, that say they are of another survey, or synthetic.")
+@click.option(
+    "--force", is_flag=True, help="Also translate inputs that say that they are of another survey or synthetic."
+)
 @click.option("--preview", is_flag=True, help="Write a PNG of input, translation and uncertainty beside each file.")
 @device_option
 @workers_option
@@ -101,15 +119,17 @@ def translate(run: Path, files: tuple[Path, ...], out: Path, **options) -> None:
 
     RUN is the folder of a training, or the name of a model that comes with galtrans (`galtrans models` lists them).
 
-    Each of FILES has one image HDU a band, named by EXTNAME or FILTER, or a (band, row, col) cube, with a WCS and a
-    calibration. Files of one band each that differ in the band's letter (m51-g.fits, m51-r.fits) are one object; a
-    folder stands for the FITS files in it. Images may have any size, lack bands and have gaps where the model reads
-    such. Each result shows the same sky at the pixel scale of the survey given by --to, and has SYNTH = T in its
-    header, so that nobody takes it for an observation. OUT/translated.ecsv says what was made of what.
+    Each of FILES has one image HDU for each band, named by EXTNAME or FILTER, or a (band, row, col) cube. It needs a
+    WCS and a calibration. Files of single bands whose names differ only in the letter of the band (m51-g.fits,
+    m51-r.fits) are one object. A folder stands for the FITS files in it. If the model can read such images, they may
+    have any size, missing bands and gaps. Each result shows the same sky at the pixel scale of the survey given by
+    --to, and has SYNTH = T in its header, so that nobody takes it for an observation. OUT/translated.ecsv lists the
+    translations.
 
-    Of a store IN.zarr every row becomes a row of the store given by --out; what cannot be translated is NaN, and
-    OUT/manifest.ecsv says why. --planes adds the arrays signal and sigma, and --draws K draw_1 to draw_K; the column
-    consistency says for each row and band whether to believe it. After an interruption the same command goes on.
+    If a store IN.zarr is given, every row becomes a row of the store given by --out. A row that cannot be translated is
+    NaN, and OUT/manifest.ecsv says why. --planes adds the arrays signal and sigma, and --draws K adds draw_1 to draw_K.
+    The column consistency says for each row and band whether to trust it. After an interruption, the same command
+    resumes.
 
     \b
     Examples:

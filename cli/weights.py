@@ -1,4 +1,4 @@
-"""`galtrans import-weights` and `galtrans export-weights`: the authors' weights in, any run's weights out."""
+"""`galtrans import-weights` and `galtrans export-weights`: read the authors' weights, and write those of any run."""
 
 import click
 
@@ -8,11 +8,11 @@ from cli.options import NEW_PATH, overwrite_option, run_argument, verbose_option
 # Unknown options count as SOURCE, for the authors' prefixes look like options: -60000.
 @click.command("import-weights", context_settings={"ignore_unknown_options": True})
 @click.argument("source", type=NEW_PATH)
-@click.option("--recipe", required=True, help="Model that the weights are of, such as two_step.")
-@click.option("--run", "path", type=NEW_PATH, required=True, help="Folder of the new run.")
+@click.option("--recipe", required=True, help="Recipe of the weights, such as two_step.")
+@click.option("--run", "path", type=NEW_PATH, required=True, help="Folder for the new run.")
 @verbose_option
 def import_weights(source, recipe, path) -> None:
-    """Make a run that translates out of the authors' weights.
+    """Make a run from the authors' weights, which then translates like any other.
 
     SOURCE is a TensorFlow checkpoint (its prefix, such as ./-60000 for the files -60000.index and
     -60000.data-00000-of-00001, or the folder that holds it), or an .npz of {variable name: array}. The run translates
@@ -40,11 +40,11 @@ def import_weights(source, recipe, path) -> None:
 @overwrite_option
 @verbose_option
 def export_weights(run, out, overwrite) -> None:
-    """Write the newest weights of the run in folder RUN as an .npz.
+    """Write the newest weights of RUN as an .npz file.
 
-    It holds {variable name: array} with the names and layouts of the authors' TensorFlow code, float32, and needs
-    nothing but NumPy to be read. `galtrans import-weights` takes it, to the bit, where the run has the authors' bands
-    and image sizes.
+    The file holds {variable name: array} in float32, with the names and layouts of the authors' TensorFlow code. NumPy
+    alone can read it. If the run has the authors' bands and image sizes, `galtrans import-weights` reads it back
+    without changing a bit.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def export_weights(run, out, overwrite) -> None:
 
 
 def _say(parameters: dict[str, int], what: str) -> None:
-    """A line a network, and their sum."""
+    """Print a line for each network, and their sum."""
     for name, count in parameters.items():
         click.echo(f"  {name:22} {count:12,} parameters")
     click.echo(f"{sum(parameters.values()):,} parameters of {len(parameters)} networks {what}")

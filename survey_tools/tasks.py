@@ -6,16 +6,18 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -275,6 +277,8 @@ def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, desc
                 results[index] = function(*each)
                 progress.update()
             return results
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            os._exit(1)  # this process runs the script of its parent again, which has no guard: the parent says so
         before = set(multiprocessing.active_children())
         # spawned, not forked: a fork of a process with threads may never return
         context = multiprocessing.get_context("spawn")
@@ -285,15 +289,25 @@ def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, desc
                     results[places[done]] = done.result()
                     progress.update()
             except BrokenProcessPool as error:
-                raise GaltransError(
-                    "a worker process died, of too little memory perhaps; use fewer --workers"
-                ) from error
+                raise GaltransError(_why_processes_died()) from error
             except BaseException:
                 for process in set(multiprocessing.active_children()) - before:
                     process.terminate()
                 pool.shutdown(cancel_futures=True)
                 raise
     return results
+
+
+def _why_processes_died() -> str:
+    """What to tell a user whose worker processes died: of too little memory, or because a script has no guard."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    with suppress(OSError, UnicodeDecodeError):
+        if script and "__name__" not in Path(script).read_text(encoding="utf-8"):
+            return (
+                f"{script} was run again by each worker process, because its calls are not guarded: put them below "
+                '`if __name__ == "__main__":`, or ask for one worker'
+            )
+    return "a worker process died, of too little memory perhaps; use fewer --workers"
 
 
 def run_to_end(command: Sequence[str], *, silent: bool = False) -> int:

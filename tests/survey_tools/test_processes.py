@@ -26,6 +26,19 @@ def test_a_process_that_dies_is_an_error_that_says_so():
         run_tasks(os._exit, [(1,), (1,)], 2, "die")
 
 
+def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from survey_tools.tasks import run_tasks\nprint(run_tasks(pow, [(1, 2), (2, 2)], 2, 'square'))\n"
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=os.environ)
+    assert said.returncode == 1
+    last = said.stderr.strip().splitlines()[-1]
+    assert last.startswith("survey_tools.errors.GaltransError: ")
+    assert 'put them below `if __name__ == "__main__":`, or ask for one worker' in last
+    assert said.stderr.count("Traceback") <= 2  # its own, and that of its cause
+
+
 def test_nothing_to_do():
     assert run_tasks(pow, [], 2, "nothing") == []
 
