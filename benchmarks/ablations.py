@@ -27,6 +27,7 @@ from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
 from translator.images import Batch
 from translator.intensity import stretch
+from translator.losses import posterior_mean
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import aperture_flux, held
 from translator.recipes import RECIPES, Turn, both, moves
@@ -71,13 +72,14 @@ def stretched_mean(images, domain: str):
     return (((stretch(made) - stretch(learnt.target)) * learnt.weight) ** 2).mean() * 1e4
 
 
-def with_loss(loss):
+def with_loss(loss, **more):
     """The row with another loss in its second step."""
     steps = list(main_row().steps)
-    steps[1] = replace(steps[1], turns=(Turn(moves("restoration"), both(loss), 1e-3),))
+    steps[1] = replace(steps[1], turns=(Turn(moves("restoration"), both(loss), 1e-3, **more),))
     return replace(main_row(), steps=tuple(steps))
 
 
+PAIRS_ONLY = partial(posterior_mean, spoiling=observing.Spoiling(paired=1.1))
 VARIANTS = {
     "all ideas": {},
     "without registration": {"batch": unregistered, "request": {"alignment": None}},
@@ -85,7 +87,7 @@ VARIANTS = {
         "batch": unconditioned,
         "request": dict.fromkeys(("psf_fwhm", "sky_sigma", "gain", "seeing", "wanted_gain")),
     },
-    "pairs only": {"paired": 1.1},
+    "pairs only": {"row": partial(with_loss, PAIRS_ONLY, largest_norm=1.0)},
     "losses on stretched images": {"row": partial(with_loss, stretched_mean)},
     "float32": {"precision": "float32"},
 }
@@ -172,19 +174,17 @@ def middle_residual(judge: Judge, session) -> float:
 
 def ablate(sky: Path, out: Path, seconds: float, only: tuple[str, ...], coverage: bool) -> dict:
     """Residuals of every variant; with `coverage`, that of the true flux with and without draws."""
-    judge, found, paired = Judge(sky), {}, observing.PAIRED
+    judge, found = Judge(sky), {}
     for name, change in VARIANTS.items():
         if only and name not in only:
             continue
         row = change.get("row", main_row)()
         RECIPES["psf_matched_variant"] = row
-        observing.PAIRED = change.get("paired", paired)
         session = begin(sky, out / name.replace(" ", "_"), "psf_matched_variant", precision=change.get("precision"))
         batch, request = change.get("batch", lambda each: each), change.get("request", {})
         print(name, flush=True)
         play(session, row.steps[0], 1e9, batch, most=OPERATOR)
         play(session, row.steps[1], seconds, batch)
-        observing.PAIRED = paired
         found[name] = {d: judge.residual(session, d, request).round(4).tolist() for d in "yx"}
         if coverage and name == "all ideas":
             found[name]["coverage without draws"] = judge.coverage(session, request, draw=False)

@@ -50,22 +50,16 @@ def measure_training(bench) -> list[dict]:
     """Both steps by the command's own loop: the median seconds of an iteration, its first and last losses, memory."""
     from translator.training import loop
 
-    rows, whole = [], loop.iterate
+    rows = []
     for precision in ("float32", "bf16"):
         session, path = opened(bench, "auto", precision)
         seen = []
 
-        def iterate(model, step, *more, seen=seen, session=session):
-            losses = whole(model, step, *more)
-            seen.append((session.recipe.steps.index(step) + 1, time.perf_counter(), losses))
-            return losses
+        def after(step, spent, losses, seen=seen):
+            seen.append((step, time.perf_counter(), losses))
 
-        loop.iterate = iterate
         begun = time.perf_counter()
-        try:
-            loop.train(session)
-        finally:
-            loop.iterate = whole
+        loop.train(session, after)
         for number in (1, 2):
             some = [one for one in seen if one[0] == number]
             gaps = [after - before for (_, before, _), (_, after, _) in pairwise(some)]

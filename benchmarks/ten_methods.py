@@ -144,26 +144,21 @@ def train(inputs: TrainingInputs, path: Path, settings: TrainingSettings, end: f
     if begun and session.iteration == total:
         return
     click.echo(f"{settings.recipe}: {total} iterations of {session.facts.batch_size}, from {session.iteration}")
-    seconds, whole = defaultdict(list), loop.iterate
+    seconds = defaultdict(list)
 
-    def iterate(model, step, *more):
-        start = time.monotonic()
-        losses = whole(model, step, *more)
-        seconds[str(session.recipe.steps.index(step) + 1)].append(time.monotonic() - start)
+    def after(step, spent, losses):
+        seconds[str(step)].append(spent)
         if time.monotonic() > end:
             signal.raise_signal(signal.SIGTERM)  # as a user would stop it: it saves, and raises RunError
-        return losses
 
-    loop.iterate = iterate
     try:
-        loop.train(session)
+        loop.train(session, after)
     except RunError:
         if session.iteration < total and time.monotonic() > end:
             raise TimeIsUpError from None
         if session.iteration < total:
             raise
     finally:
-        loop.iterate = whole
         note_seconds(path, seconds)
 
 

@@ -14,7 +14,6 @@ largest relative difference between the losses of the two, over all iterations a
 import json
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -76,25 +75,9 @@ def train(stores: dict[str, Path], path: Path, settings: TrainingSettings) -> li
     recipe = RECIPES[settings.recipe]
     y, pairs = stores["same" if recipe.same_grid else "y"], stores["pairs"] if recipe.reads_pairs else None
     session = open_session(TrainingInputs(stores["x"], y, pairs), path, settings)
-    seen, whole = [], loop.iterate
-
-    def iterate(model, step, *more):
-        start = time.perf_counter()
-        losses = whole(model, step, *more)
-        seen.append({"step": recipe_step(session, step), "seconds": time.perf_counter() - start, "losses": losses})
-        return losses
-
-    loop.iterate = iterate
-    try:
-        loop.train(session)
-    finally:
-        loop.iterate = whole
+    seen = []
+    loop.train(session, lambda *found: seen.append(dict(zip(("step", "seconds", "losses"), found, strict=True))))
     return seen
-
-
-def recipe_step(session, step) -> int:
-    """Number of a step in its recipe, from 1."""
-    return session.recipe.steps.index(step) + 1
 
 
 def line(name: str, runs: dict[str, list[dict]], precisions: tuple[str, ...]) -> str:

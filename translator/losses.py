@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translator.images import OTHER, Images
-from translator.observing import blank_sigma, leads_down, observe, scene
+from translator.observing import USUAL, Spoiling, blank_sigma, leads_down, observe, scene
 
 
 def reads_pairs(loss: Callable) -> Callable:
@@ -119,7 +119,7 @@ def observation(images: Images, domain: str) -> Tensor:
 
 
 @reads_pairs
-def posterior_mean(images: Images, domain: str) -> Tensor:
+def posterior_mean(images: Images, domain: str, spoiling: Spoiling = USUAL) -> Tensor:
     """H((R(x) - y) / e): the restoration R of an observation x is compared with the richer survey's image y.
 
     H is Huber's function beyond `ROBUST`, and e is the error to expect. It depends on x alone, so R learns the mean of
@@ -127,13 +127,13 @@ def posterior_mean(images: Images, domain: str) -> Tensor:
     """
     if leads_down(images.networks, domain):
         return images.target(domain).new_zeros(())
-    learnt = scene(images, domain)
+    learnt = scene(images, domain, spoiling)
     made = images.networks[f"restoration_{domain}"](learnt.told)
     return _huber((made - learnt.target) / learnt.told.error * learnt.weight)
 
 
 @reads_pairs
-def posterior_draws(images: Images, domain: str) -> Tensor:
+def posterior_draws(images: Images, domain: str, spoiling: Spoiling = USUAL) -> Tensor:
     """Almost fair CRPS of two draws u and v, with noise: (|u - y| + |v - y|) / 2 - 0.475 |u - v|, over e.
 
     A sum over squares of 1 to 34 pixels a side, whose means are compared, each multiplied by the root of the side. The
@@ -143,7 +143,7 @@ def posterior_draws(images: Images, domain: str) -> Tensor:
     """
     if leads_down(images.networks, domain):
         return images.target(domain).new_zeros(())
-    learnt, survey = scene(images, domain), images.networks[f"survey_{domain}"]
+    learnt, survey = scene(images, domain, spoiling), images.networks[f"survey_{domain}"]
     network = images.networks[f"draws_{domain}"]
     with torch.no_grad():
         told = learnt.told.with_mean(images.networks[f"restoration_{domain}"](learnt.told))

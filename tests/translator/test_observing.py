@@ -2,10 +2,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from translator import losses, observing
+from translator import losses
 from translator.images import WHOLE, Batch, Images, Known, Share
 from translator.networks.layers import Grid
-from translator.observing import leads_down, observe, scene, seen_variance, share_around
+from translator.observing import Spoiling, leads_down, leave_sky, observe, scene, seen_variance, share_around, spoil
 from translator.recipes import RECIPES
 
 GRIDS = {"x": Grid(2, 16, (0.1, 0.1), 0.4, (1.3, 1.3)), "y": Grid(2, 36, (0.01, 0.01), 0.18, (0.7, 0.7))}
@@ -69,12 +69,11 @@ def test_the_variance_of_seen_noise_is_that_of_noise_that_is_seen():
     assert_allclose(seen[..., 3:-3, 3:-3].var(dim=(0, 2, 3)), stated[0], rtol=0.1)
 
 
-def test_users_images_are_met_in_training(monkeypatch):
-    for name in ("GAPS", "FEW_BANDS", "UNKNOWN"):
-        monkeypatch.setattr(observing, name, 0.5)
+def test_users_images_are_met_in_training():
     model, whole = networks(), batch(300)
     whole.alignment[..., 2] = 0  # no pixel lies beyond the input's edge
-    learnt = scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    often = Spoiling(gaps=0.5, few_bands=0.5, unknown=0.5)
+    learnt = scene(Images(model, whole, torch.Generator().manual_seed(2)), "y", often)
     bands = learnt.weight[..., 0, 0].sum(1)
     assert set(bands.tolist()) == {1.0, 2.0}  # a band is missing in some, and none has lost all
     assert bool((learnt.told.there[learnt.weight.expand_as(learnt.told.there) == 0] == 0).all())
@@ -102,34 +101,32 @@ def test_the_share_around_a_pixel_counts_what_is_there():
     assert 0 < float(around[0, 0, 10, 10]) < 1
 
 
-def test_some_observations_have_saturated_pixels_which_are_the_brightest(monkeypatch):
-    for name in ("GAPS", "FEW_BANDS"):
-        monkeypatch.setattr(observing, name, 0.0)
-    monkeypatch.setattr(observing, "SATURATED", 1.0)
-    monkeypatch.setattr(observing, "_uneven_sky", lambda images, image, sigma: image)
-    seen = []
-    monkeypatch.setattr(observing, "tell_of", lambda networks, domain, observed, *more: seen.append(observed))
-    model, whole = networks(), batch(100)
-    whole.y[:, :, 8, 8] = 100.0  # a star
-    scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
-    image, good = seen[0].image, seen[0].good
+def test_some_observations_have_saturated_pixels_which_are_the_brightest():
+    whole = batch(100)
+    whole.x[:, :, 8, 8] = 100.0  # a star
+    known, sigma = whole.known["x"], whole.known["x"].sky_sigma
+
+    def spoilt(**changes):
+        images = Images(networks(), whole, torch.Generator().manual_seed(2))
+        spoiling = Spoiling(gaps=0.0, few_bands=0.0, saturated=1.0, **changes)
+        return spoil(images, whole.x, known, known.psf_fwhm, sigma, spoiling)[0]
+
+    image, good = spoilt().image, spoilt().good
     flagged = (~good).any(-1).any(-1)
     assert float(flagged.float().mean()) > 0.5
     assert float(good.float().mean()) > 0.7
     assert bool((image[~good] == 0).all())
-    monkeypatch.setattr(observing, "LEAST_FULL", 1e9)
-    scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
-    assert bool(seen[1].good.all())  # what noise reaches is never saturated
+    assert bool(spoilt(least_full=1e9).good.all())  # what noise reaches is never saturated
 
 
-def test_some_observations_have_a_level_and_a_slope_of_sky_that_was_left(monkeypatch):
+def test_some_observations_have_a_level_and_a_slope_of_sky_that_was_left():
     model, whole = networks(), batch(400)
     images = Images(model, whole, torch.Generator().manual_seed(2))
     flat, sigma = torch.zeros(whole.x.shape), torch.full(whole.x.shape[:2], 2.0)
-    left = observing._uneven_sky(images, flat, sigma)
+    left = leave_sky(images, flat, sigma)
     touched = left.abs().amax((1, 2, 3)) > 0
-    assert abs(float(touched.float().mean()) - observing.UNEVEN_SKY) < 0.07
+    assert abs(float(touched.float().mean()) - Spoiling().uneven_sky) < 0.07
     level = left[touched].mean((-2, -1))
-    assert_allclose(level.std(), 2 * observing.SKY_LEFT, rtol=0.2)
+    assert_allclose(level.std(), 2 * Spoiling().sky_left, rtol=0.2)
     slope = left[touched][..., -1, :].mean(-1) - left[touched][..., 0, :].mean(-1)
-    assert_allclose(slope.std() / 2, 2 * observing.SKY_LEFT, rtol=0.2)
+    assert_allclose(slope.std() / 2, 2 * Spoiling().sky_left, rtol=0.2)

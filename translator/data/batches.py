@@ -107,7 +107,8 @@ def _open(
 ) -> tuple[Resident | Streamed, str]:
     """Where batches come from, as `Batches` is told by `data`, and that in words."""
     if device.type == "cuda" and data != "stream":
-        dtype = type_that_fits(needed_bytes(stores, streams), device, data)
+        free = torch.cuda.mem_get_info(device)[0]
+        dtype = type_that_fits(needed_bytes(stores, streams), free, device, data)
         if dtype is not None:
             return _resident(stores, streams, device, dtype)
     elif data == "device":
@@ -134,9 +135,30 @@ def _main_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def type_that_fits(needed: int, device: torch.device, data: str) -> torch.dtype | None:
-    """The type in which images of so many bytes as float32 fit into a GPU; None where none does and `data` lets it."""
-    free = torch.cuda.mem_get_info(device)[0]
+def type_that_fits(needed: int, free: int, device: torch.device, data: str) -> torch.dtype | None:
+    """Return the type in which images fit into the memory of a GPU.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes of the images as float32.
+    free : int
+        Bytes of the memory that are free.
+    device : device
+        The GPU.
+    data : str
+        "auto", or "device" if the images must fit.
+
+    Returns
+    -------
+    dtype or None
+        float32 or float16; None if neither fits and `data` is "auto".
+
+    Raises
+    ------
+    RunError
+        If neither fits and `data` is "device".
+    """
     for dtype in (torch.float32, torch.float16):
         if needed * dtype.itemsize <= 4 * free * (PART if data == "auto" else MOST):
             return dtype

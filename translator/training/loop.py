@@ -1,6 +1,7 @@
-"""The training loop, and what a user sees of it."""
+"""The training loop, with its progress bar, curves and pictures."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -25,13 +26,20 @@ PANEL_ROWS = 4  # galaxies in a panel
 FOLDER = "tensorboard"  # of a run
 
 
-class Watch:
-    """The progress bar of one step, and the curves of all.
+After = Callable[[int, float, dict[str, float]], None]  # see `train`
 
-    Args:
-        path: Folder of the run.
-        start: Iterations done already; curves beyond are those of a run that was killed, and are dropped.
-        share: Of several processes only the first shows anything.
+
+class Watch:
+    """The progress bar of one step, and the curves of all steps.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the run.
+    start : int
+        Iterations done already. Later points of the curves come from a run that was killed, and are dropped.
+    share : Share
+        Only the first of several processes shows anything.
     """
 
     def __init__(self, path: Path, start: int, share: Share = WHOLE) -> None:
@@ -47,7 +55,7 @@ class Watch:
             yield
 
     def show(self, step: int, iteration: int, losses: dict[str, float]) -> None:
-        """Note the losses of one iteration."""
+        """Add the losses of one iteration to the curves and to the progress bar."""
         if not self._writer:
             return
         for name, value in losses.items():
@@ -56,14 +64,20 @@ class Watch:
         self._progress.update()
 
     def panels(self, use: Use, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
-        """Images of a batch in one band, row by row: original, translated with noise, and target where it has pairs.
+        """Add pictures of a batch in one band: in each row the original, its translation with noise, and its pair.
 
-        Args:
-            use: How the networks translate.
-            networks: Of the model.
-            batch: As flux.
-            band: Number of the band.
-            iteration: Of the training.
+        Parameters
+        ----------
+        use : Use
+            How the networks translate.
+        networks : ModuleDict
+            Networks of the model.
+        batch : Batch
+            Images as flux; those of pairs are shown if it has any.
+        band : int
+            Number of the band.
+        iteration : int
+            Number of the iteration.
         """
         if not self._writer:
             return
@@ -80,7 +94,7 @@ class Watch:
 
     @staticmethod
     def _asked(batch: Batch, original: torch.Tensor, domain: str, size: int) -> tuple[Observed, Wanted]:
-        """The images of a panel, and that they are wanted as their pairs are; else of the survey's usual seeing."""
+        """Return the images of a panel, and a request for the conditions of their pairs, or else the usual ones."""
         count, unknown = len(original), torch.full(original.shape[:2], torch.nan, device=original.device)
         none = Known(unknown, unknown, unknown)
         kind = "pair_" if batch.paired else ""
@@ -94,18 +108,18 @@ class Watch:
         return Observed(original, torch.isfinite(original), known), wanted
 
     def flush(self) -> None:
-        """Have the curves on disk, as a checkpoint is to be that goes on with them."""
+        """Write the curves to the disk, so that none is behind the checkpoint that follows."""
         if self._writer:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write out what is pending."""
+        """Write out everything and close the file of the curves."""
         if self._writer:
             self._writer.close()
 
 
 def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:
-    """Images (B, row, col) above each other, `size` columns wide, from faint sky to peak on an asinh scale, 0 to 1."""
+    """Put images (B, row, col) above each other, `size` columns wide, on an asinh scale from sky (0) to peak (1)."""
     images = (
         torch.nn.functional.interpolate(images[:, None].nan_to_num(), size=(size, size))[:, 0].double().cpu().numpy()
     )
@@ -114,8 +128,16 @@ def _mosaic(images: torch.Tensor, size: int) -> np.ndarray:
     return np.vstack(list(np.clip(scaled, 0, 1)))
 
 
-def train(session: Session) -> None:
+def train(session: Session, after: After | None = None) -> None:
     """Train to the end of the last step, with a progress bar, TensorBoard curves and checkpoints.
+
+    Parameters
+    ----------
+    session : Session
+        A training, new or resumed.
+    after : callable, optional
+        Called after each iteration, before anything is saved, with the number of the step, counted from 1, the seconds
+        that the iteration took, and its losses by name.
 
     Raises
     ------
@@ -134,27 +156,30 @@ def train(session: Session) -> None:
             done = session.iteration - first
             if done < step.iterations:
                 with watch.step(number + 1, len(steps), done, step.iterations):
-                    _play(session, number, first, watch, interrupts)
+                    _play(session, number, first, watch, interrupts, after or (lambda *_: None))
             first += step.iterations
 
 
-def _play(session: Session, number: int, first: int, watch: Watch, interrupts: Interrupts) -> None:
+def _play(session: Session, number: int, first: int, watch: Watch, interrupts: Interrupts, after: After) -> None:
     """Play the rest of one step, whose first iteration has the number `first` in the run."""
     step = session.recipe.steps[number]
     if session.iteration == first:
         session.optimizers = optimizers_of(step, session.networks)
     for index in range(session.iteration - first, step.iterations):
         batch = session.batches.batch(session.iteration)
+        begun = time.perf_counter()
         try:
             losses = iterate(session.model, step, index, session.optimizers, batch.map(session.recipe.reads))
         except FloatingPointError as error:
             raise _ended(
                 session,
-                f"{error} in iteration {session.iteration}; the last checkpoint is kept: go on from it with "
-                f"`{session.command}`, or begin anew with another --seed",
+                f"{error} in iteration {session.iteration}; the last checkpoint is kept: resume from it with "
+                f"`{session.command}`, or begin again with another --seed",
             ) from error
+        spent = time.perf_counter() - begun
         session.iteration += 1
         watch.show(number + 1, session.iteration, losses)
+        after(number + 1, spent, losses)
         last = index + 1 == step.iterations
         asked = any_asks(interrupts.asked, session.share, session.batches.device)
         if last and number + 1 == len(session.recipe.steps) and session.share.rank == 0:
@@ -168,10 +193,10 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
             total = sum(session.facts.iterations)
             raise _ended(
                 session,
-                f"stopped after iteration {session.iteration} of {total}, saved; go on with `{session.command}`",
+                f"stopped after iteration {session.iteration} of {total}, saved; resume with `{session.command}`",
             )
 
 
 def _ended(session: Session, why: str) -> BaseException:
-    """What ends a training that cannot go on in any of its processes: the first says why, the others are silent."""
+    """Return the error that ends a training in every process: the first says why, the others are silent."""
     return RunError(why) if session.share.rank == 0 else SystemExit(1)

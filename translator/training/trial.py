@@ -43,7 +43,6 @@ def try_recipe(session: Session) -> None:
                 for term in turn.terms:
                     _try_loss(session, replace(turn, terms=(term,)), batch, where)
     networks.zero_grad()
-    networks.requires_grad_(True)
     for buffer, before in zip(networks.buffers(), buffers, strict=True):
         buffer.copy_(before)
 

@@ -98,9 +98,7 @@ def differentiate(
     dict
         The losses by name, each a tensor without dimensions and without a graph.
     """
-    for name, network in images.networks.items():
-        network.requires_grad_(name in turn.moves)
-    images.cut(later)
+    images.train(turn.moves, later)
     with computing(precision):
         values = {term.name: _differentiate(term, images, precision) for term in turn.terms}
         images.backward(whole=True)

@@ -163,15 +163,13 @@ def test_what_does_not_fit_is_refused_in_one_line(tiny, monkeypatch):
         (80, "device", torch.float16),
     ],
 )
-def test_a_gpu_keeps_images_in_the_type_that_fits(monkeypatch, free, data, dtype):
-    monkeypatch.setattr(module.torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
-    assert module.type_that_fits(100, torch.device("cuda"), data) == dtype
+def test_a_gpu_keeps_images_in_the_type_that_fits(free, data, dtype):
+    assert module.type_that_fits(100, free, torch.device("cuda"), data) == dtype
 
 
-def test_a_gpu_too_small_for_float16_is_an_error_where_it_was_asked_for(monkeypatch):
-    monkeypatch.setattr(module.torch.cuda, "mem_get_info", lambda device: (50, 80))
+def test_a_gpu_too_small_for_float16_is_an_error_where_it_was_asked_for():
     with pytest.raises(RunError, match=r"50 B of images, as float16, do not fit into the 50 B of cuda that are free"):
-        module.type_that_fits(100, torch.device("cuda"), "device")
+        module.type_that_fits(100, 50, torch.device("cuda"), "device")
 
 
 def test_waiting_is_counted(tiny):

@@ -1,3 +1,6 @@
+import signal
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +10,10 @@ from torch.optim import Adam
 
 from survey_tools.errors import RunError
 from translator.images import Images
-from translator.recipes import RECIPES, Step, Term, Turn
+from translator.losses import cycle
+from translator.recipes import RECIPES, Step, Term, Turn, both, moves
 from translator.runs.apply import translate_each
 from translator.runs.checkpoint import load_run
-from translator.training import loop
 from translator.training.loop import train
 from translator.training.session import TrainingInputs, TrainingSettings, open_session
 from translator.training.update import Model, iterate, update
@@ -101,17 +104,15 @@ def test_resuming_a_finished_run_changes_nothing(tiny, tmp_path):
     assert weights(tmp_path / "run", 4) == before
 
 
-def test_a_run_that_stops_being_finite_keeps_its_last_checkpoint(tiny, tmp_path, monkeypatch):
-    begun = session(tiny, tmp_path / "run")
-    whole = loop.iterate
+def test_a_run_that_stops_being_finite_keeps_its_last_checkpoint(tiny, tmp_path):
+    def fail_later(images, domain):
+        """The cycle, which is no number from the third iteration on."""
+        return cycle(images, domain) * (torch.nan if begun.iteration >= 2 else 1.0)
 
-    def fail_later(*arguments):
-        if begun.iteration == 2:
-            raise FloatingPointError("cycle_x is nan")
-        return whole(*arguments)
-
-    monkeypatch.setattr(loop, "iterate", fail_later)
-    with pytest.raises(RunError, match=r"cycle_x is nan in iteration 2; the last checkpoint is kept.* --resume`"):
+    step = Step((Turn(moves("generator"), both(fail_later)),), 4)
+    recipe = replace(RECIPES["demo"], networks={"generator": RECIPES["demo"].networks["generator"]}, steps=(step,))
+    begun = session(tiny, tmp_path / "run", recipe, iterations=4)
+    with pytest.raises(RunError, match=r"fail_later_x is nan in iteration 2; the last checkpoint is kept.*resume=True"):
         train(begun)
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["000000001", "000000002"]
 
@@ -144,17 +145,20 @@ def test_trains_and_resumes_on_a_gpu(tiny, tiny_regridded, narrow, tmp_path, rec
     assert load_run(tmp_path / "run", "cuda").iteration == total
 
 
-def test_psf_matched_is_taken_up_to_the_bit_in_every_step(tiny, tmp_path, monkeypatch):
+def test_psf_matched_is_taken_up_to_the_bit_in_every_step(tiny, tmp_path):
     train(session(tiny, tmp_path / "whole", "psf_matched", width=4))
     surveys = load_run(tmp_path / "whole", "cpu").networks
     assert all(float(surveys[f"survey_{d}"].flux_scatter.diagonal().max()) > 0 for d in "xy")  # measured at the end
     for stop in range(1, 6):
         begun = session(tiny, tmp_path / f"run{stop}", "psf_matched", width=4)
         begun.checkpoint_every = stop
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "any_asks", lambda asked, share, device, run=begun, n=stop: run.iteration == n)
-            with pytest.raises(RunError, match="stopped"):
-                train(begun)
+
+        def interrupt(*_, run=begun, last=stop):
+            if run.iteration == last:
+                signal.raise_signal(signal.SIGTERM)
+
+        with pytest.raises(RunError, match="stopped"):
+            train(begun, interrupt)
         train(session(tiny, tmp_path / f"run{stop}", "psf_matched", resume=True, width=4))
         assert weights(tmp_path / f"run{stop}", 6) == weights(tmp_path / "whole", 6)
 

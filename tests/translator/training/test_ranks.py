@@ -130,7 +130,7 @@ def test_two_processes_begin_one_goes_on_and_two_machines_finish(
     said = [line for line in error.splitlines() if line.startswith("Error: ")]
     assert len(said) == 1, error
     assert re.match(
-        r"Error: stopped after iteration \d+ of 20, saved; go on with `torchrun --nproc-per-node 2 ", said[0]
+        r"Error: stopped after iteration \d+ of 20, saved; resume with `torchrun --nproc-per-node 2 ", said[0]
     )
     assert 3 <= newest(run) < TOTAL // 2
     process = start(command(stores, run, "--resume"))
