@@ -14,15 +14,21 @@ from survey_tools.archives.plan import Archive
 class KnownArchive:
     """The archive of one survey of `SURVEYS`.
 
-    Attributes:
-        open: Makes the archive of an `Access` and, as the second argument, a value of `options`; without the second
-            argument the defaults hold.
-        options: The dataclass of the options that only this archive has. Each has a default. Its property `seeing` says
-            whether the seeing at each object is wanted.
-        images_only: Options that read the images alone, and no files about seeing or saturation.
-        without_seeing: Words for an object whose seeing is unknown: which thing did not give it.
-        bulk: The archive's request to those who download more than 1 TB, as the beginning of a sentence that ends in
-            "faster ways than HTTP".
+    Attributes
+    ----------
+    open : callable
+        Makes the archive from an `Access` and, as the second argument, a value of `options`; without the second
+        argument the defaults hold.
+    options : type
+        The dataclass of the options that only this archive has. Each has a default. Its property `seeing` says whether
+        the seeing at each object is wanted.
+    images_only : object
+        Options that read the images alone, and no files about seeing or saturation.
+    without_seeing : str
+        Words for an object whose seeing is unknown: what did not give it.
+    bulk : str
+        The archive's request to those who download more than 1 TB: the beginning of a sentence that ends in "faster
+        ways than HTTP".
     """
 
     open: Callable[..., Archive]

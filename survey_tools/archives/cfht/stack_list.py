@@ -1,4 +1,4 @@
-"""The list of CFHTLS stacks at the CADC: its rows, asked once and kept."""
+"""The list of CFHTLS stacks at the CADC: its rows, requested once and kept."""
 
 import hashlib
 import logging
@@ -28,14 +28,14 @@ OBSERVATION = re.compile(r"\w[\w+-]{0,63}", re.ASCII)
 URI = re.compile(r"cadc:(\w+)/(\w[\w.+-]*\.fits(?:\.fz)?)", re.ASCII)
 MD5 = re.compile(r"(?:md5:)?([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-HEADERS = 2**20  # [byte] more than those of a file of one image have
-SCIENCE = ("science", "this")  # what the CADC calls the product that a plane is about: before 2026, and since
+HEADERS = 2**20  # [byte] more than the headers of a file with one image have
+SCIENCE = ("science", "this")  # the CADC's word for the main product of a plane, before 2026 and since
 WEIGHT = "weight"
-EDGE_TOLERANCE = 0.02  # by which the polygon of a stack may differ from its pixels times their scale
+EDGE_TOLERANCE = 0.02  # relative difference of a stack's polygon and its pixels times their scale
 
 
 class File(NamedTuple):
-    """A file at the CADC: its archive there and its name, its length [byte] and MD5, "" where that is not stated."""
+    """A file at the CADC: its archive there and its name, its length [byte] and MD5 ("" if that is not stated)."""
 
     archive: str
     name: str
@@ -44,21 +44,29 @@ class File(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """By which the CADC knows it."""
+        """The name by which the CADC knows it."""
         return f"cadc:{self.archive}/{self.name}"
 
 
 class Stack(NamedTuple):
     """One band of one pointing.
 
-    Attributes:
-        observation: Of the CADC: the pointing.
-        filter: By the CADC, such as i.MP9702.
-        image: Its file.
-        weight: That of its weight map; None where there is none.
-        shape: (rows, columns) of its pixels.
-        edges: Least and greatest place (2, 2) of its pixels' edges on the plane that is tangent at `centre` [deg].
-        centre: ra, dec [deg].
+    Attributes
+    ----------
+    observation : str
+        The CADC's name of the pointing.
+    filter : str
+        The CADC's name of the filter, such as i.MP9702.
+    image : File
+        Its file.
+    weight : File, optional
+        The file of its weight map; None if there is none.
+    shape : (int, int)
+        Rows and columns of its pixels.
+    edges : (2, 2) float
+        Smallest and largest place of its pixels' edges on the plane that is tangent at `centre` [deg].
+    centre : (float, float)
+        ra, dec [deg].
     """
 
     observation: str
@@ -71,16 +79,16 @@ class Stack(NamedTuple):
 
     @property
     def band(self) -> str:
-        """Of the survey."""
+        """Band of the survey."""
         return CFHT.filters[self.filter]
 
     @property
     def name(self) -> str:
-        """Of the stack in stores: its URI, and its filter, which for the band i is one of two."""
+        """Name of the stack in stores: its URI, and its filter, because the band i has two."""
         return f"{self.image.uri}#{self.filter}"
 
     def on_sky(self) -> ImageFile:
-        """Where the stack lies, by its polygon: exact to some pixels, which is enough to tell what lies on it."""
+        """Return where the stack lies, by its polygon: exact to some pixels, enough to find what lies on it."""
         (left, low), (right, high) = self.edges
         cd = np.diag([(right - left) / self.shape[1], (high - low) / self.shape[0]])
         crpix = 0.5 - left / cd[0, 0], 0.5 - low / cd[1, 1]
@@ -89,7 +97,17 @@ class Stack(NamedTuple):
 
 @dataclass(frozen=True)
 class Roster:
-    """The stacks, by observation and filter; rows of the CADC's that cannot be used; what a user should know."""
+    """The list of stacks.
+
+    Attributes
+    ----------
+    stacks : list of Stack
+        The stacks, ordered by observation and filter.
+    unreadable : list of Unreadable
+        Rows of the CADC that cannot be used.
+    notes : list of str
+        Remarks for the user.
+    """
 
     stacks: list[Stack]
     unreadable: list[Unreadable]
@@ -97,9 +115,9 @@ class Roster:
 
 
 def roster_of(table: Table) -> Roster:
-    """The rows of the table as stacks, each with its weight map.
+    """Return the rows of the CADC's table as stacks, each with its weight map.
 
-    A row of a weight map that cannot be used costs no stack: the noise of that stack is measured, and a note says so.
+    If the row of a weight map cannot be used, its stack is kept: its noise is measured, and a note says so.
     """
     roster, stacks, weights, odd = Roster([], [], []), {}, {}, []
     for row in table:
@@ -112,7 +130,7 @@ def roster_of(table: Table) -> Roster:
             if row["productType"] != WEIGHT:
                 _keep_one(roster, stacks, _stack(row, file))
             elif weights.setdefault(key, file) != file:
-                raise ArchiveError(f"{weights[key].name} is of the same pointing and filter")
+                raise ArchiveError(f"{weights[key].name} has the same pointing and filter")
         except ArchiveError as error:
             if row["productType"] == WEIGHT:
                 odd.append(f"{name} ({error})")
@@ -121,28 +139,28 @@ def roster_of(table: Table) -> Roster:
                                                 f"{name}, as the CADC lists it, cannot be used: {error}"))  # fmt: skip
     found = [stack._replace(weight=weights.get((stack.observation, stack.filter))) for stack in stacks.values()]
     used = {(stack.observation, stack.filter) for stack in found}
-    odd += [f"{weights[key].uri} (no stack is of its pointing and filter)" for key in weights if key not in used]
+    odd += [f"{weights[key].uri} (no stack has its pointing and filter)" for key in weights if key not in used]
     roster.stacks.extend(sorted(found, key=lambda stack: stack[:3]))
     nameless = sum(not stack.image.md5 for stack in found)
     if nameless:
-        roster.notes.append(f"{nameless} stacks have no MD5 at the CADC; their downloads are checked by length alone")
+        roster.notes.append(f"{nameless} stacks have no MD5 at the CADC; their downloads are checked by length only")
     if odd:
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-        roster.notes.append(f"weight maps are left out of the CADC's list, and noise is measured: {odd[0]}{more}")
+        roster.notes.append(f"some weight maps cannot be used, and the noise is measured instead: {odd[0]}{more}")
     return roster
 
 
 def _keep_one(roster: Roster, stacks: dict[tuple[str, str], Stack], stack: Stack) -> None:
-    """Of two files of one pointing and band the first stays, and the user is told of the other."""
+    """Keep the first of two files of one pointing and band, and tell the user of the other."""
     first = stacks.setdefault((stack.observation, stack.band), stack)
     if first.image != stack.image:
-        note = f"{stack.name} is left out: {first.name} is of the same pointing and band"
+        note = f"{stack.name} is left out: {first.name} has the same pointing and band"
         log.warning(note)
         roster.notes.append(note)
 
 
 def _file(row) -> File:
-    """The file of a row; ArchiveError where its URI, its length or its MD5 cannot be."""
+    """Return the file of a row; ArchiveError if its URI, its length or its MD5 is impossible."""
     uri = URI.fullmatch(str(row["uri"]))
     if uri is None or ".." in uri[2]:
         raise ArchiveError("its URI is not that of a FITS file")
@@ -152,12 +170,12 @@ def _file(row) -> File:
     text = str(row["contentChecksum"])
     md5 = MD5.fullmatch(text)
     if text and md5 is None:
-        raise ArchiveError(f"its contentChecksum is {text!r}, no MD5")
+        raise ArchiveError(f"its contentChecksum is {text!r}, not an MD5")
     return File(uri[1], uri[2], int(size), md5[1].lower() if md5 else "")
 
 
 def _stack(row, file: File) -> Stack:
-    """The stack of a row; ArchiveError where its name, its place or its shape cannot be."""
+    """Return the stack of a row; ArchiveError if its name, its place or its shape is impossible."""
     if not OBSERVATION.fullmatch(str(row["observationID"])):
         raise ArchiveError(f"its observation is {str(row['observationID'])!r}")
     axes = [str(row[name]) for name in ("naxis2", "naxis1")]
@@ -166,7 +184,7 @@ def _stack(row, file: File) -> Stack:
     shape = (int(axes[0]), int(axes[1]))
     pixels = 4 * shape[0] * shape[1]
     if file.name.endswith(".fits") and not pixels <= file.size <= pixels + HEADERS:
-        raise ArchiveError(f"its contentLength is {file.size}, and its pixels have {pixels} bytes")
+        raise ArchiveError(f"its contentLength is {file.size}, but its pixels have {pixels} bytes")
     corners = np.unique(_corners(str(row["position_bounds"])), axis=0)  # each once: the last may be the first again
     centre = tuple(directions(unit_vectors(*corners.T, axis=0).mean(axis=1)).tolist())
     plane = tan_wcs(centre, (0.0, 0.0), np.eye(2)).wcs_world2pix(corners, 1)
@@ -181,17 +199,17 @@ def _stack(row, file: File) -> Stack:
 
 
 def _corners(bounds: str) -> np.ndarray:
-    """ra, dec (n, 2) [deg] of a polygon as CAOM writes it; ArchiveError where it is none."""
+    """Return ra, dec (n, 2) [deg] of a polygon as CAOM writes it; ArchiveError if it is not a polygon."""
     words = re.sub(r"(?i)^\s*polygon\b(\s+icrs\b)?|[\[\],()]", " ", bounds)
     numbers = [float(text) for text in NUMBER.findall(words)]
     corners = np.array(numbers).reshape(-1, 2) if len(numbers) % 2 == 0 else np.zeros((0, 2))
     known = not re.sub(NUMBER, "", words).strip() and len(corners) >= 3
     if not known or not ((corners >= (0, -90)) & (corners <= (360, 90))).all():
-        raise ArchiveError(f"its position_bounds are {bounds[:60]!r}, no polygon")
+        raise ArchiveError(f"its position_bounds are {bounds[:60]!r}, not a polygon")
     return corners
 
 
-CENSUS = dict(zip(FILTERS, (171, 171, 171, 139, 32, 171), strict=True))  # stacks, as counted at the CADC in 2026
+CENSUS = dict(zip(FILTERS, (171, 171, 171, 139, 32, 171), strict=True))  # stacks, counted at the CADC in 2026
 COLUMNS = {
     "observationID": "o.observationID",
     "energy_bandpassName": "p.energy_bandpassName",
@@ -214,19 +232,22 @@ KEPT = "cfht_roster.ecsv"
 
 
 def read_roster(settings: ArchiveSettings) -> Roster:
-    """The roster, as it was kept or else by asking the CADC.
+    """Return the list of stacks, from the cache or from the CADC.
 
-    What was kept is asked anew where it is damaged, or where another query of another service gave it.
+    The list is requested again if the kept one is damaged, or was made by another query or service.
 
-    Raises:
-        ArchiveError: Where the CADC refuses the query, or gives something else than was asked for.
-        ConnectionError: Where it cannot be reached.
+    Raises
+    ------
+    ArchiveError
+        If the CADC refuses the query, or returns something else than was requested.
+    ConnectionError
+        If it cannot be reached.
     """
     path = settings.cache_folder / KEPT
     table = _kept(path, settings)
     if table is None:
         table = _ask(settings)
-        if roster_of(table).unreadable:  # at the CADC, or on its way from there
+        if roster_of(table).unreadable:  # perhaps only damaged during the transfer
             table = _ask(settings)
         if not roster_of(table).unreadable:
             _keep(table, path)
@@ -234,13 +255,13 @@ def read_roster(settings: ArchiveSettings) -> Roster:
     count = Counter(stack.filter for stack in roster.stacks)
     if settings.cadc_observations == ArchiveSettings().cadc_observations and count != CENSUS:
         numbers = ", ".join(f"{count[name]} of {due} {name}" for name, due in CENSUS.items() if count[name] != due)
-        roster.notes.append(f"the CADC lists {sum(count.values())} stacks of {sum(CENSUS.values())}: {numbers}")
-    roster.notes.append(f"{len(roster.stacks)} stacks by the CADC's list of {table.meta['date'][:10]} ({path})")
+        roster.notes.append(f"the CADC lists {sum(count.values())} of {sum(CENSUS.values())} stacks: {numbers}")
+    roster.notes.append(f"the list of the CADC of {table.meta['date'][:10]} has {len(roster.stacks)} stacks ({path})")
     return roster
 
 
 def _queries(settings: ArchiveSettings, filters: tuple[str, ...]) -> tuple[str, str]:
-    """In ADQL: the files, and their number."""
+    """Return two queries in ADQL: for the files, and for their number."""
     names = ",".join(f"'{name}'" for name in filters)
     files = " ".join(FILES.format(observations=settings.cadc_observations.replace("'", "''"), filters=names).split())
     columns = ", ".join(f"{source} AS {name}" for name, source in COLUMNS.items())
@@ -249,9 +270,10 @@ def _queries(settings: ArchiveSettings, filters: tuple[str, ...]) -> tuple[str, 
 
 
 def _ask(settings: ArchiveSettings) -> Table:
-    """The CADC's answer, all of it text, "" where a value is missing; ArchiveError where rows are left out.
+    """Return the CADC's answer, all of it text, "" for a missing value; ArchiveError if rows are left out.
 
-    Services may leave out rows for a limit of their own. Those that are too many at once are asked filter by filter.
+    Services may leave out rows because of a limit of their own. If the rows are too many at once, they are requested
+    for each filter separately.
     """
     query, number = _queries(settings, FILTERS)
     due = tap.count(settings.ways("cadc_tap"), number, settings.manner)
@@ -272,7 +294,7 @@ def _ask(settings: ArchiveSettings) -> Table:
 
 
 def _answer(settings: ArchiveSettings, query: str) -> Table:
-    """A table of text."""
+    """Return the answer to one query as a table of text."""
     asked = tap.query(settings.ways("cadc_tap"), query, columns=list(COLUMNS), manner=settings.manner)
     found, columns = asked.table, {}
     for name in COLUMNS:
@@ -287,16 +309,16 @@ def _answer(settings: ArchiveSettings, query: str) -> Table:
 
 
 def _keep(table: Table, path: Path) -> None:
-    """Write the table for the next time."""
+    """Write the table for the next run."""
     try:
         with whole_file(path) as temporary:
             table.write(temporary, format="ascii.ecsv")
     except OSError as error:
-        log.warning("the roster cannot be kept, so that it is asked for again next time: %s", error)
+        log.warning("the list of stacks cannot be kept and will be requested again next time: %s", error)
 
 
 def _kept(path: Path, settings: ArchiveSettings) -> Table | None:
-    """The table that was kept; None where there is none of this query, or it is damaged."""
+    """Return the table that was kept; None if there is none of this query, or it is damaged."""
     if not path.exists():
         return None
     asked = settings.cadc_tap, _queries(settings, FILTERS)[0]
@@ -305,13 +327,13 @@ def _kept(path: Path, settings: ArchiveSettings) -> Table | None:
         same = (table.meta["service"], table.meta["query"]) == asked
         if same and table.meta["checksum"] == _checksum(table) and datetime.fromisoformat(table.meta["date"]):
             return table
-        log.info("%s is of another query, or was changed; the CADC is asked anew", path)
-    except Exception as error:  # what the readers of tables and of YAML raise has no common name
-        log.info("%s cannot be read, and is asked for anew: %s", path, error)
+        log.info("%s is from another query, or was changed; the CADC is asked again", path)
+    except Exception as error:  # the errors of the readers of tables and of YAML have no common class
+        log.info("%s cannot be read, and is requested again: %s", path, error)
     return None
 
 
 def _checksum(table: Table) -> str:
-    """SHA-256 of the rows."""
+    """Return the SHA-256 of the rows."""
     lines = ("\t".join(map(str, (row[name] for name in COLUMNS))) for row in table)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

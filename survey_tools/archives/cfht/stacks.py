@@ -1,4 +1,4 @@
-"""CFHTLS Wide stacks at the CADC: whole files, cut here, or windows that the CADC cuts; the same pixels either way."""
+"""CFHTLS Wide stacks at the CADC: whole files, cut here, or windows that the CADC cuts. The pixels are the same."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
 WAYS = ("windows", "tiles")
-HEADER = 3 * 2880  # [byte] of a window: that of its stack
+HEADER = 3 * 2880  # [byte] of a window, which has the header of its stack
 REQUEST_SECONDS = 2.0  # from a request to the first byte, with the redirect on the way; an estimate
 WINDOW_SECONDS = 0.05  # for the CADC to cut one; an estimate, until the first windows of a run are measured
 MEASURED = 8  # windows of one request that are measured
@@ -50,9 +50,11 @@ log = logging.getLogger(__name__)
 class CfhtOptions:
     """The options that only the archive of CFHTLS has.
 
-    Attributes:
-        how: How to ask the CADC for pixels: as whole "tiles", as "windows" that it cuts, or "auto", which takes what
-            ends sooner. A mirror has whole tiles.
+    Attributes
+    ----------
+    how : str
+        How to ask the CADC for pixels: as whole "tiles", as "windows" that it cuts, or "auto", which takes what ends
+        sooner. A mirror has whole tiles.
     """
 
     how: str = "auto"
@@ -64,28 +66,28 @@ class CfhtOptions:
 
 
 class StackRequest(NamedTuple):
-    """What a source asks of the CADC: a stack, in one of WAYS."""
+    """A request to the CADC: a stack, in one of WAYS."""
 
     stack: Stack
     way: str
 
 
 class Opened(NamedTuple):
-    """A file in use: the header of its image, and how windows of that are read."""
+    """A file in use: the header of its image, and a function that reads windows of it."""
 
     header: fits.Header
     read: Read
 
 
 class Pace(NamedTuple):
-    """How long the CADC takes for a request of windows: seconds for the request itself, and for each window."""
+    """The time that the CADC takes for a request of windows: for the request itself, and for each window [s]."""
 
     request: float = REQUEST_SECONDS
     window: float = WINDOW_SECONDS
 
 
 class Cost(NamedTuple):
-    """What to expect of an order: bytes, requests, and seconds that the archive works for it."""
+    """The expected cost of a request: bytes, requests, and the time that the archive works for it [s]."""
 
     bytes: int
     requests: int
@@ -94,13 +96,18 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Stacks:
-    """The stacks of the CADC's roster.
+    """The stacks of the CADC's list.
 
-    Attributes:
-        survey: CFHT's row.
-        access: How to reach the CADC.
-        calibrate: Reads the calibration that a header states.
-        options: The options of this archive alone.
+    Attributes
+    ----------
+    survey : Survey
+        The row of CFHT.
+    access : Access
+        How to reach the CADC.
+    calibrate : callable
+        Reads the calibration that a header states.
+    options : CfhtOptions
+        The options of this archive alone.
     """
 
     survey: Survey
@@ -109,21 +116,25 @@ class Stacks:
     options: CfhtOptions = CfhtOptions()
 
     def facts(self) -> dict[str, str]:
-        """What the pixels depend on besides the catalogue and the bands; not the way in which they come."""
+        """Return the settings that the pixels depend on besides catalogue and bands; both ways give the same."""
         stacks = f"CFHTTERAPIX T0007 {self.access.settings.cadc_observations}"
         weights = "where the CADC has them" if self.access.settings.cadc_weights else "no"
         return {"archive": "CADC", "stacks": stacks, "calibration": name_of(self.calibrate), "weights": weights}
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
-        """Which stacks to ask for which objects, by the roster alone, and in which way.
+        """Return which stacks to ask for which objects, by the list alone, and in which way.
 
-        An object is cut from the pointing that has most of the bands; among equal ones from that on which it lies
-        farthest from the edge.
+        An object is cut from the pointing that has most of the bands; if several have as many, from the one on which it
+        lies farthest from the edge.
 
-        Raises:
-            ArchiveError: Where the roster cannot be had, or has no stack of a band.
-            ConnectionError: Where the CADC cannot be reached.
-            ValueError: Where the user's way is none.
+        Raises
+        ------
+        ArchiveError
+            If the list cannot be read, or has no stack of a band.
+        ConnectionError
+            If the CADC cannot be reached.
+        ValueError
+            If the user's way does not exist.
         """
         roster = read_roster(self.access.settings)
         listed = f"the list of {self.access.settings.ways('cadc_tap')}"
@@ -150,17 +161,20 @@ class Stacks:
         return FetchPlan(sources, roster.unreadable, [*roster.notes, note, *_filters(wanted)])
 
     def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
-        """No more stacks: what lies beyond the edge of the one on which an object lies best is left empty."""
+        """Return no more stacks: the part of a cutout beyond the edge of its stack is left empty."""
         return []
 
     def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
-        """Cutouts of one stack around (ra, dec) (n,) [deg], one after the other.
+        """Yield cutouts of one stack around (ra, dec) (n,) [deg], one after the other.
 
-        Where the stack has a weight map, it gives the noise of each, and pixels without weight become NaN.
+        If the stack has a weight map, it gives the noise of each cutout, and pixels without weight become NaN.
 
-        Raises:
-            ArchiveError: Where a file or an answer is missing, short or damaged, or is not the one of the roster.
-            ConnectionError: Where the CADC cannot be reached.
+        Raises
+        ------
+        ArchiveError
+            If a file or an answer is missing, short or damaged, or is not the one on the list.
+        ConnectionError
+            If the CADC cannot be reached.
         """
         stack, way = source.key
         if self.options.how == "auto":
@@ -174,7 +188,7 @@ class Stacks:
                 yield from self._pieces(stack, image, weight, ra, dec)
 
     def _pieces(self, stack: Stack, opened: Opened, weight: Opened | None, ra, dec) -> Iterator[Piece]:
-        """The cutouts, however the pixels and the weights are read."""
+        """Yield the cutouts, however pixels and weights are read."""
         image = self._checked(stack, opened.header)
         size, grid = self.survey.cutout_size, own_grid(self.survey, image)
         calibration = self._calibration(stack, opened)
@@ -185,8 +199,8 @@ class Stacks:
             return
         if shape_of(weight.header) != image.shape:
             raise ArchiveError(
-                f"{stack.weight.uri} has another shape than {stack.image.uri}, whose weights it is; without weights "
-                "(GALTRANS_CADC_WEIGHTS=0) noise is measured"
+                f"{stack.weight.uri} has another shape than {stack.image.uri}, to which it belongs; without weights "
+                "(GALTRANS_CADC_WEIGHTS=0) the noise is measured"
             )
         unit = self._unit(stack, opened.read, weight.read)
         for start, counts, weights in zip(starts, opened.read(starts, size), weight.read(starts, size), strict=True):
@@ -194,7 +208,7 @@ class Stacks:
             yield piece(self.survey, calibration, counts, grid, start, noise, rounding)
 
     def _calibration(self, stack: Stack, opened: Opened) -> Calibration:
-        """What the header states, or else the seeing of the stack's own stars, measured once a stack."""
+        """Return what the header states, or else the seeing of the stack's own stars, measured once per stack."""
         calibration = self.calibrate(stack.image.uri, opened.header)
         if np.isfinite(calibration.psf_fwhm):
             return calibration
@@ -207,7 +221,7 @@ class Stacks:
         return replace(calibration, psf_fwhm=width, psf_source="stars" if np.isfinite(width) else "")
 
     def _unit(self, stack: Stack, read: Read, read_weight: Read) -> float:
-        """Noise at weight 1, measured once a stack."""
+        """Return the noise at weight 1, measured once per stack."""
         path = self.access.work / "noise" / f"{stack.observation}_{stack.filter}.txt"
         if not path.exists():
             unit = noise_of_unit_weight(read, read_weight, stack.shape, self.survey.no_data)
@@ -216,21 +230,23 @@ class Stacks:
         return float(path.read_text())
 
     def _checked(self, stack: Stack, header: fits.Header) -> ImageFile:
-        """The image of a header; ArchiveError unless it is the one that the roster has."""
+        """Return the image of a header; ArchiveError unless it is the one on the list."""
         name, found = stack.image.uri, str(header.get("FILTER", "")).strip()
         if not is_image_of(self.survey, header) or found.split(".")[-1] != stack.filter.split(".")[-1]:
-            raise ArchiveError(f"{name} has FILTER {found!r}, and {stack.filter} in the CADC's list")
+            raise ArchiveError(f"{name} has FILTER {found!r}; the list of the CADC says {stack.filter}")
         image = image_file(self.survey, header, name)
         if image.shape != stack.shape:
-            raise ArchiveError(f"{name} has {image.shape} rows and columns, and {stack.shape} in the CADC's list")
+            raise ArchiveError(f"{name} has {image.shape} rows and columns; the list of the CADC says {stack.shape}")
         middle = pixels_of(image.wcs, [stack.centre])[0, ::-1] + 1
         if not (abs(middle / image.shape - 0.5) < EDGE_TOLERANCE).all():
-            raise ArchiveError(f"{name} lies elsewhere than in the CADC's list, which has its centre at {stack.centre}")
+            raise ArchiveError(
+                f"{name} does not lie where the list of the CADC has it, with its centre at {stack.centre}"
+            )
         return image
 
     @contextmanager
     def _whole(self, file: File) -> Iterator[Opened]:
-        """Header of a file that is downloaded whole, and how its pixels are read."""
+        """Yield the header of a file that is downloaded whole, and a function that reads its pixels."""
         mirror = self._files(file)
         with (
             _told(mirror.url(file.name)),
@@ -241,28 +257,28 @@ class Stacks:
 
     @contextmanager
     def _in_windows(self, file: File) -> Iterator[Opened]:
-        """Header of a file at the CADC, and how windows of it are read."""
+        """Yield the header of a file at the CADC, and a function that reads windows of it."""
         mirror = self._files(file)
         url = mirror.url(file.name)
         with _told(url):
             yield Opened(*self._windows(mirror, file))
 
     def _windows(self, mirror: Mirror, file: File) -> tuple[fits.Header, Read]:
-        """Header of a file at the CADC, and how windows of it are read."""
+        """Return the header of a file at the CADC, and a function that reads windows of it."""
         index, header, start = beginning_of(mirror, file.name)
         most, notes = self.access.settings.cadc_windows, self.access.work / "windows"
         return header, Windows(mirror.ways(file.name), index, header, most, notes, mirror.manner, start).at
 
     def _files(self, file: File) -> Mirror:
-        """The addresses of the CADC's files; those that end in /pub know a file by its archive and its name alone."""
+        """Return the addresses of the CADC's files; those that end in /pub need only archive and name of a file."""
         roots = self.access.settings.ways("cadc_files").roots
         places = [f"{root}/{'' if root.endswith('/pub') else 'cadc:'}{file.archive}" for root in roots]
         return self.access.files(*places, listed=True)
 
     def _reconsidered(self, stack: Stack, way: str, ra: np.ndarray, dec: np.ndarray) -> str:
-        """The way that is sooner done by what the first windows of the run took; the user is told of a change of mind.
+        """Return the way that ends sooner by the measured time of the run's first windows; tell the user if it changes.
 
-        The way does not count for a store: both give the same pixels.
+        The way is not a setting of a store, because both ways give the same pixels.
         """
         path, count = self.access.work / "windows" / "pace.json", len(ra)
         if not path.exists():
@@ -274,9 +290,9 @@ class Stacks:
             said = path.with_name(f"said {better}")
             tell = log.info if said.exists() else log.warning
             took = f"take {pace.window:.2g} s each, and a request {pace.request:.2g} s"
-            took = took if np.isfinite(pace.window) else "are of no use"
+            took = took if np.isfinite(pace.window) else "do not work"
             tell(
-                "windows of the CADC %s; %g s and %g s were reckoned: %s, and whatever else is sooner done so, is "
+                "windows of the CADC %s; %g s and %g s were assumed: %s, and all that ends sooner in this way, is "
                 "fetched as %s",
                 took, WINDOW_SECONDS, REQUEST_SECONDS, stack.name, "a whole tile" if better == "tiles" else "windows",
             )  # fmt: skip
@@ -285,26 +301,26 @@ class Stacks:
         return better
 
     def _measured(self, stack: Stack, ra: np.ndarray, dec: np.ndarray) -> Pace:
-        """What a request of one window and one of several take; no end of time where windows are of no use."""
+        """Measure a request of one window and one of several; the times are infinite if windows do not work."""
         size, mirror = self.survey.cutout_size, self._files(stack.image)
         try:
             header, read = self._windows(mirror, stack.image)
             starts = own_grid(self.survey, image_file(self.survey, header, stack.image.uri)).starts(ra, dec, size)
             starts = np.unique(starts, axis=0)[:MEASURED]
-            list(read(starts[:1], size))  # finds the address that works, and is compared with the file
+            list(read(starts[:1], size))  # finds the address that works, and compares a window with the file
             one = _timed(lambda: list(read(starts[:1], size)))
             some = _timed(lambda: list(read(starts, size))) if len(starts) > 1 else one
         except ArchiveError as error:
-            log.warning("windows of %s cannot be had: %s", stack.name, error)
+            log.warning("windows of %s cannot be read: %s", stack.name, error)
             return Pace(np.inf, np.inf)
         window = max(some - one, 0.0) / (len(starts) - 1) if len(starts) > 1 else min(one, WINDOW_SECONDS)
         return Pace(max(one - window, 0.0), window)
 
     def _ways(self, wanted: list[tuple[Stack, np.ndarray]]) -> tuple[list[str], str]:
-        """The way to take for each stack, and what to tell the user of both."""
+        """Return the way to take for each stack, and a remark for the user on both ways."""
         how = self.options.how
         if how not in ("auto", *WAYS):
-            raise ValueError(f"how is {how!r}; it is auto, {' or '.join(WAYS)}")
+            raise ValueError(f"how is {how!r}; give auto, {' or '.join(WAYS)}")
         costs = {way: [self._cost(stack, len(rows), way) for stack, rows in wanted] for way in WAYS}
         ways = (
             [how] * len(wanted)
@@ -321,12 +337,12 @@ class Stacks:
         return ways, f"{self.survey.title}: {said[0]} as windows, {said[1]} as whole tiles{weights}: {taken}"
 
     def _sooner(self, *costs: Cost) -> str:
-        """That one of WAYS, whose costs these are, which is sooner done."""
+        """Return the one of WAYS, with these costs, that ends sooner."""
         speed = 1e6 * self.access.settings.bandwidth
         return WAYS[int(np.argmin([cost.bytes / speed + cost.wait for cost in costs]))]
 
     def _cost(self, stack: Stack, count: int, way: str, pace: Pace = Pace()) -> Cost:  # noqa: B008
-        """What to expect of `count` objects on a stack."""
+        """Return the expected cost of `count` objects on a stack."""
         files = [stack.image] + [stack.weight] * (stack.weight is not None)
         if way == "tiles":
             total, requests, windows = sum(file.size for file in files), len(files), 0
@@ -342,7 +358,7 @@ class Stacks:
 
 
 def _timed(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
+    """Return how long something takes [s]."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -350,7 +366,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """Errors of a file say where it is."""
+    """Add the address of a file to errors that do not state one."""
     try:
         yield
     except ArchiveError as error:
@@ -360,7 +376,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 def _filters(wanted: list[tuple[Stack, np.ndarray]]) -> list[str]:
-    """What to tell of a band that was observed through one of two filters."""
+    """Return a remark on a band that was observed through one of two filters."""
     numbers: dict[str, int] = {}
     for stack, rows in wanted:
         if stack.band == "i":

@@ -1,16 +1,17 @@
 """CFHTLS Wide targets of release T0007 in VizieR's table II/317/cfhtls_w (Hudelot et al. 2012), by TAP.
 
-Galaxies are the rows whose TERAPIX flag `Tfl` is 0: its bits are 1 star, 2 star saturated in some band, 4 to 128 region
-masked in z, y, i, r, g, u*. The columns `ucl` to `zcl` are called "star/galaxy class" and no more; as SExtractor's
-CLASS_STAR they would be 1 for a star, which is not written there, so they are asked for but select only on demand.
-What is known of the columns is from VizieR's own descriptions, as a copy of the table by the HELP project quotes them.
+Galaxies are the rows whose TERAPIX flag `Tfl` is 0; its bits are 1 star, 2 star saturated in some band, 4 to 128 region
+masked in z, y, i, r, g, u*. The columns `ucl` to `zcl` are called "star/galaxy class" and nothing more. As CLASS_STAR
+of SExtractor they would be 1 for a star, but VizieR does not say so; they are therefore read, and select only on
+demand. What is known of the columns is from VizieR's own descriptions, as a copy of the table by the HELP project
+quotes them.
 
-How many galaxies there are down to a magnitude is for `count` to say. The default of the command, r = 19.7, is only an
-estimate of ours: the paper's 130,093 galaxies of CFHT are 840 a square degree, which counts of galaxies reach there.
+`count` returns how many galaxies there are down to a magnitude. The default of the command, r = 19.7, is only our
+estimate: the paper's 130,093 galaxies of CFHT are 840 per square degree, which counts of galaxies reach there.
 
-A service may leave out rows beyond a limit of its own, and not say so. So each field is counted, divided into strips of
-declination that hold no more than `vizier_rows`, and each strip that comes with fewer rows than it has is halved. What
-has come is kept until all strips are there, so that an outage costs none.
+A service may leave out rows beyond a limit of its own without saying so. Each field is therefore counted and divided
+into strips of declination that contain no more than `vizier_rows`, and a strip that arrives with fewer rows than
+counted is halved. What has arrived is kept until all strips are complete, so that an outage loses none.
 """
 
 import math
@@ -30,20 +31,20 @@ from survey_tools.progress import Progress
 from survey_tools.sphere import chord, unit_vectors
 
 TABLE = '"II/317/cfhtls_w"'
-COLUMNS = {"object_id": "CFHTLS", "ra": "RAJ2000", "dec": "DEJ2000"}  # what the catalogue calls it: what VizieR does
+COLUMNS = {"object_id": "CFHTLS", "ra": "RAJ2000", "dec": "DEJ2000"}  # name in the catalogue: name at VizieR
 COLUMNS |= {f"{band}magA": f"{band}magA" for band in "ugriz"}
 COLUMNS |= {name: name for name in ("e_rmagA", "rrad", "rcl", "Sfl", "Tfl", "ifl")} | {"e_bv": '"E(B-V)"'}
-THINNEST = 1e-4  # [deg] of a strip: if VizieR cannot give even so little, it is of no use to go on
-SAME = 0.5  # [arcsec] between two rows, of two overlapping tiles, that are one object
+THINNEST = 1e-4  # [deg] height of the smallest strip that is tried
+SAME = 0.5  # [arcsec] within which rows of two overlapping tiles are one object
 EDGE = 0.2  # [deg] around the bounds of a field
 
 
 @dataclass(frozen=True)
 class Field:
-    """One of the survey's four patches of sky, within bounds [deg]; the table has rows where there are stacks only.
+    """One of the survey's four patches of sky, within bounds [deg]; the table has rows only where there are stacks.
 
     The bounds are those of MegaPipe's stacks of the same pointings (CFHTLS.bound.txt at the CADC), which agree with the
-    centres of VizieR's notes on II/317.
+    centres in VizieR's notes on II/317.
     """
 
     name: str
@@ -66,10 +67,14 @@ FIELDS = {
 class TargetSelection:
     """Which rows of the fields to take.
 
-    Attributes:
-        brightest, faintest: Bounds of rmagA, the Kron-like magnitude in r [AB mag, of MegaCam].
-        most_class: Largest `rcl`; None is any.
-        where: A further condition in ADQL, as `skyserver.check_where` gives it.
+    Attributes
+    ----------
+    brightest, faintest : float
+        Limits of rmagA, the Kron-like magnitude in r [AB mag, of MegaCam].
+    most_class : float, optional
+        Largest `rcl`; None is any.
+    where : str
+        A further condition in ADQL, as `skyserver.check_where` returns it.
     """
 
     brightest: float
@@ -87,7 +92,7 @@ class TargetSelection:
 
 
 def count(settings: ArchiveSettings, patch: Field, selection: TargetSelection) -> int:
-    """How many rows VizieR has of a selection in one field; raises what `find` does."""
+    """Return how many rows of a selection VizieR has in one field. Raises what `find` does."""
     try:
         return _count(settings, patch, selection, *_ends(patch))
     except ArchiveError as error:
@@ -98,20 +103,32 @@ def count(settings: ArchiveSettings, patch: Field, selection: TargetSelection) -
 def find(
     settings: ArchiveSettings, patches: list[Field], selection: TargetSelection, limit: int | None = None
 ) -> Found:
-    """The objects of a selection, one row each, ordered by field, declination and identifier.
+    """Return the objects of a selection, one row each, ordered by field, declination and identifier.
 
-    Where two tiles overlap, both may list an object: of rows within SAME, of two tiles, the one whose e_rmagA is the
-    smaller is kept. redshift is unknown.
+    Where two tiles overlap, both may list an object: of rows within SAME, on two tiles, the one with the smaller
+    e_rmagA is kept. The redshift is unknown.
 
-    Args:
-        settings: Where VizieR is, and how many rows to ask at once.
-        patches: In which fields.
-        selection: Which objects.
-        limit: How many rows to take, the first in that order; None is all.
+    Parameters
+    ----------
+    settings : ArchiveSettings
+        Addresses of VizieR, and how many rows to request at once.
+    patches : list of Field
+        The fields.
+    selection : TargetSelection
+        Which objects.
+    limit : int, optional
+        How many rows to take, the first in that order; None is all.
 
-    Raises:
-        ArchiveError: Where VizieR refuses a query, gives other columns, or keeps rows back however few are asked.
-        ConnectionError: Where VizieR cannot be reached, or stays busy.
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    ArchiveError
+        If VizieR refuses a query, returns other columns, or leaves out rows however few are requested.
+    ConnectionError
+        If VizieR cannot be reached, or stays busy.
     """
     tables, counted, received, kept = [], 0, 0, []
     for patch in patches:
@@ -129,7 +146,9 @@ def find(
                 if limit is not None and received >= limit:
                     break
     if not received:
-        raise ArchiveError(f"{settings.ways('vizier_tap')}: no row fits; check the magnitudes and --where")
+        raise ArchiveError(
+            f"{settings.ways('vizier_tap')}: no row satisfies the conditions; check the magnitudes and --where"
+        )
     for pages in kept:
         pages.drop()
     rows = vstack(tables, metadata_conflicts="silent")[:limit]
@@ -148,7 +167,7 @@ def find(
 
 
 def _ends(patch: Field) -> tuple[str, str]:
-    """The lowest and highest declination of a field [deg], as queries write them."""
+    """Return the lowest and highest declination of a field [deg], as queries write them."""
     return _degrees(patch.dec[0] - EDGE), _degrees(patch.dec[1] + EDGE)
 
 
@@ -157,7 +176,7 @@ def _degrees(value: float) -> str:
 
 
 def _rows_of(patch: Field, selection: TargetSelection, low: str, high: str) -> str:
-    """ADQL after FROM for a strip low <= dec < high; the circle around it lets VizieR use its index of positions."""
+    """Return ADQL after FROM for a strip low <= dec < high; its circle lets VizieR use the index of positions."""
     margin = EDGE / math.cos(math.radians(max(abs(float(low)), abs(float(high)))))
     west, east = patch.ra[0] - margin, patch.ra[1] + margin
     middle = (float(low) + float(high)) / 2
@@ -184,7 +203,7 @@ def _strips(
     limit: int | None,
     pages: Pages,
 ) -> Iterator[Table]:
-    """The rows of a strip that holds `number` of them, in one table, or in several where that is too many."""
+    """Yield the rows of a strip that has `number` of them, in one table, or in several if that is too many."""
     if not number:
         return
     at_once = settings.vizier_rows if limit is None else min(settings.vizier_rows, max(2 * limit, 1000))
@@ -193,7 +212,7 @@ def _strips(
         try:
             table = _whole_strip(settings, patch, selection, low, high, number, pages)
             reason = f"VizieR counts {number} rows of {patch.name} and sends {len(table)}"
-        except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a narrower strip
+        except (ArchiveError, ConnectionError) as error:  # it could count the rows, so a narrower strip may work
             reason = str(error)
     if table is not None and len(table) == number:
         table.sort(["dec", "object_id"])
@@ -214,7 +233,7 @@ def _strips(
 def _whole_strip(
     settings: ArchiveSettings, patch: Field, selection: TargetSelection, low: str, high: str, number: int, pages: Pages
 ) -> Table:
-    """The rows of a strip, as many as VizieR gives; ArchiveError where it gives more than it counted."""
+    """Return the rows of a strip, as many as VizieR sends; ArchiveError if they are more than it counted."""
     columns = ",".join(COLUMNS.values())
     result = tap.query(
         settings.ways("vizier_tap"),
@@ -237,7 +256,7 @@ def _whole_strip(
 
 
 def _distinct(rows: Table) -> np.ndarray:
-    """The rows to keep, in order, so that no object is there twice: as two tiles list it, or by its identifier."""
+    """Return the rows to keep, in order, so that no object is there twice, by two tiles or by its identifier."""
     points = unit_vectors(*(np.asarray(rows[name], float) for name in ("ra", "dec")))
     pairs = cKDTree(points).query_pairs(chord(math.radians(SAME / 3600)), output_type="ndarray")
     tiles = np.array([name[:4] for name in rows["object_id"]])  # an identifier is: wide, patch, tile (2), number

@@ -1,11 +1,11 @@
-"""Windows of pixels that a server of the CADC cuts from one of its files: many in one request, each answer checked.
+"""Windows of pixels that a server of the CADC cuts from its files: many in one request, and each answer is checked.
 
-The parameter SUB=[extension][first:last,first:last] counts pixels from 1, columns before rows, and may be repeated; the
-answer has one HDU a window, in the order in which they were asked for, the first of them the primary HDU where the file
-has one HDU only (IVOA SODA with the CADC's pixel cutouts; its Storage Inventory's `minoc`).
+The parameter SUB=[extension][first:last,first:last] counts pixels from 1, columns before rows, and may be repeated. The
+answer has one HDU for each window, in the order of the request; if the file has only one HDU, the first window is the
+primary HDU (IVOA SODA with the CADC's pixel cutouts; `minoc` of its Storage Inventory).
 
-The address that is asked sends the request on to a storage site. There the URL is longer: it holds a token, and colons
-and commas are written as three characters. A site that finds it too long refuses with 400, 414 or 431.
+The server redirects the request to a storage site. There the URL is longer: it has a token, and colons and commas are
+written as three characters. A site that finds it too long refuses with 400, 414 or 431.
 """
 
 import io
@@ -27,14 +27,14 @@ from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.files import whole_file
 from survey_tools.fits.reading import BLOCK, UNREADABLE, Hdu, images_of, require_whole, values_of, walk
 
-LONGEST_URL = 8000  # [byte] that web servers take
-LONGEST_SUB = len("&SUB=%5B0%5D%5B99999%3A99999%2C99999%3A99999%5D")  # of one window, as it is sent on
-TOKEN = 750  # [byte] by which the URL of a storage site is longer
+LONGEST_URL = 8000  # [byte] that web servers accept
+LONGEST_SUB = len("&SUB=%5B0%5D%5B99999%3A99999%2C99999%3A99999%5D")  # of one window, after the redirect
+TOKEN = 750  # [byte] by which the URL at a storage site is longer
 TOO_LONG = (400, 414, 431)  # statuses of a request that is too long for the server
-OF_ITSELF = ("NoContent", "InvalidArgument")  # what a 400 says that is about a window and not about the length
-SHIFT_TOLERANCE = 1e-3  # [pixel] of CRPIX: what is more is another window
-SKY_TOLERANCE = 1e-7  # [deg] of CRVAL: what is more is another file
-HEADERS = 8 * BLOCK  # [byte] those of a stack have 3 blocks, or of a tile-compressed file 6
+OF_ITSELF = ("NoContent", "InvalidArgument")  # words of a 400 that is about a window and not about the length
+SHIFT_TOLERANCE = 1e-3  # [pixel] of CRPIX, beyond which it is another window
+SKY_TOLERANCE = 1e-7  # [deg] of CRVAL, beyond which it is another file
+HEADERS = 8 * BLOCK  # [byte] a stack has 3 blocks of headers, a tile-compressed file 6
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +43,26 @@ Box = tuple[int, int, int, int]  # first row, one past the last, first column, o
 
 @dataclass(frozen=True)
 class Windows:
-    """A file of the CADC, of which windows are asked.
+    """A file of the CADC and how to ask for windows of it.
 
-    Attributes:
-        url: Of the whole file, or several of the same.
-        extension: Number of the HDU that holds its image.
-        header: Of that HDU.
-        most: Windows to ask in one request.
-        notes: Folder of what was learnt of the servers in this run: how many windows a request may have, and whether
-            windows were found to be the bytes of the file.
-        manner: How patiently to ask.
-        start: Byte of the file where the pixels begin, so that windows can be compared with the file; None where they
-            cannot, since it is compressed.
+    Attributes
+    ----------
+    url : str or Ways
+        Address of the whole file, or several addresses.
+    extension : int
+        Number of the HDU with its image.
+    header : fits.Header
+        Header of that HDU.
+    most : int
+        Number of windows in one request.
+    notes : Path
+        Folder for what this run learnt about the servers: how many windows a request may have, and whether windows are
+        equal to the bytes of the file.
+    manner : Manner
+        How patiently to ask.
+    start : int, optional
+        Byte of the file at which the pixels begin, so that windows can be compared with the file; None if they cannot,
+        because the file is compressed.
     """
 
     url: str | Ways
@@ -66,14 +74,17 @@ class Windows:
     start: int | None = None
 
     def at(self, starts: np.ndarray, size: int) -> Iterator[np.ndarray]:
-        """The size × size pixels (row, col) float32 from each of `starts` (n, 2), from 0, on; NaN beyond the edges.
+        """Yield the size × size pixels (row, col) float32 that begin at each of `starts` (n, 2), counted from 0.
 
-        What lies beyond is never asked for, because a server would clip it, or refuse. The first window of a run is
-        compared with the bytes of the file.
+        Pixels beyond the edges are NaN; they are never requested, because a server would clip or refuse the window. The
+        first window of a run is compared with the bytes of the file.
 
-        Raises:
-            ArchiveError: Where an answer is short, or is not what was asked for, in two tries.
-            ConnectionError: Where the server cannot be reached, or stays busy.
+        Raises
+        ------
+        ArchiveError
+            If two answers are short, or are not the requested windows.
+        ConnectionError
+            If the server cannot be reached, or stays busy.
         """
         shape, place = np.array(shape_of(self.header)), 0
         while place < len(starts):
@@ -93,7 +104,7 @@ class Windows:
                 yield pixels
 
     def at_once(self) -> int:
-        """Windows to ask in the next request: as many as the user wants, a URL holds, and the servers took so far."""
+        """Return the number of windows in the next request, which the user, the URL and the servers limit."""
         try:
             return max(1, min(self._fit, int(self._limit.read_text())))
         except (OSError, ValueError):
@@ -101,7 +112,7 @@ class Windows:
 
     @property
     def _fit(self) -> int:
-        """As many as the user wants and a URL holds."""
+        """The number of windows that the user and the length of a URL allow."""
         longest = max(len(url) for url in ways_of(self.url).in_turn())
         return max(1, min(self.most, (LONGEST_URL - TOKEN - longest) // LONGEST_SUB))
 
@@ -110,19 +121,19 @@ class Windows:
         return self.notes / "windows a request"
 
     def _remember(self, number: int) -> None:
-        """Ask for no more than so many windows at once from now on."""
+        """Request no more than so many windows at once from now on."""
         with whole_file(self._limit) as temporary:
             temporary.write_text(str(number))
 
     def _ask_all(self, boxes: list[Box]) -> dict[Box, np.ndarray]:
-        """The pixels of any number of boxes, none empty and none twice, by as many requests as it takes."""
+        """Return the pixels of any number of boxes, none empty and none twice, with as many requests as needed."""
         parts: dict[Box, np.ndarray] = {}
         while len(parts) < len(boxes):
             parts |= self._ask(boxes[len(parts) : len(parts) + self.at_once()])
         return parts
 
     def _ask(self, boxes: list[Box]) -> dict[Box, np.ndarray]:
-        """The pixels of some boxes, none empty: in one request; those that it does not give, one by one."""
+        """Return the pixels of some boxes, none empty, with one request, and one by one if that does not give them."""
         parts: dict[Box, np.ndarray] = {}
         if len(boxes) > 1 and self.at_once() > 1:
             try:
@@ -133,25 +144,25 @@ class Windows:
                 log.info("%s; again, one by one", error)
             if len(parts) == 1:
                 self._remember(1)
-                log.warning("%s gives one window a request only, so that there will be more requests", self.url)
+                log.warning("%s gives only one window per request, so more requests are needed", self.url)
         for box in boxes:
             if box not in parts:
                 parts |= self._answer_patiently(box)
         return parts
 
     def _halved(self, boxes: list[Box], error: ArchiveError) -> dict[Box, np.ndarray]:
-        """The pixels of boxes that are too many for one request, in two; how many are not is remembered."""
+        """Return the pixels of boxes that are too many for one request, with two; remember the number that works."""
         half = -(-len(boxes) // 2)
         parts = self._ask(boxes[:half])
         if half < self.at_once():
             self._remember(half)
-            log.warning("%s; %d windows are asked for at once from now on", error, half)
+            log.warning("%s; %d windows are requested at once from now on", error, half)
         return parts | self._ask_all(boxes[half:])
 
     def _prove(self, box: Box, pixels: np.ndarray) -> None:
-        """Compare the first and the last row of a window with the file's own bytes, once a run.
+        """Compare the first and the last row of a window with the file's own bytes, once per run.
 
-        Every check of a header would also pass where a server counts rows from the wrong end, or sends another copy.
+        The checks of headers would also pass if a server counted rows from the wrong end, or sent another copy.
         """
         mark = self.notes / "windows are the file"
         if self.start is None or mark.exists():
@@ -165,7 +176,7 @@ class Windows:
                 break
             if not np.array_equal(np.frombuffer(there, ">f4").astype(np.float32), found, equal_nan=True):
                 raise ArchiveError(
-                    f"{self.url}: row {row} of the file is not that of the window that the server cut; pass "
+                    f"{self.url}: row {row} of the file differs from the window that the server cut; pass "
                     "--how tiles to galtrans fetch",
                     url=str(self.url),
                 )
@@ -173,7 +184,7 @@ class Windows:
             temporary.touch()
 
     def _answer_patiently(self, box: Box) -> dict[Box, np.ndarray]:
-        """The pixels of one box, asked for twice if need be."""
+        """Return the pixels of one box, requested twice if necessary."""
         try:
             return self._answer([box])
         except ArchiveError as error:
@@ -181,13 +192,13 @@ class Windows:
         return self._answer([box])
 
     def _answer(self, boxes: list[Box]) -> dict[Box, np.ndarray]:
-        """The pixels of the boxes by one request: of one of them at least, if not all."""
+        """Return the pixels of the boxes with one request: of at least one of them."""
         subs = (f"[{self.extension}][{c0 + 1}:{c1},{r0 + 1}:{r1}]" for r0, r1, c0, c1 in boxes)
         query = "?" + "&".join(f"SUB={quote(sub, safe=':,')}" for sub in subs)
         url = self.url.plus(query) if isinstance(self.url, Ways) else self.url + query
         usual, asked = str(self.url), f"{self.url} ({len(boxes)} windows)"
 
-        def told(error: Exception) -> str:  # of the file and not of the windows, whose list is long
+        def told(error: Exception) -> str:  # names the file and not the windows, whose list is long
             return str(error).replace(f"{usual}{query}", asked).replace(query, "")
 
         try:
@@ -204,7 +215,7 @@ class Windows:
         return parts
 
     def _part(self, boxes: list[Box], header: fits.Header, pixels: np.ndarray, asked: str) -> tuple[Box, np.ndarray]:
-        """The box that an image of an answer is, told by its WCS and shape; ArchiveError where it is none of them."""
+        """Return the box of an image in an answer, by its WCS and shape; ArchiveError if it is none of them."""
         for keyword in ("CRVAL1", "CRVAL2"):
             if not abs(header[keyword] - self.header[keyword]) <= SKY_TOLERANCE:
                 raise ArchiveError(f"{asked}: {keyword} is {header[keyword]}, not {self.header[keyword]}")
@@ -215,15 +226,26 @@ class Windows:
         row, col = map(round, shift)
         box = (row, row + pixels.shape[0], col, col + pixels.shape[1])
         if box not in boxes or np.abs(np.subtract(shift, (row, col))).max() > SHIFT_TOLERANCE:
-            raise ArchiveError(f"{asked}: a window of {pixels.shape} pixels from {shift} on was not asked for")
+            raise ArchiveError(f"{asked}: a window of {pixels.shape} pixels that begins at {shift} was not requested")
         return box, pixels
 
 
 def beginning_of(mirror: Mirror, name: str) -> tuple[int, fits.Header, int | None]:
-    """Number and header of the HDU that holds the image of a file, from its first bytes, and where its pixels begin.
+    """Return the HDU with the image of a file, read from its first bytes.
 
-    The third is None where the pixels do not lie in the file as plain float32. ArchiveError where the file has no
-    image; else what `Mirror.beginning` raises.
+    Returns
+    -------
+    index : int
+        Number of the HDU.
+    header : fits.Header
+        Its header.
+    start : int or None
+        Byte at which its pixels begin; None if they are not stored as plain float32.
+
+    Raises
+    ------
+    ArchiveError
+        If the file has no image, and as `Mirror.beginning` does.
     """
     for length in (HEADERS, BEGINNING):
         with mirror.beginning(name, length) as start:
@@ -234,17 +256,17 @@ def beginning_of(mirror: Mirror, name: str) -> tuple[int, fits.Header, int | Non
                         plain = hdu.own["BITPIX"] == -32 and not hdu.compressed and not scaled
                         return hdu.index, hdu.header, hdu.start if plain else None
             except UNREADABLE as error:
-                raise ArchiveError(f"{name} cannot be read: {error}; fetch it anew") from error
+                raise ArchiveError(f"{name} cannot be read: {error}; fetch it again") from error
             except ArchiveError:
                 if length == BEGINNING:
                     raise
                 continue  # its header may be a long one
-        raise ArchiveError(f"{name} holds no image")
+        raise ArchiveError(f"{name} has no image")
     raise AssertionError("the second length returns or raises")
 
 
 def _images(answer: bytes, asked: str) -> list[tuple[fits.Header, np.ndarray]]:
-    """Header and pixels (row, col) float32 of every image in an answer, whose structure must be whole."""
+    """Return header and pixels (row, col) float32 of every image in an answer, whose structure must be complete."""
     stream = io.BytesIO(answer)
     hdus: list[Hdu] = list(walk(stream, asked))
     require_whole(f"{asked}: the answer", hdus, len(answer))

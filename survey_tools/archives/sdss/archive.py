@@ -1,4 +1,4 @@
-"""SDSS DR12 corrected frames on the Science Archive Server, or in a mirror of it: which of them hold which objects."""
+"""SDSS DR12 corrected frames, on the Science Archive Server or in a mirror of it: which of them hold which objects."""
 
 import logging
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ from survey_tools.errors import ArchiveError
 from survey_tools.surveys import CATALOGUE_COLUMNS, SDSS, Survey
 from survey_tools.tasks import Run
 
-FRAME_BYTES = 3_600_000  # in the mean of all frames
+FRAME_BYTES = 3_600_000  # mean over all frames
 FRAME_COLUMNS = tuple(CATALOGUE_COLUMNS["sdss"])
 HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
-PSF_CACHE = 2_000_000_000  # [byte] of psField files that are at hand until the other bands of their field want them
+PSF_CACHE = 2_000_000_000  # [byte] of psField files that are kept until the other bands of their field need them
 
 PSF_NOTE = (
-    "the psField file of each field is fetched as well, for the seeing; where there is none psf_fwhm is NaN, and "
-    "--no-psf leaves them out"
+    "the psField file of each field is fetched as well, for the seeing; without it psf_fwhm is NaN; "
+    "--no-psf leaves these files out"
 )
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,16 @@ log = logging.getLogger(__name__)
 class SdssOptions:
     """The options that only the archive of SDSS has.
 
-    Attributes:
-        psf: Whether to read the point-spread function of each field (psField files).
-        masks: Whether to read the masks of saturated pixels (fpM files); None reads those that lie in a local mirror
-            and downloads none.
-        frames: How to find the frames of an object: "named" by the catalogue's columns, by position in the "list" of
-            all fields, or "auto", which is "named" if the catalogue has the columns.
+    Attributes
+    ----------
+    psf : bool
+        Whether to read the point-spread function of each field (psField files).
+    masks : bool, optional
+        Whether to read the masks of saturated pixels (fpM files); None reads those that lie in a local mirror and
+        downloads none.
+    frames : str
+        How to find the frames of an object: "named" by the catalogue's columns, by position in the "list" of all
+        fields, or "auto", which is "named" if the catalogue has the columns.
     """
 
     psf: bool = True
@@ -67,13 +71,28 @@ class SdssOptions:
 
 
 def open_archive(access: Access, options: SdssOptions = SdssOptions()) -> "Frames":
-    """Return the frames of SDSS in a folder, on a web server, or on the live archive."""
+    """Return the frames of SDSS in a folder, on a web server, or on the live archive.
+
+    Parameters
+    ----------
+    access : Access
+        How to reach the files.
+    options : SdssOptions
+        The options of this archive alone.
+
+    Returns
+    -------
+    Frames
+    """
     return Frames(access, options)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """SDSS as `plan.Archive`: frames named by the catalogue, found in the list of all fields, or by their headers."""
+    """SDSS as `plan.Archive`.
+
+    The frames of an object are named by the catalogue, found in the list of all fields, or found by their headers.
+    """
 
     access: Access
     options: SdssOptions = SdssOptions()
@@ -81,11 +100,11 @@ class Frames:
 
     @property
     def mirror(self) -> Mirror:
-        """Where the files are."""
+        """The place of the files."""
         return self.access.files(self.access.mirror or self.access.settings.sas)
 
     def facts(self) -> dict[str, str]:
-        """Which files are used: whence, by which way, and whether those of the PSF are among them."""
+        """Return which files are used: their place, how they are found, and whether files of the PSF are among them."""
         used = "no" if not self.options.psf else "yes" if self.mirror.remote else "where it is there"
         place = self.mirror.place if self.access.mirror else "the live archive"
         facts = {"mirror": place, "frames": self.options.frames, "psf": used}
@@ -96,15 +115,32 @@ class Frames:
         return facts | ({"field_list": self.access.settings.field_list} if by_list else {})
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
-        """Which frames to open for which objects.
+        """Return which frames to open for which objects.
 
-        A catalogue with run, rerun, camcol and field names its frames, if the mirror is laid out as the SAS: none of
-        them is looked at. Else the list of all fields gives the fewest frames for each position; but in a local folder
-        all files are looked at, and every frame that a cutout touches is used.
+        If a catalogue has the columns run, rerun, camcol and field, and the mirror is laid out as the SAS, the
+        catalogue names its frames, and no frame has to be searched for. Otherwise the list of all fields gives the
+        fewest frames for each position; but in a local folder all files are searched, and every frame that a cutout
+        touches is used.
 
-        Raises:
-            ArchiveError: Where no frame can be found at all, or none of a band.
-            ConnectionError: Where the archive is away.
+        Parameters
+        ----------
+        catalogue : Table
+            As `read_catalogue` returns it.
+        bands : tuple of str
+            The bands to fetch.
+        run : Run
+            Runs tasks.
+
+        Returns
+        -------
+        FetchPlan
+
+        Raises
+        ------
+        ArchiveError
+            If no frame can be found at all, or none of a band.
+        ConnectionError
+            If the archive cannot be reached.
         """
         way = self._way(catalogue)
         log.info("frames are %s", way)
@@ -119,10 +155,10 @@ class Frames:
     def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
         """Return the frames that complete the cutouts of a plan.
 
-        Of frames that the catalogue names these are the fields before and after, for the rows whose cutouts reach
-        beyond the first or last row of theirs. A field that does not exist is no loss, because the scan began or ended
-        there: `cut` gives empty cutouts for it. Of listed frames they are those that come next, for the rows whose
-        position has no data on any of their frames.
+        For frames that the catalogue names, these are the fields before and after, for the rows whose cutouts reach
+        beyond the first or last row of their frame. A field that does not exist is no loss, because the scan began or
+        ended there: `cut` gives empty cutouts for it. For listed frames, they are the next best ones, for the rows
+        whose position has no data on any of their frames.
         """
         if plan.positions is not None:
             return self._next(plan, lacks)
@@ -145,12 +181,14 @@ class Frames:
         return found
 
     def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
-        """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+        """Yield north-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
 
-        Raises:
-            ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its
-                name says.
-            ConnectionError: Where the archive is away.
+        Raises
+        ------
+        ArchiveError
+            If the file is missing or damaged, does not state its unit, or is another frame than its name says.
+        ConnectionError
+            If the archive cannot be reached.
         """
         try:
             yield from cut_frame(self.mirror, source, ra, dec, self._psf_fwhm, self._mask, self.access.given)
@@ -161,23 +199,23 @@ class Frames:
             yield from nothing(ra, dec)
 
     def _way(self, catalogue: Table) -> str:
-        """How frames are found: "named", "listed" or "scanned"; ArchiveError where they cannot be as the user wants."""
+        """Return how to find frames: "named", "listed" or "scanned"; ArchiveError if the user's way is impossible."""
         names = all(name in catalogue.colnames for name in FRAME_COLUMNS)
         as_sas = self.mirror.remote or (Path(self.mirror.root) / "sas").is_dir()
         if self.options.frames == "list":
             return "listed"
         if self.options.frames == "named" and not (names and as_sas):
-            why = f"the folder {self.mirror.root} has no sas/ in it" if names else "it names none"
+            why = f"the folder {self.mirror.root} contains no sas/" if names else "it does not have them"
             raise ArchiveError(
-                f"frames cannot be had by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; let them be "
-                "found: leave out --frames named"
+                f"frames cannot be found by the catalogue's columns {', '.join(FRAME_COLUMNS)}: {why}; leave out "
+                "--frames named"
             )
         if names and as_sas:
             return "named"
         return "listed" if self.mirror.remote else "scanned"
 
     def _scanned(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
-        """Every frame of a local folder that a cutout touches."""
+        """Return a plan with every frame of a local folder that a cutout touches."""
         images, unreadable = scan(self.mirror, SDSS, run, _frame_and_rerun)
         require_bands(self.mirror.root, SDSS, bands, images, unreadable)
         images = without_copies(images, _frame_shown, lambda image: image.note[1] == str(RERUN))
@@ -186,7 +224,7 @@ class Frames:
         return FetchPlan([source for source in sources if source.band in bands and len(source.rows)], unreadable)
 
     def _listed(self, catalogue: Table, bands: tuple[str, ...]) -> FetchPlan:
-        """The fewest frames that hold the cutouts, by the list of all fields: it is downloaded once, and stays."""
+        """Return a plan with the fewest frames that hold the cutouts, by the list of all fields."""
         settings, fields = self.access.settings, self._fields()
         own = _own(fields, catalogue)
         ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
@@ -194,15 +232,15 @@ class Frames:
         rows, sure = _by_field(fields, uses)
         missing = len(ra) - len(np.unique(uses.row))
         notes = [f"frames of {len(rows)} fields were found by {settings.field_list.split()[0]}"]
-        notes += [f"{missing} of {len(ra)} objects are on no field of SDSS"] if missing else []
+        notes += [f"{missing} of {len(ra)} objects lie on no field of SDSS"] if missing else []
         odd = len(np.unique(fields.number[uses.index][~fields.good[uses.index]]))
-        notes += [f"{odd} fields are used of which the photometric pipeline made nothing (PHOTO_STATUS)"] if odd else []
+        notes += [f"{odd} of the fields were not processed by the photometric pipeline (PHOTO_STATUS)"] if odd else []
         return FetchPlan(self._sources(rows, bands, LISTED, sure), [], notes, (ra, dec))
 
     def _next(self, plan: FetchPlan, lacks: dict[int, np.ndarray]) -> list[SourceFile]:
-        """The frames to try where a listed one has no data at an object's position, in all bands of the plan.
+        """Return the frames to try if a listed one has no data at an object's position, in all bands of the plan.
 
-        The list may have a field elsewhere than its frame lies.
+        The list may have a field at another place than its frame.
         """
         bands = tuple(dict.fromkeys(source.band for source in plan.sources))
         ra, dec = plan.positions
@@ -225,15 +263,15 @@ class Frames:
         return self._sources(rows, bands, LISTED, sure)
 
     def _fields(self) -> field_list.Fields:
-        """The list of all fields, from the mirror or as it was downloaded into the cache, by the first name that does.
+        """Return the list of all fields, from the mirror or from the cache, by the first of its names that works.
 
-        Of the live archive its SHA-256 is compared once, when it has come.
+        After its download from the live archive, its SHA-256 is checked once.
         """
         settings, mirror = self.access.settings, self.mirror
         if mirror.remote:
             mirror = replace(self.access, keep=settings.cache_folder, limit=None).files(mirror.root)
         names = settings.field_list.split()
-        names.sort(key=lambda name: not mirror.has(name))  # one that is here already is taken
+        names.sort(key=lambda name: not mirror.has(name))  # a list that is here already is used
         problem = None
         for name in names:
             try:
@@ -242,17 +280,17 @@ class Frames:
                 problem = problem or error
                 log.info("%s", error)
         raise ArchiveError(
-            f"{problem}; without this list of all fields SDSS frames are found by the catalogue's columns "
+            f"{problem}; without this list of all fields, SDSS frames are found by the catalogue's columns "
             f"{', '.join(FRAME_COLUMNS)}, or by their headers in a local folder",
             url=problem.url,
             status=problem.status,
         ) from problem
 
     def _list(self, mirror: Mirror, name: str) -> field_list.Fields:
-        """The list of all fields by one of its names."""
+        """Return the list of all fields by one of its names."""
         settings, there = self.access.settings, mirror.has(name)
-        if not there and mirror.remote:  # minutes, of which no bar tells
-            log.warning("the list of all SDSS fields, 0.35 GB, is downloaded once, into %s", settings.cache_folder)
+        if not there and mirror.remote:  # this takes minutes, and shows no progress bar
+            log.warning("the list of all SDSS fields (0.35 GB) is downloaded once, into %s", settings.cache_folder)
         with mirror.file(name) as path:
             if not there and self.access.mirror is None:
                 field_list.require_known(path, name, settings.field_list_sha256)
@@ -265,10 +303,10 @@ class Frames:
         why: str,
         sure: dict[tuple, np.ndarray] | None = None,
     ) -> list[SourceFile]:
-        """The files of some fields, run, rerun, camcol and field to rows, in all bands; by field.
+        """Return the files of some fields in all bands, ordered by field.
 
-        `sure` says of each row whether its middle is surely there, where a list tells. The psField of a field counts as
-        a cost of the first of its bands.
+        `uses` and `sure` have run, rerun, camcol and field as keys. `sure` says of each row whether a list states that
+        its centre has data. The cost of the psField file is added to the first band of a field.
         """
         frame, more = self._cost, (psfield.BYTES, 1) if self.mirror.remote and self.options.psf else (0, 0)
         costs = {band: tuple(np.add(frame, more).tolist()) if band == bands[0] else frame for band in bands}
@@ -283,13 +321,13 @@ class Frames:
 
     @property
     def _cost(self) -> tuple[int, int]:
-        """Bytes and requests that one frame takes, with its mask where that is wanted."""
+        """Bytes and requests of one frame, with its mask if that is wanted."""
         if not self.mirror.remote:
             return 0, 0
         return (FRAME_BYTES + saturation.BYTES, 2) if self.options.masks else (FRAME_BYTES, 1)
 
     def _psf_fwhm(self, frame: Frame, row: float, col: float) -> float:
-        """FWHM of a star's profile [arcsec] at a pixel of a frame; NaN where it is not wanted or not known."""
+        """Return the FWHM of a star's profile [arcsec] at a pixel of a frame; NaN if it is not wanted or not known."""
         mirror = self.mirror
         if not self.options.psf:
             return np.nan
@@ -300,7 +338,7 @@ class Frames:
         return np.nan if psf is None else psfield.fwhm_at(psf, row, col, SDSS.pixel_scale)
 
     def _mask(self, frame: Frame, shape: tuple[int, int]) -> np.ndarray | None:
-        """Which pixels (row, col) of a frame were saturated by its fpM file; None where that is not wanted or known."""
+        """Return which pixels (row, col) of a frame its fpM file marks as saturated; None if this is unknown."""
         masks = self.options.masks
         if masks is False or (masks is None and self.mirror.remote):
             return None
@@ -319,14 +357,17 @@ def _frame_shown(image: ImageFile) -> tuple | None:
 
 
 def _rows_by_frame(catalogue: Table) -> dict[tuple, np.ndarray]:
-    """Run, rerun, camcol and field that a catalogue names, and the rows, ascending, that name each."""
+    """Return the rows, ascending, that name each frame, by its run, rerun, camcol and field."""
     keys, row_key = np.unique(np.array([catalogue[name] for name in FRAME_COLUMNS]).T, axis=0, return_inverse=True)
     by_key = np.split(np.argsort(row_key.ravel(), kind="stable"), np.cumsum(np.bincount(row_key.ravel()))[:-1])
     return dict(zip(map(tuple, keys.tolist()), by_key, strict=True))
 
 
 def _by_field(fields: field_list.Fields, uses: field_list.Uses) -> tuple[dict[tuple, np.ndarray], dict]:
-    """Run, rerun, camcol and field to the rows that use each, ascending; and to whether each row is surely on it."""
+    """Return the rows, ascending, that use each field, and whether each surely lies on it.
+
+    The keys of both are run, rerun, camcol and field.
+    """
     number = fields.number[uses.index]
     order = np.lexsort([uses.row, number])
     firsts = np.flatnonzero(np.diff(number[order], prepend=-1))
@@ -338,7 +379,7 @@ def _by_field(fields: field_list.Fields, uses: field_list.Uses) -> tuple[dict[tu
 
 
 def _own(fields: field_list.Fields, catalogue: Table) -> np.ndarray:
-    """Index (object,) of the field that a catalogue names for each object; -1 where it names none that is listed."""
+    """Return the index (object,) of the field that a catalogue names for each object; -1 if the list has none."""
     if not all(name in catalogue.colnames for name in FRAME_COLUMNS):
         return np.full(len(catalogue), -1)
     run, rerun, camcol, field = (np.asarray(catalogue[name], np.int64) for name in FRAME_COLUMNS)

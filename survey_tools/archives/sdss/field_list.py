@@ -1,8 +1,9 @@
-"""The list of all fields that SDSS imaged: which of them a cutout lies on, told without looking at any frame.
+"""The list of all fields that SDSS imaged: which of them a cutout lies on, without a look at any frame.
 
-The centre of a field is the middle of its mu and nu, the coordinates along and across the great circle of its scan.
-The columns RA and DEC are not always that: they differ by as much as 575 pixels. Where they do, nobody knows beforehand
-which of them the frame agrees with, so that the field is listed twice, and an object may be looked for on both.
+The centre of a field is the middle of its mu and nu, the coordinates along and across the great circle of its scan. The
+columns RA and DEC are not always this centre: they differ by as much as 575 pixels. Where they differ, it is not known
+beforehand which of them agrees with the frame. Such a field is therefore listed twice, and an object may be searched
+for at both places.
 
 Data model: https://data.sdss3.org/datamodel/files/PHOTO_RESOLVE/window_flist.html
 """
@@ -25,33 +26,40 @@ from survey_tools.fits.reading import UNREADABLE, require_complete
 from survey_tools.sphere import unit_vectors
 from survey_tools.surveys import SDSS
 
-COLUMNS = ("RUN", "CAMCOL", "FIELD", "RA", "DEC", "NODE", "INCL")  # as `Fields` has them
+COLUMNS = ("RUN", "CAMCOL", "FIELD", "RA", "DEC", "NODE", "INCL")  # in the order of `Fields`
 SPANS = ("MU_START", "MU_END", "NU_START", "NU_END")
 STATUS = "PHOTO_STATUS"
 SHAPE = np.array([1489, 2048])  # rows and columns of a frame [pixel]
-MARGIN = 25  # [pixel] by which an edge may lie elsewhere: the bands of a field are up to 12 rows apart
+MARGIN = 25  # [pixel] uncertainty of an edge: the bands of a field lie up to 12 rows apart
 PIXEL = np.radians(SDSS.pixel_scale / 3600)
-APART = 5  # [pixel] between the two centres of a field from which on both are tried
-GOOD = 0  # PHOTO_STATUS of a field that the photometric pipeline went through; 3 is one that took it too long
-BLOCK = 10_000  # positions looked up at once: in Stripe 82 each is on a hundred fields
-ROUNDS = 4  # fields that a cutout may need besides its first
+APART = 5  # [pixel] between the two centres of a field; if they are farther apart, both are tried
+GOOD = 0  # PHOTO_STATUS of a field that the photometric pipeline processed; 3 means that it took too long
+BLOCK = 10_000  # positions searched for at once: in Stripe 82 each lies on a hundred fields
+ROUNDS = 4  # further fields that a cutout may need
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Fields of the imaging scans, all (field,); one whose two centres disagree is there twice, RA and DEC second.
+    """Fields of the imaging scans. A field whose two centres disagree is there twice, the second time with RA and DEC.
 
-    Attributes:
-        run: Number of the scan.
-        camcol: Column of the camera.
-        field: Number along the scan.
-        ra: Of its centre [deg].
-        dec: Likewise.
-        node: Right ascension [deg] of the ascending node of the great circle along which was scanned.
-        incl: Its inclination [deg].
-        status: PHOTO_STATUS; fields of another one than GOOD are used where no other field holds an object.
+    Attributes
+    ----------
+    run : (field,) int
+        Number of the scan.
+    camcol : (field,) int
+        Column of the camera.
+    field : (field,) int
+        Number along the scan.
+    ra, dec : (field,) float
+        Centre [deg].
+    node : (field,) float
+        Right ascension of the ascending node of the great circle of the scan [deg].
+    incl : (field,) float
+        Inclination of the great circle [deg].
+    status : (field,) int, optional
+        PHOTO_STATUS; fields with another value than GOOD are used only for objects that lie on no other field.
     """
 
     run: np.ndarray
@@ -65,23 +73,23 @@ class Fields:
 
     @property
     def good(self) -> np.ndarray:
-        """Whether the photometric pipeline went through a field (field,) bool."""
+        """Whether the photometric pipeline processed each field (field,) bool."""
         return np.ones(len(self.run), bool) if self.status is None else np.asarray(self.status) == GOOD
 
     @property
     def number(self) -> np.ndarray:
-        """One number for each field of the sky (field,): alike where it is listed twice."""
+        """One number for each field of the sky (field,), the same for both entries of a field that is listed twice."""
         return number_of(self.run, self.camcol, self.field)
 
     def find(self, run: np.ndarray, camcol: np.ndarray, field: np.ndarray) -> np.ndarray:
-        """Index (n,) of the fields with these numbers; -1 where there is none."""
+        """Return the index (n,) of the fields with these numbers; -1 if there is none."""
         listed, asked = self.number, number_of(run, camcol, field)
         order = np.argsort(listed, kind="stable")
         at = order[np.minimum(np.searchsorted(listed, asked, sorter=order), len(order) - 1)]
         return np.where(listed[at] == asked, at, -1)
 
     def axes(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unit vectors (n, 3) to the centres of some fields, and from there along the scan and across it."""
+        """Return unit vectors (n, 3) to the centres of some fields, and from there along the scan and across it."""
         centre = unit_vectors(self.ra[index], self.dec[index])
         pole = unit_vectors(self.node[index] - 90, 90 - self.incl[index])
         along = np.cross(pole, centre)
@@ -90,7 +98,24 @@ class Fields:
 
 
 def read_fields(path: Path, name: str) -> Fields:
-    """The fields of rerun 301 in the list `name`; ArchiveError where the file is damaged or no such list."""
+    """Read the fields of rerun 301 from a list.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        Its name, for messages.
+
+    Returns
+    -------
+    Fields
+
+    Raises
+    ------
+    ArchiveError
+        If the file is damaged or not such a list.
+    """
     require_complete(path, name)
     try:
         with fits.open(path, memmap=True) as hdus:
@@ -100,32 +125,31 @@ def read_fields(path: Path, name: str) -> Fields:
             names = [*COLUMNS, *(each for each in SPANS if has >= set(SPANS)), *([STATUS] if STATUS in has else [])]
             columns = {each: np.asarray(table[each])[wanted].astype(_kind(each)) for each in names}
     except UNREADABLE as error:
-        raise ArchiveError(f"{name} is no list of SDSS fields: {first_line(error)}; fetch it anew") from error
+        raise ArchiveError(f"{name} is not a list of SDSS fields: {first_line(error)}; fetch it again") from error
     if len(wanted) == 0:
-        raise ArchiveError(f"{name} lists no field of rerun {RERUN}; fetch it anew")
+        raise ArchiveError(f"{name} lists no field of rerun {RERUN}; fetch it again")
     once = np.sort(np.unique(number_of(*(columns[each] for each in COLUMNS[:3])), return_index=True)[1])
     columns = {each: values[once] for each, values in columns.items()}
     if not (np.isfinite(columns["RA"]).all() and np.isfinite(columns["DEC"]).all()):
-        raise ArchiveError(f"{name} has fields without a position; fetch it anew")
+        raise ArchiveError(f"{name} has fields without a position; fetch it again")
     listed = Fields(*(columns[each] for each in COLUMNS), columns.get(STATUS, np.full(len(once), GOOD)))
     return _both_centres(listed, columns) if SPANS[0] in columns else listed
 
 
 def require_known(path: Path, name: str, checksum: str) -> None:
-    """ArchiveError where the list `name` has another SHA-256 than it is known to have; ANY compares nothing."""
+    """Raise ArchiveError if the SHA-256 of the list `name` is not the known one; ANY checks nothing."""
     if checksum == ANY:
         return
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != checksum.strip().lower():
         raise ArchiveError(
-            f"{name} has SHA-256 {found}, and is known with {checksum}; GALTRANS_FIELD_LIST_SHA256={ANY} takes it as "
-            "it is"
+            f"{name} has SHA-256 {found} instead of {checksum}; GALTRANS_FIELD_LIST_SHA256={ANY} accepts it as it is"
         )
 
 
 def _both_centres(listed: Fields, columns: dict[str, np.ndarray]) -> Fields:
-    """The fields with the middle of mu and nu as their centre, and once more where RA and DEC disagree with that."""
+    """Return the fields centred on the middle of mu and nu, and again on RA and DEC if these are elsewhere."""
     mu, nu = (_middle(columns[f"{axis}_START"], columns[f"{axis}_END"]) for axis in ("MU", "NU"))
     ra, dec = position_of(mu, nu, listed.node, listed.incl)
     apart = np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(listed.ra, listed.dec), axis=-1) / PIXEL
@@ -139,14 +163,14 @@ def _both_centres(listed: Fields, columns: dict[str, np.ndarray]) -> Fields:
 
 
 def _middle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The middle of angles [deg]; an arc may pass from 360 to 0."""
+    """Return the middle of angles [deg]; an arc may pass from 360 to 0."""
     return start + ((end - start + 180) % 360 - 180) / 2
 
 
 def position_of(mu, nu, node, incl) -> tuple[np.ndarray, np.ndarray]:
-    """ra, dec [deg] of places along (mu) and across (nu) the great circles of scans, all [deg].
+    """Return ra, dec [deg] of places along (mu) and across (nu) the great circles of scans, all [deg].
 
-    `node` is the right ascension of the circle's ascending node, `incl` its inclination to the equator.
+    `node` is the right ascension of the ascending node of the circle, `incl` its inclination to the equator.
     """
     along, across, tilt = np.radians(mu - node), np.radians(nu), np.radians(incl)
     x = np.cos(across) * np.cos(along)
@@ -156,12 +180,16 @@ def position_of(mu, nu, node, incl) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Uses(NamedTuple):
-    """Which fields are used for which objects, all (use,), by object, and the first field of each first.
+    """Which fields are used for which objects, ordered by object; the best field of each object is the first.
 
-    Attributes:
-        row: Index of the object.
-        index: Index of the field.
-        sure: Whether the middle of the object lies so far inside the field that it must have data there.
+    Attributes
+    ----------
+    row : (use,) int
+        Index of the object.
+    index : (use,) int
+        Index of the field.
+    sure : (use,) bool
+        Whether the centre of the object lies so far inside the field that it must have data there.
     """
 
     row: np.ndarray
@@ -177,23 +205,30 @@ def choose(
     size: int,
     without: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Uses:
-    """The fewest fields that hold the north-up cutouts of `size` pixels around ra, dec (object,) [deg].
+    """Return the fewest fields that hold the north-up cutouts around some positions.
 
-    The first of an object is the one that its catalogue names, if there is one, else that on which it lies farthest
-    from the edge. Others follow only for those parts of the cutout that may lie beyond the edge of the first, so that
-    the depth is alike everywhere: what sticks out goes to the same scan, if it has it. Which edge a pixel is from is
-    known to `MARGIN`. A field that the pipeline did not go through is taken where no other holds the object.
+    The first field of an object is the one that its catalogue names, if there is one, else the field on which it lies
+    farthest from the edge. Others follow only for those parts of the cutout that may lie beyond the edge of the first,
+    so that the depth is the same everywhere; fields of the same scan are preferred for them. The place of an edge is
+    known to `MARGIN`. A field that the pipeline did not process is used only if no other field holds the object.
 
-    Args:
-        table: All fields.
-        ra: Right ascension.
-        dec: Declination.
-        own: (object,) index of the field that the catalogue names; -1 where it names none.
-        size: Rows, and columns, of a cutout.
-        without: Object and `Fields.number` (n,) of pairs that were tried and gave nothing.
+    Parameters
+    ----------
+    table : Fields
+        All fields.
+    ra, dec : (object,) float
+        Positions [deg].
+    own : (object,) int
+        Index of the field that the catalogue names; -1 if it names none.
+    size : int
+        Number of rows, and of columns, of a cutout.
+    without : ((n,), (n,)) int, optional
+        Object and `Fields.number` of pairs that were tried and gave nothing.
 
-    Returns:
-        Each use of a field. Objects that are on no field are absent.
+    Returns
+    -------
+    Uses
+        Objects that lie on no field are absent.
     """
     tree = cKDTree(unit_vectors(table.ra, table.dec))
     tried = np.zeros(0, np.int64) if without is None else _pair(*without)
@@ -210,14 +245,14 @@ def choose(
 
 
 def _pair(row: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """One number for an object and a field."""
+    """Return one number for an object and a field."""
     return np.asarray(row, np.int64) * 10**11 + number
 
 
 def _choose(
     table: Fields, tree: cKDTree, points: np.ndarray, own: np.ndarray, size: int, tried: np.ndarray, start: int
 ) -> Iterator[tuple]:
-    """Objects and their fields, round by round: the first of each, the second of those that need one, and so on.
+    """Yield objects and their fields in rounds: the first field of each, then the second of those that need one.
 
     Pairs of object (counted from `start`) and field that were `tried` are left out.
     """
@@ -231,7 +266,7 @@ def _choose(
     named = number[index] == np.where(own[row] < 0, -1, number[own[row]])
     good = table.good[index]
     first = _best(row, index, [depth, good, named], (depth > -MARGIN) | named)
-    held = np.full(points.shape[:2], np.inf)  # how deep each point of each cutout lies in its fields
+    held = np.full(points.shape[:2], np.inf)  # how far inside its fields each point of each cutout lies
     held[row[first]] = _margins(table, index[first], points[row[first]])
     scan = np.full(len(points), -1)
     scan[row[first]] = table.run[index[first]] * 10 + table.camcol[index[first]]
@@ -253,7 +288,7 @@ def _choose(
 
 
 def _cutouts(ra: np.ndarray, dec: np.ndarray, size: int) -> np.ndarray:
-    """Vectors (object, 9, 3) to corners, middles of edges and, the fifth, centres of north-up cutouts."""
+    """Return vectors (object, 9, 3) to corners, middles of edges and, as the fifth, centres of north-up cutouts."""
     centre = unit_vectors(ra, dec)
     north = unit_vectors(ra, dec + 90)
     east = np.cross(north, centre)
@@ -263,7 +298,7 @@ def _cutouts(ra: np.ndarray, dec: np.ndarray, size: int) -> np.ndarray:
 
 
 def _depth(table: Fields, index: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How far (n, p) [pixel] points, vectors (n, p, 3), lie inside the edges of the fields `index` (n,)."""
+    """Return how far (n, p) [pixel] points, vectors (n, p, 3), lie inside the edges of the fields `index` (n,)."""
     centre, along, across = (axis[:, :, None] for axis in table.axes(index))
     away = (points @ centre)[..., 0] * PIXEL
     offsets = np.stack([(points @ axis)[..., 0] / away for axis in (along, across)])
@@ -271,12 +306,12 @@ def _depth(table: Fields, index: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _margins(table: Fields, index: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """`_depth`, as far as it matters: no less than -MARGIN, where a point is surely off, and no more than MARGIN."""
+    """Return `_depth` as far as it matters: at least -MARGIN, where a point is surely outside, and at most MARGIN."""
     return np.clip(_depth(table, index, points), -MARGIN, MARGIN)
 
 
 def _best(row: np.ndarray, index: np.ndarray, merits: list[np.ndarray], allowed: np.ndarray) -> np.ndarray:
-    """Of the pairs that are allowed, the place of each row's best: by the last of the merits, then the one before."""
+    """Return the place of each row's best pair that is allowed: by the last of the merits, then the one before."""
     place = np.flatnonzero(allowed)
     order = place[np.lexsort([-index[place], *(merit[place] for merit in merits), row[place]])]
     last = np.flatnonzero(np.diff(row[order], append=-1))
@@ -284,7 +319,7 @@ def _best(row: np.ndarray, index: np.ndarray, merits: list[np.ndarray], allowed:
 
 
 def number_of(run, camcol, field) -> np.ndarray:
-    """One number for each field of the scans, whose own is less than 100,000; `Fields.number` has it."""
+    """Return one number for each field of the scans; a field's own number is below 100,000."""
     return (np.asarray(run, np.int64) * 10 + camcol) * 100_000 + field
 
 

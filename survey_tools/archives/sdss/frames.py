@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Frame(NamedTuple):
-    """One field of the imaging scans in one band, and why it is wanted."""
+    """One field of the imaging scans in one band, and the reason why it is needed (NAMED, NEXT or LISTED)."""
 
     run: int
     rerun: int
@@ -44,14 +44,14 @@ class Frame(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its file on the SAS, relative to the root."""
+        """Name of its file on the SAS, relative to the root."""
         run, rerun, camcol, field, band, _ = self
         folder = f"sas/dr12/boss/photoObj/frames/{rerun}/{run}/{camcol}"
         return f"{folder}/frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
 
 
 FindPsf = Callable[[Frame, float, float], float]  # (frame, row, col) -> FWHM [arcsec], NaN where it is unknown
-FindMask = Callable[[Frame, tuple[int, int]], np.ndarray | None]  # (frame, shape) -> (row, col) bool, where it is known
+FindMask = Callable[[Frame, tuple[int, int]], np.ndarray | None]  # (frame, shape) -> (row, col) bool, None if unknown
 
 
 def cut_frame(
@@ -63,15 +63,33 @@ def cut_frame(
     mask: FindMask | None = None,
     given: Given = SILENT,
 ) -> Iterator[Piece]:
-    """North-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
+    """Yield north-up cutouts of one frame, centred on (ra, dec) (n,) [deg], one after the other.
 
-    Where no `mask` is known, saturated pixels are told by the frame itself. `given` is what the user says of frames
-    whose header states no unit.
+    Parameters
+    ----------
+    mirror : Mirror
+        Where the file is.
+    source : SourceFile
+        The file; its key is a `Frame`, or None if it was found by its header.
+    ra, dec : (n,) float
+        Positions [deg].
+    psf : callable
+        Returns the FWHM of a star's profile [arcsec] at a pixel of a frame, NaN if it is unknown.
+    mask : callable, optional
+        Returns which pixels (row, col) of a frame are saturated, or None; the frame itself is examined then.
+    given : Given
+        What the user states about frames whose header states no unit.
 
-    Raises:
-        ArchiveError: Where the file is missing or damaged, does not state its unit, or is another frame than its name
-            says.
-        ConnectionError: Where the archive is away.
+    Yields
+    ------
+    Piece
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or damaged, does not state its unit, or is another frame than its name says.
+    ConnectionError
+        If the archive cannot be reached.
     """
     with open_image(SDSS, mirror, source.name) as (image, header, pixels):
         zero_point = _zero_point(source, header, given)
@@ -106,7 +124,7 @@ def cut_frame(
 def field_of(header: fits.Header) -> tuple[int, int, int] | None:
     """Return run, camcol and field of an SDSS frame; None if its header does not state them.
 
-    FRAME numbers the drift scan as each CCD sees it: the five rows of the camera, r i u z g, pass a field two frames
+    FRAME numbers the drift scan as each CCD sees it. The five rows of the camera, r i u z g, pass a field two frames
     apart, so that field 111 is FRAME 111 in r and 119 in g.
     """
     stated = [
@@ -119,7 +137,7 @@ def field_of(header: fits.Header) -> tuple[int, int, int] | None:
 
 
 def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
-    """Cutouts without any pixel, centred on (ra, dec) (n,) [deg], one after the other."""
+    """Yield cutouts without any data, centred on (ra, dec) (n,) [deg], one after the other."""
     shape = (SDSS.cutout_size, SDSS.cutout_size)
     for position in zip(ra, dec, strict=True):
         cutout = Cutout(np.full(shape, np.nan, np.float32), np.zeros(shape, bool), _grid(*position))
@@ -127,7 +145,7 @@ def nothing(ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
 
 
 def _told(header: fits.Header, band: str) -> Frame | None:
-    """The frame that a header says it is of; None where it does not say."""
+    """Return the frame that a header states; None if it states none."""
     found = field_of(header)
     if found is None:
         return None
@@ -136,7 +154,7 @@ def _told(header: fits.Header, band: str) -> Frame | None:
 
 
 def _grid(ra: float, dec: float) -> WCS:
-    """The pixels of a cutout: north up, centred on the object."""
+    """Return the pixels of a cutout: north up, centred on the object."""
     return north_up_wcs(ra, dec, SDSS.pixel_scale, SDSS.cutout_size)
 
 
@@ -155,7 +173,7 @@ def _lacks(source: SourceFile, image: ImageFile, stamp: np.ndarray, target: WCS)
 def _saturated(
     name: str, flux: np.ndarray, header: fits.Header, noise: FrameNoise | None, mask: np.ndarray | None
 ) -> tuple[np.ndarray, str]:
-    """Which pixels (row, col) of a frame were saturated, and by what that is known; "" where nothing tells."""
+    """Return which pixels (row, col) of a frame are saturated, and how this is known; "" if it is not known."""
     level = header_number(name, header, "SATURATE", np.inf)
     if mask is not None:
         return mask | (flux >= level), FPM_FILE
@@ -170,7 +188,7 @@ def _saturated(
 
 
 def _noise(source: SourceFile, header: fits.Header, pixels: FitsPixels) -> FrameNoise | None:
-    """What the noise of a frame follows from; None where the file does not say."""
+    """Return what determines the noise of a frame; None if the file does not state it."""
     try:
         with pixels.hdus() as hdus:
             return read_noise(hdus, header.get("RUN", 0), header.get("CAMCOL", 0), source.band, pixels.shape)
@@ -180,17 +198,17 @@ def _noise(source: SourceFile, header: fits.Header, pixels: FitsPixels) -> Frame
 
 
 def _sigma(noise: FrameNoise | None, image: ImageFile, row: float, col: float) -> float:
-    """Noise of blank sky [nanomaggy/pixel] in a cutout around a pixel of a frame; NaN where it is unknown."""
+    """Return the noise of blank sky [nanomaggy/pixel] in a cutout around a pixel of a frame; NaN if it is unknown."""
     if noise is None or not np.isfinite([row, col]).all():
         return np.nan
     return noise.blank(row, col) * interpolated() * (SDSS.pixel_scale / local_scale(image.wcs, image.shape)) ** 2
 
 
 def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, col: float) -> float:
-    """Electrons of one nanomaggy in a column of a frame; NaN where the frame does not tell.
+    """Return the electrons of one nanomaggy in a column of a frame; NaN if the frame does not state it.
 
-    That is the gain of the CCD [electron/DN] over the nanomaggies of one DN: those of the column (HDU 1), or else the
-    mean of the frame (NMGY).
+    This is the gain of the CCD [electron/DN] divided by the nanomaggies of one DN: those of the column (HDU 1), or else
+    the mean of the frame (NMGY).
     """
     if noise is not None and np.isfinite(col):
         return noise.electrons(col)
@@ -204,15 +222,15 @@ def _gain(frame: Frame | None, noise: FrameNoise | None, header: fits.Header, co
 
 
 def _zero_point(source: SourceFile, header: fits.Header, given: Given) -> float:
-    """AB magnitude of one unit of a frame; ArchiveError where it is not stated, as in the counts of DR8 and before."""
+    """Return the AB magnitude of one unit of a frame; ArchiveError if it is not stated, as before DR9."""
     try:
         return read_zero_point(source.name, header, given, survey_zero_point=SDSS.zero_point)
     except ArchiveError as error:
-        raise ArchiveError(f"{error}: it is no corrected frame of DR9 to DR17") from error
+        raise ArchiveError(f"{error}: it is not a corrected frame of DR9 to DR17") from error
 
 
 def _in_nanomaggies(name: str, header: fits.Header, zero_point: float) -> fits.Header:
-    """The header of a frame whose pixels have become nanomaggies."""
+    """Return the header of a frame whose pixels were converted into nanomaggies."""
     header = header.copy()
     if "SATURATE" in header:
         header["SATURATE"] = float(counts_to_nanomaggies(header_number(name, header, "SATURATE", np.inf), zero_point))
@@ -220,11 +238,11 @@ def _in_nanomaggies(name: str, header: fits.Header, zero_point: float) -> fits.H
 
 
 def _check(source: SourceFile, image: ImageFile, header: fits.Header) -> None:
-    """ArchiveError unless the frame is the one that its name says."""
+    """Raise ArchiveError unless the frame is the one that its name says."""
     if image.band != source.band:
-        raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file anew")
+        raise ArchiveError(f"{source.name} is an image of band {image.band}; fetch the file again")
     frame, told = source.key, _told(header, source.band)
     if frame is not None and told is None:
-        raise ArchiveError(f"{source.name} does not say of which RUN, CAMCOL and FRAME it is; fetch the file anew")
+        raise ArchiveError(f"{source.name} does not state its RUN, CAMCOL and FRAME; fetch the file again")
     if frame is not None and (told.run, told.camcol, told.field) != (frame.run, frame.camcol, frame.field):
-        raise ArchiveError(f"{source.name} holds run, camcol, field {field_of(header)}; fetch the file anew")
+        raise ArchiveError(f"{source.name} holds run, camcol, field {field_of(header)}; fetch the file again")

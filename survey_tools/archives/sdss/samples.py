@@ -8,7 +8,7 @@ from astropy import units as u
 BANDS = "ugriz"
 KINDS = {"specObjID": str, "objID": str} | dict.fromkeys(
     ("run", "rerun", "camcol", "field", "mode", "sciencePrimary"), np.int32
-)  # the 64-bit identifiers stay text, which loses no digit anywhere; all other columns are float
+)  # the 64-bit identifiers stay text, which loses no digit; all other columns are float
 UNITS = {"ra": u.deg, "dec": u.deg, "petroRad_r": u.arcsec} | {
     f"{name}_{band}": unit
     for name, unit in {"rowc": u.pix, "colc": u.pix, "petroMag": u.mag, "extinction": u.mag}.items()
@@ -18,15 +18,22 @@ UNITS = {"ra": u.deg, "dec": u.deg, "petroRad_r": u.arcsec} | {
 
 @dataclass(frozen=True)
 class TargetSample:
-    """Spectroscopic galaxies of SDSS: which tables, joined how, and which rows of them.
+    """Spectroscopic galaxies of SDSS: which tables, how they are joined, and which rows of them.
 
-    Attributes:
-        name: What it is called on the command line.
-        title: One line that says what it is.
-        columns: SQL of each column, those of COLUMNS and more; a table calls it by its last word.
-        tables: SQL after FROM; s must be SpecObjAll and p PhotoObjAll, and a row has a specObjID of its own.
-        where: SQL after WHERE.
-        source: Where the selection is from.
+    Attributes
+    ----------
+    name : str
+        Its name on the command line.
+    title : str
+        One line that describes it.
+    columns : tuple of str
+        SQL of each column, those of COLUMNS and more; the last word is the name of the column in a table.
+    tables : str
+        SQL after FROM; s must be SpecObjAll and p PhotoObjAll, and each row has a specObjID of its own.
+    where : str
+        SQL after WHERE.
+    source : str
+        Where the selection is published.
     """
 
     name: str
@@ -38,12 +45,12 @@ class TargetSample:
 
     @property
     def names(self) -> list[str]:
-        """What the columns of a table are called."""
+        """Names of the columns of a table."""
         return [column_name(column) for column in self.columns]
 
 
 def column_name(column: str) -> str:
-    """What a table calls a column of this SQL: `objID` of `p.objID`, `redshift` of `s.z AS redshift`."""
+    """Return the name of a column in a table by its SQL: `objID` for `p.objID`, `redshift` for `s.z AS redshift`."""
     return column.replace(".", " ").split()[-1]
 
 

@@ -42,19 +42,25 @@ from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.progress import Progress
 
 RELEASE = 12
-FEWEST = 500  # rows: a page that SkyServer cannot do even so small will not be done
-WAITS = 5  # for the next minute, where the queries of this one are used up
-PER_MINUTE = re.compile(r"per minute", re.IGNORECASE)  # what SkyServer says then
-ATTEMPTS = 3  # at an answer that is a page of error: a query that runs into the limit of time takes ten minutes each
-LONGEST = 2048  # characters of a URL's query that the server's software takes by default
-NONE = -9999  # what SDSS writes for a quantity that was not measured
-WHOLE = "1 AS whole"  # the last column of every query, so that a row cut short is known for one
+FEWEST = 500  # rows of the smallest page that is tried
+WAITS = 5  # times to wait for the next minute if the queries of this one are used up
+PER_MINUTE = re.compile(r"per minute", re.IGNORECASE)  # words of SkyServer in that case
+ATTEMPTS = 3  # if the answer is an error page: a query that exceeds the time limit takes ten minutes each time
+LONGEST = 2048  # characters of a URL's query that the server's software accepts by default
+NONE = -9999  # SDSS writes this for a quantity that was not measured
+WHOLE = "1 AS whole"  # the last column of every query, which shows that a row is complete
 
 log = logging.getLogger(__name__)
 
 
 def check_where(condition: str) -> str:
-    """A user's own condition, in SQL or ADQL, on one line; ValueError where it is more or less than one condition."""
+    """Return a user's own condition, in SQL or ADQL, on one line.
+
+    Raises
+    ------
+    ValueError
+        If it is not exactly one condition.
+    """
     words = " ".join(condition.split())
     for forbidden in (";", "--", "/*", "*/"):
         if forbidden in words:
@@ -63,12 +69,14 @@ def check_where(condition: str) -> str:
     steps = [{"(": 1, ")": -1}.get(letter, 0) for letter in bare]
     depths = list(itertools.accumulate(steps))
     if not words or words.count("'") % 2 or min(depths, default=0) < 0 or sum(steps):
-        raise ValueError(f"{words!r} is empty, or has a bracket or quote too many; give one, such as p.dec > 0")
+        raise ValueError(
+            f"{words!r} is empty, or has an unmatched bracket or quote; give one condition, such as p.dec > 0"
+        )
     return words
 
 
 def count(settings: ArchiveSettings, sample: TargetSample, where: str = "") -> int:
-    """How many rows SkyServer has of a sample, with the user's own condition `where`; raises what `find` does."""
+    """Return how many rows of a sample satisfy the user's own condition `where`. Raises what `find` does."""
     try:
         rows = ask(settings, ["COUNT(*) AS n"], _source(sample, where))
     except ArchiveError as error:
@@ -80,34 +88,48 @@ def count(settings: ArchiveSettings, sample: TargetSample, where: str = "") -> i
 
 
 def find(settings: ArchiveSettings, sample: TargetSample, where: str = "", limit: int | None = None) -> Found:
-    """The objects of a sample, one row each, in the order of specObjID.
+    """Return the objects of a sample, one row each, in the order of specObjID.
 
-    Where an object has several spectra, the one that SDSS calls its primary is kept, else that of the smallest zErr.
+    If an object has several spectra, the one that SDSS calls its primary is kept, else the one with the smallest zErr.
 
-    Args:
-        settings: Where SkyServer is, and how many rows to ask at once.
-        sample: Which objects.
-        where: A further condition in SQL, as `check_where` gives it; s is SpecObjAll and p PhotoObjAll.
-        limit: How many rows to ask, the first in the order of specObjID; None is all.
+    Parameters
+    ----------
+    settings : ArchiveSettings
+        Addresses of SkyServer, and how many rows to request at once.
+    sample : TargetSample
+        Which objects.
+    where : str
+        A further condition in SQL, as `check_where` returns it; s is SpecObjAll and p PhotoObjAll.
+    limit : int, optional
+        How many rows to request, the first in the order of specObjID; None is all.
 
-    Raises:
-        ArchiveError: Where SkyServer refuses the query, or its answer is not the rows and columns asked.
-        ConnectionError: Where SkyServer cannot be reached, or stays busy.
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    ArchiveError
+        If SkyServer refuses the query, or its answer does not have the requested rows and columns.
+    ConnectionError
+        If SkyServer cannot be reached, or stays busy.
     """
     counted = count(settings, sample, where)
     wanted = counted if limit is None else min(limit, counted)
     if not wanted:
-        raise ArchiveError(f"{_service(settings)}: no row fits; check --where", url=_service(settings))
+        raise ArchiveError(
+            f"{_service(settings)}: no row satisfies the conditions; check --where", url=_service(settings)
+        )
     source = _source(sample, where)
     sql = f"SELECT {','.join(sample.columns)} {source}"
     pages = Pages(settings.cache_folder, f"{wanted} of {counted}: {sql}")
     try:
         tables = _all_pages(settings, sample, source, wanted, counted, pages)
     except _NotTheNextPageError as error:
-        pages.drop()  # else the same wrong page would be read in every later run
+        pages.drop()  # else every later run would read the same wrong page
         if not pages.used:
             raise
-        log.warning("%s; the pages that an earlier run kept are dropped, and all rows are asked for again", error)
+        log.warning("%s; the pages that an earlier run kept are deleted, and all rows are requested again", error)
         try:
             tables = _all_pages(settings, sample, source, wanted, counted, pages)
         except _NotTheNextPageError:
@@ -119,7 +141,7 @@ def find(settings: ArchiveSettings, sample: TargetSample, where: str = "", limit
 
 
 def ask(settings: ArchiveSettings, columns: Sequence[str], rest: str, top: int = 0) -> list[list[str]]:
-    """The rows (row, column), as text, that answer SELECT TOP top columns rest; raises what `find` does."""
+    """Return the rows (row, column), as text, that answer SELECT TOP top columns rest. Raises what `find` does."""
     return _rows(settings, _text(settings, _sql(columns, rest, top)), [column_name(column) for column in columns])
 
 
@@ -154,22 +176,22 @@ def query_url(settings: ArchiveSettings, params: Mapping[str, str]) -> Ways:
     asked = "&".join(f"{name}={quote_plus(' '.join(value.split()), safe=_PLAIN)}" for name, value in params.items())
     if len(asked) > LONGEST:
         raise ArchiveError(
-            f"the query is {len(asked)} characters long in a URL, and SkyServer takes {LONGEST}: shorten --where",
+            f"the query is {len(asked)} characters long in a URL, and SkyServer accepts {LONGEST}: shorten --where",
             url=_service(settings),
         )
     return settings.ways("skyserver").plus(f"?{asked}")
 
 
 def _service(settings: ArchiveSettings) -> str:
-    """The usual address of SkyServer's search, by which messages call it."""
+    """Return the usual address of SkyServer's search, which messages name."""
     return str(settings.ways("skyserver"))
 
 
 def _with_kept(error: Exception, received: int, wanted: int) -> Exception:
-    """The error, with a word on the rows that the next run need not ask for."""
+    """Return the error with a remark on the rows that the next run need not request."""
     if not received:
         return error
-    message = f"{error}; {received:,} of {wanted:,} rows have come and are kept, so that the same command goes on"
+    message = f"{error}; {received:,} of {wanted:,} rows have arrived and are kept; the same command resumes"
     return type(error)(message, url=getattr(error, "url", ""), status=getattr(error, "status", 0))
 
 
@@ -185,7 +207,7 @@ def _sql(columns: Sequence[str], rest: str, top: int) -> str:
 
 
 def _text(settings: ArchiveSettings, sql: str, attempts: int | None = None) -> str:
-    """SkyServer's answer to a query, waited for where it counts queries; ArchiveError with its words of an error."""
+    """Return SkyServer's answer to a query, after waits if it counts queries; ArchiveError if it reports an error."""
     service = _service(settings)
 
     def send(params: Mapping[str, str]) -> bytes:
@@ -224,7 +246,7 @@ class _ToldError(http.ExplainedError):
 
 
 def _explained(service: str, status: int, body: bytes) -> _ToldError | None:
-    """The error that a body of JSON holds; None where a refusal holds none."""
+    """Return the error that a JSON body states; None if a refusal states none."""
     try:
         said = json.loads(body.decode("utf-8-sig", "replace"))
     except ValueError:
@@ -238,7 +260,7 @@ def _explained(service: str, status: int, body: bytes) -> _ToldError | None:
 
 
 def _words_of(text: str) -> str | None:
-    """What a table of one column `error_message` says, or JSON in place of a table; None where rows came."""
+    """Return the text of a table with the single column `error_message`, or of JSON; None if rows arrived."""
     lines = text.replace("\r\n", "\n").split("\n", 2)
     if lines[0].startswith("#Table") and len(lines) > 1 and lines[1].strip().strip('"').lower() == "error_message":
         return " ".join("".join(lines[2:]).strip().strip('"').split())[:300] or "an error"
@@ -247,12 +269,12 @@ def _words_of(text: str) -> str | None:
 
 
 def _short(error: Exception, ways: Ways) -> str:
-    """An error's message with the service's address alone in place of a query's URL."""
+    """Return the message of an error with the service's address alone in place of the URL of a query."""
     return str(error).replace(ways.rest, "")
 
 
 def _rows(settings: ArchiveSettings, text: str, names: list[str]) -> list[list[str]]:
-    """The rows of an answer; ArchiveError where it is no table, has other columns, or a row that is cut short."""
+    """Return the rows of an answer; ArchiveError if it is not a table, has other columns, or has an incomplete row."""
     lines = text.replace("\r\n", "\n").split("\n")
     if not lines[0].startswith("#Table"):
         raise ArchiveError(
@@ -263,19 +285,19 @@ def _rows(settings: ArchiveSettings, text: str, names: list[str]) -> list[list[s
         rows = list(csv.reader(line for line in lines[1:] if line.strip()))
     except csv.Error as error:  # a quote that is never closed
         raise ArchiveError(
-            f"{_service(settings)}: the answer is no table ({error}); ask again later", url=_service(settings)
+            f"{_service(settings)}: the answer is not a table ({error}); ask again later", url=_service(settings)
         ) from error
     due = [name.lower() for name in [*names, column_name(WHOLE)]]
     if not rows or [name.lower() for name in rows[0]] != due:
         found = ", ".join(rows[0]) if rows else "none"
         raise ArchiveError(
-            f"{_service(settings)}: the answer has the columns {found[:300]} in place of {', '.join(due)}",
+            f"{_service(settings)}: the answer has the columns {found[:300]} instead of {', '.join(due)}",
             url=_service(settings),
         )
     for row in rows[1:]:
         if len(row) != len(due) or row[-1] != "1":
             raise ArchiveError(
-                f"{_service(settings)}: a row of the answer is cut short: {','.join(row)[:80]!r}; ask again",
+                f"{_service(settings)}: a row of the answer is incomplete: {','.join(row)[:80]!r}; ask again",
                 url=_service(settings),
             )
     return [row[:-1] for row in rows[1:]]
@@ -284,9 +306,9 @@ def _rows(settings: ArchiveSettings, text: str, names: list[str]) -> list[list[s
 def _all_pages(
     settings: ArchiveSettings, sample: TargetSample, source: str, wanted: int, counted: int, pages: Pages
 ) -> list[Table]:
-    """The first `wanted` of `counted` rows of a sample, as one table for each page; raises what `find` does.
+    """Return the first `wanted` of `counted` rows of a sample, as one table for each page. Raises what `find` does.
 
-    A page becomes numbers as soon as it has come, because numbers take a tenth of the memory of text.
+    A page is converted to numbers as soon as it has arrived, because numbers take a tenth of the memory of text.
     """
     tables, received, page, after = [], 0, settings.skyserver_rows, -1
     with Progress(wanted, "SkyServer", "row") as progress:
@@ -301,7 +323,7 @@ def _all_pages(
                     if kept is None
                     else kept.decode()
                 )
-            except (ArchiveError, ConnectionError) as error:  # it could count, so it may yet do a smaller page
+            except (ArchiveError, ConnectionError) as error:  # it could count the rows, so a smaller page may work
                 if top <= FEWEST:
                     raise _with_kept(error, received, wanted) from error
                 page = max(FEWEST, top // 2)
@@ -324,16 +346,16 @@ class _NotTheNextPageError(ArchiveError):
 
 
 def _check_page(settings: ArchiveSettings, got: list[list[str]], after: int, top: int, so_far: str) -> None:
-    """Raises _NotTheNextPageError where a page is not the next one."""
+    """Raise _NotTheNextPageError if a page is not the next one."""
     if not 0 < len(got) <= top:
         raise _NotTheNextPageError(
-            f"{_service(settings)}: after {so_far} a page of {top} came with {len(got)}; ask again later",
+            f"{_service(settings)}: after {so_far}, a page of {top} rows arrived with {len(got)}; ask again later",
             url=_service(settings),
         )
     for row in got:
         if not row[0].isdecimal():
             raise _NotTheNextPageError(
-                f"{_service(settings)}: specObjID is {row[0]!r}, no number", url=_service(settings)
+                f"{_service(settings)}: specObjID is {row[0]!r}, not a number", url=_service(settings)
             )
     keys = [after, *(int(row[0]) for row in got)]
     if any(later <= earlier for earlier, later in itertools.pairwise(keys)):
@@ -343,7 +365,7 @@ def _check_page(settings: ArchiveSettings, got: list[list[str]], after: int, top
 
 
 def _table(rows: list[list[str]], sample: TargetSample) -> Table:
-    """Rows of text as a table, with objID as object_id."""
+    """Return rows of text as a table, with objID as object_id."""
     columns = dict(zip(sample.names, (np.array(texts) for texts in zip(*rows, strict=True)), strict=True))
     table = Table({"object_id": columns.pop("objID")})
     for name, texts in columns.items():
@@ -353,13 +375,13 @@ def _table(rows: list[list[str]], sample: TargetSample) -> Table:
 
 
 def _objects(table: Table) -> tuple[Table, dict[str, int]]:
-    """One row per object, and how many others were dropped, by reason."""
+    """Return one row per object, and how many other rows were dropped, by reason."""
     ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
     placed = (ra >= 0) & (ra <= 360) & (abs(dec) <= 90)
     for row in np.flatnonzero(~placed):
-        log.warning("object %s lies at %s, %s: dropped", table["object_id"][row], ra[row], dec[row])
+        log.warning("object %s has the position %s, %s: dropped", table["object_id"][row], ra[row], dec[row])
     table = table[placed]
-    error = np.where(table["zErr"] > 0, table["zErr"], np.inf)  # a zErr that is not positive says that a fit failed
+    error = np.where(table["zErr"] > 0, table["zErr"], np.inf)  # a zErr that is not positive means that a fit failed
     best_first = np.lexsort((np.arange(len(table)), error, table["sciencePrimary"] != 1))
     _, best = np.unique(table["object_id"][best_first], return_index=True)
     keep = np.sort(best_first[best])
@@ -368,11 +390,11 @@ def _objects(table: Table) -> tuple[Table, dict[str, int]]:
 
 
 def _parsed(texts: np.ndarray, name: str, kind: type) -> np.ndarray:
-    """A column of that type; a null is NaN, and so is -9999. ArchiveError where a value is no number."""
+    """Return a column of one type; a null and -9999 become NaN. ArchiveError if a value is not a number."""
     if kind is str:
         return texts
     try:
         numbers = np.where(np.isin(texts, ("", "null", "NULL")), "nan", texts).astype(kind)
         return np.where(numbers == NONE, np.nan, numbers) if kind is float else numbers
     except ValueError as error:
-        raise ArchiveError(f"SkyServer's column {name} holds a value that is no number: {error}") from error
+        raise ArchiveError(f"SkyServer's column {name} has a value that is not a number: {error}") from error

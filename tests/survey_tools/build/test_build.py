@@ -153,7 +153,7 @@ def truncate(path):
         (truncate, "frame-r-000094-3-0100.fits.bz2 cannot be read"),
         (lambda path: path.write_bytes(b""), "frame-r-000094-3-0100.fits.bz2 is empty"),
         (lambda path: path.unlink(), "frame-r-000094-3-0100.fits.bz2 is not in the mirror"),
-        (garble, "frame-r-000094-3-0100.fits.bz2 does not say of which RUN, CAMCOL and FRAME it is"),
+        (garble, "frame-r-000094-3-0100.fits.bz2 does not state its RUN, CAMCOL and FRAME"),
         (unreadable_unit, "frame-r-000094-3-0100.fits.bz2 cannot be used (VerifyError: Unparsable card (BUNIT)"),
     ],
 )

@@ -390,7 +390,7 @@ def test_auto_measures_the_first_windows_and_changes_its_mind_aloud(
         assert len([request for request in whole if "SUB=" not in request.path]) == len(BANDS)
     said = [record.getMessage() for record in caplog.records if "is fetched as a whole tile" in record.getMessage()]
     assert len(said) == 1
-    assert "windows of the CADC take 30 s each, and a request 0 s; 0.05 s and 2 s were reckoned" in said[0]
+    assert "windows of the CADC take 30 s each, and a request 0 s; 0.05 s and 2 s were assumed" in said[0]
 
 
 def test_auto_takes_tiles_where_windows_are_not_the_bytes_of_the_file(
@@ -407,11 +407,11 @@ def test_auto_takes_tiles_where_windows_are_not_the_bytes_of_the_file(
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"FILTER": "i.MP9702"}, "has FILTER 'i.MP9702', and i.MP9701 in the CADC's list"),
-        ({"FILTER": "y.MP9701"}, "has FILTER 'y.MP9701', and i.MP9701"),
-        ({"FILTER": "r.MP9601"}, "has FILTER 'r.MP9601', and i.MP9701"),
+        ({"FILTER": "i.MP9702"}, "has FILTER 'i.MP9702'; the list of the CADC says i.MP9701"),
+        ({"FILTER": "y.MP9701"}, "has FILTER 'y.MP9701'; the list of the CADC says i.MP9701"),
+        ({"FILTER": "r.MP9601"}, "has FILTER 'r.MP9601'; the list of the CADC says i.MP9701"),
         ({"MZP_AB": "thirty"}, "MZP_AB = 'thirty'"),
-        ({"CRVAL1": 150.2}, "lies elsewhere than in the CADC's list"),
+        ({"CRVAL1": 150.2}, "does not lie where the list of the CADC has it"),
     ],
 )
 @pytest.mark.parametrize("how", ["tiles", "windows"])

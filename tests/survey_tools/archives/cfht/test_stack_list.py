@@ -68,14 +68,14 @@ def test_polygons_are_read_however_they_are_spelt(bounds):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"position_bounds": "circle 36.9 -4.2 0.5"}, "no polygon"),
-        ({"position_bounds": ""}, "no polygon"),
-        ({"position_bounds": "polygon 36.9 -3.6 36.9 -94.6 35.9 -4.6"}, "no polygon"),
+        ({"position_bounds": "circle 36.9 -4.2 0.5"}, "not a polygon"),
+        ({"position_bounds": ""}, "not a polygon"),
+        ({"position_bounds": "polygon 36.9 -3.6 36.9 -94.6 35.9 -4.6"}, "not a polygon"),
         ({"position_bounds": "polygon 37.9 -3.7 37.9 -4.7 35.9 -4.7 35.9 -3.7"}, "times as long as its 19354"),
         ({"naxis1": ""}, "NAXIS2, NAXIS1 are"),
         ({"contentLength": "1498320"}, "its pixels have 1498309264 bytes"),
         ({"contentLength": ""}, "contentLength is ''"),
-        ({"contentChecksum": "md5:5bbe"}, "no MD5"),
+        ({"contentChecksum": "md5:5bbe"}, "not an MD5"),
         ({"uri": "cadc:CFHTTERAPIX/../../etc/passwd.fits"}, "URI is not that of a FITS file"),
         ({"uri": "https://elsewhere/x.fits"}, "URI is not that of a FITS file"),
         ({"observationID": "../../x"}, "its observation is '../../x'"),
@@ -112,8 +112,8 @@ def test_the_science_product_may_be_called_this_and_be_listed_under_both_names()
     [
         ({"contentLength": ""}, "contentLength is ''"),
         ({"uri": "cadc:CFHTTERAPIX/w g.fits"}, "URI is not that of a FITS file"),
-        ({"contentChecksum": "md5:?"}, "no MD5"),
-        ({"energy_bandpassName": "r.MP9601"}, "no stack is of its pointing and filter"),
+        ({"contentChecksum": "md5:?"}, "not an MD5"),
+        ({"energy_bandpassName": "r.MP9601"}, "no stack has its pointing and filter"),
         ({"energy_bandpassName": "gri"}, "its filter is 'gri'"),
     ],
 )
@@ -123,7 +123,7 @@ def test_an_odd_row_of_a_weight_map_costs_no_stack_and_is_noted(change, words):
     assert [stack.weight for stack in found.stacks] == [None]
     assert found.unreadable == []
     (note,) = found.notes
-    assert note.startswith("weight maps are left out of the CADC's list, and noise is measured: ")
+    assert note.startswith("some weight maps cannot be used, and the noise is measured instead: ")
     assert words in note
 
 
@@ -131,7 +131,7 @@ def test_of_two_weight_maps_of_a_stack_the_first_is_used_and_the_other_noted():
     weights = [{"uri": f"cadc:CFHTTERAPIX/w{n}.fits", "productType": "weight", "contentLength": "77"} for n in "12"]
     found = roster_of(rows_of({}, *weights))
     assert found.stacks[0].weight.name == "w1.fits"
-    assert "w2.fits (w1.fits is of the same pointing and filter)" in found.notes[0]
+    assert "w2.fits (w1.fits has the same pointing and filter)" in found.notes[0]
 
 
 def test_the_roster_of_a_cadc_that_says_this_is_the_same(archive_server, small, tmp_path):
@@ -145,7 +145,7 @@ def test_of_two_files_of_a_band_the_first_stays_and_the_user_is_told(caplog):
     new = {"energy_bandpassName": "i.MP9702", "uri": "cadc:CFHTTERAPIX/new.fits"}
     found = roster_of(rows_of(old, old, new))
     assert [stack.name for stack in found.stacks] == ["cadc:CFHTTERAPIX/old.fits#i.MP9701"]
-    note = "cadc:CFHTTERAPIX/new.fits#i.MP9702 is left out: cadc:CFHTTERAPIX/old.fits#i.MP9701 is of the same"
+    note = "cadc:CFHTTERAPIX/new.fits#i.MP9702 is left out: cadc:CFHTTERAPIX/old.fits#i.MP9701 has the same"
     assert found.notes[0].startswith(note)
     assert note in caplog.text
 
@@ -153,7 +153,7 @@ def test_of_two_files_of_a_band_the_first_stays_and_the_user_is_told(caplog):
 def test_a_stack_without_md5_is_said():
     found = roster_of(rows_of({"contentChecksum": ""}))
     assert found.stacks[0].image.md5 == ""
-    assert found.notes == ["1 stacks have no MD5 at the CADC; their downloads are checked by length alone"]
+    assert found.notes == ["1 stacks have no MD5 at the CADC; their downloads are checked by length only"]
 
 
 def test_the_roster_is_asked_once_and_kept(archive_server, small, tmp_path):
@@ -174,10 +174,10 @@ def test_the_roster_is_asked_once_and_kept(archive_server, small, tmp_path):
         assert stack.image.size == path.stat().st_size
     missing = [note for note in first.notes if "of 855" in note]
     assert missing == [
-        "the CADC lists 4 stacks of 855: 0 of 171 u.MP9301, 2 of 171 g.MP9401, 0 of 171 r.MP9601, 1 of 139 i.MP9701, "
+        "the CADC lists 4 of 855 stacks: 0 of 171 u.MP9301, 2 of 171 g.MP9401, 0 of 171 r.MP9601, 1 of 139 i.MP9701, "
         "1 of 32 i.MP9702, 0 of 171 z.MP9801"
     ]
-    assert re.search(r"4 stacks by the CADC's list of \d{4}-\d\d-\d\d \(.*cfht_roster.ecsv\)", first.notes[-1])
+    assert re.search(r"the list of the CADC of \d{4}-\d\d-\d\d has 4 stacks \(.*cfht_roster.ecsv\)", first.notes[-1])
     kept = Table.read(tmp_path / KEPT)
     assert kept.meta["query"].startswith("SELECT TOP 4000 o.observationID AS observationID")
     assert kept.meta["service"] == settings.cadc_tap
@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(archive_server, small, 
     (tmp_path / "file").write_text("")
     with archive_server.serve(small) as server:
         assert len(read_roster(server.settings(tmp_path / "file" / "cache")).stacks) == 4
-    assert "the roster cannot be kept" in caplog.text
+    assert "the list of stacks cannot be kept" in caplog.text
 
 
 def test_the_whole_survey_is_855_stacks():

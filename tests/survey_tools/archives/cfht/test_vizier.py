@@ -142,7 +142,7 @@ def test_magnitude_class_and_a_condition_of_the_users_own_select(served, catalog
     with served() as server:
         settings = server.settings(tmp_path)
         found = vizier.find(settings, BOTH, TargetSelection(17.0, 18.5, 0.5, "imagA < 19 OR ifl = 1"))
-        with pytest.raises(ArchiveError, match="no row fits"):
+        with pytest.raises(ArchiveError, match="no row satisfies the conditions"):
             vizier.find(settings, BOTH, TargetSelection(1.0, 2.0))
         with pytest.raises(ArchiveError, match="no such column: nonsense"):
             vizier.find(settings, BOTH, TargetSelection(1.0, 20.0, where="nonsense = 1"))

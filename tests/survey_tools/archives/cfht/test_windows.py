@@ -114,7 +114,7 @@ def test_batches_that_a_server_finds_too_long_are_halved_and_that_is_remembered(
     assert [request.path.count("SUB=") for request in refused] == [64, 32]
     assert [request.path.count("SUB=") for request in taken] == [16] * 4
     assert f"HTTP {status}" in caplog.text
-    assert "16 windows are asked for at once from now on" in caplog.text
+    assert "16 windows are requested at once from now on" in caplog.text
     found, server = asked(starts, url_bytes=2000, url_status=status)  # the next stack of the same run
     assert_array_equal(found, right(whole, starts))
     assert [query.count("SUB=") for query in queries(server)] == [16] * 4
@@ -143,7 +143,7 @@ def test_a_server_that_counts_rows_otherwise_is_found_out(asked, monkeypatch, wr
     inner = storage._window
     monkeypatch.setattr(storage, "_window", cut)
     with pytest.raises(
-        ArchiveError, match=r"row 10 of the file is not that of the window .* pass --how tiles to galtrans fetch"
+        ArchiveError, match=r"row 10 of the file differs from the window .* pass --how tiles to galtrans fetch"
     ):
         asked(STARTS[:1])
 
@@ -164,7 +164,7 @@ def test_a_server_that_gives_one_window_is_asked_one_by_one_to_the_end(asked, wh
     found, server = asked(mef="first", most=4)
     assert_array_equal(found, right(whole))
     assert [query.count("SUB=") for query in queries(server)] == [4, 1, 1, 1, 1, 1]
-    assert "gives one window a request only" in caplog.text
+    assert "gives only one window per request" in caplog.text
     found, server = asked(mef="first")  # the next stack of the same run
     assert_array_equal(found, right(whole))
     assert [query.count("SUB=") for query in queries(server)] == [1] * 5
@@ -184,7 +184,7 @@ def test_a_wrong_answer_is_asked_for_again(asked, whole, kind, how):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("clipped", r"\(1 windows\): a window of \(\d+, \d+\) pixels from .* was not asked for"),
+        ("clipped", r"\(1 windows\): a window of \(\d+, \d+\) pixels that begins at .* was not requested"),
         ("no_content", r"\(1 windows\): HTTP 400 \(NoContent"),
         ("404", r"\(1 windows\) does not exist \(HTTP 404\)"),
     ],
@@ -225,8 +225,8 @@ def shifted(header, pixels):
 FORGED = {
     "another file": (edited(CRVAL1=151.1), "CRVAL1 is 151.1, not 150.1"),
     "another band": (edited(FILTER="g.MP9401"), "FILTER is g.MP9401, not r.MP9601"),
-    "half a pixel off": (shifted, "was not asked for"),
-    "another place": (edited(CRPIX2=-900.0), "was not asked for"),
+    "half a pixel off": (shifted, "was not requested"),
+    "another place": (edited(CRPIX2=-900.0), "was not requested"),
     "no WCS": (lambda header, pixels: fits.PrimaryHDU(pixels), "cannot be read: .*CRVAL1"),
     "a table": (lambda header, pixels: fits.PrimaryHDU(), "the answer has 0 images"),
 }
@@ -276,7 +276,7 @@ def test_a_beginning_without_an_image_is_named(folder, tmp_path):
     answer_file.writeto(folder / "table.fits", overwrite=True)
     with pytest.raises(ArchiveError, match=r"text.fits is truncated"):
         beginning_of(mirror, "text.fits")
-    with pytest.raises(ArchiveError, match=r"table.fits holds no image"):
+    with pytest.raises(ArchiveError, match=r"table.fits has no image"):
         beginning_of(mirror, "table.fits")
 
 

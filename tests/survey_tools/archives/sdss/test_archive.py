@@ -205,7 +205,7 @@ def test_the_psf_is_fetched_once_a_field_and_an_object_without_it_is_not_lost(
     with archive_server.serve(small.archive) as server:
         there = live(server, tmp_path, keep=tmp_path / "kept" if keep else None)
         plan = there.plan(catalogue, ("g", "r"), RUN)
-        assert ["--no-psf leaves them out" in note for note in plan.notes] == [True]
+        assert ["--no-psf leaves these files out" in note for note in plan.notes] == [True]
         first = FRAME_BYTES + psfield.BYTES, 2
         assert [(each.bytes, each.requests) for each in plan.sources[:2]] == [first, (FRAME_BYTES, 1)]
         expected = {("g", 100): 1.4, ("r", 100): 1.3}
@@ -288,7 +288,7 @@ def test_the_second_address_of_the_list_serves_where_the_first_does_not(
             anew = open_archive(
                 replace(there.access, settings=replace(there.access.settings, cache=str(tmp_path / "new")))
             )
-            with pytest.raises(ArchiveError, match=r"has SHA-256 \w+, and is known with .*SHA256=any takes it as it"):
+            with pytest.raises(ArchiveError, match=r"has SHA-256 \w+ instead of .*SHA256=any accepts it as it"):
                 anew.plan(catalogue, ("r",), RUN)
 
 
@@ -351,9 +351,9 @@ def test_a_listed_frame_whose_middle_is_empty_goes_to_the_next_and_fails_if_none
 def test_names_that_are_wanted_and_not_there_are_refused(mirror, known_sky, tmp_path):
     known_sky.write_frame(mirror.root, "r", [], name="frame.fits")
     archive = open_archive(Access(tmp_path / "work", mirror.root), SdssOptions(frames="named"))
-    with pytest.raises(ArchiveError, match=r"run, rerun, camcol, field: it names none"):
+    with pytest.raises(ArchiveError, match=r"run, rerun, camcol, field: it does not have them"):
         archive.plan(known_sky.catalogue([(150.0, 2.0)]), ("r",), RUN)
-    with pytest.raises(ArchiveError, match=r"has no sas/ in it"):
+    with pytest.raises(ArchiveError, match=r"contains no sas/"):
         archive.plan(known_sky.catalogue([(150.0, 2.0)], field=100), ("r",), RUN)
 
 

@@ -101,7 +101,7 @@ HEADERS = {
     "another band": ({"FILTER": "g"}, "image of band g"),
     "no such band": ({"FILTER": "H"}, "FILTER 'H'"),
     "another field": ({"FRAME": 104}, r"run, camcol, field \(94, 3, 104\)"),
-    "no field": ({"FRAME": None}, "does not say of which RUN"),
+    "no field": ({"FRAME": None}, "does not state its RUN, CAMCOL and FRAME"),
     "a saturation in words": ({"SATURATE": "high"}, "SATURATE = 'high'"),
 }
 

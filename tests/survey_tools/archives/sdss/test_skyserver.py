@@ -182,7 +182,7 @@ def test_limit_takes_the_first_keys_and_where_narrows(served, tables, tmp_path):
         first = skyserver.find(settings, MAIN, limit=12)
         north = skyserver.find(settings, MAIN, "p.dec > 20")
         assert skyserver.count(settings, MAIN, "p.dec > 20") == north.counted < len(spectra)
-        with pytest.raises(ArchiveError, match="no row fits; check --where"):
+        with pytest.raises(ArchiveError, match="no row satisfies the conditions; check --where"):
             skyserver.find(settings, MAIN, "p.dec > 99")
         with pytest.raises(ArchiveError, match=r"nonsense.*is --where right\? p.nonsense=1"):
             skyserver.count(settings, MAIN, "p.nonsense=1")
@@ -215,26 +215,26 @@ def test_objects_without_a_position_are_dropped_aloud_and_unmeasured_values_are_
     assert np.isnan(found.table["rowc_u"][0])
     assert np.isnan(found.table["colc_u"][0])
     assert found.dropped["without a position"] == 1
-    assert "object 33 lies at 1.0, nan: dropped" in caplog.text
+    assert "object 33 has the position 1.0, nan: dropped" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
         (["ra,dec\n1,2\n"], "begins with 'ra,dec' and not with #Table"),
-        (["#Table1\n"], "columns none in place of n, whole"),
-        (["#Table1\nn\n3\n"], "columns n in place of n, whole"),
-        (["#Table1\nn,whole\n3,\n"], "cut short: '3,'"),
+        (["#Table1\n"], "columns none instead of n, whole"),
+        (["#Table1\nn\n3\n"], "columns n instead of n, whole"),
+        (["#Table1\nn,whole\n3,\n"], "incomplete: '3,'"),
         (["#Table1\nn,whole\n"], "the number of rows is"),
-        ([COUNTED.format(2), page(5, names=MAIN.names[1:])], "in place of specobjid"),
-        ([COUNTED.format(2), page(5, 6, end="")], "cut short"),
-        ([COUNTED.format(2), page(5).rsplit(",", 3)[0]], "cut short"),
+        ([COUNTED.format(2), page(5, names=MAIN.names[1:])], "instead of specobjid"),
+        ([COUNTED.format(2), page(5, 6, end="")], "incomplete"),
+        ([COUNTED.format(2), page(5).rsplit(",", 3)[0]], "incomplete"),
         ([COUNTED.format(2), page(6, 5)], "not in the order of specObjID"),
         ([COUNTED.format(2), page(5), page(5)], "not in the order of specObjID"),
-        ([COUNTED.format(2), page(5), page(6, 7)], "a page of 1 came with 2"),
+        ([COUNTED.format(2), page(5), page(6, 7)], "a page of 1 rows arrived with 2"),
         ([COUNTED.format(2), page(5, 6).replace("\n5,", "\nx,")], "specObjID is 'x'"),
-        ([COUNTED.format(2), page(5, 6).replace("\n5,", '\n"5,') + "x" * 140_000], "no table .field larger"),
-        ([COUNTED.format(1), page(5).replace(",1,1\n", ",abc,1\n")], "extinction_z holds .*'abc'"),
+        ([COUNTED.format(2), page(5, 6).replace("\n5,", '\n"5,') + "x" * 140_000], "not a table .field larger"),
+        ([COUNTED.format(1), page(5).replace(",1,1\n", ",abc,1\n")], "extinction_z has a value .*'abc'"),
     ],
 )
 def test_an_answer_that_is_not_the_rows_and_columns_asked_is_an_error(monkeypatch, answers, words):
@@ -318,7 +318,7 @@ def test_pages_that_came_before_an_outage_are_not_asked_for_again(served, tables
         settings = server.settings(tmp_path, skyserver_rows=40)
         whole = skyserver.find(settings, MAIN)
         server.faults.add(archive_server.Fault("500", "TOP", after=2, times=-1))
-        with pytest.raises(AwayError, match=rf"80 of {len(spectra)} rows have come and are kept") as e:
+        with pytest.raises(AwayError, match=rf"80 of {len(spectra)} rows have arrived and are kept") as e:
             skyserver.find(settings, MAIN)
         assert e.value.status == 500
         server.faults.clear()
@@ -338,7 +338,7 @@ def test_queries_fit_a_url():
         sql = f"SELECT TOP 50000 {','.join(sample.columns)} FROM {sample.tables}"
         url = skyserver.query_url(ArchiveSettings(), asked(sql))
         assert all(len(each) < 1200 for each in url.in_turn())
-    with pytest.raises(ArchiveError, match="characters long in a URL, and SkyServer takes 2048: shorten --where"):
+    with pytest.raises(ArchiveError, match="characters long in a URL, and SkyServer accepts 2048: shorten --where"):
         skyserver.query_url(ArchiveSettings(), asked("x" * 2100))
 
 
