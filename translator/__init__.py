@@ -6,6 +6,7 @@ The names below are the front door. Everything else in the package may change be
 import importlib
 
 _FROM = {  # name: the module that has it
+    "Dataset": "translator.data.dataset",
     "describe_failure": "translator.evaluation.requirements",
     "RECIPES": "translator.recipes",
     "Recipe": "translator.recipes",
