@@ -178,6 +178,7 @@ def test_an_image_is_translated_however_it_is_given(sky, run, tmp_path):
     by_path = translator.translate(run, path, to="cfht", noise=False)
     assert [hdu.name for hdu in by_path if len(hdu.name) == 1] == ["g", "r"]
     assert by_path[0].header["SYNTH"]
+    assert by_path[0].header["GTINPUT"] == path.name
     assert by_path["r"].data.shape == (136, 136)
     assert same_pixels(by_path, translator.translate(run, given, to="cfht", noise=False))
     by_band = translator.translate(run, store[0], to="cfht", noise=False)

@@ -415,12 +415,7 @@ def translate(
     objects = group_by_object(find_files(paths))
     if len(objects) > 1:
         raise ArgumentError("out", f"{len(objects)} objects are translated into a folder: give `out`")
-    opened = [fits.open(path, memmap=False) for path in next(iter(objects))]
-    try:
-        return translate_hdus(model, opened, to, how)
-    finally:
-        for each in opened:
-            each.close()
+    return translate_hdus(model, next(iter(objects)), to, how)
 
 
 def _a_place(at: Any) -> tuple[float, float] | None:

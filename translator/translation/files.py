@@ -238,7 +238,7 @@ def _mask(found: Read, image: np.ndarray) -> np.ndarray:
     return found.flags | ~np.isfinite(image)
 
 
-def translate_hdus(run: Run, images: Sequence[fits.HDUList], to: str, how: How | None = None) -> fits.HDUList:
+def translate_hdus(run: Run, images: Sequence[fits.HDUList | Path], to: str, how: How | None = None) -> fits.HDUList:
     """Translate one object or field in memory.
 
     The result has the HDUs, pixels and headers of the file that `translate_file` would write, except for its checksums
@@ -248,9 +248,9 @@ def translate_hdus(run: Run, images: Sequence[fits.HDUList], to: str, how: How |
     ----------
     run : Run
         The trained model.
-    images : HDUList or sequence of HDUList
+    images : HDUList, or sequence of HDUList and Path
         The object in the other survey: one image HDU a band, named by EXTNAME or FILTER, or a cube, with a WCS and a
-        calibration; or several lists with some of the bands each.
+        calibration; or several lists, or files, with some of the bands each.
     to : str
         Survey to translate into, such as "cfht".
     how : How, optional
@@ -272,7 +272,7 @@ def translate_hdus(run: Run, images: Sequence[fits.HDUList], to: str, how: How |
     how, domain = how or How(), run.domain_of(to)
     images = [images] if isinstance(images, fits.HDUList) else images
     with reading_fits:
-        given = tuple(FitsInMemory.of(each) for each in images)
+        given = tuple(each if isinstance(each, Path) else FitsInMemory.of(each) for each in images)
     if run.use.reads_any:
         made, primary = _make_any(run, domain, given, how)
         for line in _lines(made):
