@@ -97,7 +97,17 @@ def _make_chunk(make: Callable[[slice], Chunk], build: Build, rows: slice) -> No
 
 @dataclass(frozen=True)
 class Originals:
-    """Some rows of a store: images [nanomaggy/pixel] and mask (object, band, row, col), and the terms of their WCS."""
+    """Some rows of a store.
+
+    Attributes
+    ----------
+    images : ndarray
+        (object, band, row, col) [nanomaggy/pixel].
+    mask : ndarray
+        Whether each pixel is missing or saturated (bool, same shape).
+    crval, crpix, cd : ndarray
+        TAN terms of each object: (object, 2) [deg], (object, 2) [pixel, from 1], (object, 2, 2) [deg/pixel].
+    """
 
     images: np.ndarray
     mask: np.ndarray
@@ -107,7 +117,22 @@ class Originals:
 
 
 def read_originals(store: Store, rows: slice, bands: tuple[int, ...]) -> Originals:
-    """Rows of a store, of which those bands are wanted that are at these places of its band axis."""
+    """Read some rows of a store.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    rows : slice
+        Its rows.
+    bands : tuple of int
+        Places of the wanted bands in its band axis.
+
+    Returns
+    -------
+    Originals
+        The rows.
+    """
     images, mask = (array[rows][:, list(bands)] for array in (store.images, store.mask))
     return Originals(images, mask, *(store.column(name, rows) for name in ("crval", "crpix", "cd")))
 
@@ -121,25 +146,38 @@ def remake(
     *,
     interpolated: bool = True,
 ) -> Chunk:
-    """New images of some objects, of the same centres and orientations, with everything that is measured on them.
+    """Make new images of some objects, and measure everything that a store keeps of them.
 
-    Saturated pixels, and all that a saturated one contributes to, are masked; so is what has no data. The others of the
-    rows are NaN throughout.
+    The new images keep centre and orientation. A pixel is masked if it has no data, or if a saturated pixel contributes
+    to it. The other objects are NaN throughout.
 
-    Args:
-        originals: What they are made of.
-        objects: Those that are made, by their places among the rows.
-        size: Rows, and columns, of a new image.
-        pixel_scale: Of the new images [arcsec/pixel].
-        make: An object, the WCS of its image, and that of its new one, to the new image (band, size, size).
-        interpolated: Whether the four nearest pixels alone contribute to a new one, or all that fall into it.
+    Parameters
+    ----------
+    originals : Originals
+        The rows that the new images are made of.
+    objects : ndarray
+        (n,) places among the rows of the objects to make.
+    size : int
+        Rows, and columns, of a new image [pixel].
+    pixel_scale : float
+        Pixel scale of the new images [arcsec/pixel].
+    make : callable
+        Takes an object's place, the WCS of its image and the WCS of its new image; returns the new image (band, size,
+        size).
+    interpolated : bool
+        Whether only the four nearest pixels contribute to a new one. If not, all pixels that fall into it do.
+
+    Returns
+    -------
+    Chunk
+        The new images, with an empty manifest.
     """
     count, bands, _, side = originals.images.shape
     images, columns = np.full((count, bands, size, size), np.nan, np.float32), empty_columns(count, bands)
     mask = np.ones(images.shape, bool)
     for at in objects:
         crval = originals.crval[at]
-        known = bool(np.isfinite(crval).all())  # an ingested image may lack a position; its grid serves anywhere
+        known = bool(np.isfinite(crval).all())  # an ingested image may have no position; its grid is valid anywhere
         wcs = tan_wcs(crval if known else (0.0, 0.0), originals.crpix[at], originals.cd[at])
         target = rescaled_wcs(wcs, (side, side), pixel_scale, size)
         images[at] = make(at, wcs, target)
@@ -154,7 +192,7 @@ def remake(
 
 
 def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: int, interpolated: bool) -> np.ndarray:
-    """Which pixels (band, size, size) of the target a saturated pixel of images and mask (band, row, col) touches."""
+    """Return which pixels (band, size, size) of the target a saturated pixel of the images (band, row, col) touches."""
     flags = mask & np.isfinite(images)
     none = np.zeros((size, size), bool)
     grids = wcs, target, size
@@ -162,5 +200,16 @@ def _touched(images: np.ndarray, mask: np.ndarray, wcs: WCS, target: WCS, size: 
 
 
 def row_of_survey(store: Store) -> Survey:
-    """The survey's row that a store was made with."""
+    """Return the survey that a store was made with.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    Survey
+        The row of the survey, as the store keeps it.
+    """
     return Survey(**{key: tuple(value) if isinstance(value, list) else value for key, value in store.survey.items()})

@@ -1,4 +1,4 @@
-"""A catalogue and an archive become a store: what it will cost, and the store itself, cut file by file."""
+"""Fetch: cut every object of a catalogue from the files of an archive into a store. Estimate the cost before."""
 
 import hashlib
 import json
@@ -31,28 +31,41 @@ from survey_tools.tasks import Engine
 
 log = logging.getLogger(__name__)
 
-FILE_SECONDS = 0.5  # of one core to open a file: a frame's bzip2, mostly (docs/explanation/benchmarks.md)
-CUTOUT_SECONDS = 0.005  # of one core to cut, keep and gather one cutout (docs/explanation/benchmarks.md)
-RECORD = 5  # [byte] of a pixel on its way: float32, and whether it is saturated
+FILE_SECONDS = 0.5  # time of one core to open a file, mostly to unpack bzip2 (docs/explanation/benchmarks.md)
+CUTOUT_SECONDS = 0.005  # time of one core to cut, keep and gather one cutout (docs/explanation/benchmarks.md)
+RECORD = 5  # [byte] of a pixel in the spool: float32, and whether it is saturated
 STORED = 4  # [byte] of a pixel in a store: noise does not compress
-MUCH = 1e12  # [byte] from which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk
+MUCH = 1e12  # [byte] above which SDSS asks to be told, https://www.sdss.org/dr17/data_access/bulk
 DOWNLOADS_AT_ONCE = 3  # files that all workers may fetch from one archive at once, as in the examples of the CADC
+AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
+ROUNDS = 3  # rounds of files that are fetched because the cutouts of earlier files lack something
+MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # errors that odd headers cause
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What a fetch will cost.
 
-    Attributes:
-        objects: Of the catalogue.
-        reached: Of these, as many as lie on some file.
-        cutouts: Of one object and file.
-        files: To open.
-        downloads: Of these, as many as have to be downloaded.
-        bytes: To download.
-        requests: To the archive.
-        disk: Bytes that store and unfinished work take at most.
-        seconds: To expect.
+    Attributes
+    ----------
+    objects : int
+        Number of objects in the catalogue.
+    reached : int
+        Number of these objects that lie on a file.
+    cutouts : int
+        Number of cutouts, each of one object from one file.
+    files : int
+        Number of files to open.
+    downloads : int
+        Number of these files that have to be downloaded.
+    bytes : int
+        Bytes to download.
+    requests : int
+        Number of requests to the archive.
+    disk : int
+        Bytes that the store and the unfinished work take at most.
+    seconds : float
+        Time to expect [s].
     """
 
     objects: int
@@ -69,16 +82,29 @@ class Estimate:
 def estimate(
     plan: FetchPlan, survey: Survey, bands: tuple[str, ...], objects: int, *, workers: int, bandwidth: float, kept: bool
 ) -> Estimate:
-    """What the files of a plan will cost.
+    """Estimate what it costs to fetch the files of a plan.
 
-    Args:
-        plan: Which files hold which objects.
-        survey: Its row.
-        bands: That are fetched.
-        objects: Of the catalogue.
-        workers: Tasks at once.
-        bandwidth: Of a download [megabyte/s].
-        kept: Whether downloaded files are kept.
+    Parameters
+    ----------
+    plan : FetchPlan
+        Which files hold which objects.
+    survey : Survey
+        The survey.
+    bands : tuple of str
+        The bands that are fetched.
+    objects : int
+        Number of objects in the catalogue.
+    workers : int
+        Tasks at once.
+    bandwidth : float
+        Bandwidth of a download [megabyte/s].
+    kept : bool
+        Whether downloaded files are kept.
+
+    Returns
+    -------
+    Estimate
+        The cost.
     """
     sources = plan.sources
     remote = [source for source in sources if source.bytes]
@@ -103,7 +129,20 @@ def estimate(
 
 
 def in_words(cost: Estimate, bandwidth: float) -> list[str]:
-    """An estimate as lines for the user."""
+    """Return an estimate as lines for the user.
+
+    Parameters
+    ----------
+    cost : Estimate
+        The estimate.
+    bandwidth : float
+        The bandwidth that it assumes [megabyte/s].
+
+    Returns
+    -------
+    list of str
+        Objects, files, cutouts, download, disk and time, one line each.
+    """
     outside = cost.objects - cost.reached
     lines = [
         f"objects   {cost.objects:,}" + (f", {outside:,} of them on no file" if outside else ""),
@@ -119,14 +158,38 @@ def in_words(cost: Estimate, bandwidth: float) -> list[str]:
 
 
 def in_a_word(cost: Estimate) -> str:
-    """An estimate as one line; "" where nothing has to be downloaded."""
+    """Return the download of an estimate as one line; "" if nothing has to be downloaded.
+
+    Parameters
+    ----------
+    cost : Estimate
+        The estimate.
+
+    Returns
+    -------
+    str
+        Bytes, requests and time.
+    """
     if not cost.downloads:
         return ""
     return f"{size(cost.bytes)} to download in {cost.requests:,} requests: about {duration(cost.seconds)}"
 
 
 def courtesy(cost: Estimate, survey: Survey) -> str:
-    """What an archive asks of those who take very much; "" for all others."""
+    """Return what an archive asks of those who download more than 1 TB; "" for smaller fetches.
+
+    Parameters
+    ----------
+    cost : Estimate
+        The estimate.
+    survey : Survey
+        The survey whose archive is asked.
+
+    Returns
+    -------
+    str
+        A sentence for the user.
+    """
     if cost.bytes <= MUCH:
         return ""
     ask = ARCHIVES[survey.name].bulk if survey.name in ARCHIVES else "ask the archive for"
@@ -136,14 +199,29 @@ def courtesy(cost: Estimate, survey: Survey) -> str:
     )
 
 
-AWAY = 3  # files in a row that cannot be reached, each after all patience: then the archive is away
-ROUNDS = 3  # of files that are wanted because those before lack something
-MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError, fits.VerifyError)  # what comes of an odd header
-
-
 @dataclass(frozen=True)
 class FetchJob:
-    """What is to be made: archive, objects and their rows in the store, and how."""
+    """What `fetch` has to do.
+
+    Attributes
+    ----------
+    archive : Archive
+        The archive.
+    catalogue : Table
+        The objects to cut.
+    rows : ndarray
+        (n,) rows of the store that these objects are.
+    bands : tuple of str
+        Bands to cut.
+    engine : Engine
+        Where tasks run.
+    tell : callable
+        Takes the plan.
+    fail_away : bool
+        Whether the objects of files that cannot be reached fail.
+    away_after : int
+        Number of files in a row that cannot be reached, after which the run ends.
+    """
 
     archive: Archive
     catalogue: Table
@@ -157,9 +235,18 @@ class FetchJob:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What came of one file: why it failed, if it did; what its cutouts lack, if anything; bytes downloaded.
+    """The outcome of cutting one file.
 
-    `away` says that it could not be reached, and so may be had at another time.
+    Attributes
+    ----------
+    failure : Failure or None
+        Why the file gave nothing; None if it gave its cutouts.
+    lacks : ndarray or None
+        What each of its cutouts lacks (`Piece.lacks`); None if none of them lacks anything.
+    bytes : int
+        Bytes downloaded for it.
+    away : bool
+        Whether the file could not be reached, so that it may be fetched at another time.
     """
 
     failure: Failure | None
@@ -169,12 +256,29 @@ class FileOutcome:
 
 
 def work_folder(out: Path) -> Path:
-    """Where downloaded files lie while a store is made; it is gone when the store is whole."""
+    """Return the folder of downloaded files while a store is made. It is removed when the store is finished.
+
+    Parameters
+    ----------
+    out : str or Path
+        Where the finished store will be.
+
+    Returns
+    -------
+    Path
+        A hidden folder beside the store.
+    """
     return Path(out).with_name(f".{Path(out).name}.files")
 
 
 def forget(out: Path) -> None:
-    """Drop what an interrupted run left of a store; a finished one stays."""
+    """Remove what interrupted fetches have left of a store; a finished store stays.
+
+    Parameters
+    ----------
+    out : Path
+        Where the finished store would be.
+    """
     with alone(Path(out)):
         drop_unfinished(Path(out))
         shutil.rmtree(work_folder(out), ignore_errors=True)
@@ -194,30 +298,51 @@ def fetch(
     chunk_bytes: int = CHUNK_BYTES,
     away_after: int = AWAY,
 ) -> Store:
-    """Cut every object of a catalogue from the files of an archive into a store; returns it, open.
+    """Cut every object of a catalogue from the files of an archive into a store.
 
-    A store that is there already is returned as it is if it was made from the same; one begun as `OUT.part` is gone on
-    with. Each row of the catalogue is accounted for in the manifest: an object that cannot be cut is "failed" or
-    "outside", with the reason.
+    An existing store is returned unchanged if it was made from the same catalogue and settings. A store that was
+    interrupted is resumed, to the same bytes. The manifest accounts for each row of the catalogue: an object that
+    cannot be cut is "failed" or "outside", with the reason.
 
-    Args:
-        archive: Of `archives.known.ARCHIVES`, or of your own.
-        catalogue: As `catalogue.read_catalogue` gives it.
-        out: Where the finished store will be.
-        bands: To cut; all of the survey by default.
-        engine: Where tasks run; one thread of this process by default.
-        overwrite: Replace a store that is there, once the new one is finished.
-        retry_failed: Cut the failed rows of a store that is there again, and replace it by the mended one.
-        fail_away: Let the objects of files that cannot be reached fail; else such files end the run, when all others
-            are cut, and the next one goes on.
-        tell: Is given the plan, before anything is fetched by it.
-        chunk_bytes: Bytes that the images of a chunk of the store may take.
-        away_after: Files in a row that cannot be reached, each after all patience, before the run ends at once.
+    Parameters
+    ----------
+    archive : Archive
+        An archive of `archives.known.ARCHIVES`, opened, or an archive of your own.
+    catalogue : Table
+        The objects, as `catalogue.read_catalogue` returns them.
+    out : str or Path
+        Where the finished store will be.
+    bands : sequence of str, optional
+        Bands to cut; all bands of the survey by default.
+    engine : Engine, optional
+        Where tasks run; one thread of this process by default.
+    overwrite : bool
+        Whether to replace an existing store, once the new one is finished.
+    retry_failed : bool
+        Whether to cut the failed rows of an existing store again; the store is then replaced by the mended one.
+    fail_away : bool
+        Whether the objects of files that cannot be reached fail. If not, such files end the run after all other files
+        are cut, and the next run continues.
+    tell : callable, optional
+        Takes the plan, before any file is fetched.
+    chunk_bytes : int
+        Bytes that the images of a chunk of the store may take.
+    away_after : int
+        Number of files in a row that cannot be reached, each after all patience, after which the run ends at once.
 
-    Raises:
-        ArchiveError: Where the archive holds nothing of the survey, or nothing for any of the objects.
-        StoreError: Where `out` or `OUT.part` was made from something else, or another process is making it.
-        OSError: Where the disk is full or the archive cannot be reached; the same call goes on afterwards.
+    Returns
+    -------
+    Store
+        The store, open for reading.
+
+    Raises
+    ------
+    ArchiveError
+        The archive holds nothing of the survey, or nothing for any of the objects.
+    StoreError
+        The store, or an interrupted one, was made from something else; or another process is making it.
+    OSError
+        The disk is full or the archive cannot be reached. The same call continues afterwards.
     """
     out, bands, engine = Path(out), tuple(bands or archive.survey.bands), engine or Engine()
     settings = {
@@ -257,7 +382,7 @@ def _dropped_if_useless(build: Build, downloads: Path) -> Iterator[None]:
 
 @contextmanager
 def _tidied(folder: Path) -> Iterator[None]:
-    """Remove a folder after the block; if the block has failed, only if there is nothing in it to resume from."""
+    """Remove a folder after the block; if the block has failed, remove it only if it is empty."""
     try:
         yield
         shutil.rmtree(folder, ignore_errors=True)
@@ -267,7 +392,7 @@ def _tidied(folder: Path) -> Iterator[None]:
 
 
 def _checksum(catalogue: Table) -> str:
-    """SHA-256 of every column of a catalogue."""
+    """Return the SHA-256 of every column of a catalogue."""
     digest = hashlib.sha256()
     for name in catalogue.colnames:
         digest.update(f"\0{name}\0".encode())
@@ -276,7 +401,7 @@ def _checksum(catalogue: Table) -> str:
 
 
 def _build(job: FetchJob, build: Build) -> None:
-    """Cut, gather, and finish the store. ArchiveError where the archive has nothing for it."""
+    """Cut, gather, and finish the store. Raise ArchiveError if the archive has nothing for it."""
     plan = job.archive.plan(job.catalogue, job.bands, job.engine.run)
     job.tell(plan)
     with whole_file(build.work / PLANNED) as temporary:
@@ -312,7 +437,9 @@ def _build(job: FetchJob, build: Build) -> None:
 
 
 def _gather_chunk(build: Build, item: tuple[slice, np.ndarray, Work]) -> None:
-    """Write some objects of one chunk, unless that is done: its rows, their places in it, and what they need."""
+    """Write some objects of one chunk, unless it is written. The item is the chunk's rows, the objects' places, and
+    their work.
+    """
     rows, places, work = item
     if not build.has(rows):
         build.write(rows, gather(work), places)
@@ -328,28 +455,28 @@ def _inputs(plan: FetchPlan, failures: Mapping[int, Failure]) -> str:
 
 
 def _require_reached(job: FetchJob, sources: list[SourceFile], outcomes: list[FileOutcome]) -> None:
-    """AwayError where files could not be reached, unless their objects may fail.
+    """Raise AwayError if files could not be reached, unless their objects may fail.
 
-    Such a file is no worse than it was: the next run may find it. All others are cut by now, and stay so.
+    Such a file may be reached by the next run. All other files are cut by now, and their cutouts stay.
     """
     away = [at for at, outcome in enumerate(outcomes) if outcome.away]
     if away and not job.fail_away:
         why = outcomes[away[0]].failure
         raise AwayError(
             f"{len(away)} of {len(sources)} files could not be reached; the first: {why.reason}; the others are cut, "
-            "and stay so. --fail-away lets the objects of such files fail, so that the store is made without them.",
+            "and stay cut. --fail-away lets the objects of such files fail, so that the store is made without them.",
             url=why.url,
             status=why.status,
         )
 
 
 def _span(job: FetchJob, rows: slice) -> slice:
-    """Places in the job's catalogue of the objects that lie in a chunk of the store."""
+    """Return the places in the job's catalogue of the objects that lie in a chunk of the store."""
     return slice(*np.searchsorted(job.rows, [rows.start, rows.stop]).tolist())
 
 
 def _cut_all(job: FetchJob, cutouts: Path, sources: list[SourceFile], desc: str) -> list[FileOutcome]:
-    """Put the cutouts of every source on disk."""
+    """Put the cutouts of every file on disk."""
     remote = any(source.bytes for source in sources)
     task, items = partial(_cut, job.archive, cutouts), _with_positions(job.catalogue, sources)
     traffic, most = ((lambda outcome: outcome.bytes), DOWNLOADS_AT_ONCE) if remote else (None, None)
@@ -370,13 +497,16 @@ def _cut_all(job: FetchJob, cutouts: Path, sources: list[SourceFile], desc: str)
 
 
 def _with_positions(catalogue: Table, sources: list[SourceFile]) -> Iterator[tuple[SourceFile, np.ndarray, np.ndarray]]:
-    """Every source with ra and dec (n,) [deg] of its rows: all that a worker needs of a catalogue."""
+    """Yield every file with ra and dec (n,) [deg] of its rows, which is all that a task needs of the catalogue."""
     ra, dec = (np.asarray(catalogue[name], float) for name in ("ra", "dec"))
     return ((source, ra[source.rows], dec[source.rows]) for source in sources)
 
 
 def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.ndarray]) -> FileOutcome:
-    """Put the cutouts of one file on disk, unless they are there. A file that is of no use, or away, raises nothing."""
+    """Put the cutouts of one file on disk, unless they are there.
+
+    An unusable file, or one that cannot be reached, raises nothing: the outcome says so, and the other files are cut.
+    """
     source, ra, dec = item
     path, before, failure, lacks = spool.path_of(folder, source), http.traffic().bytes, None, None
     away = False

@@ -1,4 +1,8 @@
-"""Pieces of cutouts, kept on disk file by file, and gathered into the chunks of a store."""
+"""Keep the cutouts of each file on disk, and gather them into the chunks of a store.
+
+A file is opened once, for all its objects. Its cutouts lie in the spool, one array of records per file, until the chunk
+of each object is gathered.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -28,10 +32,23 @@ FACTS = (
     "zeros",
     "lacks",
 )
+NAMED = 3  # files that a reason names; if there are more, it gives their number
 
 
 def record_dtype(size: int) -> np.dtype:
-    """One `Piece`: image [nanomaggy/pixel], saturated pixels, TAN terms [deg, pixel], and its other fields."""
+    """Return the type of one record of the spool, which holds one `Piece`.
+
+    Parameters
+    ----------
+    size : int
+        Rows, and columns, of a cutout [pixel].
+
+    Returns
+    -------
+    dtype
+        The image [nanomaggy/pixel], the saturated pixels, the TAN terms [deg, pixel], and the other fields of a
+        `Piece`.
+    """
     pixels = (size, size)
     wcs = [("crval", "f8", 2), ("crpix", "f8", 2), ("cd", "f8", (2, 2))]
     facts = [("zero_point", "f8"), ("psf_fwhm", "f8"), ("psf_source", "U8"), ("gain", "f8"), ("sky_sigma", "f8")]
@@ -40,13 +57,45 @@ def record_dtype(size: int) -> np.dtype:
 
 
 def path_of(folder: Path, source: SourceFile) -> Path:
-    """Where the cutouts of a source lie: named by its file and rows, so that those of another plan are never taken."""
+    """Return where the cutouts of a file lie in the spool.
+
+    The name depends on the file and on its rows, so that the cutouts of another plan are never used.
+
+    Parameters
+    ----------
+    folder : Path
+        The spool.
+    source : SourceFile
+        The file and its rows.
+
+    Returns
+    -------
+    Path
+        The file of its cutouts.
+    """
     key = hashlib.sha256(source.name.encode() + np.asarray(source.rows, "<i8").tobytes()).hexdigest()[:32]
     return folder / key[:2] / f"{key}.npy"
 
 
 def save(path: Path, pieces: Iterable[Piece], count: int, size: int) -> None:
-    """Write the `count` pieces of one source, as they come; OSError, with nothing left, where the disk is full."""
+    """Write the cutouts of one file as they are made.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write them, from `path_of`.
+    pieces : iterable of Piece
+        The cutouts, in the order of the rows.
+    count : int
+        How many there must be.
+    size : int
+        Rows, and columns, of a cutout [pixel].
+
+    Raises
+    ------
+    OSError
+        The disk is full; then no part of the file is left.
+    """
     dtype, written = record_dtype(size), 0
     with whole_file(path) as temporary, temporary.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
@@ -59,17 +108,41 @@ def save(path: Path, pieces: Iterable[Piece], count: int, size: int) -> None:
 
 
 def load(path: Path, places: slice) -> np.ndarray:
-    """Some of the records of one source (n,), without the rest being read or the file being kept open."""
+    """Return some of the cutouts of one file, without reading the rest.
+
+    Parameters
+    ----------
+    path : Path
+        The file of cutouts, from `path_of`.
+    places : slice
+        Which of them.
+
+    Returns
+    -------
+    ndarray
+        (n,) records of `record_dtype`.
+    """
     return np.array(np.load(path, mmap_mode="r")[places])
 
 
 def lacks(path: Path) -> np.ndarray:
-    """Return `Piece.lacks` of every record of one source (n,)."""
+    """Return what each cutout of one file lacks.
+
+    Parameters
+    ----------
+    path : Path
+        The file of cutouts, from `path_of`.
+
+    Returns
+    -------
+    ndarray
+        (n,) `Piece.lacks` of each.
+    """
     return np.array(np.load(path, mmap_mode="r")["lacks"])
 
 
 def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:
-    """One piece as a record ()."""
+    """Return one piece as a record ()."""
     record, cutout = np.zeros((), dtype), piece.cutout
     record["image"], record["saturated"] = cutout.image, cutout.saturated
     record["crval"], record["crpix"], record["cd"] = tan_terms(cutout.wcs)
@@ -78,12 +151,19 @@ def _record(piece: Piece, dtype: np.dtype) -> np.ndarray:
     return record
 
 
-NAMED = 3  # files that a reason names; of more it gives the number
-
-
 @dataclass(frozen=True)
 class Failure:
-    """Why a file gave nothing: what was wrong, and, of a download, the URL and the HTTP status."""
+    """Why a file gave nothing.
+
+    Attributes
+    ----------
+    reason : str
+        What was wrong.
+    url : str
+        The address of the download; "" if the file was not downloaded.
+    status : int
+        HTTP status of the download; 0 if there was none.
+    """
 
     reason: str
     url: str = ""
@@ -94,14 +174,22 @@ class Failure:
 class ChunkPart:
     """What one file has for one chunk.
 
-    Attributes:
-        name: Of the file.
-        band: Index of its band.
-        objects: (n,) within the chunk, ascending.
-        path: Of its cutouts in the spool.
-        places: (n,) of these objects among them, ascending.
-        failure: Why there are none; None where there are.
-        sure: (n,) whether a list of the archive's says that the object's middle has data there.
+    Attributes
+    ----------
+    name : str
+        Name of the file.
+    band : int
+        Index of its band.
+    objects : ndarray
+        (n,) places of its objects within the chunk, ascending.
+    path : Path
+        The file of its cutouts.
+    places : ndarray
+        (n,) places of these objects among the cutouts, ascending.
+    failure : Failure or None
+        Why there are no cutouts.
+    sure : ndarray
+        (n,) whether a list of the archive says that the middle of the object has data in this file.
     """
 
     name: str
@@ -115,14 +203,20 @@ class ChunkPart:
 
 @dataclass(frozen=True)
 class Work:
-    """What is needed to make `count` objects of one chunk: small, for it is sent to whoever makes them.
+    """What a task needs to make some objects of one chunk. It is small, because it is sent to the task.
 
-    Attributes:
-        survey: Its row.
-        bands: In the order of the band axis.
-        count: Objects.
-        shares: Of files, in the order in which they are combined.
-        unreadable: Files that could not be used at all.
+    Attributes
+    ----------
+    survey : Survey
+        The survey.
+    bands : tuple of str
+        Bands, in the order of the band axis.
+    count : int
+        Number of objects.
+    shares : list of ChunkPart
+        What each file has for them, in the order in which the files are combined.
+    unreadable : list of Unreadable
+        Files that could not be used at all.
     """
 
     survey: Survey
@@ -135,12 +229,18 @@ class Work:
 class Gathering:
     """Which cutouts of which files make up which rows.
 
-    Args:
-        survey: Its row.
-        bands: In the order of the band axis.
-        plan: The files, in the order in which they are combined.
-        spool: Folder of their cutouts.
-        failures: What was wrong with a file: index of the source to why.
+    Parameters
+    ----------
+    survey : Survey
+        The survey.
+    bands : tuple of str
+        Bands, in the order of the band axis.
+    plan : FetchPlan
+        The files, in the order in which they are combined.
+    spool : Path
+        Folder of their cutouts.
+    failures : mapping of int to Failure
+        What was wrong with a file, by its index in the plan.
     """
 
     def __init__(
@@ -157,7 +257,18 @@ class Gathering:
         self._sure = np.concatenate([np.zeros(0, bool), *sure])[order]
 
     def work(self, first: int, last: int) -> Work:
-        """What is needed to make the objects of the catalogue from row `first` to before `last`."""
+        """Return what a task needs to make some objects.
+
+        Parameters
+        ----------
+        first, last : int
+            The first row of the catalogue, and the row after the last one.
+
+        Returns
+        -------
+        Work
+            Small enough to be sent to a task.
+        """
         part = slice(*np.searchsorted(self._row, [first, last]))
         row, source, place = self._row[part] - first, self._source[part], self._place[part]
         sure = self._sure[part]
@@ -172,9 +283,20 @@ class Gathering:
 
 
 def gather(work: Work) -> Chunk:
-    """Objects of one chunk. Where several files have a pixel, their mean is taken.
+    """Make some objects of one chunk from the cutouts of their files.
 
-    An object none of whose bands has data at its position is outside, and keeps no pixel at all.
+    Where several files have a pixel, their mean is taken. An object that has no data at its position in any band is
+    "outside", and keeps no pixel at all.
+
+    Parameters
+    ----------
+    work : Work
+        The objects and their files.
+
+    Returns
+    -------
+    Chunk
+        The objects, with the status of each and the reason for it.
     """
     chunk = _empty_chunk(work)
     pieces: dict[tuple[int, int], list[tuple[ChunkPart, np.ndarray]]] = {}
@@ -188,7 +310,7 @@ def gather(work: Work) -> Chunk:
             for at in share.objects:
                 failed.setdefault((at, share.band), []).append(share)
             continue
-        # rows and places ascend alike, so all between the first and the last are wanted
+        # Rows and places both ascend, so everything between the first and the last is wanted.
         records = load(share.path, slice(share.places[0], share.places[-1] + 1))
         for at, record in zip(share.objects, records, strict=True):
             if np.isfinite(record["image"]).any():
@@ -212,7 +334,7 @@ def gather(work: Work) -> Chunk:
 def _on_another_grid(
     found: list[tuple[ChunkPart, np.ndarray]], first: list[tuple[ChunkPart, np.ndarray]]
 ) -> ChunkPart | None:
-    """The share, as a failed one, whose pixels are not those of the `first` band: a store has one WCS an object."""
+    """Return a failed share if its pixels are not those of the `first` band, because a store has one WCS per object."""
     name, record = first[0][0].name, first[0][1]
     for share, own in found:
         terms, own_terms = ([each[term] for term in ("crval", "crpix", "cd")] for each in (record, own))
@@ -224,7 +346,7 @@ def _on_another_grid(
 
 
 def _empty_chunk(work: Work, count: int | None = None) -> Chunk:
-    """Objects without any pixel: all of a chunk, or `count`."""
+    """Return objects without any pixel: all of a chunk, or `count`."""
     bands, size, count = len(work.bands), work.survey.cutout_size, work.count if count is None else count
     shape = (count, bands, size, size)
     columns = empty_columns(count, bands)
@@ -234,7 +356,7 @@ def _empty_chunk(work: Work, count: int | None = None) -> Chunk:
 
 
 def _combine(chunk: Chunk, at: int, b: int, names: list[str], records: list[np.ndarray]) -> None:
-    """Fill in one object and band from the records of the files `names`, which have data."""
+    """Fill in one object and band from the records of the files `names`, all of which have data."""
     first, columns = records[0], chunk.columns
     if len(records) == 1:
         image, saturated = first["image"], first["saturated"]
@@ -259,7 +381,7 @@ def _combine(chunk: Chunk, at: int, b: int, names: list[str], records: list[np.n
 
 
 def _mean(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (row, col) of the images that have data at a pixel, NaN where none has; and where any has."""
+    """Return the mean (row, col) of the images that have data at a pixel, NaN where none has; and where any has."""
     stack = np.array(images, dtype=float)
     data = np.isfinite(stack)
     count = data.sum(axis=0)
@@ -269,7 +391,7 @@ def _mean(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _noise(records: list[np.ndarray], image: np.ndarray, mask: np.ndarray) -> float:
-    """Sigma of blank sky: as the files state it where they show the same photons, else measured on their mean."""
+    """Return sigma of blank sky: as the files state it if they show the same photons, else measured on their mean."""
     known = np.array([record["sky_sigma"] for record in records])
     one = len(records) == 1 or (records[0]["exposure"] and len({str(record["exposure"]) for record in records}) == 1)
     return float(np.sqrt(np.mean(known**2))) if one and np.isfinite(known).all() else sky_sigma(image, mask)
@@ -278,10 +400,10 @@ def _noise(records: list[np.ndarray], image: np.ndarray, mask: np.ndarray) -> fl
 def _judge(
     work: Work, chunk: Chunk, at: int, failed: list[list[ChunkPart]], zeros: list[str], sure: list[ChunkPart]
 ) -> None:
-    """Set the status of one object, with the reason and the files that it speaks of, or else the files it is from.
+    """Set the status of one object, the reason, and the files that the reason is about or that the object is from.
 
-    `zeros` are remarks on pixels that are exactly 0. One without data at its position failed, and is not outside, where
-    the archive's list has it `sure` on some files.
+    `zeros` are remarks on pixels that are exactly 0. An object without data at its position has failed, and is not
+    outside, if the archive's list has it on the files `sure`.
     """
     bands, coverage = work.bands, chunk.columns["coverage"][at]
     middle = slice(work.survey.cutout_size // 2 - 1, work.survey.cutout_size // 2 + 1)
@@ -316,7 +438,7 @@ def _judge(
 
 
 def _clear(work: Work, chunk: Chunk, at: int) -> None:
-    """Take back all pixels of one object."""
+    """Remove all pixels of one object."""
     empty = _empty_chunk(work, 1)
     chunk.images[at], chunk.mask[at] = empty.images[0], empty.mask[0]
     for name, values in empty.columns.items():
@@ -324,12 +446,12 @@ def _clear(work: Work, chunk: Chunk, at: int) -> None:
 
 
 def _hint(unreadable: list) -> str:
-    """What may be missing because of files that cannot be read."""
+    """Say which data may be missing because files cannot be read."""
     more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
     reasons = "; ".join(file.reason for file in unreadable[:NAMED])
     return f" ({reasons}{more})" if unreadable else ""
 
 
 def _joined(names) -> str:
-    """Each name once, in order."""
+    """Join the names, each once, in order."""
     return ";".join(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""Regrid a whole store: the same objects on the pixel grid of another store, such as the 64×64 CFHTLS set."""
+"""Regrid a whole store: put the same objects on the pixel grid of another store, such as the 64×64 CFHTLS set."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,8 +16,8 @@ from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
 
-OF_THE_PAPER = SDSS.pixel_scale / CFHT.pixel_scale  # its 64×64 CFHTLS set is interpolated
-TOLERANCE = 0.01  # of that ratio
+OF_THE_PAPER = SDSS.pixel_scale / CFHT.pixel_scale  # ratio of pixels by which the paper interpolates its CFHTLS set
+TOLERANCE = 0.01  # relative, of that ratio
 CARRIED = (
     "psf_fwhm",
     "psf_source",
@@ -38,29 +38,44 @@ def regrid_store(
     overwrite: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
-    """Put every image of a store on pixels of the number and scale of another store; returns the new store, open.
+    """Put every image of a store on pixels of the number and scale of another store.
 
-    Each image keeps its centre and orientation, hence no corner is lost, and flux is kept. CFHTLS onto the pixels of
-    SDSS is interpolated as in the paper (`regrid.regrid`), and so is what goes onto finer pixels or onto as coarse
-    ones. Other images onto coarser pixels give each of these the light that falls into it (`cutout.resample`).
+    Each image keeps its centre and orientation, so that no corner is lost, and its flux. CFHTLS images are interpolated
+    onto the pixels of SDSS as in the paper (`regrid.regrid`), and so are images onto finer or equally coarse pixels.
+    Other images go onto coarser pixels so that each of these collects the light that falls into it (`cutout.resample`).
 
-    The rows are the same objects (`Store.rows`), so pair tables serve both stores. Catalogue, PSF, gain, zero point,
-    source files and manifest are carried over; coverage, saturated pixels (all that a saturated one contributes to) and
-    sky sigma are measured anew. A store that is there already is returned as it is if it was made from the same; one
-    begun as `OUT.part` is gone on with.
+    The rows are the same objects (`Store.rows`), so that pair tables are valid for both stores. Catalogue, PSF, gain,
+    zero point, source files and manifest are carried over. Coverage, saturated pixels (all to which a saturated pixel
+    contributes) and sky sigma are measured anew. An existing store is returned unchanged if it was made from the same
+    store and grid. A store that was interrupted is resumed, to the same bytes.
 
-    Args:
-        y_path: Store to regrid.
-        like_path: Store whose grid to take.
-        out: Where the new store will be.
-        workers: Parallel tasks on this machine.
-        engine: Where else tasks run.
-        overwrite: Replace a store that is there, once the new one is finished.
-        chunk_bytes: Bytes that the images of a chunk of the new store may take.
+    Parameters
+    ----------
+    y_path : str or Path
+        The store to regrid.
+    like_path : str or Path
+        The store whose grid to take.
+    out : str or Path
+        Where the new store will be.
+    workers : int
+        Parallel tasks on this machine.
+    engine : Engine, optional
+        Where else tasks run.
+    overwrite : bool
+        Whether to replace an existing store, once the new one is finished.
+    chunk_bytes : int
+        Bytes that the images of a chunk of the new store may take.
 
-    Raises:
-        StoreError: A store cannot be opened; or `out` is one of the two, was made from something else, is no store,
-            or is being made by another process.
+    Returns
+    -------
+    Store
+        The new store, open for reading.
+
+    Raises
+    ------
+    StoreError
+        A store cannot be opened; or `out` is one of the two stores, was made from something else, is not a store, or is
+        being made by another process.
     """
     y, like, out = open_store(y_path), open_store(like_path), Path(out)
     if out.resolve() in (y.path.resolve(), like.path.resolve()):
@@ -84,12 +99,24 @@ def regrid_store(
 
 
 def is_interpolated(ratio: float) -> bool:
-    """Whether images are interpolated onto pixels of `ratio` times the size, or their light is collected in these."""
+    """Return whether images are interpolated onto new pixels. If not, the new pixels collect the light that falls into
+    them.
+
+    Parameters
+    ----------
+    ratio : float
+        Size of a new pixel in old pixels.
+
+    Returns
+    -------
+    bool
+        Whether images are interpolated.
+    """
     return ratio <= COARSER or abs(ratio / OF_THE_PAPER - 1) < TOLERANCE
 
 
 def _regrid_chunk(y: Store, size: int, pixel_scale: float, interpolated: bool, rows: slice) -> Chunk:
-    """Some rows of the store on the new grid."""
+    """Return some rows of the store on the new grid."""
     originals = read_originals(y, rows, range(len(y.bands)))
     there = np.flatnonzero(np.isfinite(originals.crpix).all(axis=1))
 

@@ -1,4 +1,6 @@
-"""Images that people already have, as one sequence of objects: a catalogue, and what reads the images in its order."""
+"""Images that people already have, as one sequence of objects: their catalogue, and a reader of the images in its
+order.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -25,21 +27,28 @@ from survey_tools.surveys import CATALOGUE_COLUMNS, Survey
 
 log = logging.getLogger(__name__)
 
-BRIGHTEST = 1e5  # [nanomaggy] AB magnitude 10: detectors are saturated long before one pixel has that much
+BRIGHTEST = 1e5  # [nanomaggy] AB magnitude 10: detectors are saturated long before one pixel has so much light
 
 
 @dataclass(frozen=True)
 class Form:
     """How the images are written.
 
-    Attributes:
-        bands: Of cubes, in their order; of FITS files, those to take.
-        key: Name of the array of images in an .npz or HDF5 file; "" where it is to be found.
-        axes: "NHWC", "NCHW" or "auto", of cubes.
-        zero_point: AB magnitude of one unit, and
-        unit: the unit, each where the user says it. Of cubes without either nanomaggies; FITS files state their own.
-        zeros: What pixels of exactly 0 are: "data", "missing", or "auto" (`zeros.judge_zeros`).
-        unstretch: Gives flux of stretched intensity, any shape; None where the images are not stretched.
+    Attributes
+    ----------
+    bands : tuple of str
+        Bands of cubes, in their order; of FITS files, the bands to take.
+    key : str
+        Name of the array of images in an .npz or HDF5 file; "" if it is to be found.
+    axes : str
+        Axes of cubes: "NHWC", "NCHW" or "auto".
+    zero_point, unit : float or None, str or None
+        AB magnitude of one unit, and the unit, where the user says it. Cubes without either are in nanomaggies; FITS
+        files state their own.
+    zeros : str
+        Meaning of pixels that are exactly 0: "data", "missing", or "auto" (`zeros.judge_zeros`).
+    unstretch : callable or None
+        Turns stretched intensity into flux, any shape; None if the images are not stretched.
     """
 
     bands: tuple[str, ...]
@@ -56,7 +65,18 @@ class Form:
         return Given(self.unit, self.zero_point)
 
     def zero_point_of_cubes(self, survey: Survey) -> float:
-        """AB magnitude of one unit of cubes, which cannot state it."""
+        """Return the AB magnitude of one unit of cubes, which cannot state it themselves.
+
+        Parameters
+        ----------
+        survey : Survey
+            The survey of the images.
+
+        Returns
+        -------
+        float
+            [AB mag].
+        """
         return self.given.of(survey.pixel_scale**2, survey.zero_point) if self.given else NANOMAGGY_ZERO_POINT
 
 
@@ -64,12 +84,18 @@ class Form:
 class RowsOfFiles:
     """What the files have for some rows.
 
-    Attributes:
-        flux: (object, band, row, col) float64 [nanomaggy/pixel]; NaN, or infinite, where there is no data.
-        saturated: Alike, bool.
-        columns: The measured columns of a store that are known beforehand, by name.
-        reasons: Why an object cannot be used (object,); "" where it may.
-        remarks: What the manifest shall say besides (object,).
+    Attributes
+    ----------
+    flux : ndarray
+        (object, band, row, col) float64 [nanomaggy/pixel]; NaN, or infinite, where there is no data.
+    saturated : ndarray
+        Whether each pixel is saturated (bool, same shape).
+    columns : dict
+        The measured columns of a store that are known beforehand, by name.
+    reasons : list of str
+        (object,) why an object cannot be used; "" if it may.
+    remarks : list of str
+        (object,) what the manifest says in addition.
     """
 
     flux: np.ndarray
@@ -83,13 +109,20 @@ class RowsOfFiles:
 class Collection:
     """The objects of some files.
 
-    Attributes:
-        catalogue: As `catalogue.read_catalogue` gives it; ra and dec are NaN where no position is known.
-        bands: Of the images, in the order of the survey.
-        files: What each object is read from, in words (object,).
-        inputs: Every file.
-        parts: Gives the images of some rows, for each of some slices in order.
-        synthetic: Where a file says that it is no observation, its words for it; one is enough.
+    Attributes
+    ----------
+    catalogue : Table
+        The objects, as `catalogue.read_catalogue` returns them; ra and dec are NaN where the position is unknown.
+    bands : tuple of str
+        Bands of the images, in the order of the survey.
+    files : list of str
+        (object,) the files that each object is read from, in words.
+    inputs : list of Path
+        Every file.
+    parts : callable
+        Takes some slices of rows, in order; yields the images of each.
+    synthetic : str
+        The words of a file that says that it is not an observation; "" if no file says so.
     """
 
     catalogue: Table
@@ -107,18 +140,32 @@ def collect(
     positions: Path | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Collection:
-    """The objects of cube files, one after the other, or of FITS files and folders of them.
+    """Return the objects of cube files, one after the other, or of FITS files and folders of them.
 
-    Args:
-        paths: .npz, .npy or HDF5 files; or FITS files and folders.
-        survey: Its row, whose size and pixel scale the images must have.
-        form: How they are written.
-        positions: Catalogue whose row i is image i; None where the files say it, or nothing does.
-        columns: The catalogue's own names of columns, as `read_catalogue` takes them.
+    Parameters
+    ----------
+    paths : list of Path
+        .npz, .npy or HDF5 files; or FITS files and folders.
+    survey : Survey
+        The survey, whose size and pixel scale the images must have.
+    form : Form
+        How the images are written.
+    positions : Path, optional
+        A catalogue whose row i is image i. Without it the files say the positions, or the positions are unknown.
+    columns : mapping, optional
+        The catalogue's own names of columns, as `read_catalogue` takes them.
 
-    Raises:
-        ImageError: Where a file is none of these, or its images are not those of the survey.
-        CatalogueError: Where positions are impossible, are not as many as the images, or are in another order.
+    Returns
+    -------
+    Collection
+        The objects, whose images are not read yet.
+
+    Raises
+    ------
+    ImageError
+        A file is none of these, or its images are not those of the survey.
+    CatalogueError
+        Positions are impossible, are not as many as the images, or are in another order.
     """
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
@@ -136,6 +183,7 @@ def collect(
 def _collect_cubes(
     paths: list[Path], survey: Survey, form: Form, positions: Path | None, columns: Mapping[str, str] | None
 ) -> Collection:
+    """Return the objects of cube files."""
     size, count = survey.cutout_size, len(form.bands)
     cubes = [find_cube(path, size, count, key=form.key, axes=form.axes) for path in paths]
     for cube in cubes:
@@ -157,13 +205,13 @@ def _collect_cubes(
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """The files' names, with their folders where two are called alike."""
+    """Return the names of the files, with their folders if two have the same name."""
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def _catalogue_of(cubes: list[Cube], files: list[str]) -> Table:
-    """Catalogue of what the files themselves say; identifiers, where they have none, are FILE#ROW."""
+    """Return the catalogue that the files themselves state. Identifiers are FILE#ROW if the files have none."""
     tables = [labels(cube) for cube in cubes]
     placed = [{"ra", "dec"} <= set(table.colnames) for table in tables]
     if any(placed) and not all(placed):
@@ -188,7 +236,7 @@ def _catalogue_of(cubes: list[Cube], files: list[str]) -> Table:
 def _cube_parts(
     cubes: list[Cube], survey: Survey, form: Form, channels: list[int], known: np.ndarray, files: list[str], slices
 ) -> Iterator[RowsOfFiles]:
-    """The images of the rows of each slice, from one or more files; each file is opened once."""
+    """Yield the images of the rows of each slice, from one or more files. Each file is opened once."""
     starts, bands = np.cumsum([0, *map(len, cubes)]), [form.bands[at] for at in channels]
     with ExitStack() as stack:
         opened, read = -1, None
@@ -211,9 +259,9 @@ def _cube_parts(
 def _calibrated(
     cube: Cube, first: int, images: np.ndarray, bands: list[str], survey: Survey, form: Form
 ) -> tuple[np.ndarray, list[str]]:
-    """Flux [nanomaggy/pixel] of images in the file's unit, and a remark on the zeros of each (object,).
+    """Return flux [nanomaggy/pixel] of images in the file's unit, and a remark on the zeros of each (object,).
 
-    ImageError where they cannot have been stretched.
+    Raise ImageError if they cannot have been stretched.
     """
     images, remarks = images.copy(), []
     rounding = "the file has whole numbers" if cube.entry.dtype.kind in "iu" else ""
@@ -239,7 +287,7 @@ def _calibrated(
 def _cube_part(
     flux: np.ndarray, survey: Survey, form: Form, known: np.ndarray, files: list[str], remarks: list[str]
 ) -> RowsOfFiles:
-    """Images and what is known of them: north up around their positions (object, 2) [deg]."""
+    """Return images with what is known of them: north up around their positions (object, 2) [deg]."""
     columns = empty_columns(*flux.shape[:2])
     _, columns["crpix"][:], columns["cd"][:] = tan_terms(north_up_wcs(0, 0, survey.pixel_scale, survey.cutout_size))
     columns["crval"][:] = known
@@ -251,6 +299,7 @@ def _cube_part(
 def _collect_fits(
     paths: list[Path], survey: Survey, form: Form, positions: Path | None, columns: Mapping[str, str] | None
 ) -> Collection:
+    """Return the objects of FITS files."""
     if form.unstretch:
         raise ImageError(f"{paths[0]}: FITS files hold flux in the unit that BUNIT states; leave out --stretched")
     bands = tuple(band for band in survey.bands if band in form.bands)
@@ -268,7 +317,7 @@ def _collect_fits(
 
 
 def _check_order(positions: Path, catalogue: Table, objects: list[FitsObject], survey: Survey) -> None:
-    """CatalogueError unless row i of a catalogue lies in the image of object i."""
+    """Raise CatalogueError unless row i of a catalogue lies in the image of object i."""
     if len(catalogue) != len(objects):
         raise CatalogueError(
             f"{positions} has {len(catalogue)} rows and the files show {len(objects)} objects; row i must be object i, "
@@ -286,7 +335,7 @@ def _check_order(positions: Path, catalogue: Table, objects: list[FitsObject], s
 
 
 def _fits_parts(objects: list[FitsObject], survey: Survey, bands, form: Form, slices) -> Iterator[RowsOfFiles]:
-    """The images of the objects of each slice."""
+    """Yield the images of the objects of each slice."""
     size = survey.cutout_size
     for rows in slices:
         count = rows.stop - rows.start

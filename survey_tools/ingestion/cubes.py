@@ -1,4 +1,4 @@
-"""Images that others packed as one array: `.npz`, `.npy` and HDF5 files of (object, row, col, band) or band first.
+"""Read images that others packed as one array: `.npz`, `.npy` and HDF5 files of (object, row, col, band) or band first.
 
 Nothing is ever unpickled, and no file is read whole: its images are read in the order of the rows, a few at a time.
 """
@@ -25,7 +25,7 @@ HEADERS = {  # by version of the .npy format; the third differs from the second 
     (3, 0): np.lib.format.read_array_header_2_0,
 }
 DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-NAMES = {  # of a catalogue: what files with images call them, in any case, the best first
+NAMES = {  # columns of a catalogue: their names in files with images, in any case, the best name first
     "object_id": ("object_id", "objid", "bestobjid", "specobjid", "id"),
     "ra": ("ra",),
     "dec": ("dec",),
@@ -38,7 +38,17 @@ Read = Callable[[slice], np.ndarray]
 
 @dataclass(frozen=True)
 class CubeArray:
-    """One array of a file: its shape and type, and whether it is stored as numpy reads it, row after row."""
+    """One array of a file.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    dtype : dtype
+        Its type.
+    by_row : bool
+        Whether it is stored as numpy reads it, row after row.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -52,11 +62,16 @@ class CubeArray:
 class Cube:
     """The array of a file that holds the images.
 
-    Attributes:
-        path: The file.
-        key: Name of the array in it; "" in an `.npy` file.
-        entry: Its shape and type.
-        axes: "NHWC", (object, row, col, band), or "NCHW", (object, band, row, col).
+    Attributes
+    ----------
+    path : Path
+        The file.
+    key : str
+        Name of the array in it; "" in an `.npy` file.
+    entry : CubeArray
+        Its shape and type.
+    axes : str
+        "NHWC", (object, row, col, band), or "NCHW", (object, band, row, col).
     """
 
     path: Path
@@ -69,25 +84,49 @@ class Cube:
 
 
 def is_cube_file(path: Path) -> bool:
-    """Whether a file is, by its first bytes, one of those that are read here."""
+    """Return whether a file is, by its first bytes, one that this module reads.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        True for .npz, .npy and HDF5 files.
+    """
     with open(path, "rb") as file:
         start = file.read(8)
     return start.startswith((NPY, ZIP)) or bool(h5py.is_hdf5(path))
 
 
 def find_cube(path: Path, size: int, bands: int, *, key: str = "", axes: str = "auto") -> Cube:
-    """The images of a file: the array called `key`, or the only one whose shape fits.
+    """Find the images of a file: the array called `key`, or the only one whose shape fits.
 
-    Args:
-        path: An .npz, .npy or HDF5 file.
-        size: Rows, and columns, of an image.
-        bands: How many.
-        key: Name of the array; "" where it is to be found.
-        axes: "NHWC", "NCHW", or "auto": told by the shape.
+    Parameters
+    ----------
+    path : Path
+        An .npz, .npy or HDF5 file.
+    size : int
+        Rows, and columns, of an image [pixel].
+    bands : int
+        Number of bands.
+    key : str
+        Name of the array; "" if it is to be found.
+    axes : str
+        "NHWC", "NCHW", or "auto", which follows the shape.
 
-    Raises:
-        ImageError: Where the file is damaged or would have to be unpickled; where no array fits, or more than one
-            does; and where the array is not of numbers or its axes can be read both ways.
+    Returns
+    -------
+    Cube
+        The array, not read yet.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged or would have to be unpickled; no array fits, or more than one does; the array is not of
+        numbers, or its axes can be read both ways.
     """
     entries, key = _entries(path), key.strip("/")
     listed = "; ".join(f"{name or 'one array'} {entry}" for name, entry in entries.items()) or "nothing"
@@ -106,13 +145,27 @@ def find_cube(path: Path, size: int, bands: int, *, key: str = "", axes: str = "
 
 
 def labels(cube: Cube) -> Table:
-    """What the file says of each image beside the images: object_id, ra, dec, redshift and frame, where it does.
+    """Read what a file says of each image beside the images.
 
-    They are fields of a structured array, or arrays of their own, with one value per image, under the names of `NAMES`
-    in any case; in HDF5 in the group of the images. `z` is no redshift where u, g, r and i stand beside it. Identifiers
-    that are not unique, as those of photometric objects with two spectra, are left out. Empty where there is nothing.
+    The values are fields of a structured array, or arrays of their own with one value per image, under the names of
+    `NAMES` in any case; in HDF5 they lie in the group of the images. `z` is not a redshift if u, g, r and i stand
+    beside it. Identifiers that are not unique, such as those of photometric objects with two spectra, are left out.
 
-    ImageError where such an array is damaged or would have to be unpickled.
+    Parameters
+    ----------
+    cube : Cube
+        The images.
+
+    Returns
+    -------
+    Table
+        One row per image, with object_id, ra, dec, redshift, run, rerun, camcol and field as far as the file has them;
+        no column if it has none.
+
+    Raises
+    ------
+    ImageError
+        An array is damaged or would have to be unpickled.
     """
     found: dict[str, tuple[str, str]] = {}
     group = cube.key.rpartition("/")[0]
@@ -138,9 +191,24 @@ def labels(cube: Cube) -> Table:
 
 @contextmanager
 def reading(cube: Cube) -> Iterator[Read]:
-    """A function that gives the images of some rows, (object, band, row, col) float64 in the file's unit.
+    """Open a cube, and yield a function that reads some of its rows.
 
-    It is fastest where the rows are asked for in order. ImageError, then or in the block, where the file is damaged.
+    It is fastest if rows are asked for in order.
+
+    Parameters
+    ----------
+    cube : Cube
+        The images.
+
+    Yields
+    ------
+    callable
+        Takes a slice; returns (object, band, row, col) float64 in the file's unit.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged; raised at once or when the function is called.
     """
     with ExitStack() as stack:
         with _said(cube.path):
@@ -155,7 +223,7 @@ def reading(cube: Cube) -> Iterator[Read]:
 
 
 def _open(cube: Cube, stack: ExitStack) -> Read:
-    """A function that gives rows as the file has them; the stack closes the file."""
+    """Return a function that reads rows as the file has them. The stack closes the file."""
     if h5py.is_hdf5(cube.path):
         return stack.enter_context(h5py.File(cube.path))[cube.key].__getitem__
     if not cube.key:
@@ -169,10 +237,10 @@ def _open(cube: Cube, stack: ExitStack) -> Read:
 
 
 def _stream(cube: Cube, file, start: int, rows: slice) -> np.ndarray:
-    """Some rows of an array that begins at `start` of an open member of an .npz file."""
+    """Return some rows of an array that begins at `start` of an open member of an .npz file."""
     shape = (rows.stop - rows.start, *cube.entry.shape[1:])
     length = cube.entry.dtype.itemsize * int(np.prod(cube.entry.shape[1:]))
-    if file.tell() != start + rows.start * length:  # to seek ends the check of the member's CRC
+    if file.tell() != start + rows.start * length:  # a seek would end the check of the member's CRC
         file.seek(start + rows.start * length)
     raw = file.read(shape[0] * length)
     if rows.stop == len(cube):
@@ -183,7 +251,7 @@ def _stream(cube: Cube, file, start: int, rows: slice) -> np.ndarray:
 
 
 def _axes(name: str, entry: CubeArray, size: int, bands: int, asked: str) -> str:
-    """Order of the axes; ImageError where the array does not fit, is not of numbers, or fits both ways."""
+    """Return the order of the axes. Raise ImageError if the array does not fit, has no numbers, or fits both ways."""
     fits = _orders(entry.shape, size, bands)
     if entry.dtype.hasobject:
         raise ImageError(f"{name} {PICKLED}; save it anew as one plain array")
@@ -204,13 +272,13 @@ def _axes(name: str, entry: CubeArray, size: int, bands: int, asked: str) -> str
 
 
 def _orders(shape: tuple[int, ...], size: int, bands: int) -> list[str]:
-    """The orders of axes that a shape fits."""
+    """Return the orders of axes that a shape fits."""
     orders = {"NHWC": (size, size, bands), "NCHW": (bands, size, size)}
     return [order for order, dims in orders.items() if len(shape) == 4 and shape[0] > 0 and shape[1:] == dims]
 
 
 def _entries(path: Path) -> dict[str, CubeArray]:
-    """Every array of a file by its name, "" in an .npy file; ImageError where that cannot be told."""
+    """Return every array of a file by its name, which is "" in an .npy file. Raise ImageError if that is impossible."""
     with _said(path):
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
@@ -229,6 +297,7 @@ def _entries(path: Path) -> dict[str, CubeArray]:
 
 
 def _datasets(file: h5py.File) -> dict[str, CubeArray]:
+    """Return every array of an HDF5 file by its name."""
     found: dict[str, CubeArray] = {}
 
     def visit(name: str, node: object) -> None:
@@ -240,7 +309,7 @@ def _datasets(file: h5py.File) -> dict[str, CubeArray]:
 
 
 def _header(file) -> CubeArray:
-    """Shape and type of the array that begins here; afterwards the file is at its first value."""
+    """Return shape and type of the array that begins here. Afterwards the file is at its first value."""
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise ValueError(f"version {version} of the .npy format is not known; save it anew by numpy.savez")
@@ -251,7 +320,7 @@ def _header(file) -> CubeArray:
 
 
 def _load(path: Path, key: str) -> np.ndarray:
-    """One array as a whole."""
+    """Return one array as a whole."""
     with _said(path, key):
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
@@ -263,7 +332,7 @@ def _load(path: Path, key: str) -> np.ndarray:
 
 @contextmanager
 def _said(path: Path, key: str = "") -> Iterator[None]:
-    """ImageError for whatever goes wrong when a file is read."""
+    """Raise ImageError for everything that goes wrong when a file is read."""
     try:
         yield
     except DAMAGED as error:
@@ -272,5 +341,5 @@ def _said(path: Path, key: str = "") -> Iterator[None]:
             remedy = "save it anew as plain arrays, or give the positions by --positions TABLE"
             raise ImageError(f"{path} {key} {PICKLED}; {remedy}") from error
         if isinstance(error, OSError) and error.filename:
-            raise  # it is not there, or may not be read
+            raise  # the file does not exist, or may not be read
         raise ImageError(f"{path} cannot be read, it may be damaged or truncated: {said}; fetch it anew") from error

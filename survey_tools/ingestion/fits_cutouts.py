@@ -1,4 +1,4 @@
-"""FITS cutouts that others made: files of several bands, or a file per object and band, grouped into objects."""
+"""Read FITS cutouts that others made: files of several bands, or a file per object and band, grouped into objects."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -37,13 +37,20 @@ class CutoutFile:
 class FitsObject:
     """The files of one object.
 
-    Attributes:
-        object_id: What the file calls it, or the file's name.
-        ra, dec: Its position [deg, ICRS]: the keywords RA and DEC where they lie in the image, else its centre.
-        redshift: NaN where it is not stated.
-        pieces: Its files.
-        why: Why it cannot be used; "" where it may.
-        synthetic: Where the header says that it is no observation (SYNTH = T), its words for it.
+    Attributes
+    ----------
+    object_id : str
+        Its name in the file, or the name of the file.
+    ra, dec : float
+        Its position [deg, ICRS]: the keywords RA and DEC if they lie in the image, else the centre of the image.
+    redshift : float
+        Its redshift; NaN if it is not stated.
+    pieces : tuple of CutoutFile
+        Its files.
+    why : str
+        Why it cannot be used; "" if it may.
+    synthetic : str
+        The words of a header that says that it is not an observation (SYNTH = T); "" for observations.
     """
 
     object_id: str
@@ -56,21 +63,27 @@ class FitsObject:
 
     @property
     def name(self) -> str:
-        """Its files, in words."""
+        """The names of its files, joined."""
         return ";".join(piece.path.name for piece in self.pieces)
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the files of one object have: all bands (band, …) on one grid.
+    """The images of one object: all bands on one grid.
 
-    Attributes:
-        flux: (band, row, col) float64 [nanomaggy/pixel], NaN where there is no data.
-        saturated: Alike, bool.
-        wcs: TAN WCS, ICRS.
-        facts: Columns of a store, by name, with a value for each band: psf_fwhm [arcsec], psf_source, sky_sigma
-            [nanomaggy/pixel], gain [electron/nanomaggy], zero_point and source; NaN, or "", where unknown.
-        zeros: What is to be said of pixels that are exactly 0.
+    Attributes
+    ----------
+    flux : ndarray
+        (band, row, col) float64 [nanomaggy/pixel], NaN where there is no data.
+    saturated : ndarray
+        Whether each pixel is saturated (bool, same shape).
+    wcs : WCS
+        The WCS of the pixels: TAN, ICRS.
+    facts : dict
+        Columns of a store, by name, with a value for each band: psf_fwhm [arcsec], psf_source, saturation_source,
+        sky_sigma [nanomaggy/pixel], gain [electron/nanomaggy], zero_point and source; NaN, or "", where unknown.
+    zeros : tuple of str
+        Remarks on pixels that are exactly 0.
     """
 
     flux: np.ndarray
@@ -81,9 +94,24 @@ class Stamp:
 
 
 def fits_files(path: Path) -> list[Path]:
-    """The FITS files of a folder and below, by name; a file is itself one. ImageError where a folder has none.
+    """Return the FITS files of a folder and its subfolders, by name; for a file, the file itself.
 
-    Files of weights, masks and the like, by their names, are left out, with a word.
+    Files of weights, masks and the like, by their names, are left out with a warning.
+
+    Parameters
+    ----------
+    path : Path
+        A folder or a file.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    ImageError
+        The folder has no FITS file.
     """
     if not path.is_dir():
         return [path]
@@ -99,16 +127,41 @@ def fits_files(path: Path) -> list[Path]:
 
 
 def is_fits_file(path: Path) -> bool:
-    """Whether a file is called like a FITS file, packed or not."""
+    """Return whether a file has the name of a FITS file, packed or not.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        Whether it exists and its name ends as one of `SUFFIXES`.
+    """
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
 def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> list[FitsObject]:
-    """The objects that files show, in the order of the files; only headers are read.
+    """Find the objects that files show, in the order of the files. Only headers are read.
 
-    A file with all of `bands` is an object. The others are grouped: those whose images have their centres within
-    1 arcsec show one object. A file that cannot be used is an object too, with the reason, so that none is lost.
-    Identifiers are the keyword OBJECT where it is unique, else the names of the files.
+    A file with all of `bands` is an object. The other files are grouped: those whose images have their centres within 1
+    arcsec show one object. A file that cannot be used is an object too, with the reason, so that none is lost.
+    Identifiers are the keyword OBJECT if it is unique, else the names of the files.
+
+    Parameters
+    ----------
+    files : list of Path
+        The files.
+    survey : Survey
+        The survey of the images.
+    bands : tuple of str
+        The bands to take.
+
+    Returns
+    -------
+    list of FitsObject
+        The objects.
     """
     scanned = [_scan(path, bands) for path in over(files, "headers", "file")]
     found = _group(scanned, bands)
@@ -123,14 +176,31 @@ def find_objects(files: list[Path], survey: Survey, bands: tuple[str, ...]) -> l
 def read_stamp(
     item: FitsObject, survey: Survey, bands: tuple[str, ...], given: Given = SILENT, zeros: str = AUTO
 ) -> Stamp:
-    """Pixels and facts of one object.
+    """Read pixels and facts of one object.
 
-    `given` is what the user says of the calibration of files whose headers are silent, or contradict themselves, and
-    `zeros` what pixels of exactly 0 are (`zeros.judge_zeros`).
+    Parameters
+    ----------
+    item : FitsObject
+        The object.
+    survey : Survey
+        The survey of the images.
+    bands : tuple of str
+        The bands to read.
+    given : Given
+        What the user says of the calibration of files whose headers are silent or contradict themselves.
+    zeros : str
+        Meaning of pixels that are exactly 0 (`zeros.judge_zeros`).
 
-    Raises:
-        ImageError: Where a file cannot be read, lacks its unit, or is on another grid of pixels than the survey's
-            cutouts; and where the bands are not on one grid.
+    Returns
+    -------
+    Stamp
+        The images of the object.
+
+    Raises
+    ------
+    ImageError
+        A file cannot be read, has no unit, or is on another grid of pixels than the survey's cutouts; or the bands are
+        not on one grid.
     """
     if item.why:
         raise ImageError(item.why)
@@ -164,7 +234,7 @@ def read_stamp(
 
 
 def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
-    """One file as an object of its own, `pieces` naming the bands that it has."""
+    """Return one file as an object of its own, whose `pieces` name the bands that the file has."""
     nothing = FitsObject("", np.nan, np.nan, np.nan, (CutoutFile(path, ()),))
     try:
         headers, primary = band_headers(path, bands)
@@ -197,19 +267,19 @@ def _scan(path: Path, bands: tuple[str, ...]) -> FitsObject:
 
 
 def _stated(primary: fits.Header, header: fits.Header) -> tuple[float, float]:
-    """RA and DEC [deg] where they are numbers; NaN where not."""
+    """Return RA and DEC [deg] if they are numbers, else NaN."""
     values = [primary.get(key, header.get(key)) for key in ("RA", "DEC")]
     numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in values]
     return (float(values[0]), float(values[1])) if all(numbers) else (np.nan, np.nan)
 
 
 def _separation(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """The angle [arcsec] between two positions [deg]."""
+    """Return the angle [arcsec] between two positions [deg]."""
     return float(separation_of(np.array(a), np.array(b))) if abs(b[1]) <= 90 else np.inf
 
 
 def _group(scanned: list[FitsObject], bands: tuple[str, ...]) -> list[FitsObject]:
-    """Objects, those of incomplete files put together by position."""
+    """Return the objects; files that lack bands are put together by position."""
     parts = [i for i, item in enumerate(scanned) if not item.why and len(item.pieces[0].bands) < len(bands)]
     group = np.full(len(scanned), -1)
     if parts:
@@ -224,7 +294,7 @@ def _group(scanned: list[FitsObject], bands: tuple[str, ...]) -> list[FitsObject
 
 
 def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
-    """One object of the files of a group, with the reason where a band is missing or there twice."""
+    """Return one object of the files of a group, with the reason if a band is missing or there twice."""
     first, pieces = items[0], tuple(item.pieces[0] for item in items)
     if first.why:
         return first
@@ -240,6 +310,7 @@ def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
 
 
 def _stem(path: Path) -> str:
+    """Return the name of a file without its suffixes."""
     name = path.name
     while Path(name).suffix.lower() in (*ENDINGS, *PACKINGS):
         name = Path(name).stem
@@ -247,7 +318,7 @@ def _stem(path: Path) -> str:
 
 
 def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
-    """The WCS of one band as ICRS TAN; ImageError where the pixels are not those of the survey's cutouts."""
+    """Return the WCS of one band as ICRS TAN. Raise ImageError if the pixels are not those of the survey's cutouts."""
     try:
         wcs = plain_tan(image.wcs, image.image.shape)
     except ValueError as error:
@@ -264,7 +335,7 @@ def _grid(name: str, image: BandImage, band: str, survey: Survey) -> WCS:
 
 
 def _pixels(image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and saturated pixels (row, col) of one band: by its mask, else by SATURATE."""
+    """Return flux and saturated pixels (row, col) of one band: by its mask, else by SATURATE."""
     flux, level = image.image, image.header.get("SATURATE")
     if mask is not None and mask.shape == flux.shape:
         return flux, mask & np.isfinite(flux)
@@ -273,7 +344,7 @@ def _pixels(image: BandImage, mask: np.ndarray | None) -> tuple[np.ndarray, np.n
 
 
 def _facts(image: BandImage, name: str) -> dict:
-    """What the header of one band says besides, as galtrans writes it."""
+    """Return what else the header of one band says, as galtrans writes it."""
     numbers = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA"}
     stated = {column: image.header.get(key) for column, key in numbers.items()}
     facts = {column: value if isinstance(value, float) else np.nan for column, value in stated.items()}
@@ -287,9 +358,9 @@ def _facts(image: BandImage, name: str) -> dict:
 
 
 def _gain(image: BandImage) -> float:
-    """Electrons of one nanomaggy by the keyword GAIN [electron/image unit]; NaN where it is not stated.
+    """Return electrons of one nanomaggy by the keyword GAIN [electron/image unit]; NaN if it is not stated.
 
-    Of a file in nanomaggies GAIN is believed only where galtrans wrote it: others leave there what it was for counts.
+    GAIN of a file in nanomaggies is believed only if galtrans wrote it: other programs leave there the gain for counts.
     """
     value, own = image.header.get("GAIN"), "SRCZP" in image.header
     counts = not is_in_flux(image.header)

@@ -1,4 +1,4 @@
-"""Images that people already have, cubes or FITS cutouts, as a store: read in order, checked, written in chunks."""
+"""Ingest: put images that people already have, in cubes or FITS cutouts, into a store."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from survey_tools.surveys import Survey
 log = logging.getLogger(__name__)
 
 NO_POSITION = "no position"
-LISTED = 10  # files that the settings name; of more the first and the last
+LISTED = 10  # files that the settings name; if there are more, they name the first and the last
 
 
 def ingest(
@@ -36,27 +36,45 @@ def ingest(
     overwrite: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
-    """Put the images of files into a store; returns it, open.
+    """Put the images of files into a store.
 
-    Row i is image i, and each is accounted for in the manifest: an image that cannot be used is "failed", with the
-    reason; one without a position is "done" and says so, and so is one with gaps. A band whose pixels all have one
-    value has no data. A store that is there already is returned as it is if it was made from the same; one begun as
-    `OUT.part` is gone on with.
+    Row i is image i, and the manifest accounts for each: an image that cannot be used is "failed", with the reason. An
+    image without a position, or with gaps, is "done", and its reason says so. A band whose pixels all have one value
+    has no data. An existing store is returned unchanged if it was made from the same files and settings. A store that
+    was interrupted is resumed, to the same bytes.
 
-    Args:
-        paths: .npz, .npy or HDF5 files; or FITS files and folders of them.
-        survey: The survey's row.
-        out: Where the finished store will be.
-        form: How the images are written.
-        positions: Catalogue whose row i is image i.
-        columns: The catalogue's own names of columns, as `read_catalogue` takes them.
-        overwrite: Replace a store that is there, once the new one is finished.
-        chunk_bytes: Bytes that the images of a chunk of the store may take.
+    Parameters
+    ----------
+    paths : list of Path
+        .npz, .npy or HDF5 files; or FITS files and folders of them.
+    survey : Survey
+        The survey of the images.
+    out : str or Path
+        Where the finished store will be.
+    form : Form
+        How the images are written.
+    positions : Path, optional
+        A catalogue whose row i is image i.
+    columns : mapping, optional
+        The catalogue's own names of columns, as `read_catalogue` takes them.
+    overwrite : bool
+        Whether to replace an existing store, once the new one is finished.
+    chunk_bytes : int
+        Bytes that the images of a chunk of the store may take.
 
-    Raises:
-        ImageError: Where a file cannot be read, or does not hold images of the survey, or none of them can be used.
-        CatalogueError: Where positions are impossible or are not those of the images.
-        StoreError: Where `out` or `OUT.part` was made from something else, or another process is making it.
+    Returns
+    -------
+    Store
+        The store, open for reading.
+
+    Raises
+    ------
+    ImageError
+        A file cannot be read, or does not hold images of the survey, or none of the images can be used.
+    CatalogueError
+        Positions are impossible, or do not belong to the images.
+    StoreError
+        The store, or an interrupted one, was made from something else; or another process is making it.
     """
     out = Path(out)
     collection = collect(paths, survey, form, positions, columns)
@@ -77,7 +95,9 @@ def ingest(
 
 
 def _settings(collection: Collection, form: Form) -> dict:
-    """What the store is made from; the digest stands for names and sizes of the files and for the whole catalogue."""
+    """Return what the store is made from. The digest stands for names and sizes of the files and for the whole
+    catalogue.
+    """
     names = [path.name for path in collection.inputs]
     digest = hashlib.sha256()
     for path in collection.inputs:
@@ -99,7 +119,7 @@ def _settings(collection: Collection, form: Form) -> dict:
 
 
 def _build(collection: Collection, build: Build) -> None:
-    """Write chunk by chunk, and finish the store. ImageError where none of the images can be used."""
+    """Write chunk by chunk, and finish the store. Raise ImageError if none of the images can be used."""
     store, files = build.store, collection.inputs
     build.keep_chunks_from(json.dumps([[str(path.resolve()), path.stat().st_mtime_ns] for path in files]))
     waiting = [rows for rows in store.chunks() if not build.has(rows)]
@@ -136,9 +156,9 @@ def _chunk(bands: tuple[str, ...], files: list[str], part: RowsOfFiles) -> Chunk
 
 
 def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str, remark: str) -> tuple[str, str]:
-    """Status and reason of one object; bands without data in its flux (band, row, col) become NaN.
+    """Return status and reason of one object. Bands without data in its flux (band, row, col) become NaN.
 
-    `why` it cannot be used, or "", and a `remark` on its pixels that the reason has as well.
+    `why` says why the object cannot be used, or is "". A `remark` on its pixels is added to the reason.
     """
     faults = {band: _fault(image) for band, image in zip(bands, flux, strict=True)}
     for image, fault in zip(flux, faults.values(), strict=True):
@@ -155,7 +175,7 @@ def _judge(bands: tuple[str, ...], flux: np.ndarray, crval: np.ndarray, why: str
 
 
 def _fault(image: np.ndarray) -> str:
-    """Why one band's pixels (row, col) [nanomaggy] cannot be an image of the sky; "" where they can."""
+    """Return why the pixels (row, col) [nanomaggy] of one band cannot be an image of the sky; "" if they can."""
     values = image[np.isfinite(image)]
     if not len(values):
         return "no pixel has data"
