@@ -1,7 +1,7 @@
-"""What the live archives answer to the questions that their documentation leaves open: one row, one small request each.
+"""Questions to the live archives that their documentation leaves open: one row, and one small request, for each.
 
-Each row names the setting that it concerns (`survey_tools.archives.settings`), and says to change it where the answer
-is not what galtrans relies on. Every question is asked once, without patience, the archives side by side.
+Each row names the setting that it concerns (`survey_tools.archives.settings`), and says to change it if the answer is
+not what galtrans needs. Every question is asked once, without patience; all archives are asked at the same time.
 """
 
 import io
@@ -33,14 +33,14 @@ ONE_OBSERVATION = "CFHTLS_W_022539-041200"
 PLANES = (
     "caom2.Observation AS o JOIN caom2.Plane AS p ON o.obsID=p.obsID JOIN caom2.Artifact AS a ON a.planeID=p.planeID"
 )
-LIMIT = 55.0  # [s] for all questions; what is not answered by then has failed
+LIMIT = 55.0  # [s] for all questions; a question without an answer by then has failed
 SIZE = 136  # [pixel] of a cutout
-SLOW = 2.0  # [s] a window, from which on whole tiles are sooner done by far
+SLOW = 2.0  # [s] per window, beyond which whole tiles are much faster
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What an archive answered: in words, and whether galtrans can work with it as it is set; if not, what to do."""
+    """An archive's answer in words, whether galtrans can work with it, and what to do if it cannot."""
 
     answer: str
     good: bool
@@ -49,13 +49,13 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """OK, or what is to be done."""
+        """OK, or what to do."""
         return "OK" if self.good else f"{'FAILED' if self.failed else 'NOT OK'}: {self.advice}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A question to an archive ("sdss", "cadc" or "vizier"), and the setting that the answer concerns."""
+    """A question to one of `SERVICES`, and the setting that the answer concerns."""
 
     archive: str
     question: str
@@ -64,9 +64,10 @@ class Check:
 
 
 def run_checks(settings: ArchiveSettings, archives: tuple[str, ...]) -> Iterator[tuple[Check, Finding]]:
-    """Ask the questions to some archives, each archive's one after the other; all end by LIMIT.
+    """Yield the questions to some archives with their answers, in the order in which these arrive.
 
-    They come as they are answered. One without an answer does not end the others.
+    The questions to one archive are asked one after the other, those to different archives at the same time. All end
+    after LIMIT. A question without an answer does not end the others.
     """
     settings, end = replace(settings, patience=0.0), time.monotonic() + LIMIT
     left = [check for check in CHECKS if check.archive in archives]
@@ -86,7 +87,7 @@ def run_checks(settings: ArchiveSettings, archives: tuple[str, ...]) -> Iterator
 
 
 def verdict(findings: list[tuple[Check, Finding]], seconds: float) -> str:
-    """What all answers together mean, in one line."""
+    """Return what all answers mean together, in one line."""
     asked = f"{len(findings)} questions, {seconds:.0f} s"
     bad = [(check, finding) for check, finding in findings if not finding.good]
     if not bad:
@@ -100,16 +101,18 @@ def verdict(findings: list[tuple[Check, Finding]], seconds: float) -> str:
 
 
 def _ask_all(checks: list[Check], settings: ArchiveSettings, end: float, told: queue.Queue) -> None:
-    """Ask some questions, one after the other, for as long as there is time."""
+    """Ask some questions, one after the other, as long as there is time."""
     for check in checks:
         if time.monotonic() > end:
             return
         try:
             finding = check.ask(settings)
         except (GaltransError, OSError) as error:
-            finding = Finding(f"no answer: {error}", False, "try again later, or set it to where it is", failed=True)
-        except Exception as error:  # an odd answer to one question must not cost the others theirs
-            finding = Finding(f"an answer that makes no sense ({type(error).__name__}: {error})", False, "report it")
+            finding = Finding(f"no answer: {error}", False, "try again later, or set another address", failed=True)
+        except Exception as error:  # an odd answer to one question must not end the others
+            finding = Finding(
+                f"an answer that cannot be understood ({type(error).__name__}: {error})", False, "report it"
+            )
         told.put((check, finding))
 
 
@@ -124,7 +127,7 @@ def _frame(settings: ArchiveSettings) -> Finding:
 
 
 def _field_list(settings: ArchiveSettings) -> Finding:
-    """Both addresses; one that is right is enough."""
+    """Ask for the list at both addresses; one that is right is enough."""
     said, good = [], False
     for name in settings.field_list.split():
         try:
@@ -138,7 +141,7 @@ def _field_list(settings: ArchiveSettings) -> Finding:
 
 
 def _query(settings: ArchiveSettings) -> Finding:
-    """Every address of SkyServer."""
+    """Ask every address of SkyServer."""
     said, good = [], False
     for url in settings.ways("skyserver").roots:
         try:
@@ -161,7 +164,7 @@ def _words(settings: ArchiveSettings) -> Finding:
     except ArchiveError as error:
         said = str(error).partition(" says: ")[2]
         return Finding(said or _in_short(error), bool(said), "it does not say what is wrong with a query")
-    return Finding("it answers a query of a column that does not exist", False, "is this SkyServer?")
+    return Finding("it answers a query for a column that does not exist", False, "is this SkyServer?")
 
 
 def _skyserver_rows(settings: ArchiveSettings) -> Finding:
@@ -184,7 +187,7 @@ def _kinds(settings: ArchiveSettings) -> Finding:
 
 
 def _weights(settings: ArchiveSettings) -> Finding:
-    """Weight maps must be of the type `weight`, and what is not must not look like one."""
+    """Find out whether weight maps have the type `weight`, and whether other files look like weight maps."""
     query = (
         f"SELECT DISTINCT a.productType, a.uri FROM {PLANES} WHERE o.collection='CFHTTERAPIX' "
         f"AND o.observationID='{ONE_OBSERVATION}'"
@@ -197,11 +200,11 @@ def _weights(settings: ArchiveSettings) -> Finding:
         return Finding(
             f"{len(alike)} files look like weight maps and are of the type {', '.join(other)}, such as {alike[0]}",
             False,
-            "galtrans takes files of the type weight alone, so noise will be measured; 0 says so beforehand",
+            "galtrans uses only files of the type weight, so the noise will be measured; set it to 0 to do so at once",
         )
     if typed:
         return Finding(f"{len(typed)} weight maps, such as {typed[0]}", True)
-    return Finding("none are listed, so noise is measured", True)
+    return Finding("none are listed, so the noise is measured", True)
 
 
 def _new_i(settings: ArchiveSettings) -> Finding:
@@ -219,7 +222,7 @@ def _observations(settings: ArchiveSettings) -> Finding:
 
 
 def _places(settings: ArchiveSettings) -> Finding:
-    """Every address of the CADC's files."""
+    """Ask every address of the CADC's files."""
     uri, size = _stacks(settings, "r.MP9601", 1)[0]
     said, good = [], False
     for url in _a_file(settings, uri).in_turn():
@@ -243,12 +246,12 @@ def _windows(settings: ArchiveSettings) -> Finding:
     said = f"{len(shapes)} images of {' and '.join(sorted({'x'.join(map(str, shape)) for shape in shapes}))}"
     said += f", the first {'in the primary HDU' if first else 'in an extension'}{'' if order else ', in another order'}"
     return Finding(
-        said, shapes == [(8, 8)] * 3, "set it to 1: one window a request, or pass --how tiles to galtrans fetch"
+        said, shapes == [(8, 8)] * 3, "set it to 1: one window per request, or pass --how tiles to galtrans fetch"
     )
 
 
 def _batch(settings: ArchiveSettings) -> Finding:
-    """As many windows as are set, of one row each, to try the length of the URL and not the server's disks."""
+    """Ask for as many windows as are set, of one row each, to test the length of the URL and not the server's disks."""
     wanted = settings.cadc_windows
     header, _ = _header_of(settings, _a_stack(settings))
     step, row = max(1, (header["NAXIS1"] - 8) // wanted), header["NAXIS2"] // 2
@@ -258,13 +261,13 @@ def _batch(settings: ArchiveSettings) -> Finding:
     except ArchiveError as error:
         if error.status not in (400, 414, 431):
             raise
-        advice = f"set it to {max(1, wanted // 2)}; galtrans also finds out by itself"
+        advice = f"set it to {max(1, wanted // 2)}; galtrans also finds this out by itself"
         return Finding(f"HTTP {error.status} for {wanted} at once", False, advice)
     return Finding(f"{came} of {wanted} come at once", came == wanted, f"set it to {max(1, came)}")
 
 
 def _true_windows(settings: ArchiveSettings) -> Finding:
-    """A window against the bytes of the file."""
+    """Compare a window with the bytes of the file."""
     ways = _a_stack(settings)
     header, start = _header_of(settings, ways)
     row, col, size = header["NAXIS2"] // 2, header["NAXIS1"] // 2, 64
@@ -277,7 +280,7 @@ def _true_windows(settings: ArchiveSettings) -> Finding:
 
 
 def _pace(settings: ArchiveSettings) -> Finding:
-    """Seconds for one window of the size of a cutout, of a file whose header tells where its middle is."""
+    """Measure the time for one window of the size of a cutout, in the middle of a file."""
     header, _ = _header_of(settings, _a_stack(settings))
     row, col, size = header["NAXIS2"] // 2, header["NAXIS1"] // 2, min(SIZE, header["NAXIS1"] // 2)
     start = time.perf_counter()
@@ -307,18 +310,18 @@ def _megapipe(settings: ArchiveSettings) -> Finding:
     )
     found = [name for (name,) in _rows(settings, query, ["observationID"])]
     names = f"such as {', '.join(found)}" if found else "none is called W…"
-    return Finding(f"{names} (galtrans takes T0007, another set of stacks)", True)
+    return Finding(f"{names} (galtrans uses T0007, another set of stacks)", True)
 
 
 def _cadc_rows(settings: ArchiveSettings) -> Finding:
     wanted = 3000  # more than the roster has, and than the 2000 of which astroquery's documentation speaks
     query = f"SELECT TOP {wanted} a.uri FROM caom2.Artifact AS a WHERE a.uri LIKE 'cadc:CFHTTERAPIX/%'"
     came = len(_rows(settings, query, ["uri"]))
-    return Finding(f"{came} of {wanted} rows", came == wanted, "it keeps rows back; is it the CADC's own TAP service?")
+    return Finding(f"{came} of {wanted} rows", came == wanted, "it leaves out rows; is it the CADC's own TAP service?")
 
 
 def _columns(settings: ArchiveSettings) -> Finding:
-    """The columns, by every address of VizieR."""
+    """Ask every address of VizieR for the columns."""
     query = f"SELECT column_name, description FROM TAP_SCHEMA.columns WHERE table_name='{vizier.TABLE.strip(chr(34))}'"
     said, good, missing = [], False, []
     for url in settings.ways("vizier_tap").roots:
@@ -367,7 +370,7 @@ CHECKS = (
 
 
 def _wide(settings: ArchiveSettings) -> str:
-    """ADQL for the science stacks of CFHTLS Wide."""
+    """Return ADQL for the science stacks of CFHTLS Wide."""
     pattern = settings.cadc_observations.replace("'", "''")
     kinds = ",".join(f"'{kind}'" for kind in SCIENCE)
     return (
@@ -377,13 +380,13 @@ def _wide(settings: ArchiveSettings) -> str:
 
 
 def _rows(settings: ArchiveSettings, query: str, columns: list[str]) -> list[tuple[str, ...]]:
-    """The rows that the CADC's TAP service gives, as text."""
+    """Return the rows that the CADC's TAP service sends, as text."""
     table = tap.query(settings.ways("cadc_tap"), query, columns=columns, manner=settings.manner).table
     return [tuple(map(str, row)) for row in table.iterrows()]
 
 
 def _stacks(settings: ArchiveSettings, band: str, most: int) -> list[tuple[str, int]]:
-    """URI and size [byte] of stacks in one filter; ArchiveError where there is none."""
+    """Return URI and size [byte] of stacks in one filter; ArchiveError if there is none."""
     query = (
         f"SELECT TOP {most} a.uri, a.contentLength FROM {PLANES} WHERE {_wide(settings)} "
         f"AND p.energy_bandpassName='{band}'"
@@ -396,7 +399,7 @@ def _stacks(settings: ArchiveSettings, band: str, most: int) -> list[tuple[str, 
 
 
 def _a_file(settings: ArchiveSettings, uri: str) -> Ways:
-    """The URLs of a file of the CADC; addresses that end in /pub know it without `cadc:`."""
+    """Return the URLs of a file of the CADC; addresses that end in /pub know it without `cadc:`."""
     roots = settings.ways("cadc_files").roots
     return Ways(
         tuple(f"{root}/{'' if root.endswith('/pub') else 'cadc:'}" for root in roots),
@@ -405,12 +408,12 @@ def _a_file(settings: ArchiveSettings, uri: str) -> Ways:
 
 
 def _a_stack(settings: ArchiveSettings) -> Ways:
-    """The URLs of a stack in r."""
+    """Return the URLs of a stack in r."""
     return _a_file(settings, _stacks(settings, "r.MP9601", 1)[0][0])
 
 
 def _header_of(settings: ArchiveSettings, ways: Ways) -> tuple[fits.Header, int]:
-    """Header of a stack, and the byte where its pixels begin; ArchiveError where it cannot be read."""
+    """Return the header of a stack, and the byte at which its pixels begin; ArchiveError if it cannot be read."""
     try:
         header, length = read_header(io.BytesIO(http.beginning(ways, HEADER, settings.manner)), str(ways), first=True)
         return header, -(-length // BLOCK) * BLOCK
@@ -421,31 +424,31 @@ def _header_of(settings: ArchiveSettings, ways: Ways) -> tuple[fits.Header, int]
 
 
 def _cut(settings: ArchiveSettings, boxes: list[tuple[int, int, int, int]]) -> bytes:
-    """Windows of a stack: first and last column, first and last row, counted from 1."""
+    """Return windows of a stack: first and last column, first and last row, counted from 1."""
     subs = "&".join(f"SUB=%5B0%5D%5B{a}:{b},{c}:{d}%5D" for a, b, c, d in boxes)
     return http.read(_a_stack(settings).plus(f"?{subs}"), kind="fits", manner=settings.manner)
 
 
 def _opened(content: bytes) -> fits.HDUList:
-    """The HDUs of a FITS file; ArchiveError where it is none."""
+    """Return the HDUs of a FITS file; ArchiveError if it is not one."""
     try:
         return fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
     except UNREADABLE as error:
-        raise ArchiveError(f"the answer is no whole FITS file ({error})") from error
+        raise ArchiveError(f"the answer is not a complete FITS file ({error})") from error
 
 
 def _capped(wanted: int, came: int) -> Finding:
-    return Finding(f"{came} of {wanted} rows", came == wanted, f"set it to {came}" if came else "no rows came")
+    return Finding(f"{came} of {wanted} rows", came == wanted, f"set it to {came}" if came else "no rows arrived")
 
 
 def _place(url: str) -> str:
-    """Host and first folder of an address."""
+    """Return host and first folder of an address."""
     place = urlsplit(url)
     return f"{place.hostname}/{place.path.strip('/').partition('/')[0]}"
 
 
 def _in_short(error: Exception) -> str:
-    """An error without the URL that it begins with."""
+    """Return an error without the URL at its beginning."""
     status = getattr(error, "status", 0)
     return f"HTTP {status}" if status else str(error).partition(": ")[2] or str(error)
 

@@ -1,6 +1,6 @@
-"""Images of a survey in an archive's FITS files: told by their headers, opened, and read in parts.
+"""Images of a survey in an archive's FITS files: found by their headers, opened, and read in parts.
 
-A file may hold several, the chips of a mosaic: each is then an image of its own, called `FILE[HDU]`.
+A file may have several images, the chips of a mosaic. Each is then an image of its own, called `FILE[HDU]`.
 """
 
 import logging
@@ -40,15 +40,21 @@ Note = Callable[[fits.Header], Hashable]  # a function of a module, so that it c
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What the header of a survey's image says.
+    """What the header of a survey's image states.
 
-    Attributes:
-        name: Of the file, relative to the mirror; of one of several images with the number of its HDU, `FILE[2]`.
-        band: By its FILTER.
-        shape: (rows, columns) of its pixels.
-        wcs: Celestial WCS of its pixels: plain ICRS TAN terms where these say the same (`sky_wcs.plain_tan`), else all
-            that the header states.
-        note: What the archive notes of the header, to recognise the image by; None where it notes nothing.
+    Attributes
+    ----------
+    name : str
+        Name of the file, relative to the mirror; for one of several images with the number of its HDU, `FILE[2]`.
+    band : str
+        Band, by its FILTER.
+    shape : (int, int)
+        Rows and columns of its pixels.
+    wcs : WCS
+        Celestial WCS of its pixels: plain ICRS TAN terms if these are equivalent (`sky_wcs.plain_tan`), else all that
+        the header states.
+    note : hashable
+        What the archive notes of the header, to recognise the image; None if it notes nothing.
     """
 
     name: str
@@ -60,7 +66,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that should be an image and cannot be used; `band` is "" where not even that is known."""
+    """A file that should be an image and cannot be used, with the reason; `band` is "" if it is not known."""
 
     name: str
     band: str
@@ -69,19 +75,19 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Companion:
-    """A file of weights, flags or the like, which is left out; `kind` says of what."""
+    """A file of weights, flags or the like, which is left out; `kind` says what it contains."""
 
     name: str
     kind: str
 
 
 def is_image_of(survey: Survey, header: fits.Header) -> bool:
-    """Whether a header is that of an image of this survey, in one of its bands."""
+    """Return whether a header is that of an image of this survey, in one of its bands."""
     return "FILTER" in header and str(header["FILTER"]).strip() in survey.filters
 
 
 def part_of(name: str) -> tuple[str, int | None]:
-    """The file and the HDU of an image's name: `FILE[2]` is HDU 2 of FILE, and `FILE` its first image."""
+    """Return the file and the HDU of an image's name: `FILE[2]` is HDU 2 of FILE, and `FILE` its first image."""
     match = A_PART.fullmatch(name)
     return (match[1], int(match[2])) if match else (name, None)
 
@@ -89,10 +95,20 @@ def part_of(name: str) -> tuple[str, int | None]:
 def describe(
     survey: Survey, mirror: Mirror, name: str, note: Note | None = None
 ) -> list[ImageFile | Unreadable | Companion]:
-    """The images of the survey in a file, from its headers alone; none where it is not there or has none.
+    """Return the images of the survey in a file, from its headers alone; none if the file does not exist or has none.
 
-    A file that cannot be used, or that accompanies images, is one entry that says so. `note` makes `ImageFile.note` of
-    a header.
+    A file that cannot be used, or that accompanies images, is one entry that says so.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its row.
+    mirror : Mirror
+        Where the file is.
+    name : str
+        Name of the file.
+    note : callable, optional
+        Makes `ImageFile.note` from a header.
     """
     try:
         with mirror.beginning(name) as file, decompressed(file) as stream:
@@ -106,7 +122,7 @@ def describe(
             beyond = hdus[0].own.get("NEXTEND", 0) if hdus else 0
     except NotThereError:
         return []
-    except ConnectionError:  # says nothing of the file
+    except ConnectionError:  # which is not the fault of the file
         raise
     except ArchiveError as error:
         return [Unreadable(name, "", str(error))]
@@ -114,17 +130,18 @@ def describe(
         return [Unreadable(name, "", str(damaged(name, error)))]
     if sky and mirror.remote and isinstance(beyond, int) and beyond > hdus[-1].index:
         band = survey.filters[str(sky[0].header["FILTER"]).strip()]
-        why = f"{name} has {beyond} extensions, of which a web server shows the first; download it, and give its folder"
+        why = f"{name} has {beyond} extensions, but a web server shows only the first; download it, and pass its folder"
         return [Unreadable(name, band, why)]
     alone = len(sky) == 1 and (sky == first or not first)
     return [_described(survey, hdu, name if alone else f"{name}[{hdu.index}]", note) for hdu in sky]
 
 
 def _looked_at(stream, name: str, *, whole: bool, packed: bool) -> list[Hdu]:
-    """The HDUs of a file as far as it is worth while to look for images.
+    """Return the HDUs of a file, as far as it is worthwhile to search for images.
 
-    To go beyond an image under gzip or bzip2 all of it is decompressed: that is done only where the first HDU is not
-    the image, as in mosaics, or says that more follow (NEXTEND). Of a remote file only the beginning is at hand.
+    To read beyond an image under gzip or bzip2, all of it has to be decompressed. This is done only if the first HDU is
+    not the image, as in mosaics, or states that more follow (NEXTEND). Only the beginning of a remote file is
+    available.
     """
     found = []
     for hdu in walk(stream, name):
@@ -136,11 +153,11 @@ def _looked_at(stream, name: str, *, whole: bool, packed: bool) -> list[Hdu]:
 
 
 def _described(survey: Survey, hdu: Hdu, name: str, note: Note | None) -> ImageFile | Unreadable:
-    """One image of a file."""
+    """Return one image of a file."""
     band = survey.filters[str(hdu.header["FILTER"]).strip()]
     if len(hdu.shape) != 2:
         why = (
-            f"{name} has {' x '.join(map(str, hdu.shape))} pixels, and an image has two axes; give its planes as files"
+            f"{name} has {' x '.join(map(str, hdu.shape))} pixels, but an image has two axes; give its planes as files"
         )
         return Unreadable(name, band, why)
     try:
@@ -152,13 +169,13 @@ def _described(survey: Survey, hdu: Hdu, name: str, note: Note | None) -> ImageF
 def scan(
     mirror: Mirror, survey: Survey, run: Run, note: Note | None = None
 ) -> tuple[list[ImageFile], list[Unreadable]]:
-    """All images of a survey in a mirror, told by their headers, sorted by name; and the files that cannot be used."""
+    """Return all images of a survey in a mirror by their headers, sorted by name, and the files that cannot be used."""
     looked = run(partial(describe, survey, mirror, note=note), mirror.names(SUFFIXES), "look", "file")
     found = [each for some in looked for each in some]
     left = [each for each in found if isinstance(each, Companion)]
     if left:
-        more = f" and {len(left) - 1} more files of their kind" if len(left) > 1 else ""
-        log.warning("%s is left out, as a %s%s", left[0].name, left[0].kind, more)
+        more = f" and {len(left) - 1} more files of this kind" if len(left) > 1 else ""
+        log.warning("%s is left out, because it is a %s%s", left[0].name, left[0].kind, more)
     images = [file for file in found if isinstance(file, ImageFile)]
     return images, [file for file in found if isinstance(file, Unreadable)]
 
@@ -167,32 +184,44 @@ def scan(
 def open_image(
     survey: Survey, mirror: Mirror, name: str, *, size: int | None = None, md5: str | None = None
 ) -> Iterator[tuple[ImageFile, fits.Header, FitsPixels]]:
-    """An image of a file, its header and its pixels; the file is opened, and decompressed if it must be, once.
+    """Yield an image of a file, its header and its pixels; the file is opened, and decompressed if necessary, once.
 
-    `name` is that of a file, or of one of its images (`part_of`); `size` [byte] and `md5` are those that a download
-    must have, where they are known.
+    Parameters
+    ----------
+    survey : Survey
+        Its row.
+    mirror : Mirror
+        Where the file is.
+    name : str
+        Name of a file, or of one of its images (`part_of`).
+    size : int, optional
+        Size that a download must have [byte], if known.
+    md5 : str, optional
+        MD5 that a download must have, if known.
 
-    Raises:
-        ArchiveError: Where the file is not in the mirror, empty, truncated or damaged, no image of this
-            survey, or has no celestial WCS.
+    Raises
+    ------
+    ArchiveError
+        If the file is not in the mirror, empty, truncated or damaged, not an image of this survey, or has no celestial
+        WCS.
     """
     known = {"size": size, "md5": md5} if size or md5 else {}
     file, index = part_of(name)
     with mirror.opened(file, partial(open_pixels, name=name, index=index), **known) as (hdu, pixels):
         header = hdu.header
         if not is_image_of(survey, header):
-            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, none of {survey.title}'s")
+            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, which is not a filter of {survey.title}")
         yield image_file(survey, hdu.header, name), header, pixels
 
 
 def shape_of(header: fits.Header) -> tuple[int, int]:
-    """(rows, columns) of an image, plain or tile-compressed."""
+    """Return (rows, columns) of an image, plain or tile-compressed."""
     prefix = "Z" if header.get("ZIMAGE", False) else ""
     return int(header[f"{prefix}NAXIS2"]), int(header[f"{prefix}NAXIS1"])
 
 
 def image_file(survey: Survey, header: fits.Header, name: str, note: Note | None = None) -> ImageFile:
-    """Parse the header of an image; ArchiveError where it states no celestial WCS."""
+    """Return what the header of an image states; ArchiveError if it states no celestial WCS."""
     shape = shape_of(header)
     try:
         wcs = read_grid(header, shape)
@@ -200,7 +229,7 @@ def image_file(survey: Survey, header: fits.Header, name: str, note: Note | None
         raise ArchiveError(f"{name} has a WCS that cannot be used: {first_line(error)}") from error
     if wcs is None:
         raise ArchiveError(f"{name} has no celestial WCS")
-    with suppress(ValueError):  # one that is not plain is of use where pixels are resampled
+    with suppress(ValueError):  # a WCS that is not plain can still be resampled
         wcs = plain_tan(wcs, shape)
     band = survey.filters[str(header["FILTER"]).strip()]
     return ImageFile(name, band, shape, wcs, None if note is None else note(header))
@@ -211,10 +240,11 @@ def without_copies(
     key: Callable[[ImageFile], Hashable],
     preferred: Callable[[ImageFile], bool] = lambda image: True,
 ) -> list[ImageFile]:
-    """One image of each `key`, sorted by name; those without one (None) are kept. What is left out is said in one line.
+    """Return one image of each `key`, sorted by name. What is left out is reported in one line.
 
-    Of several the one counts that is `preferred`, then the one in the fewest folders, then the first by name: so the
-    noise-free twin below `truth` gives way to the image, and a packed stack to its unpacked twin.
+    Images whose key is None are all kept. Of several with the same key, one that is `preferred` counts, then the one in
+    the fewest folders, then the first by name: the noise-free twin below `truth` gives way to the image, and a
+    compressed stack to its uncompressed twin.
     """
     order = sorted(images, key=lambda image: (not preferred(image), image.name.count("/"), image.name))
     kept: dict[Hashable, ImageFile] = {}
@@ -222,6 +252,6 @@ def without_copies(
         (image, kept[key(image)]) for image in order if kept.setdefault(key(image) or image.name, image) is not image
     ]
     if left:
-        more = f", and {len(left) - 1} more files likewise" if len(left) > 1 else ""
+        more = f", and {len(left) - 1} more files for the same reason" if len(left) > 1 else ""
         log.warning("%s is left out, because %s shows the same%s", left[0][0].name, left[0][1].name, more)
     return sorted(kept.values(), key=lambda image: image.name)

@@ -31,9 +31,9 @@ from survey_tools.archives.download.pages import Pages
 from survey_tools.archives.download.ways import USUAL, Manner, Ways
 from survey_tools.errors import ArchiveError
 
-PAUSES = (3.0, 15.0)  # [s] before a refused query is asked again: a node of VizieR refuses good ones now and then
+PAUSES = (3.0, 15.0)  # [s] before a refused query is sent again: VizieR sometimes refuses valid queries
 UNREADABLE = (ExpatError, ValueError, TypeError, LookupError, EOFError, OSError, ArithmeticError, struct.error)
-UNREADABLE += (VOWarning,)  # of what astropy raises in parsing, some is no ValueError
+UNREADABLE += (VOWarning,)  # some errors of astropy's parser are not a ValueError
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,12 @@ log = logging.getLogger(__name__)
 class Result:
     """The rows that answer a query.
 
-    Attributes:
-        table: One column for each one asked, in that order; text is str, and a missing value is masked.
-        overflow: Whether the service says that it left rows out, for its own limit or for MAXREC.
+    Attributes
+    ----------
+    table : Table
+        One column for each requested one, in that order; text is str, and a missing value is masked.
+    overflow : bool
+        Whether the service states that it left out rows, because of its own limit or of MAXREC.
     """
 
     table: Table
@@ -60,17 +63,39 @@ def query(
     pages: Pages | None = None,
     rows: int | None = None,
 ) -> Result:
-    """The answer of the TAP service at `url` (…/sync), or at one of several, to a query in ADQL.
+    """Return the answer of a TAP service to a query in ADQL.
 
-    A service may leave out rows and say so (`overflow`), or not say so: who needs all of them asks for their number
-    first. `columns` are the names that are due; those of the answer may differ from them in case only, and are
-    renamed to them. An answer that is among the kept `pages` is not asked for again; one with as many `rows` as are due
-    is put there.
+    A service may leave out rows with a mark (`overflow`) or without one. A caller that needs all rows asks for their
+    number first.
 
-    Raises:
-        ArchiveError: Where the service refuses the query (the message has its words), or where the answer is no
-            whole VOTable or has other columns.
-        ConnectionError: Where the service cannot be reached, or stays busy.
+    Parameters
+    ----------
+    url : str or Ways
+        Address of the synchronous service (…/sync), or several addresses.
+    adql : str
+        The query.
+    maxrec : int, optional
+        Largest number of rows.
+    columns : sequence of str
+        The expected names. Those of the answer may differ from them only in case, and are renamed to them.
+    manner : Manner
+        How patiently to ask.
+    pages : Pages, optional
+        Kept answers: an answer among them is not requested again, and a complete new one is added.
+    rows : int, optional
+        The number of rows of a complete answer.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ArchiveError
+        If the service refuses the query (the message has its words), or if the answer is not a complete VOTable or has
+        other columns.
+    ConnectionError
+        If the service cannot be reached, or stays busy.
     """
     form = {"REQUEST": "doQuery", "LANG": "ADQL", "RESPONSEFORMAT": "votable", "QUERY": " ".join(adql.split())}
     if maxrec is not None:
@@ -82,12 +107,12 @@ def query(
         document = parse(io.BytesIO(answer), verify="ignore")
     except UNREADABLE as error:
         raise ArchiveError(
-            f"{url}: the answer is no whole VOTable ({_one_line(str(error))}); ask again later", url=url
+            f"{url}: the answer is not a complete VOTable ({_one_line(str(error))}); ask again later", url=url
         ) from error
     resource = _results(document, url)
     overflow = _overflow(resource, url)
     if not resource.tables:
-        raise ArchiveError(f"{url}: the answer holds no table; is this a TAP service?", url=str(url))
+        raise ArchiveError(f"{url}: the answer has no table; is this a TAP service?", url=str(url))
     table = _decoded(resource.tables[0].to_table(use_names_over_ids=True))
     table = _named(table, columns, url) if columns else table
     if pages is not None and kept is None and len(table) == rows:
@@ -96,17 +121,17 @@ def query(
 
 
 def count(url: str | Ways, adql: str, manner: Manner = USUAL) -> int:
-    """The one whole number that a query such as SELECT COUNT(*) gives; raises what `query` does."""
+    """Return the whole number that a query such as SELECT COUNT(*) gives. Raises what `query` does."""
     table = query(url, adql, manner=manner).table
     if len(table) != 1 or len(table.columns) != 1 or not re.fullmatch(r"\d+", str(table[0][0])):
         raise ArchiveError(
-            f"{url}: a number of rows was due, and {len(table)} rows came; try again later", url=str(url)
+            f"{url}: the answer has {len(table)} rows instead of one number; try again later", url=str(url)
         )
     return int(table[0][0])
 
 
 def _asked(url: str | Ways, form: dict[str, str], manner: Manner) -> bytes:
-    """The answer to a form; where the service calls it a bad request, asked again after each of PAUSES."""
+    """Return the answer to a form; if the service calls it a bad request, it is sent again after each of PAUSES."""
     for pause in PAUSES if manner.tries is None else ():
         try:
             return http.read(url, data=form, kind="votable", manner=manner)
@@ -119,7 +144,7 @@ def _asked(url: str | Ways, form: dict[str, str], manner: Manner) -> bytes:
 
 
 def _results(document: VOTableFile, url: str | Ways) -> Resource:
-    """The resource that holds the results; ArchiveError where there is none."""
+    """Return the resource with the results; ArchiveError if there is none."""
     for resource in document.resources:
         if resource.type == "results":
             return resource
@@ -127,9 +152,9 @@ def _results(document: VOTableFile, url: str | Ways) -> Resource:
 
 
 def _overflow(resource: Resource, url: str | Ways) -> bool:
-    """Whether rows were left out; ArchiveError where the query failed.
+    """Return whether rows were left out; ArchiveError if the query failed.
 
-    A status before the table may be followed by another one after it, where the failure came while rows were written.
+    A status before the table may be followed by another one after it, if the failure happened while rows were written.
     """
     overflow = False
     for info in resource.infos:
@@ -144,7 +169,7 @@ def _overflow(resource: Resource, url: str | Ways) -> bool:
 
 
 def _decoded(table: Table) -> Table:
-    """The table with text as str: services send char arrays of fixed and of any length, and bytes."""
+    """Return the table with text as str: services send char arrays of fixed and of any length, and bytes."""
     table.convert_bytestring_to_unicode()
     for name in table.colnames:
         column = table[name]
@@ -162,10 +187,10 @@ def _text(value) -> str:
 
 
 def _named(table: Table, columns: Sequence[str], url: str | Ways) -> Table:
-    """The table with its columns called as asked; ArchiveError where they are others."""
+    """Return the table with the requested names of its columns; ArchiveError if it has others."""
     if [name.lower() for name in table.colnames] != [name.lower() for name in columns]:
         raise ArchiveError(
-            f"{url}: the answer has the columns {', '.join(table.colnames)} in place of {', '.join(columns)}; "
+            f"{url}: the answer has the columns {', '.join(table.colnames)} instead of {', '.join(columns)}; "
             "has the archive changed its tables?",
             url=str(url),
         )

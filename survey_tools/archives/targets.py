@@ -1,4 +1,4 @@
-"""Catalogues of targets that archives gave: one row per object, and where they are from."""
+"""Catalogues of targets from archives: one row per object, and where they are from."""
 
 import datetime
 from dataclasses import dataclass, field
@@ -14,17 +14,26 @@ SUFFIXES = (".ecsv", ".fits", ".csv")
 
 @dataclass(frozen=True)
 class Found:
-    """Objects that an archive's tables have, one row each.
+    """Objects from the tables of an archive, one row each.
 
-    Attributes:
-        table: object_id (str), ra, dec [deg], and what else the archive has of each.
-        title: Which objects they are.
-        source: Where their selection is from.
-        url: The service that was asked.
-        query: What it was asked, apart from the division into pages.
-        counted: Rows that it counted.
-        received: Rows that came: all of them, or as many as were wanted.
-        dropped: Rows that came and are not in the table, by reason.
+    Attributes
+    ----------
+    table : Table
+        object_id (str), ra, dec [deg], and further columns of the archive.
+    title : str
+        Which objects they are.
+    source : str
+        Where their selection is from.
+    url : str
+        The service that was asked.
+    query : str
+        The query, without the division into pages.
+    counted : int
+        Rows that the service counted.
+    received : int
+        Rows that arrived: all of them, or as many as were wanted.
+    dropped : dict
+        Rows that arrived and are not in the table, by reason.
     """
 
     table: Table
@@ -40,16 +49,26 @@ class Found:
 def write_targets(found: Found, path: Path) -> None:
     """Write targets as a catalogue that `read_catalogue` reads: ECSV, FITS or CSV, by the suffix.
 
-    Query, service, date, version and counts stand in the file's metadata: in that of ECSV, in COMMENT cards of FITS,
-    in lines of CSV that begin with #.
+    Query, service, date, version and counts are stored in the file: in the metadata of ECSV, in COMMENT cards of FITS,
+    and in lines of CSV that begin with #.
 
-    Raises:
-        ValueError: Where the suffix is another one.
-        OSError: Where the file cannot be written; what was there before stays.
+    Parameters
+    ----------
+    found : Found
+        The targets.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another one.
+    OSError
+        If the file cannot be written; the previous file stays.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} ends in none of {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path} does not end in one of {', '.join(SUFFIXES)}")
     table, facts = found.table.copy(copy_data=False), _facts(found)
     lines = [f"{name}: {value}" for name, value in facts.items()]
     with whole_file(path) as temporary:
@@ -66,7 +85,7 @@ def write_targets(found: Found, path: Path) -> None:
 
 
 def _facts(found: Found) -> dict[str, str | int]:
-    """What the file says of itself."""
+    """Return what the file states about itself."""
     facts = {"title": found.title, "source": found.source, "service": found.url}
     facts["query"] = " ".join(found.query.split())
     facts["date"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
-"""Tiles: calibrated stacks of a survey, each band on the same grid of pixels, in FITS files of any names.
+"""Tiles: calibrated stacks of a survey, with all bands on the same grid of pixels, in FITS files of any names.
 
-A survey needs two things to be cut from such files: its row, `surveys.Survey`, and one function that reads the
+To be cut from such files, a survey needs two things: its row, `surveys.Survey`, and one function that reads the
 calibration from a header. docs/how-to/add_a_survey.md shows both.
 """
 
@@ -26,22 +26,28 @@ from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
-DIGITS = 10  # [decimals of deg, pixel] to which the WCS of two bands must agree to share a grid
-SCALE_TOLERANCE = 0.02  # by which the pixels of a tile may differ from the survey's row: MegaPipe's do by 0.005
+DIGITS = 10  # decimals of terms [deg, pixel] to which the WCS of two bands must agree to share a grid
+SCALE_TOLERANCE = 0.02  # relative difference of a tile's pixel scale from the survey's row; MegaPipe has 0.005
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the header of a tile says of its pixels.
+    """What the header of a tile states about its pixels.
 
-    Attributes:
-        zero_point: AB magnitude of one image unit.
-        saturation: Pixels from this value on are saturated [image unit]; infinite where that is not known.
-        psf_fwhm: Full width at half maximum of a star's profile [arcsec]; NaN where it is to be measured.
-        psf_source: What it is from; "" where it is unknown.
-        gain: [electron/image unit]; NaN where unknown.
+    Attributes
+    ----------
+    zero_point : float
+        AB magnitude of one image unit.
+    saturation : float
+        Pixels of at least this value are saturated [image unit]; infinite if unknown.
+    psf_fwhm : float
+        Full width at half maximum of a star's profile [arcsec]; NaN if it has to be measured.
+    psf_source : str
+        Where it is from; "" if it is unknown.
+    gain : float
+        Gain [electron/image unit]; NaN if unknown.
     """
 
     zero_point: float
@@ -51,18 +57,22 @@ class Calibration:
     gain: float = np.nan
 
 
-Calibrate = Callable[[str, fits.Header], Calibration]  # of a file's name, for errors, and its header
+Calibrate = Callable[[str, fits.Header], Calibration]  # from a file's name, for errors, and its header
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """A folder, or a web server, of tiles: found by their FILTER and WCS, and cut on their own pixels.
+    """A folder, or a web server, of tiles, which are found by their FILTER and WCS and cut on their own pixels.
 
-    Attributes:
-        survey: Its row.
-        mirror: Where the files are.
-        calibrate: The calibration that a header states; ArchiveError, which fails the objects of the file, where it
-            states none that can be used. A function of a module, so that it can be sent to other processes.
+    Attributes
+    ----------
+    survey : Survey
+        Its row.
+    mirror : Mirror
+        Where the files are.
+    calibrate : callable
+        Reads the `Calibration` from a file's name and header; raises ArchiveError, which fails the objects of the file,
+        if the header states none. It must be a function of a module, so that it can be sent to other processes.
     """
 
     survey: Survey
@@ -70,21 +80,24 @@ class Tiles:
     calibrate: Calibrate
 
     def facts(self) -> dict[str, str]:
-        """What the pixels depend on besides the catalogue and the bands."""
+        """Return the settings that the pixels depend on besides the catalogue and the bands."""
         return {"mirror": self.mirror.place, "calibration": name_of(self.calibrate)}
 
     def plan(self, catalogue: Table, bands: tuple[str, ...], run: Run) -> FetchPlan:
-        """Which tiles to open for which objects.
+        """Return which tiles to open for which objects.
 
-        Tiles on the same grid form a pointing. An object is cut from the pointing that has most of the bands; among
-        equal ones from that on which it lies farthest from the edge.
+        Tiles on the same grid form a pointing. An object is cut from the pointing that has most of the bands; if
+        several have as many, from the one on which it lies farthest from the edge.
 
-        Raises:
-            ArchiveError: Where no tile can be found at all, or none of a band.
-            ValueError: Where the survey's row asks for resampled cutouts, which tiles do not give.
+        Raises
+        ------
+        ArchiveError
+            If no tile can be found at all, or none of a band.
+        ValueError
+            If the survey's row asks for resampled cutouts, which tiles do not give.
         """
         if self.survey.north_up:
-            raise ValueError(f"tiles are cut on their own pixels: give the row of {self.survey.title} north_up=False")
+            raise ValueError(f"tiles are cut on their own pixels: set north_up=False in the row of {self.survey.title}")
         images, unreadable = _usable(self.survey, *scan(self.mirror, self.survey, run))
         require_bands(self.mirror.root, self.survey, bands, images, unreadable)
         pointings = self._pointings([image for image in images if image.band in bands])
@@ -96,16 +109,17 @@ class Tiles:
         return FetchPlan(sorted(sources, key=lambda source: source.name), unreadable)
 
     def _pointings(self, images: list[ImageFile]) -> list[dict[str, ImageFile]]:
-        """The images, grouped by their grid of pixels: band to image, one where a band is there twice."""
+        """Return the images grouped by their grid of pixels: band to image, one image if a band is there twice."""
         grids: dict[tuple, dict[str, ImageFile]] = {}
         for image in without_copies(self._of_the_sky(images), lambda image: (*_grid_of(image), image.band)):
             grids.setdefault(_grid_of(image), {})[image.band] = image
         return list(grids.values())
 
     def _of_the_sky(self, images: list[ImageFile]) -> list[ImageFile]:
-        """The images without those of the same band and grid as another that values show to be weights or the like.
+        """Return the images without those whose values show them to be weights or the like of another one.
 
-        Sky whose level was subtracted has pixels below 0, which weights and flags have not.
+        Only images of the same band and grid are compared. Sky whose level was subtracted has pixels below 0, which
+        weights and flags do not have.
         """
         groups: dict[tuple, list[ImageFile]] = {}
         for image in images:
@@ -117,12 +131,12 @@ class Tiles:
                 for image in group if sky else ():
                     if image not in sky:
                         left.add(image.name)
-                        why = f"it has no pixel below 0, as weights have none, and {sky[0].name}, of the same grid, has"
+                        why = f"like weights, it has no pixel below 0, and {sky[0].name} on the same grid has some"
                         log.warning("%s is left out: %s", image.name, why)
         return [image for image in images if image.name not in left]
 
     def _goes_below_zero(self, image: ImageFile) -> bool:
-        """Whether some of the pixels that are looked at are negative; False where they cannot be read."""
+        """Return whether some of the sampled pixels are negative; False if they cannot be read."""
         try:
             with open_image(self.survey, self.mirror, image.name) as (_, _, pixels):
                 return bool((samples_of(pixels) < 0).any())
@@ -130,20 +144,23 @@ class Tiles:
             return False
 
     def neighbours(self, plan: FetchPlan, lacks: dict[int, np.ndarray], run: Run) -> list[SourceFile]:
-        """No more tiles: what lies beyond the edge of the one on which an object lies best is left empty."""
+        """Return no more tiles: the part of a cutout beyond the edge of its tile is left empty."""
         return []
 
     def cut(self, source: SourceFile, ra: np.ndarray, dec: np.ndarray) -> Iterator[Piece]:
-        """Cutouts of one tile around (ra, dec) (n,) [deg], one after the other.
+        """Yield cutouts of one tile around (ra, dec) (n,) [deg], one after the other.
 
-        Raises:
-            ArchiveError: Where the file is missing or damaged, of another band than it was, or on a grid whose pixels
-                cannot be kept as they are.
-            ConnectionError: Where a web server cannot be reached.
+        Raises
+        ------
+        ArchiveError
+            If the file is missing or damaged, has another band than before, or lies on a grid whose pixels cannot be
+            kept.
+        ConnectionError
+            If a web server cannot be reached.
         """
         with open_image(self.survey, self.mirror, source.name) as (image, header, pixels):
             if image.band != source.band:
-                raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band}")
+                raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band} before")
             shown = said_by_values(samples_of(pixels), integers=pixels.integers)
             if shown:
                 raise ArchiveError(f"{image.name} is {shown}; take it out of the folder")
@@ -155,9 +172,24 @@ class Tiles:
 
 
 def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tuple[int, int]) -> Calibration:
-    """The calibration of a tile of `shape` (rows, columns), with the width of its own stars if its header has none.
+    """Return the calibration of a tile, with the width of its own stars if its header states none.
 
-    This reads a few windows of the tile, whatever its size, so it is done once a tile and not once an object.
+    This reads a few windows of the tile, whatever its size. It is done once per tile and not once per object.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its row.
+    calibration : Calibration
+        What the header states.
+    read : callable
+        Reads windows of the tile.
+    shape : (int, int)
+        Rows and columns of the tile.
+
+    Returns
+    -------
+    Calibration
     """
     if np.isfinite(calibration.psf_fwhm):
         return calibration
@@ -167,16 +199,31 @@ def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tup
 
 @dataclass(frozen=True)
 class TileGrid:
-    """The pixels of a tile as ICRS TAN terms: crval (2,) [deg], crpix (2,) [pixel, from 1], cd (2, 2) [deg/pixel]."""
+    """The pixels of a tile as ICRS TAN terms.
+
+    Attributes
+    ----------
+    crval : (2,) float
+        Reference position [deg].
+    crpix : (2,) float
+        Reference pixel, counted from 1.
+    cd : (2, 2) float
+        Matrix [deg/pixel].
+    """
 
     crval: np.ndarray
     crpix: np.ndarray
     cd: np.ndarray
 
     def starts(self, ra: np.ndarray, dec: np.ndarray, size: int) -> np.ndarray:
-        """First (row, col) (n, 2), from 0, of the windows of size × size around (ra, dec) (n,) [deg], to half a pixel.
+        """Return the first (row, col) (n, 2), from 0, of the windows of size × size around (ra, dec) (n,) [deg].
 
-        ValueError where the tangent plane does not reach a position.
+        The window is centred to half a pixel.
+
+        Raises
+        ------
+        ValueError
+            If a position is not on the tangent plane.
         """
         wcs = tan_wcs(self.crval, self.crpix, self.cd)
         positions = np.stack([np.asarray(ra, float), np.asarray(dec, float)], axis=1)
@@ -187,12 +234,18 @@ class TileGrid:
         return np.floor(middle - (size - 1) / 2 + 0.5).astype(int)
 
     def wcs_from(self, start: np.ndarray):
-        """The WCS of a window that begins at (row, col) `start`: CRPIX shifted by whole pixels, hence exact."""
+        """Return the WCS of a window that begins at (row, col) `start`: CRPIX shifted by whole pixels, hence exact."""
         return tan_wcs(self.crval, self.crpix - start[::-1], self.cd)
 
 
 def own_grid(survey: Survey, image: ImageFile) -> TileGrid:
-    """The grid of a tile; ArchiveError where it is no plain TAN, or has another pixel scale."""
+    """Return the grid of a tile.
+
+    Raises
+    ------
+    ArchiveError
+        If it is not a plain TAN projection, or has another pixel scale than the survey's row.
+    """
     try:
         wcs = plain_tan(image.wcs, image.shape)
     except ValueError as error:
@@ -200,8 +253,8 @@ def own_grid(survey: Survey, image: ImageFile) -> TileGrid:
     scale = local_scale(wcs, image.shape)
     if abs(scale / survey.pixel_scale - 1) > SCALE_TOLERANCE:
         raise ArchiveError(
-            f'{image.name} has pixels of {scale:.4g}", and {survey.title} is said to have {survey.pixel_scale:g}"; '
-            "mend the survey's row, or resample the file"
+            f'{image.name} has pixels of {scale:.4g}", but the row of {survey.title} has {survey.pixel_scale:g}"; '
+            "correct the survey's row, or resample the file"
         )
     return TileGrid(*tan_terms(wcs))
 
@@ -209,7 +262,7 @@ def own_grid(survey: Survey, image: ImageFile) -> TileGrid:
 def _usable(
     survey: Survey, images: list[ImageFile], unreadable: list[Unreadable]
 ) -> tuple[list[ImageFile], list[Unreadable]]:
-    """Those of the images whose pixels can be kept as they are; the others join the files that cannot be used."""
+    """Return the images whose pixels can be kept as they are; the others join the files that cannot be used."""
     usable, others = [], list(unreadable)
     for image in images:
         try:
@@ -222,7 +275,10 @@ def _usable(
 
 
 def window(pixels, start: np.ndarray, size: int) -> np.ndarray:
-    """The size × size pixels of an image (row, col) from `start` on, float32, a copy; NaN beyond its edges."""
+    """Return the size × size pixels of an image (row, col) that begin at `start`, float32; NaN beyond its edges.
+
+    They are a copy.
+    """
     row, col = int(start[0]), int(start[1])
     if 0 <= row <= pixels.shape[0] - size and 0 <= col <= pixels.shape[1] - size:
         return pixels[row : row + size, col : col + size]
@@ -235,7 +291,7 @@ def window(pixels, start: np.ndarray, size: int) -> np.ndarray:
 
 
 def reader(pixels) -> Read:
-    """How windows of an open image are read."""
+    """Return a function that reads windows of an open image."""
     return lambda starts, size: (window(pixels, start, size) for start in starts)
 
 
@@ -248,10 +304,28 @@ def piece(
     noise: float = np.nan,
     rounding: str = "",
 ) -> Piece:
-    """A window of a tile in nanomaggies. Its `counts` are changed: those that mark missing data become NaN.
+    """Return a window of a tile in nanomaggies.
 
-    `noise` is the standard deviation of its blank pixels [image unit], NaN where it is to be measured; `rounding` says
-    why exact zeros may be data all the same (`zeros.rounding_of`).
+    Parameters
+    ----------
+    survey : Survey
+        Its row.
+    calibration : Calibration
+        Of the tile.
+    counts : (row, col) float
+        The window [image unit]. It is changed: values that mark missing data become NaN.
+    grid : TileGrid
+        Grid of the tile.
+    start : (2,) int
+        First (row, col) of the window.
+    noise : float
+        Standard deviation of its blank pixels [image unit], NaN if it has to be measured.
+    rounding : str
+        Why exact zeros may be data all the same (`zeros.rounding_of`).
+
+    Returns
+    -------
+    Piece
     """
     empty, zeros = judge_zeros(counts, marked=survey.no_data == 0, rounding=rounding)
     counts[empty] = np.nan
@@ -272,7 +346,7 @@ def piece(
 
 
 def choose(pointings: list[dict[str, ImageFile]], sky: SkyPositions, count: int) -> np.ndarray:
-    """Index of the pointing to cut each of `count` objects from (object,); -1 where it is on none."""
+    """Return the index of the pointing from which to cut each of `count` objects (object,); -1 if it is on none."""
     chosen, bands, depth = np.full(count, -1), np.zeros(count, int), np.zeros(count)
     for index, pointing in enumerate(pointings):
         rows, inside = sky.on(next(iter(pointing.values())))
@@ -283,13 +357,13 @@ def choose(pointings: list[dict[str, ImageFile]], sky: SkyPositions, count: int)
 
 
 def _grid_of(image: ImageFile) -> tuple:
-    """What images have in common whose pixels lie on each other."""
+    """Return what images have in common whose pixels coincide."""
     terms = np.concatenate([np.ravel(term) for term in tan_terms(image.wcs)])
     return (*image.wcs.wcs.ctype, *image.shape, *np.round(terms, DIGITS))
 
 
 def name_of(function: Callable) -> str:
-    """The name of a function, and the arguments that are already given to it."""
+    """Return the name of a function, with the arguments that are already given to it."""
     if isinstance(function, partial):
         words = [*map(repr, function.args), *(f"{name}={value}" for name, value in function.keywords.items())]
         return f"{name_of(function.func)}({', '.join(words)})"

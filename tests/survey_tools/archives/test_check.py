@@ -139,17 +139,17 @@ def test_weight_maps_that_are_typed_otherwise_are_not_ok(asked, archive, archive
     with archive_server.serve(replace(archive, roster=tiles)) as server:
         findings = {each.question: finding for each, finding in check.run_checks(server.settings(tmp_path), ("cadc",))}
     weights = found(findings, "called weights")
-    assert weights.verdict.startswith("NOT OK: galtrans takes files of the type weight alone")
+    assert weights.verdict.startswith("NOT OK: galtrans uses only files of the type weight")
     assert weights.answer.startswith("2 files look like weight maps and are of the type auxiliary, such as cadc:")
     assert found(findings, "Which files").answer == "2 auxiliary, 2 this"
     assert found(findings, "Which files").good
 
 
 @pytest.mark.parametrize(("options", "word", "verdict"), [
-    ({"url_bytes": 1900}, "as many windows", "NOT OK: set it to 15; galtrans also finds out by itself"),
+    ({"url_bytes": 1900}, "as many windows", "NOT OK: set it to 15; galtrans also finds this out by itself"),
     ({"window_seconds": 0.3}, "How long", "NOT OK: windows are slow: pass --how tiles or auto to galtrans fetch"),
     ({"mef": "first"}, "as many windows", "NOT OK: set it to 1"),
-    ({"ranges": False}, "bytes of the file", "FAILED: try again later, or set it to where it is"),
+    ({"ranges": False}, "bytes of the file", "FAILED: try again later, or set another address"),
 ])  # fmt: skip
 def test_windows_are_tried(asked, archive_server, monkeypatch, options, word, verdict):
     monkeypatch.setattr(check, "SLOW", 0.25)

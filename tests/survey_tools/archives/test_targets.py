@@ -45,7 +45,7 @@ def test_ecsv_holds_the_facts_by_name(found, tmp_path):
 
 
 def test_another_suffix_is_refused_before_anything_is_written(found, tmp_path):
-    with pytest.raises(ValueError, match=r"ends in none of \.ecsv, \.fits, \.csv"):
+    with pytest.raises(ValueError, match=r"does not end in one of \.ecsv, \.fits, \.csv"):
         write_targets(found, tmp_path / "targets.txt")
     assert not list(tmp_path.iterdir())
 

@@ -316,7 +316,7 @@ def test_a_distorted_tile_is_left_out_of_the_plan_with_the_reason(tiles, known_s
         (SIP, "whose projection or distortions lie .* pixels from those of a plain TAN grid; resample it"),
         (SCAMP, "whose projection or distortions lie .* pixels from those of a plain TAN grid; resample it"),
         ({"RADECSYS": "GAPPT"}, "a WCS that cannot be used: coordinates RA---TAN, DEC--TAN with RADESYS = 'GAPPT'"),
-        ({"CD1_1": -0.25 / 3600, "CD2_2": 0.25 / 3600}, 'pixels of 0.25", and CFHTLS is said to have 0.186"'),
+        ({"CD1_1": -0.25 / 3600, "CD2_2": 0.25 / 3600}, 'pixels of 0.25", but the row of CFHTLS has 0.186"'),
         ({"MZP_AB": "thirty"}, "MZP_AB = 'thirty'"),
         ({"FILTER": "g.MP9401"}, "an image of band g"),
     ],
@@ -366,7 +366,7 @@ def test_a_stack_that_is_there_packed_and_unpacked_and_without_noise_is_cut_once
     plan = tiles.plan(known_sky.catalogue(HERE), ("r",), RUN)
     assert [source.name for source in plan.sources] == ["stack.fits"]
     assert [record.getMessage() for record in caplog.records] == [
-        "stack.fits.fz is left out, because stack.fits shows the same, and 2 more files likewise"
+        "stack.fits.fz is left out, because stack.fits shows the same, and 2 more files for the same reason"
     ]
 
 
@@ -416,7 +416,7 @@ def test_a_web_server_s_mosaic_is_no_silent_single_image(tmp_path, known_sky):
     fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
     with known_sky.served(tmp_path) as (url, _):
         (found,) = fits_files.describe(CFHT, Mirror(url, tmp_path / "cache"), "mosaic.fits")
-    assert "has 36 extensions, of which a web server shows the first; download it" in found.reason
+    assert "has 36 extensions, but a web server shows only the first; download it" in found.reason
 
 
 COMPANIONS = {
@@ -454,7 +454,7 @@ def test_an_image_of_three_axes_is_named_and_not_passed_over(tiles, tmp_path, kn
     pixels, header = stack(known_sky)
     fits.PrimaryHDU(np.stack([pixels, pixels]), header).writeto(tmp_path / "cube.fits")
     (found,) = fits_files.describe(CFHT, tiles.mirror, "cube.fits")
-    assert "cube.fits has 2 x 320 x 300 pixels, and an image has two axes" in found.reason
+    assert "cube.fits has 2 x 320 x 300 pixels, but an image has two axes" in found.reason
 
 
 @pytest.mark.parametrize("options", [{"quantize_level": 4}, {"quantize_level": 4, "quantize_method": 2}])

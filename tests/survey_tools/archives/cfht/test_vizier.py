@@ -94,7 +94,7 @@ def test_a_passing_fault_loses_no_row(served, archive_server, due, tmp_path, fau
 
 @pytest.mark.parametrize("fault", ["overflow", "missing_rows"])
 def test_a_count_without_a_number_is_an_error(served, archive_server, tmp_path, fault):
-    with served(archive_server.Fault(fault)) as server, pytest.raises(ArchiveError, match="a number of rows was due"):
+    with served(archive_server.Fault(fault)) as server, pytest.raises(ArchiveError, match="rows instead of one number"):
         vizier.find(server.settings(tmp_path), BOTH, BRIGHT)
 
 

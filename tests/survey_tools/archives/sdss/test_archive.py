@@ -446,4 +446,4 @@ def test_a_mirror_that_holds_a_frame_twice_gives_it_once_and_says_so(archive, mi
     assert_allclose(piece.cutout.image.sum(), galaxy.flux, rtol=0.005)
     said = [record.getMessage() for record in caplog.records if "is left out" in record.getMessage()]
     assert len(said) == 1
-    assert "a/b/frame.fits.bz2 shows the same, and 2 more files likewise" in said[0]
+    assert "a/b/frame.fits.bz2 shows the same, and 2 more files for the same reason" in said[0]
