@@ -1,4 +1,4 @@
-"""Files that are whole or not there, their checksums, and locks that processes share."""
+"""Files that are whole or do not exist, their checksums, and locks that processes share."""
 
 import errno
 import fcntl
@@ -11,13 +11,32 @@ from pathlib import Path
 
 from survey_tools.errors import StoreError
 
+SUMS = "sha256sums.txt"
+EXCLUSIVE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # errors of a file system without locks
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not.
+    """Yield a temporary path beside `path`, which is renamed to `path` when the block ends without an error.
 
-    The temporary name ends as `path` does, so writers that go by the suffix pick the right format. OSError (a full
-    disk, say) passes through, naming the path, with nothing left behind.
+    Otherwise the temporary file is removed. Its name ends as `path` does, so that writers which look at the suffix
+    choose the right format.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write.
+
+    Yields
+    ------
+    Path
+        Where to write it.
+
+    Raises
+    ------
+    OSError
+        For example, the disk is full; the error names `path`, and nothing is left behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +52,13 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Put the path into an OSError of the block that does not say where it was: no space left, a quota."""
+    """Add a path to an OSError of the block that does not name a file, such as a full disk or a quota.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file or folder that the block writes.
+    """
     try:
         yield
     except OSError as error:
@@ -42,30 +67,73 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-SUMS = "sha256sums.txt"
-
-
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_of(folder: Path) -> list[str]:
-    """Names, relative to the folder and sorted, of all files in it but the list of checksums."""
+    """Return the names of all files in a folder and its subfolders, except the list of checksums.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    list of str
+        Names relative to the folder, sorted.
+    """
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in names if name != SUMS)
 
 
 def write_sums(folder: Path, known: Mapping[str, str]) -> None:
-    """List the checksum of every file of a folder; those that are `known` (name to checksum) are not read again."""
+    """Write the list of the checksums of every file of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    known : mapping
+        Checksums that are known, by name; these files are not read again.
+    """
     lines = [f"{known.get(name) or checksum(folder / name)}  {name}\n" for name in files_of(folder)]
     with whole_file(folder / SUMS) as temporary:
         temporary.write_text("".join(lines))
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Name to checksum of every file that a folder should have; StoreError where it has no such list."""
+    """Read the list of checksums of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    dict
+        Checksum of every file that the folder should have, by name.
+
+    Raises
+    ------
+    StoreError
+        The folder has no such list, or the list is damaged.
+    """
     path = folder / SUMS
     if not path.exists():
         raise StoreError(f"{folder} has no checksums ({SUMS}): an older galtrans made it; make it again to have them")
@@ -77,10 +145,14 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 class CheckedFiles:
-    """Files of a folder, each compared with its checksum before it is first used.
+    """Files of a folder, each of which is compared with its checksum before it is first used.
 
-    Attributes:
-        folder: Where they are.
+    Parameters
+    ----------
+    folder : Path
+        Where the files are.
+    sums : mapping
+        Their checksums, by name.
     """
 
     def __init__(self, folder: Path, sums: Mapping[str, str]) -> None:
@@ -88,11 +160,22 @@ class CheckedFiles:
 
     @classmethod
     def of(cls, folder: Path) -> "CheckedFiles":
-        """Those of a folder that has a list of checksums; StoreError where that is damaged."""
+        """Return the files of a folder that has a list of checksums. Raise StoreError if the list is damaged."""
         return cls(folder, read_sums(folder))
 
     def check(self, names: Iterable[str]) -> None:
-        """StoreError where one of some files is not what it was; one without a checksum is not looked at."""
+        """Compare some files with their checksums, unless that is done. Files without a checksum are not read.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of the files.
+
+        Raises
+        ------
+        StoreError
+            A file has changed or is missing.
+        """
         for name in names:
             if name in self._sound or name not in self._sums:
                 continue
@@ -107,22 +190,53 @@ class CheckedFiles:
 
 
 def missing_or_more(folder: Path, sums: Iterable[str]) -> list[str]:
-    """What is wrong with the names alone: files that are listed and not there, or there and not listed."""
+    """Return what is wrong with the names of the files in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    sums : iterable of str
+        Names of the files that it should have.
+
+    Returns
+    -------
+    list of str
+        One line for each file that is missing or does not belong to the folder.
+    """
     there, listed = set(files_of(folder)), set(sums)
     missing = [f"{name} is missing" for name in sorted(listed - there)]
     return missing + [f"{name} does not belong to the store" for name in sorted(there - listed)]
 
 
-EXCLUSIVE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-
-
 @contextmanager
 def locked(path: Path, kind: int, *, create: bool = False, wait: bool = True) -> Iterator[int]:
-    """The descriptor of the file `path`, which is locked, and still of that name, for the length of the block.
+    """Lock a file for the length of the block. The file still has its name then.
 
-    FileNotFoundError where there is no file and none is to be made; BlockingIOError where another task has the lock
-    and this one does not want to wait; OSError where the file system knows no locks.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : int
+        `EXCLUSIVE` or `SHARED`.
+    create : bool
+        Whether to create the file if it does not exist.
+    wait : bool
+        Whether to wait while another task has the lock.
+
+    Yields
+    ------
+    int
+        The descriptor of the open file.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file does not exist and is not to be created.
+    BlockingIOError
+        Another task has the lock and `wait` is false.
+    OSError
+        The file system does not support locks.
     """
     descriptor = _lock(path, os.O_RDWR | (os.O_CREAT if create else 0), kind | (0 if wait else fcntl.LOCK_NB))
     try:
@@ -132,6 +246,7 @@ def locked(path: Path, kind: int, *, create: bool = False, wait: bool = True) ->
 
 
 def _lock(path: Path, flags: int, kind: int) -> int:
+    """Open and lock a file, again if it was renamed or removed meanwhile; return the descriptor."""
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:
@@ -151,7 +266,7 @@ def _lock(path: Path, flags: int, kind: int) -> int:
 
 
 def _is_named(descriptor: int, path: Path) -> bool:
-    """Whether `path` is the name of the open file."""
+    """Return whether `path` is the name of the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How far long work is: a bar in a terminal, a line a minute elsewhere; bytes and seconds in words."""
+"""Show the progress of long work: a bar in a terminal, a line a minute elsewhere. Write bytes and seconds in words."""
 
 import sys
 import threading
@@ -8,9 +8,30 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
+TICK = 1.0  # [s] between two drawings of a bar, even if nothing has ended: one task may take ten minutes
+EVERY = 60.0  # [s] between two lines
+REMEMBERED = 10  # lines over which the rate is taken, so that the work of an earlier run does not count for long
+PLURALS = {"it": "iterations", "galaxy": "galaxies"}
+
 
 def size(count: float) -> str:
-    """Bytes in words: 12 kB, 3.4 GB."""
+    """Return a number of bytes in words.
+
+    Parameters
+    ----------
+    count : float
+        The number.
+
+    Returns
+    -------
+    str
+        Three digits and a unit.
+
+    Examples
+    --------
+    >>> size(12_000), size(3.4e9)
+    ('12 kB', '3.4 GB')
+    """
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"
@@ -19,38 +40,58 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 3 min, 5 h, 2.5 days."""
+    """Return a time in words.
+
+    Parameters
+    ----------
+    seconds : float
+        The time [s].
+
+    Returns
+    -------
+    str
+        Two digits and a unit.
+
+    Examples
+    --------
+    >>> duration(40), duration(18_000), duration(216_000)
+    ('40 s', '5 h', '2.5 days')
+    """
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.2g} {unit}"
     return f"{max(seconds, 1):.2g} s"
 
 
-TICK = 1.0  # [s] after which a bar is drawn anew though nothing has ended: one task may take ten minutes
-EVERY = 60.0  # [s] between two lines
-REMEMBERED = 10  # lines back from which the rate is taken, so that what an earlier run had done does not count for long
-PLURALS = {"it": "iterations", "galaxy": "galaxies"}
-
-
 class Progress:
-    """How far some work is, shown on stderr while it is open (it is a context manager).
+    """The progress of some work, shown on stderr while it is open (it is a context manager).
 
-    In a terminal this is a bar. Elsewhere it is one line each `EVERY` seconds, whether or not anything has ended
-    meanwhile, and a last one when work that took longer than that is done:
+    In a terminal this is a bar. Elsewhere it is one line each `EVERY` seconds, and a last line when work that took
+    longer than that is done::
 
-        cut: 1,200 of 547,000 files (0.2 %) after 12 min, 1.7 files/s, 3.6 days left; 3.4 GB, 4.7 MB/s
+            cut: 1,200 of 547,000 files (0.2 %) after 12 min, 1.7 files/s, 3.6 days left; 3.4 GB, 4.7 MB/s
 
-    Args:
-        total: How much there is to do; None where it is not known yet.
-        desc: What is done.
-        unit: One of what is counted, in the singular.
-        done: How much an earlier run has done.
-        facts: Called for words on what else is known, such as the bytes that came; "" for none.
-        leave: Whether the bar stays when the work is done.
-        silent: Whether nothing is shown at all.
+    Parameters
+    ----------
+    total : int or None
+        How much there is to do; None if it is not known yet.
+    desc : str
+        What is done.
+    unit : str
+        Name of one of the things that are counted, in the singular.
+    done : int
+        How much an earlier run has done.
+    facts : callable, optional
+        Returns words on what else is known, such as the bytes received; "" for none.
+    leave : bool
+        Whether the bar stays when the work is done.
+    silent : bool
+        Whether nothing is shown at all.
 
-    Attributes:
-        done: How much is done.
+    Attributes
+    ----------
+    done : int
+        How much is done.
     """
 
     def __init__(
@@ -87,19 +128,37 @@ class Progress:
         self._bar.close()
 
     def update(self, more: int = 1) -> None:
-        """Count what has been done since."""
+        """Count what has been done since the last call.
+
+        Parameters
+        ----------
+        more : int
+            Number of things.
+        """
         self.done += more
         if not self._bar.disable:
             self._bar.set_postfix_str(self._facts(), refresh=False)
             self._bar.update(more)
 
     def reach(self, done: int, total: int) -> None:
-        """Say how much is done, of how much that there is to do."""
+        """Set how much is done.
+
+        Parameters
+        ----------
+        done, total : int
+            How much is done, and how much there is to do.
+        """
         self._total = self._bar.total = total
         self.update(done - self.done)
 
     def line(self) -> str:
-        """The line that a log gets now."""
+        """Return the line that a log gets now.
+
+        Returns
+        -------
+        str
+            Amount, time, rate, time left and facts.
+        """
         now = time.monotonic()
         then, before = self._past[0]
         self._past.append((now, self.done))
@@ -149,7 +208,20 @@ class Progress:
 
 
 def over(items: Iterable, desc: str, unit: str) -> Iterator:
-    """The items, one after the other, with the progress through them."""
+    """Yield items one after the other, and show the progress through them.
+
+    Parameters
+    ----------
+    items : iterable
+        The items.
+    desc, unit : str
+        As for `Progress`.
+
+    Yields
+    ------
+    object
+        Each item.
+    """
     items = list(items)
     with Progress(len(items), desc, unit) as progress:
         for item in items:

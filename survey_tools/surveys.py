@@ -76,7 +76,23 @@ SURVEYS = {survey.name: survey for survey in (SDSS, CFHT)}
 
 
 def find_survey(name: str) -> Survey:
-    """The row of `name`; ValueError, naming the known ones, where there is none."""
+    """Return the survey of a name.
+
+    Parameters
+    ----------
+    name : str
+        Its name, such as "sdss".
+
+    Returns
+    -------
+    Survey
+        Its row of `SURVEYS`.
+
+    Raises
+    ------
+    ValueError
+        There is no such survey; the message names the known ones.
+    """
     if name not in SURVEYS:
         raise ValueError(f"no survey is called {name!r}; known are {', '.join(SURVEYS)}")
     return SURVEYS[name]

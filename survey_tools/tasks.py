@@ -31,14 +31,33 @@ from survey_tools.version import VERSION
 
 log = logging.getLogger(__name__)
 
-BATCH = 1024  # tasks that Dask has in hand at once, so that its graphs stay small however many there are
-PATIENCE = "20s"  # to find a scheduler
+BATCH = 1024  # tasks that Dask has at once, so that its graphs stay small whatever the number of tasks
+PATIENCE = "20s"  # time to find a scheduler
 LOOK = 2.0  # [s] between two looks at whether a cluster has workers, while none of its tasks ends
 LONELY = 10.0  # [s] without any worker after which the user is told
 WAIT = 600.0  # [s] without any worker after which a run ends, by default
-PROBE = 2.0  # [s] to find out whether a scheduler has a dashboard
-
+PROBE = 2.0  # [s] time to find out whether a scheduler has a dashboard
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # read by the libraries of linear algebra
 LOST = "the cluster lost its workers, or its scheduler; see their logs"
+
+# State that a whole process shares. Everything else is passed as an argument. Each process, such as a worker of a
+# cluster, has its own copy, and no result depends on any of it.
+#
+# archives/download/hosts.py      _hosts     one object per host: the limits of a host hold for all threads together
+# archives/download/ways.py       _last      the address of a service that answered last; all threads ask it first
+# archives/download/answers.py    _thread    the connections and the traffic of each thread (threading.local)
+#                                 _received  bytes that all threads have received, for the progress
+# archives/download/mirror.py     _said      warnings that were given, so that each is given once
+# images/sky_wcs.py               _reading   a lock, because threads share Python's filters of warnings
+# translator/runs/checkpoint.py   _loaded    runs in memory, so that the tasks of a process load their weights once
+# translator/runs/device.py       _users     how many threads need one thread of PyTorch each, which is a global setting
+# translator/translation/files.py _large     a lock, because only one large image at a time fits into memory
+#
+# Caches of functions that depend on their arguments alone (functools.cache and lru_cache) are in images/sky_wcs.py,
+# images/regrid.py, archives/sdss/frame_noise.py, archives/sdss/psfield.py, twin_sky/draw.py, twin_sky/galaxies.py,
+# translator/metrics/shapes.py and translator/runs/device.py. SURVEYS, ARCHIVES and RECIPES are constants.
+# hosts.forget() and ways.forget() return to the state of a new process; a forked process calls the former, because a
+# lock that another thread held would stay locked in it.
 
 
 Run = Callable[[Callable, Iterable, str, str], list]  # (function, items, desc, unit) -> results, in their order
@@ -48,11 +67,15 @@ Run = Callable[[Callable, Iterable, str, str], list]  # (function, items, desc, 
 class Engine:
     """Where tasks run.
 
-    Attributes:
-        workers: Threads of this process, unless there is a cluster. They serve because decompression, interpolation
-            and reading release Python's lock.
-        client: Of a Dask cluster (`dask.distributed.Client`).
-        wait: How long a run waits for a worker while the cluster has none [s]; then it ends.
+    Attributes
+    ----------
+    workers : int
+        Threads of this process, unless there is a cluster. Threads are enough, because decompression, interpolation and
+        reading release Python's lock.
+    client : dask.distributed.Client
+        The client of a Dask cluster, or None.
+    wait : float
+        How long a run waits for a worker while the cluster has none [s]; then the run ends.
     """
 
     workers: int = 1
@@ -72,15 +95,40 @@ class Engine:
         most: int | None = None,
         ended: Callable[[Any], None] = lambda result: None,
     ) -> list:
-        """The results of `function` for each item, in their order; what it raises ends the run.
+        """Call a function for each item, and return the results in the order of the items.
 
-        The progress shows the rate and the time left, and the sum of `traffic(result)` [byte] where that is given, or
-        what `live()` has grown by, which tells of tasks that have not ended, too; lines of the log go above its bar.
-        Items are taken as they are needed, so they may be a generator if their `count` is given. A cluster works on
-        `most` of them at once, if that is given.
+        The progress shows the rate, the time left, and the traffic; lines of the log appear above its bar. Items are
+        taken as they are needed, so they may be a generator if their `count` is given.
 
-        Raises:
-            ConnectionError: Where the cluster loses its scheduler, or has had no worker for as long as `wait`.
+        Parameters
+        ----------
+        function : callable
+            Takes one item. An error that it raises ends the run.
+        items : iterable
+            The items.
+        desc, unit : str
+            What is done, and the name of one item, for the progress.
+        count : int, optional
+            Number of items.
+        traffic : callable, optional
+            Takes a result; returns the bytes that it moved, for the progress.
+        live : callable, optional
+            Returns a number of bytes that grows while tasks run, so that the progress also shows tasks that have not
+            ended.
+        most : int, optional
+            Number of items at once on a cluster.
+        ended : callable, optional
+            Takes each result in this process as it comes. An error that it raises ends the run.
+
+        Returns
+        -------
+        list
+            The results.
+
+        Raises
+        ------
+        ConnectionError
+            The cluster has lost its scheduler, or has had no worker for as long as `wait`.
         """
         items = items if count is not None else list(items)
         results: list = [None] * (len(items) if count is None else count)
@@ -108,24 +156,54 @@ class Engine:
 
 
 def run(function: Callable, items: Iterable, workers: int, desc: str, unit: str) -> list:
-    """`Engine.run` on threads of this process."""
+    """Call a function for each item on threads of this process (`Engine.run`).
+
+    Parameters
+    ----------
+    function, items, desc, unit
+        As for `Engine.run`.
+    workers : int
+        Number of threads.
+
+    Returns
+    -------
+    list
+        The results, in the order of the items.
+    """
     return Engine(workers).run(function, items, desc, unit)
 
 
 @contextmanager
 def engine(workers: int, scheduler: str | None = None, wait: float = WAIT) -> Iterator[Engine]:
-    """Threads of this process, or the workers of the Dask cluster at `scheduler` ("tcp://host:port").
+    """Open an engine: threads of this process, or the workers of a Dask cluster.
 
-    A cluster may get its workers later. While it has none, a run waits for one as long as `wait` [s].
+    A cluster may get its workers later. While it has none, a run waits for one as long as `wait`.
 
-    Raises:
-        ConnectionError: Where no scheduler answers.
-        GaltransError: Where the workers run another version of galtrans.
+    Parameters
+    ----------
+    workers : int
+        Number of threads, if there is no cluster.
+    scheduler : str, optional
+        Address of the scheduler, "tcp://host:port".
+    wait : float
+        How long to wait for a worker [s].
+
+    Yields
+    ------
+    Engine
+        The engine.
+
+    Raises
+    ------
+    ConnectionError
+        No scheduler answers.
+    GaltransError
+        The workers run another version of galtrans.
     """
     if scheduler is None:
         yield Engine(workers)
         return
-    from distributed import Client  # imported here, for few need it and it is slow to load
+    from distributed import Client  # imported here, because few users need it and it is slow to load
 
     try:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
@@ -140,11 +218,22 @@ def engine(workers: int, scheduler: str | None = None, wait: float = WAIT) -> It
 
 
 def dashboard(client: Any) -> str:
-    """The address of a cluster's dashboard; "" where it has none, or none that answers here."""
+    """Return the address of a cluster's dashboard; "" if it has none, or none that answers here.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+        The client of the cluster.
+
+    Returns
+    -------
+    str
+        The address.
+    """
     link = client.dashboard_link or ""
     try:
         with urlopen(link, timeout=PROBE) as answer:
-            return "" if b"<p>Dask needs" in answer.read() else link  # which is what stands there without bokeh
+            return "" if b"<p>Dask needs" in answer.read() else link  # the page that is served without bokeh
     except (OSError, ValueError, HTTPException):
         return ""
 
@@ -154,7 +243,7 @@ def _version() -> str:
 
 
 def _on_threads(workers: int, function: Callable, items: Iterable, advance: Callable) -> Iterator[tuple[int, Any]]:
-    """Index and result of every item."""
+    """Yield index and result of every item, from threads of this process."""
     task = dask.delayed(function, pure=False, traverse=False)
 
     def done(key: str, result: Any, *_: object) -> None:
@@ -169,7 +258,7 @@ def _on_threads(workers: int, function: Callable, items: Iterable, advance: Call
                 yield from enumerate(dask.compute(*tasks, scheduler="threads", pool=pool), start)
             start += len(batch)
     except Exception:
-        pool.shutdown(cancel_futures=True)  # and wait: whoever calls again must not meet a task that still writes
+        pool.shutdown(cancel_futures=True)  # and wait: the next call must not meet a task that still writes
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -178,7 +267,7 @@ def _on_threads(workers: int, function: Callable, items: Iterable, advance: Call
 def _on_cluster(
     client: Any, most: int | None, wait: float, function: Callable, items: Iterable, advance: Callable
 ) -> Iterator[tuple[int, Any]]:
-    """Index and result of every item; as one is done the next is sent."""
+    """Yield index and result of every item, from a cluster; when one is done, the next is sent."""
     from distributed import CancelledError, KilledWorker
 
     places, ended = {}, queue.SimpleQueue()
@@ -187,7 +276,7 @@ def _on_cluster(
     def send() -> None:
         for index, item in waiting:
             future = client.submit(function, item, pure=False)
-            places[future.key] = index, future  # which Dask forgets where nobody holds it
+            places[future.key] = index, future  # Dask drops a future that nobody holds
             future.add_done_callback(ended.put)
             return
 
@@ -219,11 +308,11 @@ class _Lonely:
         self._told = False
 
     def forget(self) -> None:
-        """A task has ended, so there was a worker."""
+        """Note that a task has ended, so that there was a worker."""
         self._since, self._told = None, False
 
     def look(self) -> None:
-        """Ask the scheduler; ConnectionError where it is away, or has had no worker for too long."""
+        """Ask the scheduler; raise ConnectionError if it is away, or has had no worker for too long."""
         try:
             alone = not self._client.nthreads()
         except (OSError, TimeoutError) as error:
@@ -243,14 +332,12 @@ class _Lonely:
             log.warning("the cluster has no worker; waiting for one, for %s at most", duration(self._wait))
 
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes begun in the block do linear algebra in one thread, unless the environment says in how many.
+    """Let processes that start in the block do linear algebra in one thread, unless the environment sets another
+    number.
 
-    As many processes as cores, with as many threads each, would stand in each other's way.
+    One process per core with many threads each would have far more threads than cores.
     """
     added = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
@@ -262,13 +349,31 @@ def one_thread_each() -> Iterator[None]:
 
 
 def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, description: str) -> list:
-    """The results of `function(*arguments)` for each tuple of arguments, in their order, with a progress bar.
+    """Call a function in processes of this machine, once for each tuple of arguments.
 
-    Processes serve here because GalSim's many small steps hold Python's lock. With one worker nothing leaves this
-    process. The first exception of a task, or Ctrl-C, ends the rest and is raised here.
+    Processes are needed here because GalSim's many small steps hold Python's lock. With one worker everything runs in
+    this process. The first error of a task, or Ctrl-C, ends the other tasks and is raised here.
 
-    Raises:
-        GaltransError: If a process dies.
+    Parameters
+    ----------
+    function : callable
+        A function of a module, so that processes can import it.
+    arguments : sequence of tuple
+        The arguments of each call.
+    workers : int
+        Number of processes.
+    description : str
+        What is done, for the progress.
+
+    Returns
+    -------
+    list
+        The results, in the order of the arguments.
+
+    Raises
+    ------
+    GaltransError
+        A process has died.
     """
     results: list = [None] * len(arguments)
     with Progress(len(arguments), description, "task") as progress:
@@ -280,7 +385,7 @@ def run_tasks(function: Callable, arguments: Sequence[tuple], workers: int, desc
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             os._exit(1)  # this process runs the script of its parent again, which has no guard: the parent says so
         before = set(multiprocessing.active_children())
-        # spawned, not forked: a fork of a process with threads may never return
+        # Spawned, not forked: a fork of a process with threads may never return.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(arguments)), mp_context=context, initializer=_begin) as pool:
             places = {pool.submit(function, *each): index for index, each in enumerate(arguments)}
@@ -311,9 +416,21 @@ def _why_processes_died() -> str:
 
 
 def run_to_end(command: Sequence[str], *, silent: bool = False) -> int:
-    """The exit status of a command, whose output is left out if it is to be `silent`.
+    """Run a command and return its exit status.
 
-    After Ctrl-C, which the command has had as well, it is waited for as long as it tidies up.
+    After Ctrl-C, which the command receives as well, the command is given time to clean up.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The command and its arguments.
+    silent : bool
+        Whether to discard its output.
+
+    Returns
+    -------
+    int
+        The exit status.
     """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL if silent else None)
     try:
@@ -324,7 +441,7 @@ def run_to_end(command: Sequence[str], *, silent: bool = False) -> int:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the process that started this one, and end with it, even if it is killed."""
+    """Leave Ctrl-C to the parent process, and end with the parent, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

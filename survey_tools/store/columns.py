@@ -9,7 +9,21 @@ from survey_tools.surveys import CATALOGUE_COLUMNS
 
 @dataclass(frozen=True)
 class Column:
-    """One array of a store with a value, or a few, per object."""
+    """One array of a store with a value, or a few, per object.
+
+    Attributes
+    ----------
+    name : str
+        Name of the array.
+    dtype : str
+        Type; "T" is text.
+    dims : tuple of str
+        Dimensions besides the object.
+    unit : str
+        Unit, as astropy reads it.
+    description : str
+        Meaning, as the store states it.
+    """
 
     name: str
     dtype: str
@@ -19,7 +33,7 @@ class Column:
 
     @property
     def fill(self):
-        """What an object without a value has."""
+        """The value of an object without a value."""
         return {"T": "", "f": np.nan, "i": 0}[np.dtype(self.dtype).kind]
 
 
@@ -53,7 +67,20 @@ ADDED = ("psf_source", "gain", "saturation_source")  # that stores made before l
 
 
 def empty_columns(count: int, bands: int) -> dict[str, np.ndarray]:
-    """The measured columns of `count` objects without a pixel, by name."""
+    """Return the measured columns of objects without a pixel.
+
+    Parameters
+    ----------
+    count : int
+        Number of objects.
+    bands : int
+        Number of bands.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Values by the name of the column.
+    """
     lengths = {"band": bands, "axis": 2, "pixel_axis": 2, "object": count}
     shapes = {column.name: tuple(lengths[dim] for dim in ("object", *column.dims)) for column in MEASURED}
     dtypes = {column.name: object if column.dtype == "T" else column.dtype for column in MEASURED}

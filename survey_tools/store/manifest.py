@@ -1,6 +1,6 @@
-"""The manifest of a store: what became of every row of the catalogue. ECSV, written and read a part at a time.
+"""The manifest of a store: what became of every row of the catalogue. It is ECSV, written and read part by part.
 
-The format is that of `astropy.table` (ascii.ecsv), which reads it too; with half a million rows that takes a minute.
+The format is that of `astropy.table` (ascii.ecsv). Astropy can read it too, but takes a minute for half a million rows.
 """
 
 import csv
@@ -15,12 +15,20 @@ from astropy.table import Table
 from survey_tools.files import whole_file
 
 COLUMNS = ("object_id", "status", "reason", "file", "url", "http")
-DONE, OUTSIDE, FAILED = "done", "outside", "failed"  # what an object's status may be
-NUMBERS = ("http",)  # HTTP status; 0 where there was no request, or nothing was wrong with it
+DONE, OUTSIDE, FAILED = "done", "outside", "failed"  # the possible statuses of an object
+NUMBERS = ("http",)  # HTTP status; 0 if there was no request, or nothing was wrong with it
 
 
 def write_manifest(path: Path, parts: Iterable[Mapping[str, Iterable]]) -> None:
-    """Write the parts of a manifest, each with some or all of `COLUMNS` (object,), one after the other."""
+    """Write the parts of a manifest, one after the other.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    parts : iterable of mapping
+        Each with some or all of `COLUMNS`, name to values (object,); `object_id` is needed.
+    """
     head = StringIO()
     Table({name: np.zeros(0, int if name in NUMBERS else str) for name in COLUMNS}).write(head, format="ascii.ecsv")
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -33,7 +41,18 @@ def write_manifest(path: Path, parts: Iterable[Mapping[str, Iterable]]) -> None:
 
 
 def read_manifest(path: Path) -> Table:
-    """The manifest as a table of `COLUMNS`; empty text, and 0, where an older galtrans wrote no such column."""
+    """Read a manifest.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Table
+        `COLUMNS`, one row per object. Columns that an older galtrans did not write are empty text, and 0.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(dropwhile(lambda line: line.startswith("#"), file), delimiter=" ")
         names = next(rows)

@@ -1,4 +1,4 @@
-"""What a store holds, in words, and how far one is that is being made."""
+"""Describe in words what a store holds, and how far an unfinished store is."""
 
 import json
 import time
@@ -10,11 +10,22 @@ import numpy as np
 from survey_tools.progress import duration
 from survey_tools.store.zarr_store import Store, find_begun, open_begun
 
-PLANNED = "planned.json"  # of the work of a fetch: how many files hold objects of its catalogue
+PLANNED = "planned.json"  # in the unfinished work of a fetch: how many files hold objects of its catalogue
 
 
 def summarise(store: Store) -> list[tuple[str, str]]:
-    """Label and text of each thing worth saying of a store: objects, sky, noise, seeing, size on disk, origin."""
+    """Describe a store: objects, sky, noise, seeing, size on disk, origin.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of tuple of str
+        Label and text of each line.
+    """
     status = Counter(store.manifest()["status"])
     rows, cols = store.size, store.size
     chunks = store.chunks()
@@ -40,19 +51,28 @@ def summarise(store: Store) -> list[tuple[str, str]]:
 
 
 def summarise_begun(path: Path) -> list[tuple[str, str]]:
-    """Label and text of what there is of a store that is being made, or that an interrupted command has left.
+    """Describe a store that is being made, or that an interrupted command has left.
 
-    Args:
-        path: Where the finished store will be.
+    Parameters
+    ----------
+    path : Path
+        Where the finished store will be.
 
-    Raises:
-        StoreError: Where nothing has been begun there.
+    Returns
+    -------
+    list of tuple of str
+        Label and text of each line.
+
+    Raises
+    ------
+    StoreError
+        No store was begun there.
     """
     part = find_begun(path)
     store = open_begun(part, mode="r")
     chunks = store.chunks()
     return [
-        ("NOT FINISHED", f"{path} is being made, or was interrupted: the same command goes on with it"),
+        ("NOT FINISHED", f"{path} is being made, or was interrupted: the same command resumes it"),
         ("survey", f"{store.survey['title']}, {store.survey['source']}"),
         ("bands", " ".join(store.bands)),
         ("objects", f"{len(store)}, on {store.size} x {store.size} pixels of {store.pixel_scale} arcsec"),
@@ -64,7 +84,7 @@ def summarise_begun(path: Path) -> list[tuple[str, str]]:
 
 
 def _cut(work: Path) -> list[tuple[str, str]]:
-    """Of a fetch: how many files have been cut."""
+    """Return how many files a fetch has cut; nothing for other commands."""
     if not (work / PLANNED).exists():
         return []
     planned = json.loads((work / PLANNED).read_text())["files"]
@@ -72,12 +92,12 @@ def _cut(work: Path) -> list[tuple[str, str]]:
 
 
 def _written(part: Path) -> list[Path]:
-    """What the builder has kept of the chunks that are written."""
+    """Return the files that the builder keeps, one for each chunk that is written."""
     return list((part / ".work" / "chunks").glob("*.npz"))
 
 
 def _of(there: list[Path], count: int, what: str) -> str:
-    """How many of so many are there, and when the last of them came."""
+    """Return how many of `count` are done, and when the last of them was done."""
     said = f"{len(there):,} of {count:,} {what}"
     if not there:
         return said
@@ -86,9 +106,19 @@ def _of(there: list[Path], count: int, what: str) -> str:
 
 
 def sky_range(ra: np.ndarray, dec: np.ndarray) -> str:
-    """The smallest range of right ascension [deg], across 0 if need be, and of declination that holds all positions.
+    """Return the smallest range of right ascension and of declination that holds all positions.
 
-    Objects of unknown position, NaN, are left out.
+    The range of right ascension goes across 0 if need be. Objects whose position is unknown, NaN, are left out.
+
+    Parameters
+    ----------
+    ra, dec : ndarray
+        (object,) positions [deg].
+
+    Returns
+    -------
+    str
+        The range in words.
     """
     if len(ra) == 0:
         return "no objects"
@@ -103,7 +133,7 @@ def sky_range(ra: np.ndarray, dec: np.ndarray) -> str:
 
 
 def _per_band(store: Store, name: str, pattern: str, unit: str) -> str:
-    """The median of a column in each band."""
+    """Return the median of a column in each band."""
     values = store.column(name)
     medians = [np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else None for v in values.T]
     shown = ("unknown" if m is None else pattern.format(m) for m in medians)
@@ -111,18 +141,18 @@ def _per_band(store: Store, name: str, pattern: str, unit: str) -> str:
 
 
 def _seeing_from(store: Store) -> str:
-    """What the seeing is from, in words that follow others; "" where the store does not say."""
+    """Return where the seeing is from, as words that follow others; "" if the store does not say it."""
     found = [name for name in np.unique(store.column("psf_source")) if name]
     return f", from {', '.join(found)}" if found else ""
 
 
 def _consistency(store: Store) -> list[tuple[str, str]]:
-    """What a translated store says of its agreement with its input; nothing of any other store."""
+    """Return what a translated store says of its agreement with its input; nothing for other stores."""
     if "consistency" not in store.columns:
         return []
     return [("consistency", _per_band(store, "consistency", "{:.2f}", "chi2 a pixel, median; about 1 is right"))]
 
 
 def _bytes_in(folder: Path) -> int:
-    """Sum of the sizes of all files below a folder [byte]."""
+    """Return the sum of the sizes of all files in a folder and its subfolders [byte]."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Whether a store is still what it was when it was finished: files, checksums, pixels, columns and manifest."""
+"""Check whether a store is still as it was when it was finished: files, checksums, pixels, columns and manifest."""
 
 from functools import partial
 from pathlib import Path
@@ -12,24 +12,38 @@ from survey_tools.tasks import Engine
 
 
 def verify(path, engine: Engine | None = None) -> list[str]:
-    """What is wrong with a store, a line each; an empty list is a store that is sound.
+    """Check a store.
 
-    Every file is read and compared with its checksum. Then every chunk is decoded and compared with its columns and
-    its manifest: NaN pixels are masked and counted, and there are pixels for every object that is done.
+    Every file is read and compared with its checksum. Then every chunk is decoded and compared with its columns and its
+    manifest: NaN pixels must be masked and counted, and every object that is done must have pixels.
 
-    Raises:
-        StoreError: Where there is no store, or one without checksums.
+    Parameters
+    ----------
+    path : str or Path
+        The store.
+    engine : Engine, optional
+        Where tasks run; one thread of this process by default.
+
+    Returns
+    -------
+    list of str
+        One line for each fault; empty if the store is sound.
+
+    Raises
+    ------
+    StoreError
+        The store does not exist, or has no checksums.
     """
     path, engine = Path(path), engine or Engine()
     if not (path / SUMS).exists():
-        open_store(path)  # which says what it is if it is no store
+        open_store(path)  # raises an error that explains what is wrong
     sums = read_sums(path)
     wrong = missing_or_more(path, sums) if sums else []
     there = [(name, digits) for name, digits in sums.items() if (path / name).is_file()]
     wrong += [line for line in engine.run(partial(_compare, path), there, "checksums", "file") if line]
     if wrong:
         return wrong
-    store = open_store(path, compare=False)  # which has been done
+    store = open_store(path, compare=False)  # checksums are compared above
     manifest = store.manifest()
     if manifest["object_id"].tolist() != store.column("object_id").tolist():
         return [f"the manifest has {len(manifest)} rows, not those of the {len(store)} objects in their order"]
@@ -42,7 +56,7 @@ def verify(path, engine: Engine | None = None) -> list[str]:
 
 
 def _compare(path: Path, item: tuple[str, str]) -> str:
-    """What is wrong with one file; "" where nothing is."""
+    """Return what is wrong with one file; "" if nothing is."""
     name, digits = item
     try:
         found = checksum(path / name)
@@ -52,7 +66,7 @@ def _compare(path: Path, item: tuple[str, str]) -> str:
 
 
 def _look(store: Store, item: tuple[slice, list[str], np.ndarray]) -> list[str]:
-    """What is wrong with the objects of one chunk, given their status and their coverage (object, band)."""
+    """Return what is wrong with the objects of one chunk, given their status and their coverage (object, band)."""
     rows, status, coverage = item
     images, mask = store.images[rows], store.mask[rows]
     data = np.isfinite(images)

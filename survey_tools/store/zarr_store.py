@@ -1,7 +1,7 @@
 """A store: cutouts of one survey with their catalogue, WCS and noise, as one Zarr v3 group that xarray opens whole.
 
-It is built as `PATH.part` and renamed to `PATH` when finished, so a store that is there is complete. This is the only
-file that knows Zarr.
+A store is built as `PATH.part` and renamed to `PATH` when it is finished. Therefore an existing store is complete. This
+is the only file that knows Zarr.
 """
 
 import hashlib
@@ -40,10 +40,17 @@ AS_TEXT = (
     "settings",
     "planes",
 )  # attributes that are JSON in text: netCDF has neither nested ones nor, before version 4, lists of words
-UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, EOFError, MemoryError)  # of what decodes a damaged file
+UNREADABLE = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    MemoryError,
+)  # raised when a damaged file is decoded
 PIXEL_UNIT = u.Unit("nmgy / pix")
 CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
-COLUMN_ROWS = 16384  # rows of a column that are written at once, a power of two as those of a chunk are
+COLUMN_ROWS = 16384  # rows of a column that are written at once: a power of two, like the rows of a chunk
 
 
 def chunk_rows(bands: int, size: int, chunk_bytes: int = CHUNK_BYTES) -> int:
@@ -57,7 +64,20 @@ def part_of(path: Path) -> Path:
 
 
 def row_fingerprint(survey: str, object_id, ra, dec) -> str:
-    """A checksum that two stores share if and only if their rows are the same objects in the same order."""
+    """Return a checksum that two stores share if and only if their rows are the same objects in the same order.
+
+    Parameters
+    ----------
+    survey : str
+        Name of the survey.
+    object_id, ra, dec : array_like
+        (object,) identifiers and positions [deg].
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
     digest = hashlib.sha256(survey.encode())
     positions = np.column_stack([np.asarray(ra, "<f8"), np.asarray(dec, "<f8")]).tobytes()
     for row, name in enumerate(np.asarray(object_id).tolist()):
@@ -66,16 +86,17 @@ def row_fingerprint(survey: str, object_id, ra, dec) -> str:
 
 
 class StoredPixels:
-    """Images of a store, or their masks: a Zarr array whose files are compared with their checksums when they are read.
+    """The images of a store, or their masks: a Zarr array whose files are compared with their checksums when they are
+    read.
 
-    StoreError where one has changed, or cannot be decoded.
+    Reading raises StoreError if a file has changed or cannot be decoded.
     """
 
     def __init__(self, array: zarr.Array, files: CheckedFiles) -> None:
         self._array, self._files = array, files
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what is not there yet while it is unpickled
+        if name.startswith("_"):  # attributes that do not exist yet during unpickling
             raise AttributeError(name)
         return getattr(self._array, name)
 
@@ -89,21 +110,33 @@ class StoredPixels:
 class Store:
     """An open store.
 
-    Attributes:
-        path: Its folder: `PATH`, or `PATH.part` while it is built.
-        survey: The row of `surveys.py` it was made with, as a dictionary.
-        bands: Its bands, in the order of the band axis.
-        size: Rows, and columns, of an image.
-        pixel_scale: Of its images [arcsec/pixel].
-        settings: What it was made from.
-        synthetic: Where a network made its pixels, the words that say so; "" where they are not.
-        planes: What it has of each object beside its images, by name; each like `images`.
+    Attributes
+    ----------
+    path : Path
+        Its folder: `PATH`, or `PATH.part` while it is built.
+    survey : dict
+        The row of `surveys.py` that it was made with.
+    bands : tuple of str
+        Its bands, in the order of the band axis.
+    size : int
+        Rows, and columns, of an image [pixel].
+    pixel_scale : float
+        Pixel scale of its images [arcsec/pixel].
+    settings : dict
+        What it was made from.
+    synthetic : str
+        Words that say that a network made its pixels; "" for observations.
+    images, mask : StoredPixels
+        (object, band, row, col) [nanomaggy/pixel], NaN where there is no pixel; and whether each pixel is missing or
+        saturated.
+    planes : dict
+        Arrays that it has beside its images, by name; each has the shape of `images`.
     """
 
     def __init__(self, path: Path, group: zarr.Group, files: CheckedFiles | None = None) -> None:
         self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
         attributes = group.attrs.asdict()
-        for name in AS_TEXT:  # older stores have them as they are
+        for name in AS_TEXT:  # older stores have no text here, but JSON itself
             if isinstance(attributes.get(name), str):
                 attributes[name] = json.loads(attributes[name])
         if isinstance(attributes["bands"], str):
@@ -125,24 +158,48 @@ class Store:
 
     @cached_property
     def rows(self) -> str:
-        """Checksum of which objects its rows are (`row_fingerprint`), by its columns and not by what it states."""
+        """The checksum of which objects its rows are (`row_fingerprint`), made from its columns."""
         return row_fingerprint(self.survey["name"], *(self.column(name) for name in ("object_id", "ra", "dec")))
 
     @property
     def manifest_path(self) -> Path:
-        """The file that says what became of every row of the catalogue."""
+        """The file with the manifest."""
         return self.path / MANIFEST
 
     def chunks(self) -> list[slice]:
-        """The rows of each chunk, in order."""
+        """Return the rows of each chunk, in order.
+
+        Returns
+        -------
+        list of slice
+            One slice per chunk.
+        """
         step = self.images.chunks[0]
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """One value, or a few, per object (a row of `columns`); KeyError where the store has no such column.
+        """Return one column: one value, or a few, per object.
 
-        A store that was made before one of the columns `ADDED` came has what an object without a value has.
-        StoreError where its file is damaged, or the WCS in it is none.
+        A store that was made before one of the columns `ADDED` existed returns the value of an object without a value.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns`.
+        rows : slice
+            Which rows; all by default.
+
+        Returns
+        -------
+        ndarray
+            (object,), (object, band), or as `store.columns` states it.
+
+        Raises
+        ------
+        KeyError
+            The store has no such column.
+        StoreError
+            The file of the column is damaged, or a WCS in it is impossible.
         """
         if name in ADDED and name not in self._group:
             values = empty_columns(len(range(*rows.indices(len(self)))), len(self.bands))[name]
@@ -154,12 +211,12 @@ class Store:
 
     @cached_property
     def usable(self) -> np.ndarray:
-        """Whether each object has data in every pixel of every band (object,); saturated ones count as data."""
+        """Whether each object has data in every pixel of every band (object,); saturated pixels count as data."""
         return (self.column("coverage") == 1).all(axis=1)
 
     @property
     def columns(self) -> list[str]:
-        """Names of all columns that it has."""
+        """The names of all its columns."""
         known = {*self._group, *ADDED}
         return [each.name for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name in known]
 
@@ -171,23 +228,45 @@ class Store:
         return QTable({c.name: self.column(c.name) for c in present}, units=units, meta={"survey": self.survey["name"]})
 
     def input_catalogue(self) -> Table:
-        """The catalogue that the store was made from: one row per object."""
+        """Return the catalogue that the store was made from.
+
+        Returns
+        -------
+        Table
+            One row per object.
+        """
         return Table({name: self.column(name) for name in self.input_catalogue_names})
 
     @property
     def input_catalogue_names(self) -> list[str]:
-        """Names of the columns of the catalogue that the store was made from."""
+        """The names of the columns of the catalogue that the store was made from."""
         return [column.name for column in CATALOGUE + OF_SURVEYS if column.name in self._group]
 
     def wcs(self, row: int) -> WCS:
-        """The WCS of one object's pixels, shared by its bands; StoreError where it has no image or no position."""
+        """Return the WCS of one object's pixels, which all its bands share.
+
+        Parameters
+        ----------
+        row : int
+            The object.
+
+        Returns
+        -------
+        WCS
+            TAN, ICRS.
+
+        Raises
+        ------
+        StoreError
+            The object has no image, or no position.
+        """
         terms = [self.column(name, slice(row, row + 1))[0] for name in ("crval", "crpix", "cd")]
         if not np.isfinite(terms[0]).all():
             raise StoreError(f"{self.path}: row {row} has no image, or no position; its manifest says why")
         return tan_wcs(*terms)
 
     def __getitem__(self, which):
-        """The images of one object, or of several.
+        """Return the images of one object, or of several.
 
         Parameters
         ----------
@@ -243,13 +322,19 @@ class Store:
         return found
 
     def __iter__(self):
-        """The images of each object, in order: what ``store[row]`` gives."""
+        """Iterate over the images of each object, in order, as ``store[row]`` returns them."""
         return (self[row] for row in range(len(self)))
 
     def to_xarray(self):
-        """The whole store as a Dataset whose arrays are Dask arrays, one Dask chunk to each chunk of the store.
+        """Return the whole store as a Dataset whose arrays are Dask arrays, with one Dask chunk for each chunk of the
+        store.
 
         Dimensions are object, band, row and col; ``object_id``, ``ra``, ``dec`` and ``band`` are coordinates.
+
+        Returns
+        -------
+        xarray.Dataset
+            Its values are read when they are used.
 
         Raises
         ------
@@ -263,14 +348,25 @@ class Store:
         return xarray.open_zarr(self.path, chunks={})
 
     def _row_of(self, object_id: str) -> int:
-        """The row of an object; KeyError where there is none."""
+        """Return the row of an object; raise KeyError if there is none."""
         rows = np.flatnonzero(self.column("object_id") == object_id)
         if not len(rows):
             raise KeyError(f"{self.path} has no object {object_id!r}")
         return int(rows[0])
 
     def manifest(self) -> Table:
-        """Object, status, reason, file, URL and HTTP status of every row of the catalogue."""
+        """Return what became of every row of the catalogue.
+
+        Returns
+        -------
+        Table
+            object_id, status, reason, file, url and http (the HTTP status), one row per object.
+
+        Raises
+        ------
+        StoreError
+            The manifest is damaged.
+        """
         self._files.check([MANIFEST])
         try:
             return read_manifest(self.path / MANIFEST)
@@ -280,8 +376,18 @@ class Store:
     def write(
         self, rows: slice, images: np.ndarray, mask: np.ndarray, planes: Mapping[str, np.ndarray] | None = None
     ) -> None:
-        """Write whole chunks: images (object, band, row, col) [nanomaggy/pixel]; mask of the same shape, True where a
-        pixel cannot be used; and the store's planes by name.
+        """Write whole chunks.
+
+        Parameters
+        ----------
+        rows : slice
+            The rows of one chunk or of several.
+        images : ndarray
+            (object, band, row, col) [nanomaggy/pixel], NaN where there is no data.
+        mask : ndarray
+            Whether each pixel cannot be used (bool, same shape).
+        planes : mapping, optional
+            The store's planes by name, each of the same shape.
         """
         self.images[rows] = images
         self.mask[rows] = mask
@@ -289,9 +395,16 @@ class Store:
             self.planes[name][rows] = values
 
     def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
-        """Write measured columns, one value per object, of the whole store or of one of `column_parts`.
+        """Write measured columns of the whole store, or of one of `column_parts`.
 
-        One of the columns `ADDED` that a store made before lacks is made first.
+        A column of `ADDED` that an older store lacks is created first.
+
+        Parameters
+        ----------
+        columns : dict
+            Values by name, one or a few per object.
+        rows : slice
+            Which rows; all by default.
         """
         for name, values in columns.items():
             if name in ADDED and name not in self._group:
@@ -300,19 +413,44 @@ class Store:
             self._group[name][rows] = values
 
     def column_parts(self) -> list[slice]:
-        """The rows of each part in which columns are best written, in order; each holds whole chunks."""
+        """Return the parts in which columns are best written.
+
+        Returns
+        -------
+        list of slice
+            The rows of each part, in order; each part holds whole chunks.
+        """
         step = _column_rows(self.images.chunks[0])
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def chunk_files(self, rows: slice) -> list[str]:
-        """Names of the files that hold one chunk's images, mask and planes; a chunk without any pixel has none."""
+        """Return the names of the files that hold one chunk's images, mask and planes.
+
+        Parameters
+        ----------
+        rows : slice
+            The rows of the chunk.
+
+        Returns
+        -------
+        list of str
+            Relative to the store; empty for a chunk without any pixel.
+        """
         names = (_file_of(array, rows) for array in self._pixels())
         return [name for name in names if (self.path / name).exists()]
 
     def image_file(self, rows: slice) -> Path | None:
-        """The file that is one chunk's images, little-endian pixels compressed by Blosc; None where there is none such.
+        """Return the file that holds one chunk's images: little-endian pixels compressed by Blosc.
 
-        There is none for a chunk without any pixel, nor in a store whose chunks somebody has laid out otherwise.
+        Parameters
+        ----------
+        rows : slice
+            The rows of the chunk.
+
+        Returns
+        -------
+        Path or None
+            None for a chunk without any pixel, and in a store whose chunks somebody has laid out in another way.
         """
         codecs = self.images.metadata.to_dict()["codecs"]
         path = self.path / _file_of(self.images, rows)
@@ -323,19 +461,27 @@ class Store:
         )
 
     def finish(self, manifest: Table | None = None, sums: Mapping[str, str] | None = None) -> "Store":
-        """Give the store, built as `PATH.part`, its manifest, its checksums and its name; returns it as opened there.
+        """Give the store, built as `PATH.part`, its manifest, its checksums and its name.
 
-        Args:
-            manifest: With the columns of `read_manifest`, or some of them; None where it has been written.
-            sums: Checksums that are known, by name of the file.
+        Parameters
+        ----------
+        manifest : Table, optional
+            With the columns of `read_manifest`, or some of them; None if it is written already.
+        sums : mapping, optional
+            Checksums that are known, by the name of the file.
+
+        Returns
+        -------
+        Store
+            The finished store, open for reading.
         """
         final = self.path.with_name(self.path.name.removesuffix(".part"))
         if manifest is not None:
             write_manifest(self.path / MANIFEST, [{name: manifest[name] for name in manifest.colnames}])
-        for left in self.path.rglob("*.partial"):  # by a process that was killed while Zarr wrote
+        for left in self.path.rglob("*.partial"):  # left by a process that was killed while Zarr wrote
             left.unlink()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may yet change
+            warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may change
             zarr.consolidate_metadata(self.path)
         write_sums(self.path, sums or {})
         os.rename(self.path, final)
@@ -345,7 +491,7 @@ class Store:
         return self.images, self.mask, *self.planes.values()
 
     def _check_cd(self, values: np.ndarray, rows: slice) -> None:
-        """StoreError where a CD matrix (object, axis, pixel_axis) maps the pixels to no area of the sky."""
+        """Raise StoreError if a CD matrix (object, axis, pixel_axis) maps the pixels to no area of the sky."""
         flat = values[..., 0, 0] * values[..., 1, 1] == values[..., 0, 1] * values[..., 1, 0]
         if flat.any():
             row = range(*rows.indices(len(self)))[int(np.argmax(flat))]
@@ -353,7 +499,7 @@ class Store:
 
 
 def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
-    """Values of an array, of which files with a checksum are compared with it; StoreError where one is damaged."""
+    """Return values of an array after comparing its files with their checksums; raise StoreError if one is damaged."""
     first = key[0] if isinstance(key, tuple) and key else key
     files.check(_files_of(array, first))
     try:
@@ -363,7 +509,9 @@ def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
 
 
 def _files_of(array: zarr.Array, rows: Any) -> Iterable[str]:
-    """Names of the files that hold an array's values of some rows: of all, where these are no slice and no number."""
+    """Yield the names of the files that hold some rows of an array; all files if `rows` is neither a slice nor a
+    number.
+    """
     step, count = (array.shards or array.chunks), array.shape
     grid = [range(-(-length // size)) for length, size in zip(count, step, strict=True)]
     if isinstance(rows, slice) and rows.step in (None, 1):
@@ -377,6 +525,7 @@ def _files_of(array: zarr.Array, rows: Any) -> Iterable[str]:
 
 
 def _damaged(path: Path, what: str, error: Exception) -> str:
+    """Return the words for a damaged store."""
     return (
         f"{path} is damaged: {what} cannot be read ({first_line(error)[:80]}); see what else is with "
         f"`galtrans verify {path}`, and make the store again, or take it from a copy"
@@ -384,7 +533,7 @@ def _damaged(path: Path, what: str, error: Exception) -> str:
 
 
 def _file_of(array: zarr.Array | StoredPixels, rows: slice) -> str:
-    """Name of the file that holds one chunk of images or of their mask."""
+    """Return the name of the file that holds one chunk of images or of their mask."""
     return f"{array.basename}/{array.metadata.encode_chunk_key((rows.start // array.chunks[0], 0, 0, 0))}"
 
 
@@ -406,22 +555,40 @@ def create(
     planes: Mapping[str, str] | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
-    """Start a store as `PATH.part`, or take up the one that an interrupted run of the same settings left there.
+    """Begin a store as `PATH.part`, or resume the one that an interrupted run with the same settings has left there.
 
-    Args:
-        path: Where the finished store will be.
-        survey: The survey's row.
-        bands: Bands, in the order of the band axis.
-        catalogue: As `catalogue.read_catalogue` gives it, one row per object.
-        settings: What the store is made from, as JSON can hold it; a resumed run must have the same.
-        size: Rows, and columns, of an image; the survey's by default.
-        pixel_scale: Arcsec/pixel; the survey's by default.
-        synthetic: Where the pixels are no observation, the words that say so.
-        planes: Arrays like the images that it has as well: name to description.
-        chunk_bytes: Bytes that the images of a chunk may take; a resumed store keeps the chunks that it has.
+    Parameters
+    ----------
+    path : str or Path
+        Where the finished store will be.
+    survey : Survey
+        The survey of the images.
+    bands : sequence of str
+        Bands, in the order of the band axis.
+    catalogue : Table
+        One row per object, as `catalogue.read_catalogue` returns it.
+    settings : mapping
+        What the store is made from, in types that JSON can hold. A resumed run must have the same.
+    size : int, optional
+        Rows, and columns, of an image [pixel]; the survey's by default.
+    pixel_scale : float, optional
+        Pixel scale [arcsec/pixel]; the survey's by default.
+    synthetic : str
+        Words that say that the pixels are not an observation; "" for observations.
+    planes : mapping, optional
+        Arrays that the store has beside the images, of the same shape: name to description.
+    chunk_bytes : int
+        Bytes that the images of a chunk may take. A resumed store keeps the chunks that it has.
 
-    Raises:
-        StoreError: Where a store is there already, or `PATH.part` was made with other settings.
+    Returns
+    -------
+    Store
+        The store, open for writing.
+
+    Raises
+    ------
+    StoreError
+        The store exists, or an interrupted store was begun with other settings.
     """
     path = Path(path)
     size, pixel_scale = size or survey.cutout_size, pixel_scale or survey.pixel_scale
@@ -462,12 +629,43 @@ def create(
 
 
 def open_begun(part: Path, mode: str = "r+") -> Store:
-    """Open a store that is still being built, `PATH.part`, for writing, or, with mode "r", for reading."""
-    return Store(part, zarr.open_group(part, mode=mode, use_consolidated=False))  # a copy's would hide new arrays
+    """Open a store that is still being built.
+
+    Parameters
+    ----------
+    part : Path
+        Its folder, `PATH.part`.
+    mode : str
+        "r+" for writing, "r" for reading.
+
+    Returns
+    -------
+    Store
+        The store.
+    """
+    return Store(
+        part, zarr.open_group(part, mode=mode, use_consolidated=False)
+    )  # a copy's metadata would hide new arrays
 
 
 def find_begun(path: Path) -> Path:
-    """Where the store `path` is being built, or has been begun; StoreError where it is not."""
+    """Find where a store is being built, or was begun.
+
+    Parameters
+    ----------
+    path : Path
+        Where the finished store will be.
+
+    Returns
+    -------
+    Path
+        The folder of the unfinished store.
+
+    Raises
+    ------
+    StoreError
+        No store was begun there.
+    """
     for part in (path.with_name(f".{path.name}.new.part"), part_of(path)):
         if (part / "zarr.json").exists() and "schema" in zarr.open_group(part, mode="r", use_consolidated=False).attrs:
             return part
@@ -477,11 +675,24 @@ def find_begun(path: Path) -> Path:
 def open_store(path, *, compare: bool = True) -> Store:
     """Open a finished store for reading.
 
-    Its description is compared with its checksum, and each file of columns and images when it is first read, unless
-    `compare` is false or the store, of an older galtrans, has no checksums.
+    Its description is compared with its checksum at once, and each file of columns and images when it is first read.
 
-    Raises:
-        StoreError: There is none, it is not finished, this version cannot read it, or it is damaged.
+    Parameters
+    ----------
+    path : str or Path
+        The store.
+    compare : bool
+        Whether to compare checksums. A store of an older galtrans has none.
+
+    Returns
+    -------
+    Store
+        The store.
+
+    Raises
+    ------
+    StoreError
+        The store does not exist, is not finished, is damaged, or cannot be read by this version.
     """
     path = Path(path)
     if not path.exists() and part_of(path).exists():
@@ -513,7 +724,9 @@ def open_store(path, *, compare: bool = True) -> Store:
 
 
 def _check_shapes(store: Store, group: zarr.Group) -> None:
-    """ValueError where arrays differ in how many objects, bands and pixels they have; KeyError where one is missing."""
+    """Raise ValueError if arrays disagree on the number of objects, bands or pixels, and KeyError if an array is
+    missing.
+    """
     store.survey["name"].encode()
     wanted = (len(store), len(store.bands), store.size, store.size)
     if store.images.shape != wanted or store.mask.shape != wanted or not store.pixel_scale > 0:
@@ -528,7 +741,7 @@ def _check_shapes(store: Store, group: zarr.Group) -> None:
 
 
 def _create(part: Path, attributes: dict, catalogue: Table, chunk_bytes: int) -> Store:
-    """Write every array of an empty store, then its attributes: a store without them was never begun."""
+    """Write every array of an empty store, then its attributes. A store without attributes was never begun."""
     count, bands, size = len(catalogue), attributes["bands"], attributes["size"]
     group = zarr.create_group(part, zarr_format=3, overwrite=True)
     image = {
@@ -558,7 +771,7 @@ def _create(part: Path, attributes: dict, catalogue: Table, chunk_bytes: int) ->
 
 
 def _create_column(group: zarr.Group, column: Column, count: int, bands: int, chunk: int) -> zarr.Array:
-    """The array of a column of `count` objects, of which none has a value yet; `chunk` images lie in one file."""
+    """Return the array of a column of `count` objects without values. `chunk` images lie in one file."""
     lengths = {"band": bands, "axis": 2, "pixel_axis": 2}
     shape = (count, *(lengths[dim] for dim in column.dims))
     return group.create_array(
@@ -573,14 +786,28 @@ def _create_column(group: zarr.Group, column: Column, count: int, bands: int, ch
 
 
 def read_images(store: Store, number: int) -> np.ndarray:
-    """Images (object, band, row, col) [nanomaggy/pixel] of chunk `number`, from 0; read-only, NaN where no pixel is.
+    """Return the images of one chunk.
 
-    A chunk that is one file compressed by Blosc, as `store.create` has it, is decoded by the thread that asks. Zarr,
-    which reads those that are laid out otherwise or have no file, hands it to a thread of its own and copies it in
-    another, which all callers share: half the speed where there are two cores.
+    A chunk that is one file compressed by Blosc, as `create` makes it, is decoded in the calling thread. Zarr reads
+    chunks that are laid out in another way: it decodes them in a thread of its own and copies them in another one,
+    which all callers share, at half the speed on two cores.
 
-    Raises:
-        StoreError: The file is damaged.
+    Parameters
+    ----------
+    store : Store
+        The store.
+    number : int
+        Number of the chunk, from 0.
+
+    Returns
+    -------
+    ndarray
+        (object, band, row, col) [nanomaggy/pixel], read-only, NaN where there is no pixel.
+
+    Raises
+    ------
+    StoreError
+        The file is damaged.
     """
     step = store.images.chunks[0]
     rows = slice(number * step, min((number + 1) * step, len(store)))

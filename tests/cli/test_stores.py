@@ -126,7 +126,7 @@ def test_info_says_how_far_an_interrupted_store_is(store, galtrans, make_store):
     code, out, _ = galtrans("info", "z.zarr")
     said = dict(line.split(maxsplit=1) for line in out.replace("NOT FINISHED", "NOT_FINISHED").splitlines())
     assert code == 0
-    assert said["NOT_FINISHED"] == "z.zarr is being made, or was interrupted: the same command goes on with it"
+    assert said["NOT_FINISHED"] == "z.zarr is being made, or was interrupted: the same command resumes it"
     assert said["objects"] == "3, on 64 x 64 pixels of 0.396 arcsec"
     assert said["chunks"].startswith("2 of 3 chunks written (67 %), the last ")
     assert said["command"] == "galtrans regrid"
