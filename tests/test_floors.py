@@ -130,6 +130,17 @@ def test_the_page_of_the_house_names_every_file():
         ), name
 
 
+def test_what_the_page_says_of_where_things_are_decided_is_so():
+    table = PAGE.split("## Where is X decided?")[1].split("## Every file")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) >= 20
+    found = re.findall(r"`([\w/]+\.py)`((?: `\w+`(?:, (?=`\w+`(?! *`)))?)*)", "\n".join(rows))
+    for name, words in found:
+        text = (ROOT / name).read_text()
+        for word in re.findall(r"`(\w+)`", words):
+            assert re.search(rf"^\s*(?:def|class) {word}\b|^{word}\b", text, re.MULTILINE), f"{name} lacks {word}"
+
+
 def test_commands_go_through_the_front_door_and_no_deeper():
     """A command may use the front doors, the errors and the version; the version and errors load no library."""
     allowed = {"survey_tools", "translator", "survey_tools.errors", "survey_tools.version", "survey_tools.tasks"}
