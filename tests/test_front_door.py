@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -236,8 +237,27 @@ def test_a_recipe_is_trained_used_and_evaluated(sky, tmp_path):
     store = survey_tools.open_store(sky / "sdss.zarr")
     one = translator.translate(made, store[0], to="cfht", noise=False)
     assert same_pixels(one, translator.translate(again, store[0], to="cfht", noise=False))
+    assert one[0].header["GTWGHTS"] == again.checksum != ""
     with pytest.raises(RunError, match="--resume"):
         translator.train(sky / "sdss.zarr", sky / "cfht.zarr", pairs, run=tmp_path / "run", recipe="psf_matched")
+
+
+def test_a_recipe_of_ones_own_needs_no_name(sky, tmp_path):
+    mine = replace(translator.RECIPES["cyclegan"], title="mine")
+    made = translator.train(
+        sky / "sdss.zarr", sky / "cfht.zarr", run=tmp_path / "run", recipe=mine, iterations=1, width=4, batch_size=2,
+        device="cpu",
+    )  # fmt: skip
+    store = survey_tools.open_store(sky / "sdss.zarr")
+    one = translator.translate(made, store[0], to="cfht", noise=False)
+    path = survey_tools.export(store, 0, tmp_path / "fits").paths[0]
+    files = translator.translate(made, path, to="cfht", noise=False, out=tmp_path / "out")
+    with fits.open(files.paths[0]) as written:
+        assert same_pixels(one, written)
+    assert translator.translate(made, store, out=tmp_path / "made.zarr").synthetic
+    assert translator.load_run(tmp_path / "run", device="cpu", recipe=mine).checksum == made.checksum
+    with pytest.raises(RunError, match="notebook or a script"):
+        translator.load_run(tmp_path / "run", device="cpu")
 
 
 def test_cluster_clients_and_addresses_are_places_of_work(sky, tmp_path):

@@ -217,8 +217,9 @@ def train(
         if session.batches.device.type == "cpu":
             keep_memory()
         loop.train(session)
-        session.networks.eval().requires_grad_(False)
-        return session.run
+        if share.rank > 0:  # the first process may still be writing the checkpoint
+            return session.run
+        return load_run_folder(path, device, recipe=recipe if isinstance(recipe, Recipe) else None)
 
 
 def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:
@@ -467,7 +468,8 @@ def _store(run: Any, source: Any, out: Any, to, how: How, device: str, engine: A
     path, target, folder = (source.path if isinstance(source, Store) else source[0]), a_path(out, "out"), a_run(run)
     if is_elsewhere(engine):
         path, target, folder = path.absolute(), target.absolute(), folder.absolute()
-    return translate_store(folder, path, target, to=to, how=how, device=device, engine=engine, overwrite=overwrite)
+    model = run if isinstance(run, Run) else folder
+    return translate_store(model, path, target, to=to, how=how, device=device, engine=engine, overwrite=overwrite)
 
 
 def _files(
@@ -483,7 +485,7 @@ def _files(
         raise ArgumentError(
             "image", "two of the files have the same name, so their results would; translate them into two folders"
         )
-    located, trained = locate(folder, device, elsewhere=elsewhere)
+    located, trained = locate(run if isinstance(run, Run) else folder, device, elsewhere=elsewhere)
     trained.domain_of(to)
     existing = {} if overwrite else {files: made for files, made in outputs.items() if made.exists()}
     kept = {files for files, made in existing.items() if is_made(trained, files, made, how)}

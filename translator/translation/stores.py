@@ -91,7 +91,9 @@ def translate_store(
     """
     engine, how = engine or Engine(), how or How()
     store = open_store(store_path)
-    at, run = locate(Path(run_path), device, elsewhere=engine.client is not None)
+    at, run = locate(
+        run_path if isinstance(run_path, Run) else Path(run_path), device, elsewhere=engine.client is not None
+    )
     domain = _domain(run, store, to, how)
     there = run.domains[domain]
     bands = tuple(band for band in run.bands if band in store.bands)
