@@ -1,4 +1,4 @@
-"""Cutouts: the pixels around a position resampled onto another grid, with an exact WCS; the noise of empty sky."""
+"""Cutouts: the pixels around a position, resampled onto another grid with an exact WCS; and the noise of empty sky."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,24 @@ from scipy.special import ndtri
 from survey_tools.images.regrid import collected
 from survey_tools.images.sky_wcs import is_icrs, pixels_of, places_of
 
-SPLINE_REACH = 16  # [pixel] a cubic spline's memory fades as 0.27 per pixel: to 1e-9 over this distance
-COARSER = 1.1  # times the source's pixels a side, from which on light is collected and not interpolated
-MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution [its standard deviation]
-SOURCE_MARGIN = 3  # [pixel] around a bright pixel, the wings that are no blank sky either
+SPLINE_REACH = 16  # [pixel] the influence of a pixel on a cubic spline falls by 0.27 per pixel: to 1e-9 here
+COARSER = 1.1  # side of a target pixel in source pixels, beyond which light is collected and not interpolated
+MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution of unit standard deviation
+SOURCE_MARGIN = 3  # [pixel] around a bright pixel, for the wings, which are not blank sky
 
 
 @dataclass(frozen=True)
 class Cutout:
     """One band of one object.
 
-    Attributes:
-        image: (row, col) float32, flux [nanomaggy/pixel]; NaN where there is no data.
-        saturated: (row, col) bool, True where the detector was saturated.
-        wcs: TAN WCS of these pixels.
+    Attributes
+    ----------
+    image : (row, col) float32
+        Flux [nanomaggy/pixel]; NaN if there is no data.
+    saturated : (row, col) bool
+        True where the detector was saturated.
+    wcs : WCS
+        TAN WCS of these pixels.
     """
 
     image: np.ndarray
@@ -32,22 +36,29 @@ class Cutout:
 
 
 def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
-    """The flux per pixel that `image` has on another grid; flux is kept.
+    """Return the flux per pixel that an image has on another grid; flux is kept.
 
-    Onto pixels of about the same size and onto finer ones this is bicubic interpolation, which keeps surface
-    brightness, times the ratio of pixel areas. Onto coarser pixels it is the light that falls into them (`overlap`):
-    interpolation would ask only for what the image is at their centres, and miss stars between these. Only the part of
-    the image around the target is read.
+    Onto pixels of about the same size and onto finer ones, this is bicubic interpolation, which keeps surface
+    brightness, times the ratio of pixel areas. Onto coarser pixels, it is the light that falls into them
+    (`regrid.collected`), because interpolation would read only the image at their centres and miss stars between these.
+    Only the part of the image around the target is read.
 
-    Args:
-        image: (row, col) flux per pixel; an array, or anything with a shape that can be sliced. NaN = no data.
-        wcs: Celestial WCS of `image`.
-        target: Celestial WCS of the new grid.
-        size: Rows and columns of the new grid; one number where it is square.
+    Parameters
+    ----------
+    image : (row, col) array_like
+        Flux per pixel; an array, or anything with a shape that can be sliced. NaN is no data.
+    wcs : WCS
+        Celestial WCS of the image.
+    target : WCS
+        Celestial WCS of the new grid.
+    size : int or (int, int)
+        Rows and columns of the new grid; one number if it is square.
 
-    Returns:
-        (row, col) float32; NaN wherever one of the source pixels that count, of which interpolation has the four
-        nearest, is missing or outside the image.
+    Returns
+    -------
+    (row, col) float32
+        NaN if one of the source pixels that count is missing or outside the image. For interpolation these are the four
+        nearest ones.
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, image.shape):
@@ -60,7 +71,7 @@ def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.nd
     missing = ~np.isfinite(pixels)
     if missing.all():
         return np.full(source.shape[1:], np.nan, np.float32)
-    if missing.any():  # the nearest data stand in, so that a gap does not ring through the spline into the stamp
+    if missing.any():  # the nearest data replace a gap, so that it does not ring through the spline into the stamp
         pixels = pixels[tuple(distance_transform_edt(missing, return_distances=False, return_indices=True))]
     flux = map_coordinates(pixels.astype(float), inside, order=3, mode="mirror")
     if missing.any():
@@ -71,11 +82,28 @@ def resample(image, wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.nd
 def resample_flags(
     flags, wcs: WCS, target: WCS, size: int | tuple[int, int], *, interpolated: bool = False
 ) -> np.ndarray:
-    """Which pixels of another grid touch a flagged pixel: (row, col) bool from flags (row, col) bool; see `resample`.
+    """Return which pixels of another grid touch a flagged pixel; see `resample`.
 
-    A target pixel is flagged if any of the four source pixels around its centre is, or of those that fall into a
-    coarser one; outside the image none is. `interpolated` says that pixels were interpolated onto coarser ones, too, as
-    `regrid.regrid` does, so that the four nearest alone count.
+    A target pixel is flagged if any of the four source pixels around its centre is flagged, or any of those that fall
+    into a coarser target pixel. Outside the image no pixel is flagged.
+
+    Parameters
+    ----------
+    flags : (row, col) bool
+        The flags.
+    wcs : WCS
+        Celestial WCS of the flags.
+    target : WCS
+        Celestial WCS of the new grid.
+    size : int or (int, int)
+        Rows and columns of the new grid; one number if it is square.
+    interpolated : bool
+        Whether the image was interpolated onto coarser pixels too, as `regrid.regrid` does: only the four nearest
+        pixels then count.
+
+    Returns
+    -------
+    (row, col) bool
     """
     source = _pixels_in(wcs, target, size)
     if not _meets(source, flags.shape):
@@ -88,10 +116,22 @@ def resample_flags(
 
 
 def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
-    """Standard deviation of blank sky: of the pixels (row, col) where `mask` is False, sources left out; in their unit.
+    """Return the standard deviation of blank sky, without sources, in the unit of the image.
 
-    Sources are clipped at 3 sigma around the median, with a margin for their wings; what is left is measured by the
-    median absolute deviation, which what little light remains moves least. NaN where fewer than 20 pixels are left.
+    Sources are clipped at 3 sigma around the median, with a margin for their wings. The rest is measured by the median
+    absolute deviation, which the remaining light changes least.
+
+    Parameters
+    ----------
+    image : (row, col) float
+        The image.
+    mask : (row, col) bool
+        True for pixels to leave out.
+
+    Returns
+    -------
+    float
+        NaN if fewer than 20 pixels are left.
     """
     good = ~mask & np.isfinite(image)
     if np.count_nonzero(good) < 20:
@@ -103,7 +143,7 @@ def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _brightest_noise(values: np.ndarray) -> float:
-    """Three standard deviations above the sky, once no value is left that lies farther from it; `values` ascend."""
+    """Return three standard deviations above the sky, without all values farther from it; `values` ascend."""
     while True:
         sky, sigma = _median_and_sigma(values)
         first = np.searchsorted(values, sky - 3 * sigma)
@@ -114,9 +154,9 @@ def _brightest_noise(values: np.ndarray) -> float:
 
 
 def _median_and_sigma(values: np.ndarray) -> tuple[float, float]:
-    """Median of values (n,) that ascend, and their standard deviation by the median absolute deviation.
+    """Return the median of values (n,) that ascend, and their standard deviation by the median absolute deviation.
 
-    Sorted once, they need no sorting again for either, which makes this ten times faster than taking medians.
+    Values that are sorted once need no sorting again, which makes this ten times faster than two medians.
     """
     middle = (len(values) - 1) // 2, len(values) // 2
     median = (float(values[middle[0]]) + float(values[middle[1]])) / 2
@@ -125,7 +165,7 @@ def _median_and_sigma(values: np.ndarray) -> tuple[float, float]:
 
 
 def _nearest(values: np.ndarray, centre: float, count: int) -> float:
-    """The distance from `centre` of that one of the ascending values of which `count` others are nearer."""
+    """Return the distance from `centre` of that ascending value to which `count` other values are nearer."""
     split = int(np.searchsorted(values, centre))
     low, high = max(0, count + 1 - (len(values) - split)), min(count + 1, split)
     while low < high:  # how many of the `count + 1` nearest lie below the centre
@@ -140,7 +180,7 @@ def _nearest(values: np.ndarray, centre: float, count: int) -> float:
 
 
 def _clusters(source: np.ndarray) -> np.ndarray:
-    """The bright pixels that have bright neighbours: galaxies and stars, and not the tail of the noise."""
+    """Return the bright pixels that have bright neighbours: galaxies and stars, and not the tail of the noise."""
     neighbours = np.zeros(source.shape, np.uint8)
     neighbours[1:] += source[:-1]
     neighbours[:-1] += source[1:]
@@ -150,22 +190,22 @@ def _clusters(source: np.ndarray) -> np.ndarray:
 
 
 def _pixels_in(wcs: WCS, target: WCS, size: int | tuple[int, int]) -> np.ndarray:
-    """Row and column (2, row, col) in the grid `wcs` of every pixel of the grid `target`, both counted from 0."""
+    """Return row and column (2, row, col), from 0, in the grid `wcs` of every pixel of the grid `target`."""
     shape = np.broadcast_to(size, 2)
     row, col = np.indices(shape)
     return _in(wcs, target, row.astype(float), col.astype(float))
 
 
 def _in(wcs: WCS, target: WCS, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """Row and column (2, …) in the grid `wcs` of rows and columns (…) of the grid `target`."""
+    """Return row and column (2, …) in the grid `wcs` of rows and columns (…) of the grid `target`."""
     sky = places_of(target, np.stack([col.ravel(), row.ravel()], axis=1))
     return pixels_of(wcs, sky).T[::-1].reshape(2, *row.shape)
 
 
 def _collected(image, wcs: WCS, target: WCS, shape: tuple[int, int], beyond: float = np.nan) -> np.ndarray:
-    """The light of an image in the pixels of a coarser grid of `shape`; NaN where some of a pixel lacks data.
+    """Return the light of an image in the pixels of a coarser grid of `shape`; NaN if a part of a pixel lacks data.
 
-    `beyond` stands in for what is missing.
+    `beyond` replaces missing data.
     """
     row, col = np.indices([side + 1 for side in shape]) - 0.5
     corners = _in(wcs, target, row, col)
@@ -177,14 +217,14 @@ def _collected(image, wcs: WCS, target: WCS, shape: tuple[int, int], beyond: flo
 
 
 def _area(source: np.ndarray) -> float:
-    """Area of a target pixel in pixels of the source, in the mean over the target's grid; from `_pixels_in`."""
+    """Return the mean area of a target pixel in pixels of the source, from `_pixels_in`."""
     diagonals = source[:, -1, -1] - source[:, 0, 0], source[:, -1, 0] - source[:, 0, -1]
     rows, cols = source.shape[1:]
     return abs(np.linalg.det(diagonals)) / 2 / ((rows - 1) * (cols - 1))
 
 
 def _areas(source: np.ndarray, mean: float) -> np.ndarray | float:
-    """Area of each target pixel (row, col) in pixels of the source, which distortions change across a grid."""
+    """Return the area of each target pixel (row, col) in pixels of the source; distortions change it."""
     if min(source.shape[1:]) < 2:
         return mean
     down, right = np.gradient(source, axis=1), np.gradient(source, axis=2)
@@ -192,10 +232,10 @@ def _areas(source: np.ndarray, mean: float) -> np.ndarray | float:
 
 
 def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Whether some pixel positions `source` (2, row, col) may lie on an image of `shape`.
+    """Return whether some pixel positions `source` (2, row, col) may lie on an image of `shape`.
 
-    NaN, which a tangent plane has for the far side of the sky, does not; and near its rim positions are so far apart
-    that the box around them must not be filled.
+    NaN, which a tangent plane has for the far side of the sky, does not. Near the rim of the plane, positions are so
+    far apart that the box around them must not be filled.
     """
     last = np.array(shape)[:, None] - 1
     ends = np.stack([source.min(axis=(1, 2)), source.max(axis=(1, 2))], axis=1)
@@ -203,13 +243,13 @@ def _meets(source: np.ndarray, shape: tuple[int, int]) -> bool:
 
 
 def _extent(source: np.ndarray, reach: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """First (row, col) and shape of the box that holds the pixel positions `source` (2, row, col) and `reach` more."""
+    """Return first (row, col) and shape of the box around positions `source` (2, row, col) with a margin `reach`."""
     start = np.floor(source.min(axis=(1, 2))).astype(int) - reach
     return start, tuple(np.ceil(source.max(axis=(1, 2))).astype(int) + reach + 1 - start)
 
 
 def _cut(image, start: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`shape` pixels of an image from (row, col) `start` on, float32, NaN beyond its edges."""
+    """Return `shape` pixels of an image that begin at (row, col) `start`, float32, NaN beyond its edges."""
     pixels = np.full(shape, np.nan, np.float32)
     low = np.clip(start, 0, image.shape)
     high = np.clip(start + shape, 0, image.shape)

@@ -1,4 +1,4 @@
-"""What an image says of its own quality: the seeing by the widths of its stars, and the noise by its weight map."""
+"""Quality of an image from the image itself: the seeing by the widths of its stars, and the noise by its weight map."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,17 +9,30 @@ from scipy.optimize import least_squares
 
 from survey_tools.images.cutout import sky_sigma
 
-SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places on a stack, along each axis, where the factor is measured
+SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places on a stack, along each axis, at which the factor is measured
 SAMPLE_SIZE = 136  # [pixel] rows, and columns, of a sample: enough blank sky for a robust deviation
 
 Read = Callable[[np.ndarray, int], Iterator[np.ndarray]]  # starts (n, 2) and size -> windows (row, col), one by one
 
 
 def noise_of_unit_weight(image: Read, weight: Read, shape: tuple[int, int], no_data: float | None) -> float:
-    """Standard deviation of a blank pixel of weight 1 [image unit]; NaN where the stack has no blank sky.
+    """Return the standard deviation of a blank pixel of weight 1 [image unit]; NaN if the stack has no blank sky.
 
-    It is the median over the same few places of the stack of `shape` (rows, columns), whatever objects are cut from it,
-    so that a cutout does not depend on its neighbours.
+    It is the median over the same few places of the stack, whatever objects are cut from it, so that a cutout does not
+    depend on its neighbours.
+
+    Parameters
+    ----------
+    image, weight : callable
+        Read windows of the image and of its weights.
+    shape : (int, int)
+        Rows and columns of the stack.
+    no_data : float, optional
+        Value of a pixel without data, besides NaN.
+
+    Returns
+    -------
+    float
     """
     size = min(SAMPLE_SIZE, *shape)
     starts = np.array([[int((extent - size) * place) for extent, place in zip(shape, places, strict=True)]
@@ -34,9 +47,21 @@ def noise_of_unit_weight(image: Read, weight: Read, shape: tuple[int, int], no_d
 
 
 def apply_weights(counts: np.ndarray, weights: np.ndarray, unit: float) -> float:
-    """Make NaN of the counts (row, col) that have no weight; returns the noise of a blank pixel of the others.
+    """Set the counts (row, col) that have no weight to NaN; return the noise of a blank pixel of the others.
 
-    `unit` is that of weight 1. NaN where no pixel has a weight.
+    Parameters
+    ----------
+    counts : (row, col) float
+        The image, which is changed.
+    weights : (row, col) float
+        Its weights.
+    unit : float
+        Noise of a blank pixel of weight 1.
+
+    Returns
+    -------
+    float
+        NaN if no pixel has a weight.
     """
     good = weights > 0
     counts[~good] = np.nan
@@ -44,36 +69,45 @@ def apply_weights(counts: np.ndarray, weights: np.ndarray, unit: float) -> float
 
 
 RAYS, STEP = 36, 0.05  # directions, and pixels along each, in which a PSF is followed down to half its peak
-WINDOW = 768  # [pixel] rows, and columns, of a window that is searched for stars
-ALONG = 3  # windows along each axis of a stack, so that nine of them are read of a large one
+WINDOW = 768  # [pixel] rows, and columns, of a window in which stars are searched for
+ALONG = 3  # windows along each axis of a large stack
 HALF = 10  # [pixel] from the middle of a star's stamp to its edge; no other source may be as near
-DETECTED = 5.0  # [sigma of blank sky] that pixels of a source have at least
-BRIGHT = 400.0, 200.0, 100.0, 50.0  # [sigma] peaks of what may be a star: faint galaxies are small and alike, too
-UNSATURATED = 0.7  # of the saturation level that a star's peak may reach
-BETA = 1.2, 30.0  # of a Moffat profile: the least and the greatest that are tried
+DETECTED = 5.0  # [sigma of blank sky] smallest value of the pixels of a source
+BRIGHT = 400.0, 200.0, 100.0, 50.0  # [sigma] peaks of possible stars: faint galaxies are small and similar too
+UNSATURATED = 0.7  # fraction of the saturation level that a star's peak may reach
+BETA = 1.2, 30.0  # limits of beta of a Moffat profile
 MESH = 64  # [pixel] cells in which the background is measured
-ALIKE = 0.05  # by which the widths of two stars of a stack differ at most
+ALIKE = 0.05  # largest relative difference between the widths of two stars of a stack
 ENOUGH = 10  # stars so bright that no fainter ones are looked for
-FEWEST, MOST = 2, 60  # stars that make a measurement; that are fitted, the brightest first
+FEWEST, MOST = 2, 60  # stars that a measurement needs; stars that are fitted, the brightest first
 EDGE = np.hypot(*(np.indices((2 * HALF + 1,) * 2) - HALF)) > HALF - 2  # pixels of a stamp that show its sky
 PIXEL = 0.5 * np.sqrt(0.6) * np.array([-1, 0, 1]), np.array([5, 8, 5]) / 18  # Gauss-Legendre places in it, and weights
 
 
 def star_fwhm(read: Read, shape: tuple[int, int], saturation: float = np.inf, no_data: float | None = None) -> float:
-    """Full width at half maximum [pixel] of the stars of a stack; NaN where fewer than `FEWEST` stars are found.
+    """Return the full width at half maximum [pixel] of the stars of a stack; NaN if it has fewer than `FEWEST` stars.
 
     Stars are the narrowest sources among which many have the same width; galaxies are wider, and each has a width of
-    its own. Faint sources are used only where there are few bright stars, because faint galaxies are small and alike.
-    A Moffat profile, integrated over each pixel, is fitted to each star, and the median of their widths is taken: that
-    of the profile itself, without the pixel's share. The windows that are read depend on the shape alone, so that the
-    result does not depend on the objects that are cut.
+    its own. Faint sources are used only if there are few bright stars, because faint galaxies are small and have
+    similar widths. A Moffat profile, integrated over each pixel, is fitted to each star. The result is the median of
+    their widths: that of the profile itself, without the contribution of the pixel. The windows that are read depend
+    only on the shape, so that the result does not depend on the objects that are cut.
 
-    Args:
-        read: First (row, col) of some windows (n, 2), and their size, to their pixels (row, col) [image unit], one by
-            one; NaN beyond the edges.
-        shape: Rows and columns of the stack.
-        saturation: Pixels from this value on are saturated [image unit].
-        no_data: Value of a pixel that no exposure saw; None where such pixels are NaN.
+    Parameters
+    ----------
+    read : callable
+        Takes the first (row, col) of some windows (n, 2) and their size, and yields their pixels (row, col) [image
+        unit], one by one; NaN beyond the edges.
+    shape : (int, int)
+        Rows and columns of the stack.
+    saturation : float
+        Pixels of at least this value are saturated [image unit].
+    no_data : float, optional
+        Value of a pixel that no exposure saw; None if such pixels are NaN.
+
+    Returns
+    -------
+    float
     """
     size = min(WINDOW, *shape)
     stamps = [stamp for counts in read(_starts(shape, size), size) for stamp in _stamps(counts, saturation, no_data)]
@@ -89,9 +123,10 @@ def star_fwhm(read: Read, shape: tuple[int, int], saturation: float = np.inf, no
 
 
 def fwhm(image: np.ndarray) -> float:
-    """Full width at half maximum [pixel] of an image (row, col) of a PSF: diameter of the circle of the same area.
+    """Return the full width at half maximum [pixel] of an image (row, col) of a PSF.
 
-    NaN where it has no peak, or does not fall to half of it.
+    It is the diameter of the circle with the area above half of the peak. NaN if there is no peak, or if the image does
+    not fall to half of it.
     """
     peak = np.array(np.unravel_index(np.argmax(image), image.shape))
     fine = np.arange(-1, 1 + STEP / 2, STEP)
@@ -114,11 +149,11 @@ def fwhm(image: np.ndarray) -> float:
 
 
 def moffat_fwhm(stamp: np.ndarray) -> float:
-    """Full width at half maximum [pixel] of the Moffat profile that fits the image (row, col) of a star best.
+    """Return the full width at half maximum [pixel] of the Moffat profile that fits a star (row, col) best.
 
-    The model is peak (1 + (r / radius)^2)^-beta + sky, integrated over each pixel; FWHM = 2 radius √(2^(1/beta) - 1).
-    A Gaussian is the limit of a great beta. NaN where the fit does not end, or ends at the least beta or at a limit of
-    the width, as on what is no star.
+    The model is peak (1 + (r / radius)^2)^-beta + sky, integrated over each pixel; FWHM = 2 radius √(2^(1/beta) - 1). A
+    Gaussian is the limit of a large beta. NaN if the fit does not converge, or ends at the smallest beta or at a limit
+    of the width, which happens for sources that are not stars.
     """
     half = (len(stamp) - 1) / 2
     row, col = (each - half for each in np.indices(stamp.shape))
@@ -144,7 +179,7 @@ def moffat_fwhm(stamp: np.ndarray) -> float:
 
 
 def _starts(shape: tuple[int, int], size: int) -> np.ndarray:
-    """First (row, col) (n, 2) of windows spread evenly over a stack, none of which overlap."""
+    """Return the first (row, col) (n, 2) of windows spread evenly over a stack, without overlap."""
     axes = []
     for extent in shape:
         count = min(ALONG, extent // size)
@@ -153,7 +188,7 @@ def _starts(shape: tuple[int, int], size: int) -> np.ndarray:
 
 
 def _stamps(counts: np.ndarray, saturation: float, no_data: float | None) -> Iterator[tuple[float, np.ndarray]]:
-    """Peak [sigma] and image (row, col) of the bright, isolated, unsaturated sources of a window.
+    """Yield peak [sigma] and image (row, col) of the bright, isolated, unsaturated sources of a window.
 
     The sky around each is subtracted from its image.
     """
@@ -167,7 +202,7 @@ def _stamps(counts: np.ndarray, saturation: float, no_data: float | None) -> Ite
         return
     try:
         sources = sep.extract(flux, DETECTED, err=sigma, mask=missing)
-    except Exception as error:  # sep raises this bare class where a crowded window overflows its buffers
+    except Exception as error:  # sep raises this bare class if a crowded window overflows its buffers
         if "pixel buffer" in str(error) or "deblending" in str(error):
             return
         raise
@@ -183,7 +218,7 @@ def _stamps(counts: np.ndarray, saturation: float, no_data: float | None) -> Ite
 
 
 def _narrowest(widths: np.ndarray) -> np.ndarray:
-    """Which of some sources, by their widths, are stars: those of the smallest width that is about as usual as any."""
+    """Return which of some sources are stars, by their widths: those of the smallest width that many sources share."""
     order = np.argsort(widths)[: np.isfinite(widths).sum()]
     known = widths[order]
     low, high = np.searchsorted(known, known / (1 + ALIKE)), np.searchsorted(known, known * (1 + ALIKE), side="right")

@@ -1,4 +1,4 @@
-"""Flux on another grid: bilinear, or by the exact areas of overlapping pixels."""
+"""Flux on another grid: by bilinear interpolation, or by the exact areas of overlapping pixels."""
 
 from functools import cache
 from math import cos, hypot, sin
@@ -9,24 +9,29 @@ from astropy.wcs.wcsapi import HighLevelWCSWrapper
 
 from survey_tools.images.sky_wcs import ROUNDING, IcrsGrid, local_cd, tan_terms
 
-WHOLE = 1e-6  # share of a pixel that may lack data, for rounding
-AT_ONCE = 2_000_000  # pieces of edges whose integrals are in memory at once
+WHOLE = 1e-6  # fraction of a pixel that may lack data, because of rounding
+AT_ONCE = 2_000_000  # parts of edges whose integrals are in memory at once
 
 
 def collected(image: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The light of an image in each cell of another grid.
+    """Return the light of an image in each cell of another grid.
 
-    Args:
-        image: (row, col) flux per pixel; NaN = no data.
-        corners: Rows and columns (2, rows + 1, columns + 1) in the image of the corners of all cells, counted from 0 at
-            the centre of its first pixel. Cells share their corners, and their sides are straight.
+    Parameters
+    ----------
+    image : (row, col) float
+        Flux per pixel; NaN is no data.
+    corners : (2, rows + 1, columns + 1) float
+        Rows and columns in the image of the corners of all cells, counted from 0 at the centre of its first pixel.
+        Cells share their corners, and their sides are straight.
 
-    Returns:
-        (rows, columns) float64, flux per cell; NaN where some of a cell has no data or lies outside the image.
+    Returns
+    -------
+    (rows, columns) float64
+        Flux per cell; NaN if a part of a cell has no data or lies outside the image.
     """
     there = np.isfinite(image)
     light, data = _along_rows(np.where(there, image, 0.0)), _along_rows(there.astype(float))
-    corners = np.asarray(corners, float) + 0.5  # pixels begin at whole numbers
+    corners = np.asarray(corners, float) + 0.5  # now pixels begin at whole numbers
     flux = np.empty((corners.shape[1] - 1, corners.shape[2] - 1))
     across = np.abs(np.diff(corners, axis=1)).max() + np.abs(np.diff(corners, axis=2)).max()
     step = max(1, int(AT_ONCE / (2 * flux.shape[1] * (2 * across + 4))))
@@ -40,14 +45,14 @@ def collected(image: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def _along_rows(image: np.ndarray) -> np.ndarray:
-    """Sums (row, col + 1) of the pixels of each row before a column."""
+    """Return sums (row, col + 1) of the pixels of each row before a column."""
     sums = np.zeros((image.shape[0], image.shape[1] + 1))
     np.cumsum(image, axis=1, out=sums[:, 1:])
     return sums
 
 
 def _primitive(sums: np.ndarray):
-    """The integral of an image along its rows up to a place: a function of rows and columns; 0 beyond its rows."""
+    """Return the integral of an image along its rows up to a place, as a function of row and column."""
     rows, cols = sums.shape[0], sums.shape[1] - 1
 
     def integral(row: np.ndarray, col: np.ndarray) -> np.ndarray:
@@ -62,9 +67,9 @@ def _primitive(sums: np.ndarray):
 
 
 def _around(integral, corners: np.ndarray) -> np.ndarray:
-    """The integral over each cell of what `integral` is the primitive of along rows, by Green's theorem.
+    """Return the integral over each cell of the function whose primitive along rows is `integral`, by Green's theorem.
 
-    What a side adds to one cell it takes from its neighbour, so that no light is lost between them.
+    Each side adds to one cell what it takes from its neighbour, so that no light is lost between them.
     """
     down = _along(integral, corners[:, :-1], corners[:, 1:])
     right = _along(integral, corners[:, :, :-1], corners[:, :, 1:])
@@ -72,9 +77,9 @@ def _around(integral, corners: np.ndarray) -> np.ndarray:
 
 
 def _along(integral, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The line integral of `integral` over rows, along straight sides from `start` to `end` (2, …).
+    """Return the line integral of `integral` over rows, along straight sides from `start` to `end` (2, …).
 
-    Between two borders of pixels the integrand is linear, so its value in the middle gives the integral exactly.
+    Between two borders of pixels the integrand is linear, so its value in the middle gives the exact integral.
     """
     start, way = start[..., None], (end - start)[..., None]
     least, most = np.minimum(start, start + way), np.maximum(start, start + way)
@@ -89,25 +94,31 @@ def _along(integral, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return (integral(row, col) * np.diff(share, axis=-1) * way[0]).sum(axis=-1)
 
 
-DIRECTION = 1e-8  # [deg] by which rounding may put the corner of a grid elsewhere
+DIRECTION = 1e-8  # [deg] distance to which rounding may move the corner of a grid
 
 
 def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarray:
-    """The flux per pixel of an image on another grid: bilinear interpolation times the ratio of pixel areas.
+    """Return the flux per pixel of an image on another grid: bilinear interpolation times the ratio of pixel areas.
 
-    Interpolation keeps surface brightness; the factor (sky area of a target pixel / of a source pixel, both at the
+    Interpolation keeps surface brightness. The factor (sky area of a target pixel / of a source pixel, both at the
     centre of their grid) makes it keep flux. The noise is interpolated and not averaged, as in the 64×64 CFHTLS set of
     Lin, Fouchez & Pasquet (2021).
 
-    Args:
-        image: (band, row, col) or (row, col), flux per pixel; NaN = no data.
-        wcs: Celestial WCS of `image`.
-        target_wcs: Celestial WCS of the new grid.
-        size: Rows, and columns, of the new grid.
+    Parameters
+    ----------
+    image : (band, row, col) or (row, col) float
+        Flux per pixel; NaN is no data.
+    wcs : WCS
+        Celestial WCS of the image.
+    target_wcs : WCS
+        Celestial WCS of the new grid.
+    size : int
+        Number of rows, and of columns, of the new grid.
 
-    Returns:
-        float32 (band, size, size) or (size, size); NaN where one of the four source pixels around the centre of a
-        target pixel has no data or lies outside the image.
+    Returns
+    -------
+    (band, size, size) or (size, size) float32
+        NaN if one of the four source pixels around the centre of a target pixel has no data or lies outside the image.
     """
     image, shape = np.asarray(image), image.shape[-2:]
     image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
@@ -138,24 +149,24 @@ def _by_reproject(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np
 
 
 def _is_tan(wcs: WCS) -> bool:
-    """Whether a WCS says that it is the plain projection onto a tangent plane, right ascension first."""
+    """Return whether a WCS states a plain projection onto a tangent plane, with right ascension first."""
     terms = wcs.wcs
     axes = (*terms.ctype, terms.lonpole) == ("RA---TAN", "DEC--TAN", 180.0)
     return axes and not wcs.has_distortion and not terms.get_pv()
 
 
 def _frame(wcs: WCS) -> tuple:
-    """What tells one equatorial frame from another."""
+    """Return what distinguishes one equatorial frame from another."""
     equinox = wcs.wcs.equinox
     return wcs.wcs.radesys, None if np.isnan(equinox) else equinox
 
 
 def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float] | None:
-    """The matrix (3, 3) that makes of (col, row, 1), counted from 0, a vector towards that place of the sky; and the
-    solid angle [steradian] of the pixel at the centre of a grid of `shape` (rows, columns).
+    """Return the matrix from pixels to directions, and the solid angle [steradian] of the central pixel.
 
-    A tangent plane's pixels are equidistant points of a plane in space, so between two such grids lies a matrix and a
-    division: no sine is needed for each pixel, and nothing is approximated. None for a WCS that is no plain TAN.
+    The matrix (3, 3) turns (col, row, 1), counted from 0, into a vector towards that place of the sky. The pixels of a
+    tangent plane are equidistant points of a plane in space, so that a matrix and a division connect two such grids: no
+    sine is needed for each pixel, and nothing is approximated. None for a WCS that is not plain TAN.
     """
     if not _is_tan(wcs):
         return None
@@ -167,7 +178,7 @@ def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float] | 
     east, north = (-sin(ra), cos(ra), 0.0), (-sin(dec) * cos(ra), -sin(dec) * sin(ra), cos(dec))
     axes = np.array([east, north, (cos(dec) * cos(ra), cos(dec) * sin(ra), sin(dec))])
     col, row = col + (shape[1] - 1) / 2, row + (shape[0] - 1) / 2
-    distance = hypot(a * col + b * row, c * col + d * row, 1)  # of the centre, from where all directions begin
+    distance = hypot(a * col + b * row, c * col + d * row, 1)  # from the origin of all directions to the centre
     matrix = axes.T @ plane
     if not _agrees(wcs, matrix, shape):
         return None
@@ -175,7 +186,7 @@ def _directions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, float] | 
 
 
 def _agrees(wcs: WCS, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Whether a WCS has the corners of a grid where a matrix has them: TAN may hide polynomials, which it applies."""
+    """Return whether a WCS and a matrix put the corners of a grid at the same places: TAN may hide polynomials."""
     last_row, last_col = shape[0] - 1.0, shape[1] - 1.0
     corners = np.array([(0, 0), (last_col, 0), (0, last_row), (last_col, last_row)])
     x, y, z = matrix @ np.column_stack([corners, np.ones(4)]).T
@@ -187,15 +198,15 @@ def _agrees(wcs: WCS, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
 
 @cache
 def _pixels(size: int) -> np.ndarray:
-    """Columns, rows and ones (3, pixel) of a grid of size × size, row by row."""
+    """Return columns, rows and ones (3, pixel) of a grid of size × size, row by row."""
     row, col = np.indices((size, size)).reshape(2, -1)
     return np.stack([col, row, np.ones_like(row)]).astype(float)
 
 
 def _projected(matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns, each (pixel,), that a matrix of homogeneous coordinates gives the pixels of a grid.
+    """Return rows and columns, each (pixel,), that a matrix of homogeneous coordinates gives the pixels of a grid.
 
-    NaN where a direction is not on the side of the sky that the tangent plane shows.
+    NaN if a direction is not on the side of the sky that the tangent plane shows.
     """
     col, row, depth = matrix @ _pixels(size)
     if depth.min() <= 0:
@@ -206,10 +217,10 @@ def _projected(matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bilinear(image: np.ndarray, row: np.ndarray, col: np.ndarray, factor: float) -> np.ndarray:
-    """`factor` times the values (band, position) of images (band, row, col) at positions (position,); NaN outside.
+    """Return `factor` times the values (band, position) of images (band, row, col) at positions (position,).
 
-    The four pixels around a position, and their weights, are the same in all bands. These go one by one, for then the
-    pixels of one are in the cache when they are asked for again.
+    Positions outside have NaN. The four pixels around a position, and their weights, are the same in all bands. Bands
+    are processed one by one, so that the pixels of one band are still in the cache when they are read again.
     """
     rows, cols = image.shape[1:]
     within = min(row.min(), col.min()) >= 0 and row.max() < rows - 1 and col.max() < cols - 1
@@ -217,20 +228,20 @@ def _bilinear(image: np.ndarray, row: np.ndarray, col: np.ndarray, factor: float
         inside = (row >= -ROUNDING) & (row <= rows - 1 + ROUNDING) & (col >= -ROUNDING) & (col <= cols - 1 + ROUNDING)
         row, col = (np.where(inside, np.clip(at, 0, n - 1), 0) for at, n in ((row, rows), (col, cols)))
     top, left = np.floor(row), np.floor(col)
-    if not within:  # on the last row or column the one before it is the first of two
+    if not within:  # on the last row or column, the first of the two is the one before it
         top, left = np.minimum(top, max(rows - 2, 0)), np.minimum(left, max(cols - 2, 0))
     lower, right = (row - top).astype(image.dtype), (col - left).astype(image.dtype)
     lower *= image.dtype.type(factor)
     upper = image.dtype.type(factor) - lower
     upper_right, lower_right = upper * right, lower * right
     weights = upper - upper_right, upper_right, lower - lower_right, lower_right
-    beside, below = min(1, cols - 1), cols * min(1, rows - 1)  # an image of one row or column has no others
+    beside, below = min(1, cols - 1), cols * min(1, rows - 1)  # an image may have only one row or column
     top *= cols
     top += left
     place = top.astype(int)
     flux, part = np.empty((len(image), len(row)), image.dtype), np.empty(len(row), image.dtype)
     for band, out in zip(image.reshape(len(image), -1), flux, strict=True):
-        band.take(place, out=out, mode="wrap")  # all lie inside, and only so is none checked again
+        band.take(place, out=out, mode="wrap")  # all lie inside; this mode does not check it again
         out *= weights[0]
         for step, weight in zip((beside, below, below + beside), weights[1:], strict=True):
             band[step:].take(place, out=part, mode="wrap")

@@ -143,7 +143,8 @@ def test_ecliptic_coordinates_are_ecliptic():
 @pytest.mark.parametrize("name", RESAMPLED)
 def test_a_grid_that_is_not_plain_is_refused_with_how_far_it_is_off(name):
     with pytest.raises(
-        ValueError, match=r"a WCS \(RA---.*, icrs\) whose projection or distortions lie [\d.e+]+ pixels"
+        ValueError,
+        match=r"WCS \(RA---.*, icrs\) whose projection or distortions differ from a plain TAN grid by [\d.e+]+ pixels",
     ):
         plain_tan(read_wcs(RESAMPLED[name]), (400, 400))
 
@@ -162,7 +163,7 @@ def test_a_rescaled_grid_shows_the_sky_that_the_full_wcs_has(name):
 
 @pytest.mark.parametrize("cards", [{"RADESYS": "GAPPT"}, {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"}])
 def test_coordinates_without_a_known_place_on_the_sky_are_named(cards):
-    with pytest.raises(ValueError, match="none of ICRS, FK5, FK4, Galactic and ecliptic"):
+    with pytest.raises(ValueError, match="neither ICRS, FK5, FK4, Galactic nor ecliptic"):
         read_wcs(header_of(**cards))
 
 
@@ -301,9 +302,9 @@ def test_a_header_without_a_sky_has_no_wcs(header):
 @pytest.mark.parametrize(
     ("cards", "said"),
     [
-        ({"A_ORDER": 100000}, "A_ORDER = 100000 is no whole number from 0 to 9"),
-        ({"WCSAXES": 2000000000}, "WCSAXES = 2000000000 is no whole number"),
-        ({"PLTRAH": "text"}, "PLTRAH = 'text' is no number"),
+        ({"A_ORDER": 100000}, "A_ORDER = 100000 is not a whole number from 0 to 9"),
+        ({"WCSAXES": 2000000000}, "WCSAXES = 2000000000 is not a whole number"),
+        ({"PLTRAH": "text"}, "PLTRAH = 'text' is not a number"),
         ({"CPDIS1": "POLYNOMIAL"}, "Polynomial distortion is not implemented"),
         ({"CPDIS1": True}, "lower"),
     ],
@@ -341,5 +342,5 @@ def test_an_image_whose_place_is_not_stated_is_refused(keyword):
     header.update({"CRPIX1": 32.5, "CRPIX2": 32.5, "CDELT1": -1e-4, "CDELT2": 1e-4})
     assert read_wcs(header) is not None
     del header[keyword]
-    with pytest.raises(ValueError, match=rf"CTYPE{keyword[-1]} = .* has no {keyword} beside it"):
+    with pytest.raises(ValueError, match=rf"CTYPE{keyword[-1]} = .* needs a keyword {keyword}"):
         read_wcs(header)

@@ -509,7 +509,7 @@ def test_absurd_pixels_are_refused_in_words(matched, tmp_path):
     unreadable = pattern_header(0.3, "plain")
     unreadable["PLTRAH"] = "text"
     fits.PrimaryHDU(np.zeros((70, 60)), unreadable).writeto(tmp_path / "text.fits")
-    with pytest.raises(ImageError, match=r"text\.fits has a WCS that cannot be used: PLTRAH = 'text' is no number"):
+    with pytest.raises(ImageError, match=r"text\.fits has a WCS that cannot be used: PLTRAH = 'text' is not a number"):
         translate_file(matched, source, "y", tmp_path / "y.fits", like=tmp_path / "text.fits")
     coarse = write(tmp_path / "b.fits", north_up_wcs(RA, DEC, 5.0, 64), 64)
     with pytest.raises(ImageError, match=r"has pixels of 5 arcsec, and the run reads those of 0\.396"):
