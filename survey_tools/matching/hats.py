@@ -1,8 +1,8 @@
-"""Cross-match of catalogues beyond memory: HATS folders, which LSDB reads partition by partition.
+"""Cross-match catalogues that do not fit into memory: HATS folders, which LSDB reads partition by partition.
 
-A partition is the objects in one HEALPix pixel of the sky. The pairs of its objects are found from itself and what lies
-around it alone: whoever is nearest to an object lies within the radius of it, and whoever is nearest to that one within
-two. So memory holds a few partitions, and the pairs are those of all objects at once.
+A partition holds the objects in one HEALPix pixel of the sky. The pairs of its objects follow from itself and from its
+surroundings: the nearest neighbour of an object lies within the radius, and the nearest neighbour of that one within
+two radii. So memory holds a few partitions, and the pairs are those of all objects at once.
 """
 
 import warnings
@@ -26,18 +26,22 @@ from survey_tools.progress import Progress
 from survey_tools.version import VERSION
 
 MARKS = ("collection.properties", "hats.properties", "properties")  # files that HATS puts into its folders
-CURVE_ORDER = 29  # of the pixels along whose curve objects are put in order: 0.4 mas
-AHEAD = 4  # partitions a thread that are in work or wait to be taken
+CURVE_ORDER = 29  # order of the HEALPix pixels, 0.4 mas wide, along whose curve objects are sorted
+AHEAD = 4  # partitions per thread that are in work or wait to be taken
 
 
 @dataclass(frozen=True)
 class Catalogues:
     """Two HATS catalogues.
 
-    Attributes:
-        x, y: Their folders.
-        x_id, y_id: Columns that identify their objects.
-        workers: Threads that read and match.
+    Attributes
+    ----------
+    x, y : Path
+        Their folders.
+    x_id, y_id : str
+        Columns that identify their objects.
+    workers : int
+        Number of threads that read and match.
     """
 
     x: Path
@@ -49,9 +53,9 @@ class Catalogues:
 
 @dataclass(frozen=True)
 class _Hats:
-    """An open catalogue: names of its columns, and by pixel what reads a partition, or the margin around one.
+    """An open catalogue: names of its columns, and readers of a partition, or of the margin around one, by pixel.
 
-    `margin_width` is that of the margins [arcsec], 0 where there are none.
+    `margin_width` is the width of the margins [arcsec], 0 if there are none.
     """
 
     path: Path
@@ -64,12 +68,38 @@ class _Hats:
 
 
 def is_hats(path) -> bool:
-    """Whether a folder is a HATS catalogue, or a collection of one and its margins."""
+    """Return whether a folder is a HATS catalogue, or a collection of a catalogue and its margins.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+
+    Returns
+    -------
+    bool
+        Whether it has one of the files `MARKS`.
+    """
     return any((Path(path) / mark).is_file() for mark in MARKS)
 
 
 def write_matches(catalogues: Catalogues, radius: float, out) -> int:
-    """Write the pairs of two HATS catalogues as Parquet, and return how many there are; see `each_match`."""
+    """Write the pairs of two HATS catalogues as Parquet; see `each_match`.
+
+    Parameters
+    ----------
+    catalogues : Catalogues
+        The catalogues.
+    radius : float
+        Largest separation [arcsec].
+    out : str or Path
+        The file to write.
+
+    Returns
+    -------
+    int
+        Number of pairs.
+    """
     fields = {"radius_arcsec": str(radius), "x": str(catalogues.x), "y": str(catalogues.y), "galtrans_version": VERSION}
     count, writer = 0, None
 
@@ -89,21 +119,32 @@ def write_matches(catalogues: Catalogues, radius: float, out) -> int:
 
 
 def each_match(catalogues: Catalogues, radius: float, take: Callable[[pa.Table], None]) -> None:
-    """Give `take` the one-to-one pairs of two HATS catalogues, partition by partition of x.
+    """Find the one-to-one pairs of two HATS catalogues, partition by partition of x.
 
-    They are those of `crossmatch.match` of all objects within `radius` [arcsec]; among neighbours equally far the one
-    that comes first along the HEALPix curve is the nearest, and of those at one place the one with the lowest
-    identifier. Margins that the catalogues have serve if they are as wide as the radius (y's) or twice it (x's); where
-    they are not, the partitions around are read instead. Each table has x_object_id, x_ra, x_dec, y_object_id, y_ra,
-    y_dec [deg, ICRS] and separation [arcsec], in the order of the curve. There is at least one, maybe empty.
+    The pairs are those of `match` of all objects. Of neighbours at equal distance the one that comes first along the
+    HEALPix curve is the nearest; of those at one place, the one with the lowest identifier. Margins of the catalogues
+    are used if they are as wide as the radius (y's) or twice as wide (x's); otherwise the partitions around are read.
 
-    Raises:
-        GaltransError: LSDB is not installed.
-        CatalogueError: A folder is no HATS catalogue, or has not that column of identifiers; or its partitions are
-            smaller than the radius.
+    Parameters
+    ----------
+    catalogues : Catalogues
+        The catalogues.
+    radius : float
+        Largest separation [arcsec].
+    take : callable
+        Takes tables with x_object_id, x_ra, x_dec, y_object_id, y_ra, y_dec [deg, ICRS] and separation [arcsec], in the
+        order of the curve. It is called at least once, maybe with an empty table.
+
+    Raises
+    ------
+    GaltransError
+        LSDB is not installed.
+    CatalogueError
+        A folder is not a HATS catalogue, or has no such column of identifiers; or its partitions are smaller than the
+        radius.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # LSDB uses what pandas will do without
+        warnings.simplefilter("ignore")  # LSDB uses functions that pandas will remove
         dask = _installed(catalogues.x)
         x, y = _open(catalogues.x, catalogues.x_id), _open(catalogues.y, catalogues.y_id)
         take(_table(x, y, _rows(x, []), _rows(y, []), np.zeros(0)))
@@ -122,7 +163,7 @@ def each_match(catalogues: Catalogues, radius: float, take: Callable[[pa.Table],
 
 
 def _installed(path: Path) -> Any:
-    """Dask, once LSDB can be imported; GaltransError where it cannot."""
+    """Return Dask if LSDB can be imported; otherwise raise GaltransError."""
     try:
         import dask
         import lsdb  # noqa: F401
@@ -157,13 +198,13 @@ def _open(path: Path, identifier: str) -> _Hats:
 
 
 def _by_pixel(catalogue: Any) -> dict[Any, Any]:
-    """What reads each partition, by pixel, along the curve."""
+    """Return the reader of each partition, by pixel, along the curve."""
     parts = zip(catalogue.get_ordered_healpix_pixels(), catalogue.to_delayed(), strict=True)
     return dict(sorted(parts, key=lambda part: _ends(part[0].order, part[0].pixel)))
 
 
 def _pairs_of_partition(x: _Hats, y: _Hats, radius: float, pixel: Any) -> pa.Table | None:
-    """The pairs whose object of x lies in `pixel`; None where there is none."""
+    """Return the pairs whose object of x lies in `pixel`; None if there is none."""
     y_rows = _around(y, pixel, radius)
     if len(y_rows) == 0:
         return None
@@ -175,7 +216,7 @@ def _pairs_of_partition(x: _Hats, y: _Hats, radius: float, pixel: Any) -> pa.Tab
 
 
 def _table(x: _Hats, y: _Hats, x_rows: Any, y_rows: Any, separation: np.ndarray) -> pa.Table:
-    """The table of pairs, of rows (pair,) of x and y and their separations [arcsec]."""
+    """Return the table of pairs, from rows (pair,) of x and y and their separations [arcsec]."""
     columns = {}
     for name, catalogue, rows in (("x", x, x_rows), ("y", y, y_rows)):
         columns[f"{name}_object_id"] = pa.array(rows["object_id"].to_numpy(), catalogue.identifier.type)
@@ -184,7 +225,7 @@ def _table(x: _Hats, y: _Hats, x_rows: Any, y_rows: Any, separation: np.ndarray)
 
 
 def _around(catalogue: _Hats, pixel: Any, reach: float) -> Any:
-    """The objects in a pixel and those around it, `reach` [arcsec] far and some farther; see `_rows`."""
+    """Return the objects in a pixel and around it, up to `reach` [arcsec] and some farther; see `_rows`."""
     from hats.pixel_math.healpix_shim import margin2order
     from hats.pixel_math.pixel_margins import get_margin
 
@@ -210,9 +251,10 @@ def _around(catalogue: _Hats, pixel: Any, reach: float) -> Any:
 
 
 def _rows(catalogue: _Hats, parts: list, cells: np.ndarray | None = None) -> Any:
-    """Objects of some partitions, of which only those in `cells` (cell, 2) if given, in the order of the curve.
+    """Return objects of some partitions, in the order of the curve; only those in `cells` (cell, 2) if these are given.
 
-    A DataFrame with object_id, ra, dec [deg] and place along the curve. Objects without a position are left out.
+    The result is a DataFrame with object_id, ra, dec [deg] and place along the curve. Objects without a position are
+    left out.
     """
     import pandas as pd
     from hats.pixel_math.spatial_index import compute_spatial_index
@@ -231,13 +273,13 @@ def _rows(catalogue: _Hats, parts: list, cells: np.ndarray | None = None) -> Any
 
 
 def _ends(order: int, pixel: int) -> tuple[int, int]:
-    """The first place of a HEALPix pixel along the curve, and the first one after it."""
+    """Return the first place of a HEALPix pixel along the curve, and the first place after it."""
     places = 4 ** (CURVE_ORDER - order)
     return pixel * places, (pixel + 1) * places
 
 
 def _within(place: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Which places along the curve lie in one of `cells` (cell, 2), which do not overlap."""
+    """Return which places along the curve lie in one of `cells` (cell, 2), which do not overlap."""
     start, stop = cells[np.argsort(cells[:, 0])].T
     last = np.searchsorted(start, place, "right") - 1
     return (last >= 0) & (place < stop[last])

@@ -1,4 +1,4 @@
-"""The pair table: which rows of two stores are the same galaxy, and which of these are held out for tests."""
+"""The pair table: which rows of two stores are the same galaxy, and which of these pairs are held out for tests."""
 
 import logging
 import shlex
@@ -38,25 +38,47 @@ def make_pairs(
     catalogues: Catalogues | None = None,
     workers: int | None = None,
 ) -> Table:
-    """Cross-match two stores: one-to-one nearest pairs whose images peak at the same place.
+    """Cross-match two stores: find one-to-one nearest pairs whose images peak at the same place.
 
-    Only objects with a position and an image in `band` take part. The test set is whole groups of galaxies whose
-    cutouts could overlap, drawn at random with `seed`.
+    Only objects with a position and an image in `band` take part. The test set consists of whole groups of galaxies
+    whose cutouts could overlap, drawn at random with `seed`.
 
-    Pairs lie within `radius` [arcsec] by their catalogues, and their peaks within `max_peak_offset` [arcsec]. If
-    `catalogues` are given, it is their objects that are matched, by their positions: the pairs are those of which both
-    are in the stores by the same object_id. So an object whose true counterpart has no image is given no other.
-    `workers` threads match stores, by default as many as there are cores.
+    Parameters
+    ----------
+    x_path, y_path : str or Path
+        The stores.
+    radius : float
+        Largest separation of a pair by the catalogues [arcsec].
+    max_peak_offset : float
+        Largest separation of the peaks of its images [arcsec].
+    test_size : int
+        Number of pairs that are held out for tests.
+    seed : int
+        Seed of the draw of the test set.
+    band : str
+        Band whose peaks are compared.
+    catalogues : Catalogues, optional
+        Two HATS catalogues whose objects are matched by their positions. The pairs are those whose objects are both in
+        the stores, by the same object_id. Therefore an object whose true counterpart has no image gets no other
+        counterpart.
+    workers : int, optional
+        Number of threads that match stores, by default as many as there are cores.
 
-    Returns:
-        Table in the order of x with x_row, y_row, separation [arcsec], peak_offset [arcsec], split ("train" or "test").
-        Its meta states the stores and their `rows` checksums, these arguments, the number of pairs dropped for their
-        peaks, and false_match_rate: the fraction of the pairs within the radius that chance alone gives.
+    Returns
+    -------
+    Table
+        In the order of x: x_row, y_row, separation [arcsec], peak_offset [arcsec], split ("train" or "test"). Its meta
+        states the stores and their `rows` checksums, these arguments, the number of pairs dropped for their peaks, and
+        false_match_rate: the fraction of the pairs within the radius that chance alone gives.
 
-    Raises:
-        StoreError: A store cannot be opened, lacks the band, or has no position for any of its objects.
-        CatalogueError: No pair is left, or no whole groups hold `test_size` pairs; or as of `each_match`.
-        GaltransError: Catalogues are given, and LSDB is not installed.
+    Raises
+    ------
+    StoreError
+        A store cannot be opened, lacks the band, or has no position for any of its objects.
+    CatalogueError
+        No pair is left, or no whole groups hold `test_size` pairs; or as for `each_match`.
+    GaltransError
+        Catalogues are given, and LSDB is not installed.
     """
     stores = open_store(x_path), open_store(y_path)
     rows = [_matchable(store, band) for store in stores]
@@ -86,16 +108,30 @@ def make_pairs(
 
 
 def read_pairs(path, x_store: Store, y_store: Store) -> Table:
-    """The pair table at `path`, as `make_pairs` gave it.
+    """Read a pair table, and check it.
 
-    Raises:
-        StoreError: The file is no pair table, was made for stores with other rows than these, or was altered so that a
-            row lies outside its store or occurs twice, or a split is neither "train" nor "test".
+    Parameters
+    ----------
+    path : str or Path
+        The file that `make_pairs` gave.
+    x_store, y_store : Store
+        The stores that its rows belong to.
+
+    Returns
+    -------
+    Table
+        As `make_pairs` returns it.
+
+    Raises
+    ------
+    StoreError
+        The file is not a pair table, was made for stores with other rows, or was altered so that a row lies outside its
+        store or occurs twice, or a split is neither "train" nor "test".
     """
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is damaged, which is looked at below
+            warnings.simplefilter("ignore")  # damage is looked for below
             table = Table.read(path, format="ascii.ecsv")
     except UNREADABLE as error:
         reason = "it does not exist" if not path.exists() else first_line(error)
@@ -126,13 +162,13 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
 
 
 def _remedy(x_store: Store, y_store: Store, path: Path) -> str:
-    """The command that makes the pair table of two stores."""
+    """Return the command that makes the pair table of two stores."""
     words = ["galtrans", "crossmatch", x_store.path, y_store.path, "--out", path]
     return f"`{shlex.join(map(str, words))}{' --overwrite' if path.exists() else ''}`"
 
 
 def _check_rows(path: Path, rows: np.ndarray, store: Store) -> None:
-    """StoreError unless `rows` (pair,) are different rows of the store."""
+    """Raise StoreError unless `rows` (pair,) are different rows of the store."""
     if rows.dtype.kind not in "iu":
         raise StoreError(f"{path}: rows of {store.path} are {rows.dtype}, not integers; make the table again")
     outside = (rows < 0) | (rows >= len(store))
@@ -145,7 +181,7 @@ def _check_rows(path: Path, rows: np.ndarray, store: Store) -> None:
 
 
 def _band(store: Store, band: str) -> int:
-    """The place of `band` in a store."""
+    """Return the place of `band` in a store."""
     if band not in store.bands:
         raise StoreError(
             f"{store.path} has no {band} band (it has {''.join(store.bands)}), and the cross-match compares "
@@ -155,7 +191,7 @@ def _band(store: Store, band: str) -> int:
 
 
 def _matchable(store: Store, band: str) -> np.ndarray:
-    """Rows with a position and an image in `band`; StoreError where no object has a position."""
+    """Return the rows with a position and an image in `band`. Raise StoreError if no object has a position."""
     known = np.isfinite(store.column("ra")) & np.isfinite(store.column("dec"))
     if len(known) and not known.any():
         raise StoreError(
@@ -166,7 +202,7 @@ def _matchable(store: Store, band: str) -> np.ndarray:
 
 
 def _near(stores: tuple[Store, Store], x: SkyCoord, y: SkyCoord, radius: float, workers: int | None) -> tuple:
-    """`crossmatch.match` of positions in stores; CatalogueError where there is no pair."""
+    """Match positions of two stores (`match`). Raise CatalogueError if there is no pair."""
     found = match(x, y, radius, workers=workers)
     if len(found[0]) == 0:
         raise CatalogueError(_no_match(stores, closest(x, y), radius))
@@ -176,9 +212,9 @@ def _near(stores: tuple[Store, Store], x: SkyCoord, y: SkyCoord, radius: float, 
 def _in_stores(
     catalogues: Catalogues, radius: float, stores: tuple[Store, Store], rows: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of catalogues whose objects are in `rows` of stores: places in both, and separations [arcsec].
+    """Return the pairs of catalogues whose objects are in `rows` of stores: places in both, and separations [arcsec].
 
-    In the order of the first; CatalogueError where there is none.
+    They are in the order of the first store. Raise CatalogueError if there is none.
     """
     ids = [store.column("object_id")[chosen] for store, chosen in zip(stores, rows, strict=True)]
     known = [(np.sort(names), np.argsort(names)) for names in ids]
@@ -207,11 +243,14 @@ def _in_stores(
 
 
 def _positions(store: Store) -> SkyCoord:
+    """Return the positions of the objects of a store."""
     return SkyCoord(store.column("ra"), store.column("dec"), unit="deg")
 
 
 def _peaks(store: Store, rows: np.ndarray, band: str) -> np.ndarray:
-    """Sky positions (object, 2) [deg] of the peaks of some rows' images; NaN where none. Reads whole chunks."""
+    """Return sky positions (object, 2) [deg] of the peaks of some rows' images; NaN if there is none. Read whole
+    chunks.
+    """
     terms = [store.column(name) for name in ("crval", "crpix", "cd")]
     peaks = np.full((len(rows), 2), np.nan)
     index = _band(store, band)
@@ -229,7 +268,7 @@ def _peaks(store: Store, rows: np.ndarray, band: str) -> np.ndarray:
 
 
 def _no_match(stores: tuple[Store, Store], nearest: float, radius: float) -> str:
-    """Why there is no pair within the radius, and what to do."""
+    """Say why there is no pair within the radius, and what to do."""
     names = f"{stores[0].path} and {stores[1].path}"
     if not np.isfinite(nearest):
         return f"{names}: one of them has no object with an image; its manifest says why"
@@ -240,7 +279,7 @@ def _no_match(stores: tuple[Store, Store], nearest: float, radius: float) -> str
 
 
 def _no_peak(offsets: np.ndarray, largest: float) -> str:
-    """Why no pair is left after the peaks were compared, and what to do."""
+    """Say why no pair is left after the peaks were compared, and what to do."""
     smallest = np.min(offsets[np.isfinite(offsets)], initial=np.inf)
     return (
         f"none of the {len(offsets)} pairs within the radius has peaks that agree to {largest:g} arcsec: the smallest "

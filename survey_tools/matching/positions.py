@@ -1,4 +1,6 @@
-"""Cross-match: one-to-one nearest pairs of two catalogues on the sphere, and the offset of their images' peaks."""
+"""Cross-match positions: one-to-one nearest pairs of two catalogues on the sphere, and the offset of their images'
+peaks.
+"""
 
 import os
 import warnings
@@ -17,31 +19,46 @@ from scipy.spatial import cKDTree
 
 from survey_tools.sphere import chord, unit_vectors
 
-TIE = 1e-12  # [radian] distances that differ by less, 0.2 microarcsec, are equal: float64 tells them no better
+TIE = 1e-12  # [radian] distances that differ by less, 0.2 microarcsec, are equal, as float64 is no more precise
 SHIFT = 20  # radii by which a catalogue is shifted to count matches by chance
-DIRECTIONS = 8  # in which it is shifted
+DIRECTIONS = 8  # number of directions of the shift
 SMOOTHING = 1 / 64  # Gaussian sigma before a peak is sought, as a fraction of an image's side: 0.4" in a 25" cutout
 SEARCH = 1 / 8  # how far from the centre a peak may lie, as a fraction of the side: 3.2" in a 25" cutout
 CORES = os.cpu_count() or 1
-BLOCK = 1 << 16  # points that a thread works on at once, so that what it makes of them stays in its cache
-CELL = 10  # side of the cells in which neighbours are sought, in radii: one or two along an axis meet a sphere
-CROWD = 128  # places in the table of cells for each point that marks some
+BLOCK = 1 << 16  # points that a thread works on at once, so that its arrays stay in the cache
+CELL = 10  # side of the cells in which neighbours are sought [radius]: one or two along an axis meet a sphere
+CROWD = 128  # places in the table of cells for each point that marks cells
 LARGEST_TABLE = 28  # binary digits of a cell's place: 256 MB
 HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)  # odd, of random bits
 
 
 def match(x: SkyCoord, y: SkyCoord, radius, *, workers: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of which each is the other's nearest neighbour on the sphere, no farther apart than `radius`.
+    """Find the pairs in which each object is the nearest neighbour of the other, within a radius.
 
-    Args:
-        x: Positions (object,) of one catalogue, in any frame.
-        y: Positions (object,) of the other.
-        radius: An angle, or arcsec.
-        workers: Threads; as many as there are cores if not given. They change no result.
+    Parameters
+    ----------
+    x : SkyCoord
+        Positions (object,) of one catalogue, in any frame.
+    y : SkyCoord
+        Positions (object,) of the other catalogue.
+    radius : Quantity or float
+        Largest separation, an angle or a number of arcsec.
+    workers : int, optional
+        Number of threads, by default as many as there are cores. They do not change the result.
 
-    Returns:
-        Rows of x, rows of y and separations [arcsec], each (pair,), in the order of x. No row occurs twice. Among
-        neighbours equally far the one in the lowest row is the nearest.
+    Returns
+    -------
+    x_row, y_row, separation : ndarray
+        Rows of x, rows of y and separations [arcsec], each (pair,), in the order of x. No row occurs twice. Of
+        neighbours at equal distance the one in the lowest row is the nearest.
+
+    Examples
+    --------
+    >>> x = SkyCoord([10.0, 11.0], [0.0, 0.0], unit="deg")
+    >>> y = SkyCoord([11.0001, 50.0], [0.0, 0.0], unit="deg")
+    >>> x_row, y_row, separation = match(x, y, 1.0)
+    >>> x_row.tolist(), y_row.tolist(), separation.round(2).tolist()
+    ([1], [0], [0.36])
     """
     limit = _radians(radius)
     workers = workers or CORES
@@ -53,7 +70,18 @@ def match(x: SkyCoord, y: SkyCoord, radius, *, workers: int | None = None) -> tu
 
 
 def closest(x: SkyCoord, y: SkyCoord) -> float:
-    """The smallest separation [arcsec] between any position of x and any of y; infinity where one of them is empty."""
+    """Return the smallest separation between any position of x and any position of y.
+
+    Parameters
+    ----------
+    x, y : SkyCoord
+        Positions (object,).
+
+    Returns
+    -------
+    float
+        [arcsec]; infinity if there are no positions.
+    """
     if len(x) == 0 or len(y) == 0:
         return np.inf
     nearest = cKDTree(_points(y, CORES).T).query(_points(x, CORES).T, workers=CORES)[0].min()
@@ -61,10 +89,24 @@ def closest(x: SkyCoord, y: SkyCoord) -> float:
 
 
 def false_match_rate(x: SkyCoord, y: SkyCoord, radius, count: int) -> float:
-    """The fraction of `count` matches that chance alone gives: matches of x with y shifted, over `count`.
+    """Return the fraction of matches that chance alone gives.
 
-    y is shifted on the sphere by 20 radii in each of 8 directions, which keeps its clustering and leaves no true
-    match; the mean number of matches counts. NaN where `count` is 0, and never more than 1.
+    y is shifted on the sphere by 20 radii in each of 8 directions, which keeps its clustering and leaves no true match.
+    The mean number of matches of x with the shifted y, over `count`, is the result.
+
+    Parameters
+    ----------
+    x, y : SkyCoord
+        Positions (object,).
+    radius : Quantity or float
+        Radius of the matches, an angle or a number of arcsec.
+    count : int
+        Number of matches of x with y.
+
+    Returns
+    -------
+    float
+        At most 1; NaN if `count` is 0.
     """
     if count == 0:
         return np.nan
@@ -76,12 +118,21 @@ def false_match_rate(x: SkyCoord, y: SkyCoord, radius, count: int) -> float:
 
 
 def peak_position(image: np.ndarray) -> tuple[float, float]:
-    """The sub-pixel position (col, row), counted from 0, of the brightest peak near the centre of an image (row, col).
+    """Return the sub-pixel position of the brightest peak near the centre of an image.
 
-    The image is smoothed by a Gaussian (sigma 1/64 of its side); of the local maxima within 1/8 of its side from the
-    centre the highest is taken; a paraboloid through its neighbours gives the fraction of a pixel (photutils'
-    `centroid_quadratic`). Missing pixels (NaN) weigh nothing. NaN where there is no maximum: no pixel, a constant, or
-    nothing but the wing of a neighbour.
+    The image is smoothed by a Gaussian (sigma 1/64 of its side). The highest local maximum within 1/8 of its side from
+    the centre is taken. A paraboloid through its neighbours gives the fraction of a pixel (`centroid_quadratic` of
+    photutils). Missing pixels (NaN) have no weight.
+
+    Parameters
+    ----------
+    image : ndarray
+        (row, col).
+
+    Returns
+    -------
+    col, row : float
+        Position, counted from 0. NaN if there is no maximum: no pixel, a constant, or only the wing of a neighbour.
     """
     side = min(image.shape)
     middle = (np.array(image.shape) - 1) / 2
@@ -101,23 +152,60 @@ def peak_position(image: np.ndarray) -> tuple[float, float]:
 
 
 def peak_on_sky(image: np.ndarray, wcs: WCS) -> tuple[float, float]:
-    """Right ascension and declination [deg] of `peak_position(image)`; NaN where there is none."""
+    """Return the position on the sky of the peak of an image (`peak_position`).
+
+    Parameters
+    ----------
+    image : ndarray
+        (row, col).
+    wcs : WCS
+        Its WCS.
+
+    Returns
+    -------
+    ra, dec : float
+        [deg]; NaN if there is no peak.
+    """
     return tuple(wcs.wcs_pix2world([peak_position(image)], 0)[0])
 
 
 def peak_offset(image_x: np.ndarray, wcs_x: WCS, image_y: np.ndarray, wcs_y: WCS) -> float:
-    """The angle [arcsec] between the peaks of two images (row, col) of one object; NaN where one has no peak."""
+    """Return the angle between the peaks of two images of one object.
+
+    Parameters
+    ----------
+    image_x, image_y : ndarray
+        (row, col) each.
+    wcs_x, wcs_y : WCS
+        Their WCS.
+
+    Returns
+    -------
+    float
+        [arcsec]; NaN if an image has no peak.
+    """
     return float(separation_of(np.array(peak_on_sky(image_x, wcs_x)), np.array(peak_on_sky(image_y, wcs_y))))
 
 
 def separation_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Angles (…,) [arcsec] between positions x and y, each (…, 2) right ascension and declination [deg]."""
+    """Return the angles between positions.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        (…, 2) right ascension and declination [deg].
+
+    Returns
+    -------
+    ndarray
+        (…) [arcsec].
+    """
     x, y = np.radians(x), np.radians(y)
     return np.degrees(angular_separation(x[..., 0], x[..., 1], y[..., 0], y[..., 1])) * 3600
 
 
 def _radians(radius) -> float:
-    """An angle, or arcsec, in radians; ValueError where it is not positive."""
+    """Return an angle, or a number of arcsec, in radians. Raise ValueError if it is not positive."""
     angle = u.Quantity(radius, u.arcsec).to_value(u.rad)
     if not 0 < angle <= np.pi:
         raise ValueError(f"a radius of {radius} is not between 0 and 180 deg")
@@ -125,7 +213,7 @@ def _radians(radius) -> float:
 
 
 def _each(function: Callable, items: list, workers: int) -> list:
-    """The results of `function` for all items, in their order, on threads where there are several."""
+    """Return the results of `function` for all items, in their order, on threads if there are several."""
     if min(workers, len(items)) <= 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:
@@ -133,15 +221,12 @@ def _each(function: Callable, items: list, workers: int) -> list:
 
 
 def _blocks(count: int) -> list[slice]:
-    """Slices that cover `count` points."""
+    """Return slices that cover `count` points."""
     return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
 
 
 def _points(position: SkyCoord, workers: int) -> np.ndarray:
-    """Positions as points (3, object) on the unit sphere, where neither RA 0/360 nor the poles are special.
-
-    ValueError where one is NaN.
-    """
+    """Return positions as points (3, object) on the unit sphere. Raise ValueError if one is NaN."""
     position = position.icrs
     longitude, latitude = position.ra.deg, position.dec.deg
     points = np.empty((3, len(longitude)))
@@ -156,7 +241,7 @@ def _points(position: SkyCoord, workers: int) -> np.ndarray:
 
 
 def _shifted(points: np.ndarray, angle: float, shift: float) -> np.ndarray:
-    """Points (3, object) moved on the sphere by `shift` towards the position angle `angle`, both in radians."""
+    """Return points (3, object) moved on the sphere by `shift` towards the position angle `angle`, both in radians."""
     radius = np.hypot(points[0], points[1])
     cos, sin = np.divide(points[:2], radius, out=np.tile([[1.0], [0.0]], points.shape[1]), where=radius > 0)
     north = np.stack([-points[2] * cos, -points[2] * sin, radius])
@@ -165,15 +250,18 @@ def _shifted(points: np.ndarray, angle: float, shift: float) -> np.ndarray:
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Angles (object,) [radian] between points of the unit sphere, each (3, object); exact for small and large ones."""
+    """Return angles (object,) [radian] between points of the unit sphere, each (3, object); exact for small and large
+    ones.
+    """
     return 2 * np.arctan2(np.linalg.norm(a - b, axis=0), np.linalg.norm(a + b, axis=0))
 
 
 def _mutual(x: np.ndarray, y: np.ndarray, limit: float, workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of x and of y, each (pair,) in the order of x, that are each other's nearest, and hardly beyond `limit`.
+    """Return rows of x and of y, each (pair,) in the order of x, that are each other's nearest, within or hardly beyond
+    `limit`.
 
-    Points (3, object) without a neighbour, and all but the first of those at one place, are in no pair: what is left
-    is so little that its trees are made and asked faster than one of all points is asked.
+    Points (3, object) without a neighbour, and all but the first of the points at one place, are in no pair. So few
+    points are left that building and asking their trees is faster than asking one tree of all points.
     """
     bound = chord(limit) + 2 * TIE
     x_kept, y_kept = _neighboured(x, y, bound + 2 * TIE, workers)
@@ -190,10 +278,12 @@ def _mutual(x: np.ndarray, y: np.ndarray, limit: float, workers: int) -> tuple[n
 
 
 def _neighboured(x: np.ndarray, y: np.ndarray, reach: float, workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of x and of y, points (3, object), that may have one of the other within `reach`: all such, and few others.
+    """Return rows of x and of y, points (3, object), that may have one of the other within `reach`: all of these, and
+    few others.
 
-    The fewer points mark the cells that a sphere of `reach` around them meets; who lies in no marked cell has no
-    neighbour. A cell's place in the table is its hash, so that tables are small: some cells share one.
+    The catalogue with fewer points marks the cells that a sphere of `reach` around each of them meets. A point in no
+    marked cell has no neighbour. The place of a cell in the table is its hash, so that tables are small: some cells
+    share one.
     """
     if x.shape[1] < y.shape[1]:
         return _neighboured(y, x, reach, workers)[::-1]
@@ -204,7 +294,9 @@ def _neighboured(x: np.ndarray, y: np.ndarray, reach: float, workers: int) -> tu
 
 
 def _marked(points: np.ndarray, reach: float, digits: int, workers: int) -> np.ndarray:
-    """Which of 2**digits places are those of a cell that meets a sphere of `reach` around one of points (3, object)."""
+    """Return which of 2**digits places are those of cells that meet a sphere of `reach` around one of points (3,
+    object).
+    """
     marked = np.zeros(1 << digits, bool)
 
     def mark(part: slice) -> None:
@@ -217,7 +309,7 @@ def _marked(points: np.ndarray, reach: float, digits: int, workers: int) -> np.n
 
 
 def _in_marked(points: np.ndarray, marked: np.ndarray, reach: float, workers: int) -> np.ndarray:
-    """Rows of the points (3, object) that lie in a marked cell."""
+    """Return the rows of the points (3, object) that lie in a marked cell."""
     digits = len(marked).bit_length() - 1
 
     def look(part: slice) -> np.ndarray:
@@ -228,22 +320,25 @@ def _in_marked(points: np.ndarray, marked: np.ndarray, reach: float, workers: in
 
 
 def _cells(points: np.ndarray, reach: float, offset: float) -> list[np.ndarray]:
-    """What the cell of each of points (3, object), moved by `offset` along all axes, adds to its hash, axis by axis."""
+    """Return what the cell of each of points (3, object), moved by `offset` along all axes, adds to its hash, axis by
+    axis.
+    """
     cells = (((axis + (1 + offset)) * (1 / (CELL * reach))).astype(np.int64).view(np.uint64) for axis in points)
     return [cell * odd for cell, odd in zip(cells, HASH, strict=True)]
 
 
 def _place(hashed: np.ndarray, digits: int) -> np.ndarray:
-    """The first `digits` binary digits of hashes, as an index."""
+    """Return the first `digits` binary digits of hashes, as an index."""
     hashed >>= np.uint64(64 - digits)
     return hashed.view(np.int64)
 
 
 def _distinct(points: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (object, 3), and rows, of `row` in points (3, object), without all but the first of those at one place.
+    """Return points (object, 3), and rows, of `row` in points (3, object), with only the first of the points at one
+    place.
 
-    A nearest neighbour is never another than the first; and a thousand objects at one place, such as that of unknown
-    positions, would have a million neighbours.
+    A nearest neighbour is always the first of them. A thousand objects at one place, such as that of unknown positions,
+    would have a million neighbours.
     """
     points = points[:, row]
     if (np.diff(np.sort(points[0])) == 0).any():
@@ -255,10 +350,11 @@ def _distinct(points: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _nearest(tree: cKDTree, points: np.ndarray, asked: np.ndarray, bound: float, workers: int) -> np.ndarray:
-    """The row in `tree` nearest to each of points (object, 3), of equals the lowest; -1 where none is within `bound`.
+    """Return the row in `tree` nearest to each of points (object, 3), of equals the lowest; -1 if none is within
+    `bound`.
 
-    -1 also for rows that are not among those `asked`. In the order of the points' own tree neighbours are asked for one
-    after the other, which is up to three times as fast as in any order, since they find the same branches in the cache.
+    Rows that are not among those `asked` have -1, too. Neighbours are asked for in the order of the points' own tree,
+    which is up to three times as fast as another order, because successive points find the same branches in the cache.
     """
     nearest = np.full(len(points), -1)
     if tree.n == 0 or len(asked) == 0:
@@ -273,15 +369,17 @@ def _nearest(tree: cKDTree, points: np.ndarray, asked: np.ndarray, bound: float,
 
 
 def _fraction(box: np.ndarray) -> tuple[float, float]:
-    """How far (col, row) [pixel] the top of a paraboloid through 3 × 3 pixels lies from the middle one."""
+    """Return how far (col, row) [pixel] the top of a paraboloid through 3 × 3 pixels lies from the middle one."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)  # no fit on a plateau, which has no top: the middle stands
+        warnings.simplefilter("ignore", AstropyUserWarning)  # a plateau has no top and no fit: the middle is kept
         col, row = centroid_quadratic(box, fit_boxsize=3) - 1
     return (col, row) if abs(col) <= 1 and abs(row) <= 1 and box[1, 1] > box.min() else (0.0, 0.0)
 
 
 def _smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    """An image (row, col) under a Gaussian of `sigma` [pixel], over the pixels that have data; 0 where none is near."""
+    """Return an image (row, col) under a Gaussian of `sigma` [pixel], over the pixels that have data; 0 where none is
+    near.
+    """
     data = np.isfinite(image)
     weight = gaussian_filter(data.astype(float), sigma, mode="nearest")
     flux = gaussian_filter(np.where(data, image, 0), sigma, mode="nearest")

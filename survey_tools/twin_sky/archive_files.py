@@ -1,4 +1,4 @@
-"""The simulated sky as the files of either archive: which patch they show, and CFHTLS stacks."""
+"""The simulated sky as the files of either archive: the patch that they show, and CFHTLS stacks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from survey_tools.files import whole_file
 from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.photometry import nanomaggies_to_counts
-from survey_tools.surveys import CFHT, SDSS
+from survey_tools.surveys import CATALOGUE_COLUMNS, CFHT, SDSS
 from survey_tools.tasks import run_tasks
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import CFHT_EXPOSURE, CfhtExposure, SdssExposure, draw_exposure, draw_night
@@ -29,22 +29,57 @@ from survey_tools.twin_sky.frames import (
     write_psfields,
 )
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
-from survey_tools.twin_sky.stores import CENTRE, FAINT_DENSITY, STAR_DENSITY, catalogue_of
+from survey_tools.twin_sky.stores import CATALOGUE_FILES, CENTRE, FAINT_DENSITY, STAR_DENSITY, SURVEY_CODE, catalogue_of
 from survey_tools.version import VERSION
 
 FILTERS = {"u": "u.MP9301", "g": "g.MP9401", "r": "r.MP9601", "i": "i.MP9701", "z": "z.MP9801"}
 BORDER = 16  # pixels along a stack's edges that no exposure reached
-NEVER_EMPTY = 1e-6  # counts of a covered pixel that no light reaches in a noise-free stack: 0 would mean no data
+NEVER_EMPTY = 1e-6  # counts of a covered pixel without light in a noise-free stack: 0 would mean that it has no data
+TILE_OVERLAP = 350  # pixels that both tiles share
+CLUMP_SPACING = 100.0  # [arcsec] between clumps of galaxies
+CLUMP_RADIUS = 29.0  # [arcsec]: galaxies of two clumps are at least 36", the diagonal of a cutout, apart
+CLUMP_JITTER = 3.0  # [arcsec]
+EDGE = 18.0  # [arcsec] of the tiles' outer edges that are free of catalogued galaxies: half a cutout's diagonal
+BRIGHT, FAINT, SLOPE = 14.0, 18.5, 0.4  # r magnitudes of the catalogued galaxies, and the rise of their numbers
+SHARED = 0.5  # fraction of the galaxies in both catalogues; the others are in one, half of them in each
 
 
 def tile_wcs(ra: float, dec: float, size: int) -> WCS:
-    """WCS of a stack of size × size pixels centred on (ra, dec) [deg]: north up, tangent at its centre."""
+    """Return the WCS of a stack: north up, tangent at its centre.
+
+    Parameters
+    ----------
+    ra, dec : float
+        Its centre [deg].
+    size : int
+        Rows, and columns [pixel].
+
+    Returns
+    -------
+    WCS
+        TAN, ICRS.
+    """
     degrees = CFHT.pixel_scale / 3600
     return tan_wcs((ra, dec), ((size + 1) / 2,) * 2, [[-degrees, 0.0], [0.0, degrees]])
 
 
 def stack_path(root: Path, band: str, wcs: WCS) -> Path:
-    """Where a stack lies; named after its centre as real ones are, though not with their prefix."""
+    """Return where a stack lies. Its name states its centre as real names do, but without their prefix.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the simulated files.
+    band : str
+        Band of the stack.
+    wcs : WCS
+        WCS of the stack.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     centre = SkyCoord(*wcs.wcs.crval, unit="deg")
     ra = centre.ra.to_string("hour", sep="", precision=0, pad=True)
     dec = centre.dec.to_string("deg", sep="", precision=0, pad=True, alwayssign=True)
@@ -52,7 +87,20 @@ def stack_path(root: Path, band: str, wcs: WCS) -> Path:
 
 
 def covered(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Which pixels (row, col) at least one exposure reached: not the border, one cut corner and a dead column."""
+    """Draw which pixels of a stack at least one exposure reached: not the border, one cut corner and a dead column.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (row, col) bool.
+    """
     row, col = np.ogrid[: shape[0], : shape[1]]
     edge = np.minimum(np.minimum(row, shape[0] - 1 - row), np.minimum(col, shape[1] - 1 - col))
     corner = np.abs(row - rng.choice([0, shape[0]])) + np.abs(col - rng.choice([0, shape[1]])) > shape[0] // 20
@@ -61,7 +109,23 @@ def covered(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def write_stack(root: Path, band: str, flux: np.ndarray, wcs: WCS, exposure: CfhtExposure, seed: int) -> None:
-    """Write a stack from flux (row, col) [nanomaggy/pixel], NaN where no exposure reached."""
+    """Write a stack.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the simulated files.
+    band : str
+        Band of the stack.
+    flux : ndarray
+        (row, col) [nanomaggy/pixel], NaN where no exposure reached.
+    wcs : WCS
+        WCS of the stack.
+    exposure : CfhtExposure
+        Its noise and seeing, for the header.
+    seed : int
+        Seed of the simulation, for the header.
+    """
     counts = nanomaggies_to_counts(flux, CFHT.zero_point).astype(np.float32)
     counts = np.where(np.isnan(counts), 0, np.where(counts == 0, np.float32(NEVER_EMPTY), counts))
     primary = fits.PrimaryHDU(counts)
@@ -73,6 +137,7 @@ def write_stack(root: Path, band: str, flux: np.ndarray, wcs: WCS, exposure: Cfh
 
 
 def _describe(header: fits.Header, band: str, wcs: WCS, exposure: CfhtExposure, seed: int) -> None:
+    """Write the keywords of a T0007 stack."""
     header["EQUINOX"] = 2000.0, "Mean equinox"
     header["RADECSYS"] = "ICRS", "Astrometric system"
     header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CUNIT1="deg", CUNIT2="deg")
@@ -80,7 +145,7 @@ def _describe(header: fits.Header, band: str, wcs: WCS, exposure: CfhtExposure, 
     header.update(CD1_1=wcs.wcs.cd[0, 0], CD1_2=0.0, CD2_1=0.0, CD2_2=wcs.wcs.cd[1, 1])
     header["EXPTIME"] = CFHT_EXPOSURE[band], "Total exposure time (in seconds)"
     header["GAIN"] = exposure.gain, "Maximum equivalent gain (e-/ADU)"
-    # a whole number at or below the level of the clipped pixels, whatever the last digit of their floats
+    # A whole number at or below the level of the clipped pixels, whatever the last digit of their floats.
     header["SATURATE"] = float(np.floor(exposure.saturation * (1 - 1e-6))), "Saturation Level (ADU)"
     header["RELEASE"] = "galtrans twin sky, after CFHTLS T0007"
     header["TERAPIX"] = "T0007", "release that this simulation follows"
@@ -96,18 +161,21 @@ def _describe(header: fits.Header, band: str, wcs: WCS, exposure: CfhtExposure, 
     header["SIMVERS"] = VERSION, "version of galtrans"
 
 
-TILE_OVERLAP = 350  # pixels that both tiles share
-CLUMP_SPACING = 100.0  # [arcsec] between clumps of galaxies
-CLUMP_RADIUS = 29.0  # [arcsec]: no galaxy is within 36", the diagonal of a cutout, of one of another clump
-CLUMP_JITTER = 3.0  # [arcsec]
-EDGE = 18.0  # [arcsec] of the tiles' outer edges that are free of catalogued galaxies: half a cutout's diagonal
-BRIGHT, FAINT, SLOPE = 14.0, 18.5, 0.4  # r magnitudes of the catalogued galaxies, and the rise of their numbers
-SHARED = 0.5  # of the galaxies, those in both catalogues; the others are in one, half and half
-
-
 @dataclass(frozen=True)
 class Patch:
-    """What is simulated: r-band magnitude-limited galaxies, bands, pixels a side of a CFHT tile, and the seed."""
+    """What is simulated as archive files.
+
+    Attributes
+    ----------
+    galaxies : int
+        Number of galaxies in the catalogues, limited by r magnitude.
+    bands : str
+        Bands.
+    tile_size : int
+        Pixels per side of a CFHT tile.
+    seed : int
+        Seed.
+    """
 
     galaxies: int
     bands: str
@@ -116,17 +184,26 @@ class Patch:
 
 
 def make_archive(out: Path, patch: Patch, workers: int) -> None:
-    """Write both archives' files, their noise-free twins below `truth` and both catalogues into a folder.
+    """Write the files of both archives, their noise-free twins below `truth`, and both catalogues into a folder.
 
-    The folder is empty, or has what an interrupted call of the same patch has made; the files in it stay. See
-    `simulate.simulate_archive` for what is in them.
+    The folder is empty, or has the files of an interrupted call for the same patch, which stay.
+    `simulate.simulate_archive` says what the files contain.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    patch : Patch
+        What to simulate.
+    workers : int
+        Number of processes.
     """
     sky, targets = draw_sky(patch)
-    for survey, name in (("sdss", "catalogue.ecsv"), ("cfht", "catalogue_cfht.ecsv")):
+    for survey, name in CATALOGUE_FILES.items():
         mine = targets[targets[survey]]
-        mine = mine[np.random.default_rng([patch.seed, 1, survey == "cfht"]).permutation(len(mine))]
+        mine = mine[np.random.default_rng([patch.seed, 1, SURVEY_CODE[survey] - 1]).permutation(len(mine))]
         catalogue = catalogue_of(survey, mine, patch.seed)
-        if survey == "sdss":
+        if survey in CATALOGUE_COLUMNS:
             catalogue = with_fields(catalogue)
         catalogue.write(out / name, overwrite=True)
     tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]
@@ -138,10 +215,21 @@ def make_archive(out: Path, patch: Patch, workers: int) -> None:
 
 
 def draw_sky(patch: Patch) -> tuple[Table, Table]:
-    """Everything that shines in the patch, and of it the galaxies that the catalogues list.
+    """Draw everything that shines in the patch, and the galaxies among it that the catalogues list.
 
     The latter lie in loose clumps (`CLUMP_SPACING`, `CLUMP_RADIUS`), so that the sky can be split into regions whose
-    cutouts do not overlap. Columns `sdss` and `cfht` say which catalogues have them.
+    cutouts do not overlap.
+
+    Parameters
+    ----------
+    patch : Patch
+        What to simulate.
+
+    Returns
+    -------
+    sky, targets : Table
+        All sources, and the catalogued galaxies. Columns `sdss` and `cfht` of the latter say which catalogues have
+        them.
     """
     rng = np.random.default_rng([patch.seed, 0])
     targets = draw_galaxies(np.sort(draw_magnitudes(patch.galaxies, BRIGHT, FAINT, SLOPE, rng)), rng)
@@ -159,9 +247,24 @@ def draw_sky(patch: Patch) -> tuple[Table, Table]:
 
 
 def clumped(targets: Table, half_width: float, half_height: float, rng: np.random.Generator) -> tuple:
-    """Offsets east and north [arcsec] of galaxies, brightest first, that fill loose clumps on a grid evenly.
+    """Draw offsets of galaxies, brightest first, that fill loose clumps on a grid evenly.
 
-    A galaxy keeps clear of those already in its clump as far as their sizes ask, if twenty throws find such a place.
+    A galaxy keeps a distance from the others in its clump that depends on their sizes, if twenty draws find such a
+    place.
+
+    Parameters
+    ----------
+    targets : Table
+        The galaxies, with half_light_radius [arcsec].
+    half_width, half_height : float
+        Half the extent of the area [arcsec].
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    east, north : ndarray
+        Offsets from the centre of the patch [arcsec], one per galaxy.
     """
     grids = [np.arange(-(half // CLUMP_SPACING), half // CLUMP_SPACING + 1) for half in (half_width, half_height)]
     room = [half - CLUMP_RADIUS for half in (half_width, half_height)]
@@ -185,7 +288,18 @@ def clumped(targets: Table, half_width: float, half_height: float, rng: np.rando
 
 
 def with_fields(catalogue: Table) -> Table:
-    """The SDSS catalogue with run, rerun, camcol and field, as SkyServer gives them: the nearest field's."""
+    """Return the SDSS catalogue with run, rerun, camcol and field of the nearest field, as SkyServer gives them.
+
+    Parameters
+    ----------
+    catalogue : Table
+        The catalogue, with ra and dec [deg].
+
+    Returns
+    -------
+    Table
+        The same table.
+    """
     rows = strip_wcs(*CENTRE, 0.0, 0.0, SDSS.pixel_scale).wcs_world2pix(catalogue["ra"], catalogue["dec"], 0)[1]
     middles = np.array([(field_rows(k).start + field_rows(k).stop - 1) / 2 for k in range(len(FIELDS))])
     nearest = np.abs(np.asarray(rows)[:, None] - middles).argmin(axis=1)
@@ -195,13 +309,26 @@ def with_fields(catalogue: Table) -> Table:
 
 
 def sdss_exposure(band: str, patch: Patch) -> SdssExposure:
-    """Seeing and noise of the run in one band; its night is that of all bands."""
+    """Draw seeing and noise of the run in one band. All bands have the same night.
+
+    Parameters
+    ----------
+    band : str
+        The band.
+    patch : Patch
+        What is simulated.
+
+    Returns
+    -------
+    SdssExposure
+        The same for the same seed and band.
+    """
     night = draw_night(np.random.default_rng([patch.seed, 10]))
     return draw_exposure("sdss", band, night, np.random.default_rng([patch.seed, 11, SDSS.bands.index(band)]))
 
 
 def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
-    """Write the files of one image, unless an earlier call has done it."""
+    """Write the files of one image, unless an earlier call has written them."""
     done = out / ".work" / f"{survey}-{band}-{tile}"
     if not done.exists():
         _write_image(out, sky, patch, survey, band, tile)
@@ -211,37 +338,48 @@ def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: st
 
 def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
     """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
-    rng = np.random.default_rng([patch.seed, 12, survey == "cfht", SDSS.bands.index(band), tile])
-    if survey == "sdss":
-        exposure = sdss_exposure(band, patch)
-        wcs = strip_wcs(*CENTRE, rng.normal(0, [4, 8]), rng.normal(0, 0.05), SDSS.pixel_scale)
-        flux = render(sky, wcs, STRIP_SHAPE, exposure.psf, survey, band)
-        write_frames(out / "truth", band, flux, wcs, exposure, patch.seed)
-        seen = exposure.observe(flux, rng)
-        write_frames(out, band, seen, wcs, exposure, patch.seed)
-        write_masks(out, band, seen, exposure, patch.seed)
-        return
+    rng = np.random.default_rng([patch.seed, 12, SURVEY_CODE[survey] - 1, SDSS.bands.index(band), tile])
+    IMAGES[survey](out, sky, patch, band, tile, rng)
+
+
+def _write_sdss(out: Path, sky: Table, patch: Patch, band: str, _: int, rng: np.random.Generator) -> None:
+    """Write the frames and masks of the run's strip in one band."""
+    exposure = sdss_exposure(band, patch)
+    wcs = strip_wcs(*CENTRE, rng.normal(0, [4, 8]), rng.normal(0, 0.05), SDSS.pixel_scale)
+    flux = render(sky, wcs, STRIP_SHAPE, exposure.psf, "sdss", band)
+    write_frames(out / "truth", band, flux, wcs, exposure, patch.seed)
+    seen = exposure.observe(flux, rng)
+    write_frames(out, band, seen, wcs, exposure, patch.seed)
+    write_masks(out, band, seen, exposure, patch.seed)
+
+
+def _write_cfht(out: Path, sky: Table, patch: Patch, band: str, tile: int, rng: np.random.Generator) -> None:
+    """Write the stack of one tile in one band."""
     exposure = draw_exposure("cfht", band, draw_night(rng), rng)
     shape = (patch.tile_size, patch.tile_size)
     offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
     wcs = tile_wcs(CENTRE[0] + offset / np.cos(np.radians(CENTRE[1])), CENTRE[1], patch.tile_size)
-    flux = render(sky, wcs, shape, exposure.psf, survey, band)
+    flux = render(sky, wcs, shape, exposure.psf, "cfht", band)
     seen = covered(shape, rng)
     write_stack(out / "truth", band, np.where(seen, flux, np.nan), wcs, exposure, patch.seed)
     write_stack(out, band, np.where(seen, exposure.observe(flux, rng), np.nan), wcs, exposure, patch.seed)
 
 
+IMAGES = {"sdss": _write_sdss, "cfht": _write_cfht}
+
+
 def _overlap(tile_size: int) -> int:
+    """Return how many columns of pixels both tiles share."""
     return min(TILE_OVERLAP, tile_size // 4)
 
 
 def _half_extent(tile_size: int) -> tuple[float, float]:
-    """Half the width and half the height [arcsec] of the area for catalogued galaxies."""
+    """Return half the width and half the height [arcsec] of the area for catalogued galaxies."""
     width = (2 * tile_size - _overlap(tile_size)) * CFHT.pixel_scale
     return width / 2 - EDGE, tile_size * CFHT.pixel_scale / 2 - EDGE
 
 
 def _place(sources: Table, east, north) -> None:
-    """Give sources the positions at these offsets [arcsec] from the patch's centre."""
+    """Give sources the positions at these offsets [arcsec] from the centre of the patch."""
     sources["dec"] = CENTRE[1] + north / 3600
     sources["ra"] = CENTRE[0] + east / 3600 / np.cos(np.radians(sources["dec"]))

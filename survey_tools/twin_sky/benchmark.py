@@ -1,8 +1,8 @@
-"""Benchmark skies: fixed sets of simulated stores, pairs and truth, on which recipes are measured against each other.
+"""Benchmark skies: fixed sets of simulated stores, pairs and truth, with which recipes are compared.
 
-What is in a set follows from its row in `BENCHMARKS` alone. With the same versions of the libraries it is the same to
-the bit however many workers make it; on another processor, or under another version of NumPy or GalSim, the last digit
-of a pixel may differ. A few objects, recorded in `RECORDS`, are therefore drawn before a set is made, and compared.
+A set depends on its row in `BENCHMARKS` alone. With the same versions of the libraries it is the same to the bit,
+however many workers make it. On another processor, or with another version of NumPy or GalSim, the last digit of a
+pixel may differ. Therefore a few objects, recorded in `RECORDS`, are drawn and compared before a set is made.
 """
 
 import hashlib
@@ -24,13 +24,23 @@ from survey_tools.twin_sky.stores import build_stores, catalogue_of, draw_object
 from survey_tools.version import VERSION
 
 BANDS = "".join(SDSS.bands)
-TOLERANCE = 1e-4  # of sums over a probed image; another draw of the noise changes them by 1e-2
-LIBRARIES = ("numpy", "scipy", "astropy", "galsim", "zarr", "numcodecs")  # that decide on the bytes
+TOLERANCE = 1e-4  # relative, of sums over a probed image; another draw of the noise changes them by 1e-2
+LIBRARIES = ("numpy", "scipy", "astropy", "galsim", "zarr", "numcodecs")  # libraries on which the bytes depend
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set: unpaired objects of SDSS and of CFHT, pairs to train and to test, and the seed of everything random."""
+    """A set of simulated objects.
+
+    Attributes
+    ----------
+    sdss, cfht : int
+        Number of unpaired objects of each survey.
+    train, test : int
+        Number of pairs for training and for tests.
+    seed : int
+        Seed of everything random.
+    """
 
     sdss: int
     cfht: int
@@ -40,7 +50,7 @@ class Benchmark:
 
     @property
     def pairs(self) -> int:
-        """Objects in both surveys."""
+        """The number of objects that are in both surveys."""
         return self.train + self.test
 
 
@@ -48,9 +58,12 @@ class Benchmark:
 class Record:
     """What a set was when it was fixed.
 
-    Attributes:
-        catalogues: SHA-256 of what `fingerprint` takes of its objects.
-        probe: By survey, `probe` of it.
+    Attributes
+    ----------
+    catalogues : str
+        The `fingerprint` of its objects.
+    probe : dict
+        The result of `probe`, by survey.
     """
 
     catalogues: str
@@ -106,23 +119,33 @@ POPULATION = {  # medians, then robust standard deviations, of the objects of tw
 def simulate_benchmark(
     out, name: str, *, workers: int = 1, overwrite: bool = False, chunk_bytes: int = CHUNK_BYTES
 ) -> list[Path]:
-    """Make a benchmark sky, or go on where an interrupted run in the same folder has stopped.
+    """Make a benchmark sky, or resume one that was interrupted in the same folder.
 
-    Args:
-        out: Folder for `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth`, whose only images are those of test
-            pairs, the catalogues, `pairs.ecsv`, and `benchmark.json`: the library versions, statistics of the
-            stores, and checksums of all, by which two copies can be compared.
-        name: A row of `BENCHMARKS`.
-        workers: Processes; they change nothing in the result.
-        overwrite: Whether to replace what an earlier simulation left in `out`.
-        chunk_bytes: Bytes that the images of a chunk of a store may take.
+    Parameters
+    ----------
+    out : str or Path
+        Folder for `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth`, which have images of the test pairs
+        only, the catalogues, `pairs.ecsv`, and `benchmark.json`: library versions, statistics of the stores, and
+        checksums of all, by which two copies can be compared.
+    name : str
+        A row of `BENCHMARKS`.
+    workers : int
+        Number of processes. They do not change the result.
+    overwrite : bool
+        Whether to replace what an earlier simulation left in `out`.
+    chunk_bytes : int
+        Bytes that the images of a chunk of a store may take.
 
-    Returns:
+    Returns
+    -------
+    list of Path
         The paths written.
 
-    Raises:
-        GaltransError: If this computer draws other objects than those recorded; or `out` holds a simulation already,
-            or anything else by the names of its files.
+    Raises
+    ------
+    GaltransError
+        This computer draws other objects than those recorded; or `out` holds a simulation already, or something else
+        with the names of its files.
     """
     out, benchmark = Path(out), BENCHMARKS[name]
     settings = {"kind": name} | asdict(benchmark)
@@ -139,9 +162,19 @@ def simulate_benchmark(
 
 
 def draw_targets(benchmark: Benchmark) -> Table:
-    """The objects of a set, as `stores.draw_objects` gives them, the test pairs in a region of their own.
+    """Draw the objects of a set, with the test pairs in a region of their own.
 
-    That region is the north of the sky, to its whole width: all test pairs and no other object lie there.
+    The region is the north of the sky, over its whole width. All test pairs and no other object lie there.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+        The set.
+
+    Returns
+    -------
+    Table
+        As `stores.draw_objects` returns it.
     """
     sdss, cfht = benchmark.sdss + benchmark.pairs, benchmark.cfht + benchmark.pairs
     targets = draw_objects(sdss, cfht, benchmark.pairs, benchmark.seed)
@@ -158,9 +191,22 @@ def draw_targets(benchmark: Benchmark) -> Table:
 
 
 def pair_table(folder: Path, name: str) -> Table:
-    """The pairs of the stores in a folder, as `make_pairs` finds them, but all of them, wherever the images peak.
+    """Return the pairs of the stores in a folder, as `make_pairs` finds them, but all of them, wherever the images
+    peak.
 
-    Which objects are one is known here. Test pairs are those whose truth is given.
+    The simulation knows which objects are the same. Test pairs are those whose truth is given.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the set.
+    name : str
+        A row of `BENCHMARKS`.
+
+    Returns
+    -------
+    Table
+        The pair table.
     """
     stores = folder / "sdss.zarr", folder / "cfht.zarr"
     table = make_pairs(*stores, radius=1.0, max_peak_offset=np.inf)
@@ -177,14 +223,27 @@ def pair_table(folder: Path, name: str) -> Table:
 
 
 def _edge(x_path: Path, y_path: Path, test: Table) -> float:
-    """The declination [deg] between the test pairs and all other objects, which lie to their south."""
+    """Return the declination [deg] between the test pairs and all other objects, which lie south of them."""
     x, y = (open_store(path).column("dec") for path in (x_path, y_path))
     others = np.concatenate([np.delete(x, test["x_row"]), np.delete(y, test["y_row"])])
     return float(x[test["x_row"]].min() + others.max()) / 2
 
 
 def check(name: str, targets: Table) -> None:
-    """Compare objects, and the images of a few, with the record; GaltransError where they are others."""
+    """Compare the objects of a set, and the images of a few, with the record.
+
+    Parameters
+    ----------
+    name : str
+        A row of `BENCHMARKS`.
+    targets : Table
+        Its objects, from `draw_targets`.
+
+    Raises
+    ------
+    GaltransError
+        They differ.
+    """
     record, benchmark = RECORDS[name], BENCHMARKS[name]
     versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES[:4])
     if fingerprint(targets, benchmark.seed) != record.catalogues:
@@ -197,10 +256,22 @@ def check(name: str, targets: Table) -> None:
 
 
 def fingerprint(targets: Table, seed: int) -> str:
-    """SHA-256 of who the objects are, in the catalogues' order: names, what each survey has, and rounded values.
+    """Return the SHA-256 of the objects, in the order of the catalogues: names, survey membership, and rounded values.
 
     Positions are rounded to 1e-5 deg, redshifts to 1e-5 and r to 1e-3, so that the last digit of a number, which may
     differ between processors, does not matter.
+
+    Parameters
+    ----------
+    targets : Table
+        The objects.
+    seed : int
+        The seed of the set.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
     """
     digest = hashlib.sha256()
     for survey in (SDSS, CFHT):
@@ -213,7 +284,22 @@ def fingerprint(targets: Table, seed: int) -> str:
 
 
 def probe(survey: str, targets: Table, seed: int) -> tuple[float, ...]:
-    """Sums of squared pixels [nanomaggy^2] of the first test object: of each band's noise, then of each without."""
+    """Return sums of squared pixels of the first test object.
+
+    Parameters
+    ----------
+    survey : str
+        Name of the survey.
+    targets : Table
+        The objects.
+    seed : int
+        The seed of the set.
+
+    Returns
+    -------
+    tuple of float
+        [nanomaggy^2] of the noise of each band, then of each band without noise.
+    """
     survey = {"sdss": SDSS, "cfht": CFHT}[survey]
     first = int(np.argmax(targets["truth"]))
     target = targets[first : first + 1]
@@ -224,7 +310,22 @@ def probe(survey: str, targets: Table, seed: int) -> tuple[float, ...]:
 
 
 def describe(folder: Path, name: str, pairs: Table) -> dict:
-    """What a set in a folder is: versions, statistics of stores and pairs, checksums of what they are made of."""
+    """Describe a set in a folder: versions, statistics of stores and pairs, and checksums.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the set.
+    name : str
+        A row of `BENCHMARKS`.
+    pairs : Table
+        Its pair table.
+
+    Returns
+    -------
+    dict
+        What `benchmark.json` holds.
+    """
     stores = {survey.name: open_store(folder / f"{survey.name}.zarr") for survey in (SDSS, CFHT)}
     offsets = np.asarray(pairs["peak_offset"])
     return {
@@ -247,7 +348,18 @@ def describe(folder: Path, name: str, pairs: Table) -> dict:
 
 
 def statistics(store: Store) -> dict:
-    """Of a store: objects; those with saturated pixels; by band medians and robust deviations of noise and seeing."""
+    """Return statistics of a store.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    dict
+        Number of objects and of those with saturated pixels; medians and robust deviations of noise and seeing by band.
+    """
     found = {"objects": len(store), "saturated": int(store.column("saturated").any(axis=1).sum())}
     for column in ("sky_sigma", "psf_fwhm"):
         values = store.column(column).astype(float)

@@ -1,4 +1,4 @@
-"""Sources onto pixels: the one renderer through which both surveys see the simulated sky. Without noise."""
+"""Draw sources onto pixels, without noise. Both surveys see the simulated sky through this one renderer."""
 
 from functools import lru_cache
 
@@ -12,28 +12,37 @@ from survey_tools.twin_sky.exposure import Psf
 from survey_tools.twin_sky.galaxies import BULGE_CUT, COMPONENTS
 
 BULGE, DISK, ARMS = range(len(COMPONENTS))
-ARMS_GRID, ARMS_STEP = 112, 0.09  # pixels a side of the face-on pattern of arms, and its step [disk scale lengths]
-ARMS_CUT = ARMS_GRID * ARMS_STEP / 2  # disk scale lengths
-DISK_CUT = 8.0  # disk scale lengths to which disks are drawn; 0.3 % of the light lies beyond
+ARMS_GRID, ARMS_STEP = 112, 0.09  # pixels per side of the face-on pattern of arms, and its step [disk scale length]
+ARMS_CUT = ARMS_GRID * ARMS_STEP / 2  # [disk scale length] radius to which arms are drawn
+DISK_CUT = 8.0  # [disk scale length] radius to which disks are drawn; 0.3 % of the light lies beyond
 PSF_MARGIN = 4.0  # [arcsec] around a galaxy's edge
-SMALL = 15.0  # [arcsec] up to which it is quicker to draw the components of a galaxy together
-LARGEST_RADIUS = 75.0  # [arcsec] to which anything is drawn
-FLOCCULENT = 30  # [deg] pitch beyond which there are knots but no arms
+SMALL = 15.0  # [arcsec] radius up to which it is quicker to draw the components of a galaxy together
+LARGEST_RADIUS = 75.0  # [arcsec] largest radius to which a source is drawn
+FLOCCULENT = 30  # [deg] pitch angle beyond which there are knots but no arms
 
 
 def render(sources: Table, wcs: WCS, shape: tuple[int, int], psf: Psf, survey: str, band: str) -> np.ndarray:
-    """The noise-free image of a sky: flux per pixel of every source that reaches onto it.
+    """Render the noise-free image of a sky: the flux per pixel of every source that reaches onto it.
 
-    Args:
-        sources: As `galaxies` draws them, with columns ra and dec [deg, ICRS].
-        wcs: TAN WCS of the image.
-        shape: Its rows and columns.
-        psf: Its point-spread function.
-        survey: Whose filters see it.
-        band: One of the survey's bands.
+    Parameters
+    ----------
+    sources : Table
+        Sources, as `galaxies` draws them, with columns ra and dec [deg, ICRS].
+    wcs : WCS
+        TAN WCS of the image.
+    shape : tuple of int
+        Rows and columns of the image.
+    psf : Psf
+        Point-spread function of the image.
+    survey : str
+        The survey whose filters see it.
+    band : str
+        One of the survey's bands.
 
-    Returns:
-        (row, col) float32, nanomaggy/pixel; integrals over each pixel.
+    Returns
+    -------
+    ndarray
+        (row, col) float32 [nanomaggy/pixel]; integrals over each pixel.
     """
     image = galsim.ImageF(shape[1], shape[0], xmin=0, ymin=0)
     blur = galsim.Moffat(beta=psf.beta, fwhm=psf.fwhm).shear(g1=psf.g1, g2=psf.g2)
@@ -54,7 +63,18 @@ def render(sources: Table, wcs: WCS, shape: tuple[int, int], psf: Psf, survey: s
 
 
 def drawn_radius(sources: Table) -> np.ndarray:
-    """How far from its centre each source is drawn [arcsec] (n,)."""
+    """Return how far from its centre each source is drawn.
+
+    Parameters
+    ----------
+    sources : Table
+        Sources, as `galaxies` draws them.
+
+    Returns
+    -------
+    ndarray
+        (n,) [arcsec].
+    """
     star = sources["kind"] == "star"
     bulge = np.where(sources["bulge_fraction"] > 0, BULGE_CUT * sources["bulge_radius"], 0)
     bulge = bulge / np.sqrt(sources["bulge_axis_ratio"])
@@ -65,11 +85,23 @@ def drawn_radius(sources: Table) -> np.ndarray:
 
 
 def profiles_of(source: Row, flux: np.ndarray) -> list[tuple[galsim.GSObject | None, float]]:
-    """The light of one source above the atmosphere: profiles, and how far each reaches [arcsec]; None for a star.
+    """Return the light of one source above the atmosphere as profiles.
 
-    `flux` is that of its components (3,). On the sky east is the first coordinate and north the second. Bulge: Sérsic.
-    Disk: exponential. Arms and knots: a pattern that lies in the disk and is inclined with it. In large galaxies each
-    is a profile of its own: a small bulge needs fine pixels and a large disk many, and together they need both.
+    On the sky, east is the first coordinate and north the second. The bulge is a Sérsic profile, the disk exponential;
+    arms and knots are a pattern that lies in the disk and is inclined with it. In large galaxies each component is a
+    profile of its own: a small bulge needs fine pixels and a large disk needs many, and together they would need both.
+
+    Parameters
+    ----------
+    source : Row
+        The source.
+    flux : ndarray
+        (3,) flux of its components.
+
+    Returns
+    -------
+    list of tuple
+        Each profile, or None for a star, and how far it reaches [arcsec].
     """
     if source["kind"] == "star":
         return [(None, LARGEST_RADIUS)]
@@ -95,7 +127,7 @@ def profiles_of(source: Row, flux: np.ndarray) -> list[tuple[galsim.GSObject | N
 
 @lru_cache(maxsize=512)
 def _arms(pitch: float, pattern: int) -> galsim.GSObject:
-    """A face-on pattern as a profile of unit flux, its disk's scale length being 1."""
+    """Return a face-on pattern as a profile of unit flux; the scale length of its disk is 1."""
     image = galsim.ImageF(arms_pattern(pitch, np.random.default_rng(pattern)), scale=ARMS_STEP)
     return galsim.InterpolatedImage(
         image,
@@ -109,10 +141,22 @@ def _arms(pitch: float, pattern: int) -> galsim.GSObject:
 
 
 def arms_pattern(pitch: float, rng: np.random.Generator) -> np.ndarray:
-    """Surface brightness of spiral arms with star-forming knots, face-on: (row, col) float32, sum 1.
+    """Draw the surface brightness of spiral arms with star-forming knots, face-on.
 
-    Logarithmic spirals (`pitch` [deg], its sign the sense of winding) whose phase wanders a little, as in real disks,
-    on an exponential disk with a hole where the bulge is; two fifths of the light is in knots strewn along the arms.
+    The arms are logarithmic spirals whose phase wanders a little, as in real disks, on an exponential disk with a hole
+    at the place of the bulge. Two fifths of the light is in knots along the arms.
+
+    Parameters
+    ----------
+    pitch : float
+        Pitch angle [deg]; its sign is the sense of winding.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (row, col) float32, of sum 1.
     """
     row, col = (np.mgrid[:ARMS_GRID, :ARMS_GRID] - (ARMS_GRID - 1) / 2) * ARMS_STEP
     radius, angle = np.hypot(row, col) + 1e-3, np.arctan2(row, col)
@@ -138,7 +182,7 @@ def arms_pattern(pitch: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _places(sources: Table, wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column and row of each source (n,), from 0, and the matrices (n, 2, 2) from pixels to arcsec east and north."""
+    """Return column and row of each source (n,), from 0, and matrices (n, 2, 2) from pixels to arcsec (east, north)."""
     ra, dec = (np.asarray(sources[name], dtype=float) for name in ("ra", "dec"))
     step = 1 / 3600
     pixels = wcs.wcs_world2pix(np.stack([ra, dec], axis=1), 0)
@@ -148,5 +192,5 @@ def _places(sources: Table, wcs: WCS) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _reaches(columns, rows, radius, shape: tuple[int, int]) -> np.ndarray:
-    """Which sources (n,) of this radius [pixel] touch an image of this shape."""
+    """Return which sources (n,) of this radius [pixel] touch an image of this shape."""
     return (columns > -radius - 1) & (columns < shape[1] + radius) & (rows > -radius - 1) & (rows < shape[0] + radius)

@@ -34,7 +34,17 @@ RESAMPLING_KERNEL = np.array([0.0127, -0.0292, 0.0483, 1.0, 0.0483, -0.0292, 0.0
 
 @dataclass(frozen=True)
 class Psf:
-    """A Moffat point-spread function: full width at half maximum [arcsec], beta, and its shear on the sky."""
+    """A Moffat point-spread function.
+
+    Attributes
+    ----------
+    fwhm : float
+        Full width at half maximum [arcsec].
+    beta : float
+        Exponent.
+    g1, g2 : float
+        Its shear on the sky.
+    """
 
     fwhm: float
     beta: float
@@ -43,7 +53,7 @@ class Psf:
 
     @property
     def effective_width(self) -> float:
-        """SDSS's PSF_WIDTH [arcsec]: the FWHM of the Gaussian that gathers as much noise as this PSF does."""
+        """SDSS's PSF_WIDTH [arcsec]: the FWHM of the Gaussian that gathers as much noise as this PSF."""
         radius = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
         area = np.pi * radius**2 * (2 * self.beta - 1) / (self.beta - 1) ** 2
         return float(np.sqrt(area / (4 * np.pi)) * 2 * np.sqrt(2 * np.log(2)))
@@ -51,7 +61,21 @@ class Psf:
 
 @dataclass(frozen=True)
 class SdssExposure:
-    """One frame: its PSF, sky [DN], calibration [nanomaggy/DN], gain [e/DN] and dark variance [DN^2]."""
+    """One SDSS frame.
+
+    Attributes
+    ----------
+    psf : Psf
+        Its point-spread function.
+    sky : float
+        Sky [DN].
+    nanomaggies : float
+        Calibration [nanomaggy/DN].
+    gain : float
+        [electron/DN].
+    dark_variance : float
+        [DN^2].
+    """
 
     psf: Psf
     sky: float
@@ -61,7 +85,7 @@ class SdssExposure:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of blank sky [nanomaggy/pixel]: the frame's data model's, and that of rounding to DN."""
+        """Standard deviation of blank sky [nanomaggy/pixel] by the frame's data model, with that of rounding to DN."""
         return float(np.sqrt(self.sky / self.gain + self.dark_variance + 1 / 12) * self.nanomaggies)
 
     @property
@@ -70,9 +94,22 @@ class SdssExposure:
         return self.gain / self.nanomaggies
 
     def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Noisy frame, less its sky, from noise-free `flux`, both (row, col) nanomaggy/pixel.
+        """Return the noisy frame, with its sky subtracted.
 
-        Photons and dark current are counted in whole DN; the sky is smooth, so that the difference is not.
+        Photons and dark current are counted in whole DN. The sky is smooth, so that the difference is not a whole
+        number.
+
+        Parameters
+        ----------
+        flux : ndarray
+            (row, col) noise-free flux [nanomaggy/pixel].
+        rng : Generator
+            Random numbers.
+
+        Returns
+        -------
+        ndarray
+            (row, col) float32 [nanomaggy/pixel].
         """
         sky = (self.sky + SKY_TILT * np.linspace(-0.5, 0.5, flux.shape[1])).astype(np.float32)
         electrons = np.maximum(flux / self.nanomaggies + sky, 0) * self.gain
@@ -83,7 +120,19 @@ class SdssExposure:
 
 @dataclass(frozen=True)
 class CfhtExposure:
-    """One stack: its PSF, sigma of blank sky [counts], gain [e/count] and saturation level [counts]."""
+    """One CFHTLS stack.
+
+    Attributes
+    ----------
+    psf : Psf
+        Its point-spread function.
+    counts_sigma : float
+        Sigma of blank sky [count].
+    gain : float
+        [electron/count].
+    saturation : float
+        Saturation level [count].
+    """
 
     psf: Psf
     counts_sigma: float
@@ -101,10 +150,22 @@ class CfhtExposure:
         return self.gain / nanomaggies_per_count(CFHT.zero_point)
 
     def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Noisy stack from noise-free `flux`, both (row, col) nanomaggy/pixel.
+        """Return the noisy stack.
 
-        Noise as correlated as resampling leaves it; its variance is the sky's plus the sources' photons'. Clipped where
-        the detector saturates.
+        The noise is correlated as resampling leaves it. Its variance is that of the sky and of the photons of the
+        sources. Pixels are clipped at the saturation level of the detector.
+
+        Parameters
+        ----------
+        flux : ndarray
+            (row, col) noise-free flux [nanomaggy/pixel].
+        rng : Generator
+            Random numbers.
+
+        Returns
+        -------
+        ndarray
+            (row, col) float32 [nanomaggy/pixel].
         """
         unit = nanomaggies_per_count(CFHT.zero_point)
         sigma = np.sqrt(self.counts_sigma**2 + np.maximum(flux, 0) / (unit * self.gain)) * unit
@@ -112,31 +173,96 @@ class CfhtExposure:
 
 
 def draw_psf(survey: str, band: str, night: float, rng: np.random.Generator) -> Psf:
-    """The PSF of one image: `night`, the factor of its weather on the seeing, is shared by bands taken together."""
+    """Draw the point-spread function of one image.
+
+    Parameters
+    ----------
+    survey, band : str
+        The survey, and one of its bands.
+    night : float
+        Factor of the night's weather on the seeing, from `draw_night`; bands that are taken together share it.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    Psf
+        The function.
+    """
     fwhm = SEEING[survey][band] * night * np.exp(rng.normal(0, 0.04))
     g1, g2 = rng.normal(0, 0.015, 2)  # stars of real frames have axis ratios of 0.94 to 0.99
     return Psf(float(fwhm), float(rng.choice(MOFFAT_BETA[survey])), float(g1), float(g2))
 
 
 def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator) -> SdssExposure | CfhtExposure:
-    """One image's seeing and noise, scattered around the survey's as real ones are; `night` as in `draw_psf`."""
+    """Draw seeing and noise of one image, scattered around the survey's as those of real images are.
+
+    Parameters
+    ----------
+    survey, band : str
+        The survey, and one of its bands.
+    night : float
+        As for `draw_psf`.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    SdssExposure or CfhtExposure
+        The image.
+    """
     psf = draw_psf(survey, band, night, rng)
     brighter, deeper = np.exp(rng.normal(0, [0.15, 0.05]))
-    if survey == "sdss":
-        sky, unit = SDSS_SKY[band] * brighter, SDSS_NANOMAGGIES[band] * deeper
-        return SdssExposure(psf, float(sky), float(unit), *gain_and_dark_variance(RUN, CAMCOL, band))
-    # sky and exposure time together: the four real stacks lie within 12 % of each other
-    sigma = CFHT_SIGMA[band] * np.sqrt(brighter) * deeper
-    return CfhtExposure(psf, float(sigma), float(CFHT_GAIN[band] / deeper), float(CFHT_SATURATION[band] * deeper))
+    return EXPOSURES[survey](psf, band, float(brighter), float(deeper))
+
+
+def _sdss_exposure(psf: Psf, band: str, brighter: float, deeper: float) -> SdssExposure:
+    """Return a frame whose sky is brighter, and whose unit is larger, than usual by these factors."""
+    sky, unit = SDSS_SKY[band] * brighter, SDSS_NANOMAGGIES[band] * deeper
+    return SdssExposure(psf, sky, unit, *gain_and_dark_variance(RUN, CAMCOL, band))
+
+
+def _cfht_exposure(psf: Psf, band: str, brighter: float, deeper: float) -> CfhtExposure:
+    """Return a stack whose sky is brighter, and whose exposure is deeper, than usual by these factors."""
+    # Sky and exposure time together: the four real stacks lie within 12 % of each other.
+    sigma = CFHT_SIGMA[band] * float(np.sqrt(brighter)) * deeper
+    return CfhtExposure(psf, sigma, CFHT_GAIN[band] / deeper, CFHT_SATURATION[band] * deeper)
+
+
+EXPOSURES = {"sdss": _sdss_exposure, "cfht": _cfht_exposure}
 
 
 def draw_night(rng: np.random.Generator) -> float:
-    """The factor by which one night's seeing differs from the median."""
+    """Draw the factor by which one night's seeing differs from the median.
+
+    Parameters
+    ----------
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    float
+        From 0.78 to 1.28.
+    """
     return float(np.exp(np.clip(rng.normal(0, 0.10), -0.25, 0.25)))
 
 
 def correlated_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise (row, col) float32 of zero mean and unit variance, correlated as in resampled stacks."""
+    """Draw Gaussian noise of zero mean and unit variance, correlated as in resampled stacks.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (row, col) float32.
+    """
     kernel = RESAMPLING_KERNEL / np.sqrt((RESAMPLING_KERNEL**2).sum())
     white = rng.standard_normal(shape, dtype=np.float32)
     return convolve1d(convolve1d(white, kernel, axis=0, mode="wrap"), kernel, axis=1, mode="wrap")

@@ -1,4 +1,4 @@
-"""Simulated SDSS files, laid out as on the Science Archive Server: corrected frames, fpM and psField files of one run.
+"""Write simulated SDSS files as on the Science Archive Server: corrected frames, fpM and psField files of one run.
 
 Structure and keywords: SDSS data model, files `frame`, `fpM` and `psField`, and the real files of runs 7264 and 3900.
 """
@@ -43,9 +43,23 @@ MASKS = (
 
 
 def strip_wcs(ra: float, dec: float, shift, turn: float, pixel_scale: float) -> WCS:
-    """WCS of the continuous strip that a camera column scans: centred on (ra, dec) [deg] but for `shift` (2,) pixels.
+    """Return the WCS of the continuous strip that a camera column scans.
 
-    `turn` [deg] is added to the scan angle; a band's CCD sits not quite where, nor how, the next one does.
+    Parameters
+    ----------
+    ra, dec : float
+        Its centre [deg].
+    shift : array_like
+        (2,) offset of the centre [pixel]: the CCD of a band is not exactly where that of the next band is.
+    turn : float
+        Added to the scan angle [deg].
+    pixel_scale : float
+        [arcsec/pixel].
+
+    Returns
+    -------
+    WCS
+        TAN, ICRS.
     """
     angle = np.radians(SCAN_ANGLE + turn)
     sin, cos = np.sin(angle), np.cos(angle)
@@ -54,13 +68,38 @@ def strip_wcs(ra: float, dec: float, shift, turn: float, pixel_scale: float) -> 
 
 
 def field_rows(index: int) -> slice:
-    """The rows of the strip that make field `FIELDS[index]`."""
+    """Return the rows of the strip that make field `FIELDS[index]`.
+
+    Parameters
+    ----------
+    index : int
+        Index of the field.
+
+    Returns
+    -------
+    slice
+        The rows.
+    """
     start = index * (ROWS - SHARED_ROWS)
     return slice(start, start + ROWS)
 
 
 def field_wcs(strip: WCS, index: int) -> WCS:
-    """The WCS that a field's header states: tangent at its own middle, as in real frames; the strip's to 0.01 pixel."""
+    """Return the WCS that a field's header states: tangent at its own middle, as in real frames; the strip's to 0.01
+    pixel.
+
+    Parameters
+    ----------
+    strip : WCS
+        WCS of the strip.
+    index : int
+        Index of the field.
+
+    Returns
+    -------
+    WCS
+        TAN, ICRS.
+    """
     shifted = strip.deepcopy()
     shifted.wcs.crpix -= [0, field_rows(index).start]
     centre = shifted.wcs_pix2world([REFERENCE_PIXEL], 1)[0]
@@ -68,22 +107,36 @@ def field_wcs(strip: WCS, index: int) -> WCS:
 
 
 def frame_path(root: Path, band: str, field: int) -> Path:
-    """Where the archive keeps a frame."""
+    """Return where the archive keeps a frame of a band and a field, below `root`."""
     return root / Frame(RUN, RERUN, CAMCOL, field, band).name
 
 
 def psfield_path(root: Path, field: int) -> Path:
-    """Where the archive keeps the PSFs of a field."""
+    """Return where the archive keeps the PSFs of a field, below `root`."""
     return root / PSFIELD.format(rerun=RERUN, run=RUN, camcol=CAMCOL, field=field)
 
 
 def mask_path(root: Path, band: str, field: int) -> Path:
-    """Where the archive keeps the mask of a frame."""
+    """Return where the archive keeps the mask of a frame of a band and a field, below `root`."""
     return root / FPM.format(rerun=RERUN, run=RUN, camcol=CAMCOL, band=band, field=field)
 
 
 def write_masks(root: Path, band: str, strip: np.ndarray, exposure: SdssExposure, seed: int) -> None:
-    """Write one fpM file a field, that says which pixels of a strip (row, col) [nanomaggy/pixel] are saturated."""
+    """Write one fpM file per field, which says which pixels of a strip are saturated.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the archive.
+    band : str
+        Band of the strip.
+    strip : ndarray
+        (row, col) [nanomaggy/pixel].
+    exposure : SdssExposure
+        Its calibration and sky.
+    seed : int
+        Seed of the simulation, for the header.
+    """
     for index, field in enumerate(FIELDS):
         saturated = strip[field_rows(index)] / exposure.nanomaggies + exposure.sky >= FULL_SCALE
         primary = fits.PrimaryHDU()
@@ -97,7 +150,18 @@ def write_masks(root: Path, band: str, strip: np.ndarray, exposure: SdssExposure
 
 
 def mask_table(inside: np.ndarray | None) -> fits.BinTableHDU:
-    """One plane of an fpM file: a row for each connected set of the pixels (row, col) that are inside."""
+    """Return one plane of an fpM file: a row for each connected set of pixels.
+
+    Parameters
+    ----------
+    inside : ndarray or None
+        Which pixels (row, col) are in the plane; None for an empty plane.
+
+    Returns
+    -------
+    BinTableHDU
+        The plane.
+    """
     found, count = (np.zeros((1, 1), int), 0) if inside is None else label(inside, np.ones((3, 3)))
     rows = []
     for mine, part in zip(find_objects(found), range(1, count + 1), strict=False):
@@ -119,7 +183,7 @@ def mask_table(inside: np.ndarray | None) -> fits.BinTableHDU:
 
 
 def plane_list() -> fits.BinTableHDU:
-    """The last HDU of an fpM file: which plane is in which HDU."""
+    """Return the last HDU of an fpM file, which says which plane is in which HDU."""
     names = [*(f"S_MASK_{name}" for name in MASKS), "S_NMASK_TYPES"]
     columns = [
         fits.Column("defName", "31A", array=[PLANES] * len(names)),
@@ -130,7 +194,23 @@ def plane_list() -> fits.BinTableHDU:
 
 
 def write_frames(root: Path, band: str, strip: np.ndarray, wcs: WCS, exposure: SdssExposure, seed: int) -> None:
-    """Write a strip (row, col) [nanomaggy/pixel] as one frame a field: neighbours share 128 rows of the same pixels."""
+    """Write a strip as one frame per field. Neighbours share 128 rows of the same pixels.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the archive.
+    band : str
+        Band of the strip.
+    strip : ndarray
+        (row, col) [nanomaggy/pixel].
+    wcs : WCS
+        WCS of the strip.
+    exposure : SdssExposure
+        Its calibration and sky.
+    seed : int
+        Seed of the simulation, for the header.
+    """
     for index, field in enumerate(FIELDS):
         primary = fits.PrimaryHDU(cut_mantissa(strip[field_rows(index)]))
         _describe(primary.header, band, field, field_wcs(wcs, index), exposure, seed)
@@ -143,14 +223,37 @@ def write_frames(root: Path, band: str, strip: np.ndarray, wcs: WCS, exposure: S
 
 
 def cut_mantissa(flux: np.ndarray) -> np.ndarray:
-    """Flux with 10 significant binary digits, as real frames have it so that they compress; float32, any shape."""
+    """Return flux with 10 significant binary digits, as real frames have it so that they can be compressed.
+
+    Parameters
+    ----------
+    flux : ndarray
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        float32, same shape.
+    """
     spare = 23 - 9  # of the 23 stored bits; the first digit is implied
     bits = np.ascontiguousarray(flux, dtype=np.float32).view(np.uint32)
     return ((bits + np.uint32(1 << (spare - 1))) & np.uint32(0xFFFFFFFF << spare & 0xFFFFFFFF)).view(np.float32)
 
 
 def write_psfields(root: Path, exposures: dict[str, SdssExposure], pixel_scale: float, seed: int) -> None:
-    """Write one psField a field: the PSF images of its bands in HDU 1 to 5, their widths and the sky in HDU 6."""
+    """Write one psField file per field: the PSFs of its bands in HDU 1 to 5, their widths and the sky in HDU 6.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the archive.
+    exposures : dict
+        Exposure of each band.
+    pixel_scale : float
+        [arcsec/pixel].
+    seed : int
+        Seed of the simulation, for the header.
+    """
     for field in FIELDS:
         primary = fits.PrimaryHDU()
         primary.header.update(RUN=RUN, CAMCOL=CAMCOL, FIELD=field, FILTERS=" ".join(exposures))
@@ -161,6 +264,7 @@ def write_psfields(root: Path, exposures: dict[str, SdssExposure], pixel_scale: 
 
 
 def _describe(header: fits.Header, band: str, field: int, wcs: WCS, exposure: SdssExposure, seed: int) -> None:
+    """Write the keywords of a frame."""
     header["RUN"] = RUN, "Run number"
     header["FRAME"] = field, "Frame sequence number within the run"
     header["CAMCOL"] = CAMCOL, "column in the imaging camera"
@@ -183,7 +287,7 @@ def _describe(header: fits.Header, band: str, field: int, wcs: WCS, exposure: Sd
 
 
 def _mark(header: fits.Header, seed: int) -> None:
-    """So that nobody takes the file for an observation."""
+    """Mark a header, so that nobody takes the file for an observation."""
     header["ORIGIN"] = "galtrans twin sky"
     header["SIMULATD"] = True, "simulated, not observed"
     header["SIMSEED"] = seed, "random seed of the simulation"
@@ -191,7 +295,7 @@ def _mark(header: fits.Header, seed: int) -> None:
 
 
 def _sky_table(sky: float) -> fits.BinTableHDU:
-    """The sky [DN] that was subtracted, on a coarse grid, and where in it the frame's columns and rows lie."""
+    """Return the sky [DN] that was subtracted, on a coarse grid, and where the frame's columns and rows lie in it."""
     grid = np.empty((1, 192, 256), np.float32)
     grid[:] = sky + SKY_TILT * ((8 * np.arange(256) + 3.5) / (COLS - 1) - 0.5)
     across = ((np.arange(COLS) + 0.5) / 8 - 0.5).astype(np.float32)[None]
@@ -205,7 +309,9 @@ def _sky_table(sky: float) -> fits.BinTableHDU:
 
 
 def _astrometry_table(band: str, field: int) -> fits.BinTableHDU:
-    """What names the field in the real asTrans table; its terms are left out, since the header's WCS is exact here."""
+    """Return the columns that name the field in the real asTrans table. Its terms are left out: the header's WCS is
+    exact.
+    """
     columns = [
         fits.Column("RUN", "J", array=[RUN]),
         fits.Column("RERUN", "3A", array=[str(RERUN)]),
@@ -218,7 +324,7 @@ def _astrometry_table(band: str, field: int) -> fits.BinTableHDU:
 
 
 def _psf_table(psf: Psf, pixel_scale: float) -> fits.BinTableHDU:
-    """A PSF that is the same all over the field, as the one eigen-image of the real table's expansion."""
+    """Return a PSF that is the same all over the field, as the one eigen-image of the real table's expansion."""
     row, col = np.mgrid[:PSF_SIZE, :PSF_SIZE] - PSF_SIZE // 2
     radius = psf.fwhm / pixel_scale / (2 * np.sqrt(2 ** (1 / psf.beta) - 1))
     image = (1 + (row**2 + col**2) / radius**2) ** -psf.beta
@@ -237,7 +343,7 @@ def _psf_table(psf: Psf, pixel_scale: float) -> fits.BinTableHDU:
 
 
 def _width_table(field: int, exposures: list[SdssExposure]) -> fits.BinTableHDU:
-    """HDU 6: one value a band of PSF width [arcsec], sky [DN], its noise [DN], gain and dark variance."""
+    """Return HDU 6: one value per band of PSF width [arcsec], sky [DN], its noise [DN], gain and dark variance."""
     values = {
         "sky": [exposure.sky for exposure in exposures],
         "skysig": [exposure.sigma / exposure.nanomaggies for exposure in exposures],

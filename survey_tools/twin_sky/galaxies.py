@@ -1,4 +1,4 @@
-"""Who is in the simulated sky: galaxies and stars, and their light through the filters of both surveys."""
+"""Draw who is in the simulated sky: galaxies and stars, and their light through the filters of both surveys."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,20 +37,52 @@ RESPONSE = {
     },
 }
 STEP = 5.0  # [Angstrom] of the sums in `synthetic_flux`; templates have lines about this wide
+SEEN_BY = (SDSS, CFHT)  # the surveys that are simulated
+COMPONENTS = ("bulge", "disk", "arms")
+TEMPLATES = ("E", "Sbc", "Scd", "Im")  # Coleman, Wu & Weedman (1980, ApJS 43, 393), extended, as GalSim ships them
+REDSHIFTS = np.arange(0, 1.31, 0.01)
+HUBBLE_DISTANCE = 299792.458 / 70  # [Mpc]
+BULGE_INDICES = np.array([1.0, 1.5, 2.0, 3.0, 4.0])  # few, so that GalSim tabulates each profile once
+BULGE_CUT = 16.0  # [half-light radius] at which bulges end: there they are fainter than the noise of either survey
+FAINTEST_WITH_ARMS = 20.5  # [mag] arms of fainter galaxies are smaller than either survey resolves
+STAR_TEMPERATURE = (3300.0, 7500.0)  # [K] M to F dwarfs, the stars of a high-latitude field
 
 
 def throughput(survey: str, band: str) -> tuple[np.ndarray, np.ndarray]:
-    """Wavelength [Angstrom] and relative system response of a band, tabulated; it is linear in between, 0 outside."""
+    """Return the tabulated throughput of a band. It is linear between the entries and 0 outside.
+
+    Parameters
+    ----------
+    survey, band : str
+        The survey, and one of its bands.
+
+    Returns
+    -------
+    wavelength, response : ndarray
+        [Angstrom], and the relative system response.
+    """
     first, step = FIRST_AND_STEP[survey][band]
     response = np.array(RESPONSE[survey][band].split(), dtype=float)
     return first + step * np.arange(len(response)), response
 
 
 def synthetic_flux(photon_rate, survey: str, band: str) -> float:
-    """AB flux of a spectrum through a band, in units that are the same for all bands (their ratios are colours).
+    """Return the AB flux of a spectrum through a band.
 
-    `photon_rate` gives the photons per unit wavelength at wavelengths [Angstrom], shape (n,). The AB reference has a
-    flux that is constant per unit frequency, hence a photon rate that goes as 1/wavelength (Fukugita et al. 1996).
+    The AB reference has a constant flux per unit frequency, and hence a photon rate that goes as 1/wavelength (Fukugita
+    et al. 1996).
+
+    Parameters
+    ----------
+    photon_rate : callable
+        Takes wavelengths (n,) [Angstrom]; returns photons per unit wavelength.
+    survey, band : str
+        The survey, and one of its bands.
+
+    Returns
+    -------
+    float
+        In a unit that is the same for all bands, so that ratios are colours.
     """
     tabulated, response = throughput(survey, band)
     wave = np.arange(tabulated[0], tabulated[-1] + STEP, STEP)
@@ -58,30 +90,28 @@ def synthetic_flux(photon_rate, survey: str, band: str) -> float:
     return float((photon_rate(wave) * through).sum() / (through / wave).sum())
 
 
-SEEN_BY = (SDSS, CFHT)  # the surveys that are simulated
-COMPONENTS = ("bulge", "disk", "arms")
-TEMPLATES = ("E", "Sbc", "Scd", "Im")  # Coleman, Wu & Weedman (1980, ApJS 43, 393), extended, as GalSim ships them
-REDSHIFTS = np.arange(0, 1.31, 0.01)
-HUBBLE_DISTANCE = 299792.458 / 70  # [Mpc]
-BULGE_INDICES = np.array([1.0, 1.5, 2.0, 3.0, 4.0])  # few, so that GalSim tabulates each profile once
-BULGE_CUT = 16.0  # half-light radii at which bulges end, where they are fainter than the noise of either survey
-FAINTEST_WITH_ARMS = 20.5  # [mag] beyond, arms are smaller than either survey resolves
-STAR_TEMPERATURE = (3300.0, 7500.0)  # [K] M to F dwarfs: what a high-latitude field holds
-
-
 @dataclass(frozen=True)
 class HubbleType:
     """What galaxies of one morphological type have in common.
 
-    Attributes:
-        name: The type.
-        fraction: Of galaxies at given r magnitude.
-        bulge_fraction: Median share of the bulge in the r-band light.
-        bulge_index: Sérsic index of the bulge.
-        bulge_to_disk: Half-light radius of the bulge over the disk's scale length.
-        disk_template: Place of the disk's spectrum on `TEMPLATES`, from 0 = E to 3 = Im; in between it is a mixture.
-        arms: Share of spiral arms and knots in the disk's r-band light.
-        pitch: Of the arms [deg].
+    Attributes
+    ----------
+    name : str
+        The type.
+    fraction : float
+        Fraction of the galaxies of a given r magnitude.
+    bulge_fraction : float
+        Median fraction of the bulge in the r-band light.
+    bulge_index : float
+        Sérsic index of the bulge.
+    bulge_to_disk : float
+        Half-light radius of the bulge over the scale length of the disk.
+    disk_template : float
+        Place of the disk's spectrum on `TEMPLATES`, from 0 = E to 3 = Im; values in between are mixtures.
+    arms : float
+        Fraction of spiral arms and knots in the disk's r-band light.
+    pitch : float
+        Pitch angle of the arms [deg].
     """
 
     name: str
@@ -108,17 +138,46 @@ TYPES = (
 
 
 def draw_magnitudes(count: int, bright: float, faint: float, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """`count` magnitudes between two limits, their numbers per magnitude going as 10^(slope * magnitude)."""
+    """Draw magnitudes between two limits, whose number per magnitude goes as 10^(slope * magnitude).
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    bright, faint : float
+        The limits [mag].
+    slope : float
+        Slope of the number counts.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (count,) [mag].
+    """
     low, high = 10 ** (slope * np.array([bright, faint]))
     return np.log10(low + (high - low) * rng.random(count)) / slope
 
 
 def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
-    """Galaxies of total SDSS r magnitude `magnitude`, shape (n,), without positions: columns as below.
+    """Draw galaxies, without positions.
 
-    Type, redshift, luminosity and size hang together as in the local universe. Elongations: disks are seen from random
-    directions with an intrinsic thickness of 0.2; spheroids have axis ratios around 0.75 (Lambas et al. 1992, MNRAS
-    258, 404).
+    Type, redshift, luminosity and size are related as in the local universe. Disks are seen from random directions,
+    with an intrinsic thickness of 0.2; spheroids have axis ratios around 0.75 (Lambas et al. 1992, MNRAS 258, 404).
+
+    Parameters
+    ----------
+    magnitude : ndarray
+        (n,) total SDSS r magnitude of each.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    Table
+        kind, redshift, r, half_light_radius [arcsec], axis_ratio, position_angle [deg], the parameters of bulge, disk
+        and arms, and flux_sdss and flux_cfht (component, band) [nanomaggy].
     """
     count = len(magnitude)
     kind = draw_types(magnitude, rng)
@@ -160,7 +219,20 @@ def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
 
 
 def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
-    """Stars of r magnitude `magnitude`, shape (n,): black bodies, and points; columns as `draw_galaxies` has them."""
+    """Draw stars, which are black bodies and points.
+
+    Parameters
+    ----------
+    magnitude : ndarray
+        (n,) r magnitude of each.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    Table
+        Columns as `draw_galaxies` returns them.
+    """
     count = len(magnitude)
     zero = np.zeros(count)
     names = ["half_light_radius", "bulge_fraction", "bulge_radius", "disk_scale", "pitch", "position_angle"]
@@ -178,9 +250,22 @@ def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
 
 
 def draw_types(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Places in `TYPES` for galaxies of r magnitude `magnitude` (n,).
+    """Draw places in `TYPES` for galaxies.
 
-    Fainter than 18, later types take over: the excess of faint blue galaxies (Glazebrook et al. 1995, MNRAS 275, L19).
+    Fainter than 18 mag, later types become more frequent: the excess of faint blue galaxies (Glazebrook et al. 1995,
+    MNRAS 275, L19).
+
+    Parameters
+    ----------
+    magnitude : ndarray
+        (n,) r magnitude of each.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (n,) int.
     """
     fading = np.linspace(-1, 1, len(TYPES)) * 0.16
     weights = np.array([row.fraction for row in TYPES]) * 10 ** (np.maximum(magnitude - 18, 0)[:, None] * fading)
@@ -189,10 +274,23 @@ def draw_types(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_redshifts(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A redshift for each r magnitude (n,): luminosity function times volume, as a flux-limited survey meets them.
+    """Draw redshifts: luminosity function times volume, as in a flux-limited survey.
 
     The luminosity function is Schechter's with M* = -21.21 (H0 = 70) and slope -1.05 (Blanton et al. 2003, ApJ 592,
-    819). Its fading with redshift and the K correction, of opposite sign and alike in size below z = 0.3, are left out.
+    819). Its evolution with redshift and the K correction, which have opposite signs and about the same size below z =
+    0.3, are left out.
+
+    Parameters
+    ----------
+    magnitude : ndarray
+        (n,) r magnitude of each.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (n,).
     """
     grid, distance = _distances()
     volume = np.gradient(distance**3, grid)
@@ -205,10 +303,24 @@ def draw_redshifts(magnitude: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def draw_half_light_radii(magnitude, redshift, early, rng: np.random.Generator) -> np.ndarray:
-    """Half-light radii [arcsec] of galaxies, each (n,), by the size-luminosity relation of Shen et al. (2003).
+    """Draw half-light radii of galaxies by the size-luminosity relation of Shen et al. (2003, MNRAS 343, 978).
 
     Their equations 14 (where `early` is True) and 15, with the scatter of equation 16 and the constants of their table
-    1, for R50 in r (MNRAS 343, 978).
+    1, for R50 in r.
+
+    Parameters
+    ----------
+    magnitude, redshift : ndarray
+        (n,) r magnitude and redshift of each.
+    early : ndarray
+        (n,) whether each is of early type.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    ndarray
+        (n,) [arcsec].
     """
     grid, distance = _distances()
     away = np.interp(redshift, grid, distance)  # [Mpc]
@@ -222,7 +334,18 @@ def draw_half_light_radii(magnitude, redshift, early, rng: np.random.Generator) 
 
 
 def half_light_over_scale(bulge_fraction, bulge_index, bulge_to_disk) -> np.ndarray:
-    """Half-light radius of bulge plus exponential disk over the disk's scale length, each (n,), found by bisection."""
+    """Return the half-light radius of bulge plus exponential disk over the scale length of the disk, by bisection.
+
+    Parameters
+    ----------
+    bulge_fraction, bulge_index, bulge_to_disk : ndarray
+        (n,) fraction of the light in the bulge, its Sérsic index, and its half-light radius over the scale length.
+
+    Returns
+    -------
+    ndarray
+        (n,).
+    """
     low, high = np.zeros_like(bulge_to_disk), np.maximum(4.0, 4 * bulge_to_disk)
     steepness = gammaincinv(2 * bulge_index, 0.5)
     for _ in range(40):
@@ -235,7 +358,7 @@ def half_light_over_scale(bulge_fraction, bulge_index, bulge_to_disk) -> np.ndar
 
 @lru_cache(maxsize=1)
 def _distances() -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts, and comoving distances [Mpc] to them."""
+    """Return redshifts, and comoving distances [Mpc] to them."""
     grid = np.linspace(0.002, REDSHIFTS[-1], 1000)
     fine = np.linspace(0, grid[-1], 4000)
     slope = HUBBLE_DISTANCE / np.sqrt(0.3 * (1 + fine) ** 3 + 0.7)
@@ -244,7 +367,7 @@ def _distances() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _component_fluxes(survey: str, magnitude, redshift, shares, templates) -> np.ndarray:
-    """Flux [nanomaggy] (n, component, band) of galaxies with `shares` of the r light and `templates` (n, component)."""
+    """Return flux [nanomaggy] (n, component, band) with these shares of r light and templates (n, component)."""
     table = _template_fluxes()[survey]
     at = np.clip(redshift[:, None] / REDSHIFTS[1], 0, len(REDSHIFTS) - 1.001)
     place = np.clip(templates, 0, len(TEMPLATES) - 1.001)
@@ -258,7 +381,9 @@ def _component_fluxes(survey: str, magnitude, redshift, shares, templates) -> np
 
 @lru_cache(maxsize=1)
 def _template_fluxes() -> dict[str, np.ndarray]:
-    """Survey: flux of each template at each redshift in each band (template, redshift, band), SDSS r being 1."""
+    """Return, by survey, the flux of each template at each redshift in each band (template, redshift, band), SDSS r
+    being 1.
+    """
     spectra = [galsim.SED(f"CWW_{name}_ext.sed", "Ang", "flambda") for name in TEMPLATES]  # wavelengths in nm
 
     def at(spectrum, redshift):
@@ -273,7 +398,7 @@ def _template_fluxes() -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _star_colours() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Temperatures [K], and by survey the flux of black bodies of them (temperature, band), SDSS r being 1."""
+    """Return temperatures [K], and by survey the flux of black bodies of them (temperature, band), SDSS r being 1."""
     temperatures = np.linspace(*STAR_TEMPERATURE, 30)
 
     def planck(temperature):  # photons per unit wavelength; h c / k = 1.4388e8 Angstrom K
@@ -287,5 +412,5 @@ def _star_colours() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def _band_fluxes(photon_rate, survey: Survey) -> list[float]:
-    """Flux of a spectrum in each band of a survey, in units common to all."""
+    """Return the flux of a spectrum in each band of a survey, in units common to all."""
     return [synthetic_flux(photon_rate, survey.name, band) for band in survey.bands]

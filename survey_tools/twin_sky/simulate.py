@@ -1,7 +1,7 @@
-"""A sky that both surveys see: one simulated sky, written as both archives' own files or straight into stores.
+"""Simulate one sky that both surveys see, as both archives' own files or directly as stores.
 
-Galaxies and stars are drawn in `galaxies.py`, put onto pixels in `draw.py` and given the noise of an image in
-`exposure.py`; `frames.py` and `stacks.py` write the archives' files.
+`galaxies.py` draws galaxies and stars, `draw.py` puts them onto pixels, and `exposure.py` adds the noise of an image.
+`frames.py` and `archive_files.py` write the files of the archives, and `stores.py` makes stores.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from survey_tools.twin_sky.archive_files import Patch, make_archive
 from survey_tools.twin_sky.stores import SimulatedSky, make_stores
 from survey_tools.version import VERSION
 
-MARKER = "simulation.json"  # says what in its folder is simulated, and may thus be replaced
+MARKER = "simulation.json"  # lists what in its folder is simulated, and may thus be replaced
 CATALOGUES = ("truth", "catalogue.ecsv", "catalogue_cfht.ecsv")
 ARCHIVE = ("sas", "cfht", *CATALOGUES)
 STORES = ("sdss.zarr", "cfht.zarr", *CATALOGUES)
@@ -43,24 +43,38 @@ def simulate_archive(
 ) -> list[Path]:
     """Write one patch of sky as the files of both archives, so that `fetch` runs on them as on the real ones.
 
-    Two adjacent SDSS fields (`sas/…`, the Science Archive Server's tree: frames and psField) and two overlapping
-    CFHTLS tiles inside them (`cfht/*.fits`); the same noise-free below `truth`; and `catalogue.ecsv` and
-    `catalogue_cfht.ecsv`, each survey's own: three quarters of the galaxies, so that half are in both.
+    There are two adjacent SDSS fields (`sas/…`, the tree of the Science Archive Server: frames, fpM and psField) and
+    two overlapping CFHTLS tiles inside them (`cfht/*.fits`); the same noise-free below `truth`; and `catalogue.ecsv`
+    and `catalogue_cfht.ecsv`. The catalogue of each survey has three quarters of the galaxies, so that half of them are
+    in both.
 
-    Args:
-        out: Folder for all of it.
-        galaxies: Galaxies of r from 14 to 18.5 in the catalogues; many more, fainter, and stars are in the images.
-        bands: Bands to write.
-        tile_size: Pixels a side of a CFHT tile; 3000 fits the two fields, real tiles have 19354.
-        seed: Of everything random; each file has random numbers of its own, so `workers` changes nothing.
-        workers: Processes.
-        overwrite: Whether to replace what an earlier simulation left in `out`.
+    Parameters
+    ----------
+    out : str or Path
+        Folder for all files.
+    galaxies : int
+        Number of galaxies of r from 14 to 18.5 in the catalogues. Many more, fainter galaxies, and stars, are in the
+        images.
+    bands : str
+        Bands to write.
+    tile_size : int
+        Pixels per side of a CFHT tile; 3000 fits the two fields, real tiles have 19354.
+    seed : int
+        Seed of everything random. Each file has random numbers of its own, so that `workers` does not change it.
+    workers : int
+        Number of processes.
+    overwrite : bool
+        Whether to replace what an earlier simulation left in `out`.
 
-    Returns:
+    Returns
+    -------
+    list of Path
         The paths written.
 
-    Raises:
-        GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
+    Raises
+    ------
+    GaltransError
+        `out` holds a simulation already, or something else with the names of its files.
     """
     patch = Patch(galaxies, bands, tile_size, seed)
     with filling(Path(out), ARCHIVE, {"kind": "archive"} | asdict(patch), overwrite=overwrite) as folder:
@@ -80,23 +94,36 @@ def simulate_stores(
     overlap: float = 0.5,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> list[Path]:
-    """Render `galaxies` objects a survey straight into stores, noisy and noise-free.
+    """Render objects directly into stores, noisy and noise-free.
 
-    Args:
-        out: Folder for `sdss.zarr`, `cfht.zarr`, `truth/sdss.zarr`, `truth/cfht.zarr` and both catalogues.
-        galaxies: Objects in each survey's store, of r from 14 to 20.
-        bands: Bands to render.
-        seed: Of everything random; each object has random numbers of its own, so `workers` changes nothing.
-        workers: Processes.
-        overwrite: Whether to replace what an earlier simulation left in `out`.
-        overlap: Share of each survey's objects that the other one sees too.
-        chunk_bytes: Bytes that the images of a chunk of a store may take.
+    Parameters
+    ----------
+    out : str or Path
+        Folder for `sdss.zarr`, `cfht.zarr`, `truth/sdss.zarr`, `truth/cfht.zarr` and both catalogues.
+    galaxies : int
+        Number of objects in the store of each survey, of r from 14 to 20.
+    bands : str
+        Bands to render.
+    seed : int
+        Seed of everything random. Each object has random numbers of its own, so that `workers` does not change it.
+    workers : int
+        Number of processes.
+    overwrite : bool
+        Whether to replace what an earlier simulation left in `out`.
+    overlap : float
+        Fraction of the objects of each survey that the other survey sees too.
+    chunk_bytes : int
+        Bytes that the images of a chunk of a store may take.
 
-    Returns:
+    Returns
+    -------
+    list of Path
         The paths written.
 
-    Raises:
-        GaltransError: If `out` holds a simulation already, or anything else by the names of its files.
+    Raises
+    ------
+    GaltransError
+        `out` holds a simulation already, or something else with the names of its files.
     """
     sample = SimulatedSky(galaxies, bands, overlap, seed)
     with filling(Path(out), STORES, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
@@ -107,21 +134,32 @@ def simulate_stores(
 
 @contextmanager
 def filling(out: Path, names: tuple[str, ...], settings: dict, *, overwrite: bool) -> Iterator[Path | None]:
-    """A folder inside `out` to make all `names` in, which move to `out` at the end of the block, when all is whole.
+    """Yield a folder inside `out` in which to make all `names`. They move to `out` when the block ends without an
+    error.
 
-    What an interrupted block has made stays in a hidden folder, in which the next block of the same settings goes on;
-    one of other settings drops it. The folder is None where `out` has all of it already, made from the same settings
-    by the same version of galtrans, and nothing is to be done.
+    The work of an interrupted block stays in a hidden folder, and the next block with the same settings resumes it; a
+    block with other settings drops it.
 
-    Args:
-        out: Folder to fill.
-        names: Of what will be in it.
-        settings: What it is made from, as JSON can hold it, with the "seed".
-        overwrite: Whether to replace what an earlier simulation left.
+    Parameters
+    ----------
+    out : Path
+        Folder to fill.
+    names : tuple of str
+        Names of what it will contain.
+    settings : dict
+        What it is made from, in types that JSON can hold, with the "seed".
+    overwrite : bool
+        Whether to replace what an earlier simulation left.
 
-    Raises:
-        GaltransError: If `out` holds another simulation already, or anything else by these names, or is being
-            filled by another process.
+    Yields
+    ------
+    Path or None
+        The folder; None if `out` has everything already, made from the same settings by the same version of galtrans.
+
+    Raises
+    ------
+    GaltransError
+        `out` holds another simulation already, or something else with these names, or another process is filling it.
     """
     said = json.dumps(settings | {"version": VERSION}, sort_keys=True)
     part = out / f".simulate-{hashlib.sha256(said.encode()).hexdigest()[:16]}.part"
@@ -145,7 +183,7 @@ def filling(out: Path, names: tuple[str, ...], settings: dict, *, overwrite: boo
 
 
 def _finished(out: Path, part: Path, names: tuple[str, ...], settings: dict) -> bool:
-    """Whether `out` has all names, from these settings; what a killed process had yet to move is moved."""
+    """Return whether `out` has all names, made from these settings. Move what a killed process had not moved yet."""
     if not (out / MARKER).exists():
         return False
     marker = json.loads((out / MARKER).read_text())
@@ -157,7 +195,7 @@ def _finished(out: Path, part: Path, names: tuple[str, ...], settings: dict) -> 
 
 
 def _move(part: Path, out: Path, names: tuple[str, ...]) -> None:
-    """Give names their place, and drop what else is in the folder that they were made in."""
+    """Move names to their place, and drop the rest of the folder in which they were made."""
     for name in names:
         if (part / name).exists():
             os.replace(part / name, out / name)
@@ -165,7 +203,7 @@ def _move(part: Path, out: Path, names: tuple[str, ...]) -> None:
 
 
 def _replaceable(out: Path, names: tuple[str, ...], overwrite: bool) -> list[str]:
-    """The names in `out` that an earlier simulation left, to be replaced; GaltransError where something must stay."""
+    """Return the names in `out` that an earlier simulation left. Raise GaltransError if something must stay."""
     marked = json.loads((out / MARKER).read_text())["files"] if (out / MARKER).exists() else []
     there = [name for name in dict.fromkeys((*names, *marked)) if (out / name).exists()]
     if there and not overwrite:

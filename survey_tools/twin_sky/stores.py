@@ -25,16 +25,29 @@ SPACING = 0.13  # [deg] between objects: the density of the SDSS main sample, 60
 SURROUNDINGS = 24.0  # [arcsec] around an object within which neighbours are drawn: farther than a cutout's corner
 FAINT_DENSITY = 25000 / 3600**2  # galaxies of r < 23 per square arcsec (Yasuda et al. 2001, AJ 122, 1104, extended)
 STAR_DENSITY = 2500 / 3600**2  # stars of r < 21 per square arcsec at high latitude (Juric et al. 2008, ApJ 673, 864)
-MAIN_SAMPLE = 0.85  # share of objects with r from 14 to 17.8, the SDSS main sample; the rest goes to r = 20
+MAIN_SAMPLE = 0.85  # fraction of objects with r from 14 to 17.8, the SDSS main sample; the rest goes to r = 20
 TILE_SIZE = 19354  # pixels a side of a T0007 tile
-SDSS_PATCH = 112  # pixels a side of the frame's own grid that is rendered around an object: 64 on the diagonal, and 20
-ASTROMETRIC_SCATTER = 0.1  # [arcsec] a coordinate, between the catalogues of both surveys
+SDSS_PATCH = 112  # pixels per side of the frame's own grid rendered around an object: the diagonal of 64, and 20 more
+ASTROMETRIC_SCATTER = {"sdss": 0.0, "cfht": 0.1}  # [arcsec] per coordinate, of the catalogues
 SURVEY_CODE = {"sdss": 1, "cfht": 2}  # keeps the random numbers of both surveys apart
+CATALOGUE_FILES = {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}
 
 
 @dataclass(frozen=True)
 class SimulatedSky:
-    """What is simulated: objects a survey, bands, the share of each survey's that both see, and the seed."""
+    """What is simulated as stores.
+
+    Attributes
+    ----------
+    galaxies : int
+        Number of objects of each survey.
+    bands : str
+        Bands.
+    overlap : float
+        Fraction of the objects of each survey that both surveys see.
+    seed : int
+        Seed.
+    """
 
     galaxies: int
     bands: str
@@ -46,12 +59,18 @@ class SimulatedSky:
 class SurveyView:
     """One object as a survey sees it.
 
-    Attributes:
-        images, truth: With and without noise (band, row, col) [nanomaggy/pixel].
-        mask: Alike, True where saturated.
-        wcs: Of the pixels.
-        psf_fwhm: Of each band's star profile [arcsec].
-        gain: Of each band [electron/nanomaggy].
+    Attributes
+    ----------
+    images, truth : ndarray
+        (band, row, col) [nanomaggy/pixel], with and without noise.
+    mask : ndarray
+        Whether each pixel is saturated (bool, same shape).
+    wcs : WCS
+        WCS of the pixels.
+    psf_fwhm : list of float
+        Full width at half maximum of a star in each band [arcsec].
+    gain : list of float
+        Gain in each band [electron/nanomaggy].
     """
 
     images: np.ndarray
@@ -63,30 +82,47 @@ class SurveyView:
 
 
 def make_stores(out: Path, sample: SimulatedSky, workers: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-    """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in an empty folder.
+    """Build `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth` and both catalogues in a folder.
 
-    See `simulate.simulate_stores` for what is in them.
+    `simulate.simulate_stores` says what they contain.
+
+    Parameters
+    ----------
+    out : Path
+        The folder, with a folder `truth`.
+    sample : SimulatedSky
+        What to simulate.
+    workers : int
+        Number of processes.
+    chunk_bytes : int
+        Bytes that the images of a chunk of a store may take.
     """
     build_stores(out, draw_targets(sample), asdict(sample), workers, chunk_bytes)
 
 
 def build_stores(out: Path, targets: Table, settings: dict, workers: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-    """Render targets into stores, or go on where an interrupted build of the same in `out` has stopped.
+    """Render targets into stores, or resume an interrupted build of the same targets.
 
-    Args:
-        out: Folder of both stores and catalogues, with a folder `truth`.
-        targets: As `draw_targets` gives them; those whose column `truth` is False have no image in the noise-free
-            stores, whose rows are those of the others all the same.
-        settings: What the targets are drawn from, which the stores will state; `bands` and `seed` among it.
-        workers: Processes.
-        chunk_bytes: Bytes that the images of a chunk of a store may take.
+    Parameters
+    ----------
+    out : Path
+        Folder of both stores and catalogues, with a folder `truth`.
+    targets : Table
+        As `draw_targets` returns them. Targets whose column `truth` is False have no image in the noise-free stores,
+        which have the same rows as the others.
+    settings : dict
+        What the targets are drawn from, with `bands` and `seed`; the stores state it.
+    workers : int
+        Number of processes.
+    chunk_bytes : int
+        Bytes that the images of a chunk of a store may take.
     """
     seed = settings["seed"]
     for survey in (SDSS, CFHT):
         mine = targets[targets[survey.name]]
         mine = mine[np.random.default_rng([seed, SURVEY_CODE[survey.name]]).permutation(len(mine))]
         catalogue = catalogue_of(survey.name, mine, seed)
-        catalogue.write(out / {"sdss": "catalogue.ecsv", "cfht": "catalogue_cfht.ecsv"}[survey.name], overwrite=True)
+        catalogue.write(out / CATALOGUE_FILES[survey.name], overwrite=True)
         if (out / f"{survey.name}.zarr").exists():
             continue  # finished before an interruption, and its twin before it
         words, bands = {"made_by": "galtrans simulate"} | settings, tuple(settings["bands"])
@@ -105,16 +141,41 @@ def build_stores(out: Path, targets: Table, settings: dict, workers: int, chunk_
 
 
 def draw_targets(sample: SimulatedSky) -> Table:
-    """The objects of a sample, as `draw_objects` gives them."""
+    """Draw the objects of a sample.
+
+    Parameters
+    ----------
+    sample : SimulatedSky
+        What to simulate.
+
+    Returns
+    -------
+    Table
+        As `draw_objects` returns it.
+    """
     both = round(sample.overlap * sample.galaxies)
     return draw_objects(sample.galaxies, sample.galaxies, both, sample.seed)
 
 
 def draw_objects(sdss: int, cfht: int, both: int, seed: int) -> Table:
-    """Objects with their positions: so many in the stores of SDSS and CFHT, `both` of them in either.
+    """Draw objects with their positions.
 
-    Columns `sdss` and `cfht` say which survey has an object, and `truth`, True for all, whether it is to be shown
-    without noise, too. They are numbered: first those of SDSS alone, then those of both, then those of CFHT alone.
+    They are numbered: first those of SDSS alone, then those of both surveys, then those of CFHT alone.
+
+    Parameters
+    ----------
+    sdss, cfht : int
+        Number of objects in the store of each survey.
+    both : int
+        Number of objects in both.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    Table
+        As `draw_galaxies` returns it, with positions. Columns `sdss` and `cfht` say which survey has an object, and
+        `truth`, True for all, whether it is also shown without noise.
     """
     rng, count = np.random.default_rng([seed, 0]), sdss + cfht - both
     faint = rng.random(count) > MAIN_SAMPLE
@@ -133,11 +194,26 @@ def draw_objects(sdss: int, cfht: int, both: int, seed: int) -> Table:
 
 
 def catalogue_of(survey: str, targets: Table, seed: int) -> Table:
-    """One survey's catalogue of `targets`: its own identifiers and positions, redshifts, and truth columns."""
+    """Return the catalogue of one survey: its own identifiers and positions, redshifts, and truth columns.
+
+    Parameters
+    ----------
+    survey : str
+        Name of the survey.
+    targets : Table
+        Its objects.
+    seed : int
+        Seed of the scatter of its positions.
+
+    Returns
+    -------
+    Table
+        One row per object.
+    """
     ra, dec = np.asarray(targets["ra"], dtype=float), np.asarray(targets["dec"], dtype=float)
-    if survey == "cfht":
+    if ASTROMETRIC_SCATTER[survey]:
         rng = [np.random.default_rng([seed, 3, number]) for number in targets["number"]]
-        scatter = np.array([each.normal(0, ASTROMETRIC_SCATTER / 3600, 2) for each in rng]).reshape(-1, 2)
+        scatter = np.array([each.normal(0, ASTROMETRIC_SCATTER[survey] / 3600, 2) for each in rng]).reshape(-1, 2)
         ra, dec = (ra + scatter[:, 0] / np.cos(np.radians(dec))) % 360, dec + scatter[:, 1]
     table = Table({"object_id": [f"twin-{survey}-{number:06d}" for number in targets["number"]], "ra": ra, "dec": dec})
     for name in ("redshift", "kind", "r", "half_light_radius", "axis_ratio", "position_angle", "bulge_fraction"):
@@ -151,7 +227,20 @@ def catalogue_of(survey: str, targets: Table, seed: int) -> Table:
 
 
 def surroundings(target: Table, rng: np.random.Generator) -> Table:
-    """A target (one row) with the faint galaxies and stars that happen to lie around it on the sky."""
+    """Return a target with the faint galaxies and stars that happen to lie around it on the sky.
+
+    Parameters
+    ----------
+    target : Table
+        The target, one row.
+    rng : Generator
+        Random numbers.
+
+    Returns
+    -------
+    Table
+        The target, then the others.
+    """
     area = np.pi * SURROUNDINGS**2
     galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 17, 23, 0.4, rng), rng)
     stars = draw_stars(draw_magnitudes(rng.poisson(STAR_DENSITY * area), 15, 21, 0.13, rng), rng)
@@ -163,17 +252,34 @@ def surroundings(target: Table, rng: np.random.Generator) -> Table:
 
 
 def see(survey: Survey, target: Table, position: tuple[float, float], bands, seed: int) -> SurveyView:
-    """One target (a table of one row) and what is around it, cut out at `position` (ra, dec) [deg].
+    """Render a cutout of one target and its surroundings, as a survey sees them.
 
-    Nothing but these arguments matters: a target alone looks as it does among all others.
+    The result depends on these arguments alone: a target by itself looks as it does among all others.
+
+    Parameters
+    ----------
+    survey : Survey
+        The survey.
+    target : Table
+        The target, one row.
+    position : tuple of float
+        ra and dec of the centre of the cutout [deg].
+    bands : sequence of str
+        Bands to render.
+    seed : int
+        Seed of the simulation.
+
+    Returns
+    -------
+    SurveyView
+        The cutout.
     """
     number = target["number"][0]
     scene = surroundings(target, np.random.default_rng([seed, 4, number]))
     rng = np.random.default_rng([seed, 4 + SURVEY_CODE[survey.name], number])
     shape = (len(bands), survey.cutout_size, survey.cutout_size)
     images, truth, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, bool)
-    fill = {"sdss": _view_sdss, "cfht": _view_cfht}[survey.name]
-    exposures, wcs = fill(scene, position, bands, rng, truth, images, mask)
+    exposures, wcs = VIEWS[survey.name](scene, position, bands, rng, truth, images, mask)
     facts = zip(*((exposure.psf.fwhm, exposure.electrons) for exposure in exposures), strict=True)
     return SurveyView(images, truth, mask, wcs, *map(list, facts))
 
@@ -230,7 +336,7 @@ def _manifest(there: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _view_sdss(scene: Table, position, bands, rng, truths, images, mask) -> tuple[list, WCS]:
-    """Fill (band, row, col) views of a scene as frames show it, resampled north up; returns exposures and WCS."""
+    """Fill (band, row, col) views of a scene as frames show it, resampled north up; return exposures and WCS."""
     target = north_up_wcs(*position, SDSS.pixel_scale, SDSS.cutout_size)
     turn, night, exposures = rng.uniform(0, 2 * np.pi), draw_night(rng), []
     sin, cos = np.sin(turn), np.cos(turn)
@@ -247,7 +353,7 @@ def _view_sdss(scene: Table, position, bands, rng, truths, images, mask) -> tupl
 
 
 def _view_cfht(scene: Table, position, bands, rng, truths, images, mask) -> tuple[list, WCS]:
-    """Fill (band, row, col) views of a scene as a stack shows it, on its own pixels; returns exposures and WCS."""
+    """Fill (band, row, col) views of a scene as a stack shows it, on its own pixels; return exposures and WCS."""
     size, degrees = CFHT.cutout_size, CFHT.pixel_scale / 3600
     tile = np.array(position) + rng.uniform(-0.45, 0.45, 2)
     cd, middle = [[-degrees, 0], [0, degrees]], np.full(2, (TILE_SIZE + 1) / 2)
@@ -263,6 +369,9 @@ def _view_cfht(scene: Table, position, bands, rng, truths, images, mask) -> tupl
     return exposures, wcs
 
 
+VIEWS = {"sdss": _view_sdss, "cfht": _view_cfht}
+
+
 def _streams(survey: Survey, bands, rng: np.random.Generator) -> list[tuple[str, np.random.Generator]]:
-    """Each band with random numbers of its own, so that the choice of bands changes nothing in a band."""
+    """Return each band with random numbers of its own, so that the choice of bands changes nothing in a band."""
     return [(band, own) for band, own in zip(survey.bands, rng.spawn(len(survey.bands)), strict=True) if band in bands]
