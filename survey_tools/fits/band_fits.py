@@ -1,4 +1,4 @@
-"""FITS of one object in several bands, written and read, and the survey that an image is of."""
+"""FITS of one object in several bands, written and read, and the survey that an image is from."""
 
 import io
 import logging
@@ -25,19 +25,25 @@ from survey_tools.surveys import MARKS, SURVEYS, Survey
 log = logging.getLogger(__name__)
 
 BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
-IMPOSSIBLE = 1e10  # [nanomaggy] of a pixel: AB magnitude -2.5, brighter than Sirius
+IMPOSSIBLE = 1e10  # [nanomaggy] flux of a pixel of AB magnitude -2.5, brighter than Sirius
 
 
 @dataclass(frozen=True)
 class BandImage:
     """One band of a file.
 
-    Attributes:
-        image: (row, col) float64 [nanomaggy/pixel], NaN where there is no data.
-        wcs: Its celestial WCS.
-        header: Of its HDU.
-        zero_point: AB magnitude of one unit of the file, as applied.
-        zeros: What is to be said of pixels that are exactly 0: whether they count as data, and why.
+    Attributes
+    ----------
+    image : (row, col) float64
+        Flux [nanomaggy/pixel], NaN for no data.
+    wcs : WCS
+        Its celestial WCS.
+    header : fits.Header
+        Header of its HDU.
+    zero_point : float
+        AB magnitude of one unit of the file, as applied.
+    zeros : str
+        Remark on pixels that are exactly 0: whether they count as data, and why.
     """
 
     image: np.ndarray
@@ -48,22 +54,27 @@ class BandImage:
 
 
 def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits.HDUList:
-    """An HDU list with `primary` alone, then one image HDU a band.
+    """Return an HDU list with `primary` and no pixels, followed by one image HDU for each band.
 
-    Args:
-        images: (band, row, col) flux [nanomaggy/pixel].
-        bands: Their names, which become EXTNAME and FILTER.
-        wcs: TAN WCS of the pixels, ICRS.
-        primary: Header of the primary HDU, which has no pixels.
+    Parameters
+    ----------
+    images : (band, row, col) float
+        Flux [nanomaggy/pixel].
+    bands : sequence of str
+        Their names, which become EXTNAME and FILTER.
+    wcs : WCS
+        TAN WCS of the pixels, ICRS.
+    primary : fits.Header
+        Header of the primary HDU, which has no pixels.
     """
     grid = wcs.to_header(relax=False)
     cd = wcs.pixel_scale_matrix
     for key in [key for key in grid if key.startswith(("PC", "CDELT", "MJDREF"))]:
-        del grid[key]  # said by the CD matrix, as both surveys' own files say it
+        del grid[key]  # the CD matrix states this, as in both surveys' own files
     for key, values in (
         ("CRPIX", wcs.wcs.crpix),
         ("CRVAL", wcs.wcs.crval),
-    ):  # with the digits that to_header leaves out
+    ):  # with all digits, some of which to_header leaves out
         grid[f"{key}1"], grid[f"{key}2"] = (float(value) for value in values)
     for (i, j), value in np.ndenumerate(cd):
         grid[f"CD{i + 1}_{j + 1}"] = (value, "[deg/pixel]")
@@ -75,27 +86,31 @@ def band_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header) -> fits
         header["BUNIT"] = ("nanomaggy", "flux per pixel; AB magnitude 22.5 - 2.5 log10")
         _state(header, primary)
         hdus.append(fits.ImageHDU(np.asarray(image, np.float32), header, name=band))
-        hdus[-1].header["EXTNAME"] = band  # a name is upper case by default
+        hdus[-1].header["EXTNAME"] = band  # astropy writes names in upper case by default
     return hdus
 
 
 def mask_hdu(mask: np.ndarray, band: fits.Header, meaning: str) -> fits.ImageHDU:
-    """The mask (row, col) of a band as 0 and 1: the HDU MASK_r beside band r.
+    """Return the mask (row, col) of a band as 0 and 1: the HDU MASK_r beside band r.
 
-    Args:
-        mask: True where a pixel is flagged.
-        band: Header of the band's HDU, as `band_hdus` makes it: a mask states all that it does.
-        meaning: Of a 1.
+    Parameters
+    ----------
+    mask : (row, col) bool
+        True where a pixel is flagged.
+    band : fits.Header
+        Header of the band's HDU, as `band_hdus` makes it; the mask has the same keywords.
+    meaning : str
+        Meaning of a 1.
     """
     hdu = fits.ImageHDU(np.asarray(mask, np.uint8), band.copy())
     hdu.header["EXTNAME"] = f"MASK_{band['EXTNAME']}"
-    del hdu.header["FILTER"]  # so that nobody reads it for the band itself
+    del hdu.header["FILTER"]  # so that no reader takes it for the band itself
     hdu.header["BUNIT"] = ("", meaning)
     return hdu
 
 
 def _state(header: fits.Header, primary: fits.Header) -> None:
-    """Put into the header of an HDU what each states for itself: its unit of flux, and whether it is synthetic."""
+    """Put into the header of an HDU its unit of flux, and whether it is synthetic, which each states for itself."""
     if "SYNTH" in primary:
         header["SYNTH"] = (primary["SYNTH"], primary.comments["SYNTH"])
     header["MAGZERO"] = (NANOMAGGY_ZERO_POINT, "[mag] magnitude of one unit")
@@ -103,22 +118,22 @@ def _state(header: fits.Header, primary: fits.Header) -> None:
 
 
 def header_text(text: str) -> str:
-    """Text as a FITS header can hold it: anything but printable ASCII is escaped."""
+    """Return text as a FITS header can hold it: all but printable ASCII is escaped."""
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
 
 
 class FitsImages:
-    """The images of an open file, told by their headers alone until their pixels are asked for.
+    """The images of an open file, found by their headers alone until their pixels are needed.
 
     Bands are found by EXTNAME, else by FILTER; or the file has a cube (band, row, col), whose planes are named by the
     keyword BANDS, such as ugriz, or BAND0, BAND1 and so on, or are as many as `bands`. Weights, masks and the like are
-    passed over.
+    ignored.
     """
 
     def __init__(self, path: Path, stream, hdus: list[Hdu], bands) -> None:
         self.path, self.bands, self.primary = path, tuple(bands), hdus[0].own.copy()
         self._stream, self.hdus = stream, hdus
-        self._grids: dict[tuple, WCS | None] = {}  # that bands share, for it takes a millisecond to set one up
+        self._grids: dict[tuple, WCS | None] = {}  # bands share them, because each takes a millisecond to set up
         self._cubes: dict[int, np.ndarray] = {}
         self.masks = {}
         self.found: dict[str, tuple[Hdu, int | None]] = {}
@@ -128,7 +143,7 @@ class FitsImages:
     def _find(self) -> None:
         named = said_by_name(self.path.name)
         if named:
-            raise ImageError(f"{self.path} is a {named} by its name, and no image of the sky; rename it if it is one")
+            raise ImageError(f"{self.path} is a {named} according to its name; rename it if it is an image of the sky")
         images = []
         for hdu in self.hdus:
             name = str(hdu.own.get("EXTNAME", "")).strip()
@@ -153,14 +168,14 @@ class FitsImages:
             return
         single = [hdu for hdu in science if len(hdu.axes) > 2]
         if len(self.bands) == 1 and len(science) == len(single) == 1:
-            self.found = dict.fromkeys(self._planes(single[0]), (single[0], None))  # a cube of one plane
+            self.found = dict.fromkeys(self._planes(single[0]), (single[0], None))  # a cube with one plane
 
     def _band_by_name(self, name: str) -> str | None:
-        """The band that an EXTNAME is."""
+        """Return the band that an EXTNAME names; None if it names none."""
         return next((each for each in (name, name.lower()) if each in self.bands), None)
 
     def _planes(self, hdu: Hdu) -> str:
-        """The bands of a cube's planes; ImageError where they are not known."""
+        """Return the bands of a cube's planes; ImageError if they are not known."""
         count = hdu.shape[0] if len(hdu.shape) == 3 else 1
         said = hdu.header.get("BANDS")
         numbered = [str(hdu.header.get(f"BAND{first + plane}", "")).strip()
@@ -169,35 +184,52 @@ class FitsImages:
             planes = "".join(each for each in said if each not in " ,;")
         elif all(len(each) == 1 for each in numbered):
             planes = "".join(numbered)
-        else:  # BANDS may be the number of planes
+        else:  # BANDS may also be the number of planes
             planes = "".join(self.bands)
         if len(planes) != count:
             raise ImageError(
-                f"{self.path} has a cube of {count} planes, not one for each of {planes}; "
+                f"{self.path} has a cube of {count} planes, but the bands are {planes}; "
                 "name its planes in the keyword BANDS, such as BANDS = 'ugriz'"
             )
         return planes
 
     def require(self, bands) -> None:
-        """ImageError unless each of `bands` is there, once."""
+        """Raise ImageError unless each of `bands` exists exactly once."""
         if self.twice:
-            raise ImageError(f"{self.path} has band {self.twice} twice; leave one of them")
+            raise ImageError(f"{self.path} has band {self.twice} twice; keep only one of them")
         missing = [band for band in bands if band not in self.found]
         if missing:
             there = ", ".join(sorted(self.found)) or "none"
             uneven = self._stream.seek(0, io.SEEK_END) % BLOCK
-            cut = "; the file ends within a block, so it may have been truncated" if uneven else ""
+            cut = "; the file ends within a block, so it may be truncated" if uneven else ""
             raise ImageError(
                 f"{self.path} has no image of band {', '.join(missing)} (bands found: {there}); "
                 f"give each image HDU its band as EXTNAME or FILTER{cut}"
             )
 
     def header(self, band: str) -> fits.Header:
-        """The header of a band."""
+        """Return the header of a band."""
         return self.found[band][0].header
 
     def image(self, band: str, given: Given, survey: Survey | None = None, zeros: str = AUTO) -> BandImage:
-        """Calibrated pixels and WCS of one band; ImageError, or ArchiveError, where it has no WCS or no calibration."""
+        """Return calibrated pixels and WCS of one band.
+
+        Parameters
+        ----------
+        band : str
+            The band.
+        given : Given
+            What the user states about the calibration.
+        survey : Survey, optional
+            The survey of the image.
+        zeros : str
+            What the user says that exact zeros are: "auto", "data" or "missing".
+
+        Raises
+        ------
+        ImageError, ArchiveError
+            If it has no WCS or no calibration.
+        """
         hdu, plane = self.found[band]
         what = f"{self.path}: band {band}"
         try:
@@ -205,11 +237,13 @@ class FitsImages:
         except (ValueError, fits.VerifyError) as error:
             raise ImageError(f"{what} has a WCS that cannot be used: {first_line(error)}") from error
         if wcs is None:
-            raise ImageError(f"{what} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, by astrometry.net say")
+            raise ImageError(
+                f"{what} has no celestial WCS (CTYPE, CRVAL, CRPIX, CD); add one, for example by astrometry.net"
+            )
         known = None if survey is None else survey.zero_point
         zero_point = read_zero_point(what, hdu.header, given, survey_zero_point=known)
         counts, said = self._values(hdu, plane), ""
-        if zeros != AUTO or "SRCZP" not in hdu.header:  # files of our own have NaN already
+        if zeros != AUTO or "SRCZP" not in hdu.header:  # our own files already have NaN
             marked = survey is not None and survey.no_data == 0
             empty, said = judge_zeros(counts, marked=marked, rounding=rounding_of(hdu.header), how=zeros)
             counts[empty] = np.nan
@@ -218,13 +252,13 @@ class FitsImages:
         brightest = float(np.fmax.reduce(np.abs(flux), axis=None, initial=0))
         if brightest > IMPOSSIBLE:
             raise ImageError(
-                f"{what} has a pixel of {brightest:.3g} nanomaggies, brighter than any star, by a zero point of "
-                f"{zero_point:.5g}: fetch the file anew if it is damaged, or give its zero point by --zero-point"
+                f"{what} has a pixel of {brightest:.3g} nanomaggies, brighter than any star, with a zero point of "
+                f"{zero_point:.5g}: fetch the file again if it is damaged, or give its zero point by --zero-point"
             )
         return BandImage(flux, wcs, hdu.header, zero_point, said)
 
     def _values(self, hdu: Hdu, plane: int | None) -> np.ndarray:
-        """Pixels (row, col) float64 of an image or of a plane of a cube, in the unit of the file."""
+        """Return pixels (row, col) float64 of an image or of a plane of a cube, in the unit of the file."""
         if plane is None:
             return values_of(str(self.path), self._stream, hdu)
         if hdu.index not in self._cubes:
@@ -232,7 +266,7 @@ class FitsImages:
         return self._cubes[hdu.index][plane]
 
     def _wcs(self, hdu: Hdu) -> WCS | None:
-        """The celestial WCS of an image; distortions that are kept as tables are read from the file."""
+        """Return the celestial WCS of an image; distortions that are stored as tables are read from the file."""
         said = tuple((card.keyword, str(card.value)) for card in grid_cards(hdu.header))
         if said not in self._grids:
             tables = any(key.startswith(("CPDIS", "CQDIS", "D2IM")) for key, _ in said)
@@ -244,7 +278,10 @@ class FitsImages:
         return self._grids[said]
 
     def mask(self, band: str) -> np.ndarray | None:
-        """The mask (row, col) bool of a band, as `galtrans export` writes it: True where saturated or missing."""
+        """Return the mask (row, col) bool of a band, as `galtrans export` writes it; None if there is none.
+
+        True where a pixel is saturated or missing.
+        """
         hdu = self.masks.get(band)
         return None if hdu is None else values_of(str(self.path), self._stream, hdu) != 0
 
@@ -252,16 +289,27 @@ class FitsImages:
 def read_bands(
     path: Path, bands, given: Given = SILENT, survey: Survey | None = None
 ) -> tuple[list[BandImage], fits.Header]:
-    """The images of `bands`, in that order, and the primary header.
+    """Return the images of some bands, in their order, and the primary header.
 
-    Args:
-        path: The file.
-        bands: Names of the bands, which are found as `FitsImages` says.
-        given: What the user says of the calibration; it decides where the header is silent or contradicts itself.
-        survey: Whose images these are: for `--unit counts`, and for pixels that are 0 where there are no data.
+    Parameters
+    ----------
+    path : Path or FitsInMemory
+        The file.
+    bands : sequence of str
+        Names of the bands, which are found as `FitsImages` says.
+    given : Given
+        What the user states about the calibration; it decides if the header is silent or contradicts itself.
+    survey : Survey, optional
+        The survey of the images: for `--unit counts`, and for pixels that are 0 where there are no data.
 
-    Raises:
-        ImageError: Where the file cannot be read, or lacks a band, a WCS or a calibration.
+    Returns
+    -------
+    images : list of BandImage primary : fits.Header
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read, or lacks a band, a WCS or a calibration.
     """
     with open_images(path, bands) as images:
         images.require(images.bands)
@@ -269,9 +317,9 @@ def read_bands(
 
 
 def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
-    """The masks (row, col) bool of those of `bands` that have one in the file, as `galtrans export` writes it.
+    """Return the masks (row, col) bool of those of `bands` that have one in the file, as `galtrans export` writes it.
 
-    True where saturated or missing. ImageError where the file cannot be read.
+    True where saturated or missing. ImageError if the file cannot be read.
     """
     with open_images(path, bands) as images:
         return {band: images.mask(band) for band in images.bands if band in images.masks}
@@ -280,10 +328,15 @@ def read_masks(path: Path, bands) -> dict[str, np.ndarray]:
 def read_present(
     path: Path, bands, given: Given = SILENT, survey: Survey | None = None
 ) -> tuple[dict[str, BandImage], fits.Header]:
-    """The images of those of `bands` that the file has, and the primary header; the file is read once.
+    """Return the images of those of `bands` that the file has, by band, and the primary header; the file is read once.
 
-    Pixels that the file flags by an extension MASK_r beside band r, as `galtrans export` writes it, are NaN. Else as
-    `read_bands`; ImageError too where the file has none of the bands.
+    Pixels that the file flags by an extension MASK_r beside band r, as `galtrans export` writes it, are NaN. Otherwise
+    it does what `read_bands` does.
+
+    Raises
+    ------
+    ImageError
+        As `read_bands` does, and if the file has none of the bands.
     """
     with open_images(path, bands) as images:
         wanted = tuple(band for band in images.bands if band in images.found)
@@ -300,24 +353,27 @@ def read_present(
 
 
 def band_headers(path: Path, bands) -> tuple[dict[str, fits.Header], fits.Header]:
-    """The header of each of `bands` that the file has, and the primary header; no pixel is read.
+    """Return the header of each of `bands` that the file has, and the primary header; no pixel is read.
 
-    ImageError where the file cannot be read.
+    Raises
+    ------
+    ImageError
+        If the file cannot be read.
     """
     with open_images(path, bands) as images:
         return {band: images.header(band) for band in images.bands if band in images.found}, images.primary
 
 
 def first_image(path: Path) -> fits.Header:
-    """The header of a file's first image of two axes that shows the sky; ImageError where there is none."""
+    """Return the header of a file's first image of two axes that shows the sky; ImageError if there is none."""
     with open_images(path, ()) as images:
         for hdu in images_of(str(path), images.hdus):
             return hdu.header
-    raise ImageError(f"{path} has no image that another could be made like")
+    raise ImageError(f"{path} has no image of the sky whose grid could be used")
 
 
 def stated_number(header: fits.Header, keyword: str) -> float:
-    """A positive number of a header; NaN where the header has none."""
+    """Return a positive number of a header; NaN if the header has none."""
     value = header.get(keyword)
     right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
     return float(value) if right else math.nan
@@ -325,7 +381,7 @@ def stated_number(header: fits.Header, keyword: str) -> float:
 
 @contextmanager
 def open_images(path: Path | FitsInMemory, bands) -> Iterator[FitsImages]:
-    """The images of a file; ImageError where it, or in the block its pixels, cannot be read."""
+    """Yield the images of a file; ImageError if it, or its pixels in the block, cannot be read."""
     path = path if isinstance(path, FitsInMemory) else Path(path)
     try:
         with opened(path, str(path)) as (stream, hdus):
@@ -336,38 +392,45 @@ def open_images(path: Path | FitsInMemory, bands) -> Iterator[FitsImages]:
         raise ImageError(str(damaged(str(path), error))) from error
 
 
-SCALE_TOLERANCE = 0.02  # relative, by which an image's pixels may differ from those of its survey
+SCALE_TOLERANCE = 0.02  # relative difference between an image's pixels and those of its survey
 STATED = ("SURVEY", "TELESCOP", "INSTRUME")  # keywords whose text may name a survey, its telescope or its camera
 
 
 def unknown_survey(headers: Iterable[fits.Header]) -> str:
-    """The survey that a header names by SURVEY and that galtrans has no row for; "" where none does."""
+    """Return the survey that a header names by SURVEY and for which galtrans has no row; "" if there is none."""
     stated = [str(header.get("SURVEY", "")).strip() for header in headers]
     known = [mark.lower() for marks in MARKS.values() for mark in marks]
     return next((header_text(text) for text in stated if text and not any(each in text.lower() for each in known)), "")
 
 
 def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, wanted_scale: float) -> str:
-    """Why an image is no observation of a survey, in words that name keyword and value; "" where nothing says so.
+    """Return why an image is not an observation of a survey, in words; "" if nothing says so.
 
-    Args:
-        survey: That the image should be of.
-        headers: Of the primary HDU and of the image's bands.
-        scale: Its pixels [arcsec].
-        wanted_scale: The pixels that images of the survey are read with [arcsec].
+    The words name a keyword and its value.
+
+    Parameters
+    ----------
+    survey : Survey
+        The survey that the image should be from.
+    headers : iterable of fits.Header
+        Headers of the primary HDU and of the image's bands.
+    scale : float
+        Side of its pixels [arcsec].
+    wanted_scale : float
+        Side of the pixels with which images of the survey are read [arcsec].
     """
     affirmed = False
     for header in headers:
         if header.get("SYNTH") is True:
             into = str(header.get("GTTO", "")).strip()
-            return f"SYNTH = T: it is a translation{f' into {into}' if into else ''} and no observation"
+            return f"SYNTH = T: it is a translation{f' into {into}' if into else ''} and not an observation"
         for key in STATED:
             text = str(header.get(key, "")).strip()
             named = [name for name, marks in MARKS.items() if any(mark.lower() in text.lower() for mark in marks)]
             affirmed |= survey.name in named
             if named and survey.name not in named:
                 return f"{key} = {header_text(text)!r}, which is not {survey.title}"
-        told = str(header.get("FILTER", "")).strip()  # the letter of a band is that of any survey
+        told = str(header.get("FILTER", "")).strip()  # a single letter may be a band of any survey
         of = [each for each in SURVEYS.values() if told in each.filters and told not in survey.bands]
         if of and survey.name not in [each.name for each in of]:
             return f"FILTER = {header['FILTER']!r}, a filter of {of[0].title} and not of {survey.title}"

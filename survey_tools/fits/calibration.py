@@ -1,8 +1,8 @@
-"""What one unit of an image is: its AB zero point, as a FITS header states it or a user does.
+"""The value of one unit of an image: its AB zero point, as a FITS header or a user states it.
 
-All that a header says is read: the unit BUNIT, and the keywords of `KEYWORDS`. Statements that contradict each other,
-and a header without any, are refused, unless the user decides by --unit or --zero-point; a file of `PRODUCTS`, which is
-plainly one of a survey's own, has the zero point of that survey where it states none.
+All statements of a header are read: the unit BUNIT, and the keywords of `KEYWORDS`. A header whose statements
+contradict each other, or that has none, is refused, unless the user decides by --unit or --zero-point. A file of
+`PRODUCTS`, which is clearly one of a survey's own, has the zero point of that survey if it states none.
 """
 
 import logging
@@ -19,7 +19,7 @@ from survey_tools.photometry import NANOMAGGY_ZERO_POINT, ZERO_POINTS
 
 log = logging.getLogger(__name__)
 
-SAME = 0.01  # [mag] by which two statements of one zero point may differ
+SAME = 0.01  # [mag] largest difference between two statements of one zero point
 LOWEST, HIGHEST = 5.0, 45.0  # [mag] between which zero points of real images lie; 0, 99 or -999 stand for "unknown"
 ARCSEC2_OF_SR = (180 * 3600 / math.pi) ** 2
 COUNTS = "counts"
@@ -29,13 +29,18 @@ COUNTS = "counts"
 class Keyword:
     """A FITS keyword that states a calibration.
 
-    Attributes:
-        name: The keyword.
-        kind: "magnitude": the AB magnitude of one image unit; "counts": image units of AB magnitude 0; "Jy" and
-            "MJy/sr": what one unit is; "flam": what one unit is in erg/s/cm²/Å, at the wavelength PHOTPLAM [Å].
-        per_second: Whether the unit that it speaks of is one of a second's exposure, so that counts of a longer one
-            are divided by EXPTIME.
-        source: Who writes it.
+    Attributes
+    ----------
+    name : str
+        The keyword.
+    kind : str
+        Meaning of its value. "magnitude": the AB magnitude of one image unit; "counts": image units of AB magnitude 0;
+        "Jy" and "MJy/sr": the value of one unit; "flam": the value of one unit in erg/s/cm²/Å, at the wavelength
+        PHOTPLAM [Å].
+    per_second : bool
+        Whether its unit is that of an exposure of one second, so that counts of a longer one are divided by EXPTIME.
+    source : str
+        Which programs write it.
     """
 
     name: str
@@ -68,25 +73,30 @@ KEYWORDS = (
     Keyword("ABMAGZP", "magnitude", False, MANY),
     Keyword("PHOT_ZP", "magnitude", False, MANY),
     Keyword("SEXMGZPT", "magnitude", False, "stacks calibrated by SExtractor"),
-    Keyword("FPA.ZP", "magnitude", True, "Pan-STARRS images: the zero point of one count a second"),
+    Keyword("FPA.ZP", "magnitude", True, "Pan-STARRS images: the zero point of one count per second"),
     Keyword("FLUXMAG0", "counts", False, "images of the LSST and HSC pipelines"),
-    Keyword("PHOTFNU", "Jy", True, "HST WFC3/IR: Jy of one electron a second"),
-    Keyword("PHOTMJSR", "MJy/sr", True, "JWST: MJy/sr of one DN a second"),
-    Keyword("PHOTFLAM", "flam", True, "HST: erg/s/cm2/Angstrom of one electron a second"),
+    Keyword("PHOTFNU", "Jy", True, "HST WFC3/IR: Jy of one electron per second"),
+    Keyword("PHOTMJSR", "MJy/sr", True, "JWST: MJy/sr of one DN per second"),
+    Keyword("PHOTFLAM", "flam", True, "HST: erg/s/cm2/Angstrom of one electron per second"),
 )
 STATING = frozenset(row.name for row in KEYWORDS) | {"PHOTPLAM"}
-OF_COUNTS = ("Jy", "MJy/sr", "flam")  # kinds that say nothing of pixels in a unit of flux
+OF_COUNTS = ("Jy", "MJy/sr", "flam")  # kinds that do not concern pixels in a unit of flux
 
 
 @dataclass(frozen=True)
 class Product:
-    """Files of a survey that need not state their zero point, for all of its files have the same.
+    """Files of a survey that need not state their zero point, because all of its files have the same.
 
-    Attributes:
-        title: What they are.
-        marks: Patterns that the values of some keywords match in these files and in no others; all must.
-        zero_point: AB magnitude of one image unit.
-        source: Where that is published.
+    Attributes
+    ----------
+    title : str
+        Their name.
+    marks : mapping
+        Patterns that the values of some keywords match in these files and in no others; all must match.
+    zero_point : float
+        AB magnitude of one image unit.
+    source : str
+        Where that is published.
     """
 
     title: str
@@ -113,9 +123,12 @@ PRODUCTS = (
 class Unit:
     """A unit of an image.
 
-    Attributes:
-        kind: "flux" a pixel, "brightness" (flux an arcsec²), "counts", "rate" (counts a second), "unknown", or "none".
-        zero_point: AB magnitude of one unit, of an arcsec² where it is a brightness; NaN where it is none of flux.
+    Attributes
+    ----------
+    kind : str
+        "flux" per pixel, "brightness" (flux per arcsec²), "counts", "rate" (counts per second), "unknown", or "none".
+    zero_point : float
+        AB magnitude of one unit, per arcsec² if it is a brightness; NaN if it is not a unit of flux.
     """
 
     kind: str
@@ -124,11 +137,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Given:
-    """What a user says of images whose headers are silent, or contradict themselves.
+    """What a user states about images whose headers are silent, or contradict themselves.
 
-    Attributes:
-        unit: As `read_unit` reads it; "counts" are those of the survey's own zero point.
-        zero_point: AB magnitude of one image unit.
+    Attributes
+    ----------
+    unit : str, optional
+        A unit that `read_unit` reads; "counts" are those of the survey's own zero point.
+    zero_point : float, optional
+        AB magnitude of one image unit.
     """
 
     unit: str | None = None
@@ -138,7 +154,13 @@ class Given:
         return self.unit is not None or self.zero_point is not None
 
     def of(self, area: float, survey_zero_point: float | None) -> float:
-        """AB magnitude of one unit of pixels of `area` [arcsec²]; ValueError where the survey's is unknown."""
+        """Return the AB magnitude of one unit of pixels with an `area` [arcsec²].
+
+        Raises
+        ------
+        ValueError
+            If it is that of the survey, and this is unknown.
+        """
         if self.zero_point is not None:
             return self.zero_point
         unit = read_unit(self.unit or "")
@@ -147,7 +169,7 @@ class Given:
         if unit.kind == "brightness":
             return unit.zero_point - 2.5 * math.log10(area)
         if survey_zero_point is None:
-            raise ValueError(f"--unit {self.unit} says nothing of the zero point; pass --zero-point with it")
+            raise ValueError(f"--unit {self.unit} does not state the zero point; pass --zero-point with it")
         return survey_zero_point
 
     def __str__(self) -> str:
@@ -165,14 +187,14 @@ A_FACTOR = re.compile(
 A_TERM = re.compile(r"([A-Za-z\u00b5\u03bc]+)(?:\s*(?:\^|\*\*)?\s*\(?([-+]?\d+)\)?)?")
 PER_PIXEL = {"pix", "pixel", "pixels", "px"}
 PER_SECOND = {"s", "sec", "secs", "second", "seconds"}
-AREAS = {"sr": 1 / ARCSEC2_OF_SR, "steradian": 1 / ARCSEC2_OF_SR, "sqarcsec": 1.0}  # one of the unit, an arcsec²
+AREAS = {"sr": 1 / ARCSEC2_OF_SR, "steradian": 1 / ARCSEC2_OF_SR, "sqarcsec": 1.0}  # one arcsec² in the unit
 AREAS_OF_SQUARES = {"arcsec": 1.0, "asec": 1.0, "arcmin": 1 / 3600, "deg": 1 / 3600**2}
 COUNTED = {"count", "counts", "ct", "cts", "adu", "adus", "dn", "electron", "electrons", "e", "photon", "photons"}
-DECIBELS = 2.5  # magnitudes of a factor of ten
+DECIBELS = 2.5  # magnitudes per factor of ten
 
 
 def read_unit(text: str) -> Unit:
-    """The unit that a text such as BUNIT names, in any spelling: `nmgy/pix`, `nanomaggies per pixel`, `MJy sr-1`."""
+    """Return the unit that a text such as BUNIT names, in any spelling: `nmgy/pix`, `MJy sr-1`, `nanomaggies`."""
     said = text.strip().strip("'\"[]() ").strip()
     if not said:
         return Unit("none")
@@ -189,7 +211,7 @@ def read_unit(text: str) -> Unit:
 
 
 def _terms(said: str) -> tuple[list[str], list[tuple[str, int]]]:
-    """The names above the fraction's line, and those below it with their powers."""
+    """Return the names above the line of the fraction, and those below it with their powers."""
     above, below = [], []
     parts = re.split(r"/", said)
     for place, part in enumerate(parts):
@@ -203,7 +225,7 @@ def _terms(said: str) -> tuple[list[str], list[tuple[str, int]]]:
 
 
 def _unit(name: str, below: list[tuple[str, int]], factor: float) -> Unit:
-    """The unit of one name above the line and of what stands below it."""
+    """Return the unit of one name above the line and of the terms below it."""
     rest = {(term.lower(), power) for term, power in below if term.lower() not in PER_PIXEL}
     if name.lower() in COUNTED:
         kind = COUNTS if not rest else "rate" if rest <= {(each, 1) for each in PER_SECOND} else "unknown"
@@ -220,7 +242,10 @@ def _unit(name: str, below: list[tuple[str, int]], factor: float) -> Unit:
 
 
 def _zero_point(name: str, rest: set[tuple[str, int]], upper: bool) -> float:
-    """AB magnitude of one flux of a name; NaN where it is none. MJY, in capitals, is a megajansky of an area alone."""
+    """Return the AB magnitude of one unit of flux; NaN if the name is none.
+
+    MJY, in capitals, is a megajansky only per area.
+    """
     others = {(t, p) for t, p in rest if t not in AREAS and (t, p) not in {(a, 2) for a in AREAS_OF_SQUARES}}
     lower = name.lower()
     if lower == "erg" and {t for t, _ in others} <= PER_SECOND | {"cm", "hz"} and {("cm", 2), ("hz", 1)} <= others:
@@ -249,7 +274,7 @@ def _zero_point(name: str, rest: set[tuple[str, int]], upper: bool) -> float:
 
 @dataclass(frozen=True)
 class Statement:
-    """One thing that a header says: its words, and the AB magnitude of one image unit by it."""
+    """One statement of a header: its words, and the AB magnitude of one image unit that it means."""
 
     words: str
     zero_point: float
@@ -258,16 +283,27 @@ class Statement:
 def read_zero_point(
     name: str, header: fits.Header, given: Given = SILENT, *, survey_zero_point: float | None = None
 ) -> float:
-    """AB magnitude of one image unit, as the header states it, or else the user.
+    """Return the AB magnitude of one image unit, as the header states it, or else the user.
 
-    Args:
-        name: What the file is called in messages.
-        header: Of its image.
-        given: What the user says; it decides where the header says nothing, or contradicts itself.
-        survey_zero_point: Of counts of the survey, for `--unit counts`.
+    Parameters
+    ----------
+    name : str
+        Name of the file, for messages.
+    header : fits.Header
+        Header of its image.
+    given : Given
+        What the user states; it decides if the header states nothing, or contradicts itself.
+    survey_zero_point : float, optional
+        Zero point of counts of the survey, for `--unit counts`.
 
-    Raises:
-        ArchiveError: Where nothing states it, two statements contradict each other, or a value cannot be used.
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ArchiveError
+        If nothing states it, two statements contradict each other, or a value cannot be used.
     """
     statements, remarks = _statements(name, header)
     if statements:
@@ -279,7 +315,7 @@ def read_zero_point(
         if not given:
             raise ArchiveError(
                 f"{name} contradicts itself: {low.words} is a zero point of {low.zero_point:.5g}, {high.words} one of "
-                f"{high.zero_point:.5g}; pass --zero-point or --unit for the right one, or mend its header"
+                f"{high.zero_point:.5g}; pass --zero-point or --unit for the right one, or correct its header"
             )
     if given:
         try:
@@ -299,21 +335,21 @@ def read_zero_point(
 
 
 def is_product(product: Product, header: fits.Header) -> bool:
-    """Whether a header has all marks of a survey's own files."""
+    """Return whether a header has all marks of a survey's own files."""
     return all(re.fullmatch(mark, str(header.get(key, "")).strip()) for key, mark in product.marks.items())
 
 
 def is_in_flux(header: fits.Header) -> bool:
-    """Whether BUNIT is a unit of flux, so that what else a header says of counts is of others than its pixels."""
+    """Return whether BUNIT is a unit of flux; statements of the header about counts then do not concern its pixels."""
     return read_unit(str(header.get("BUNIT", ""))).kind in ("flux", "brightness")
 
 
 def _remark_on(name: str, stated: Statement, given: Given) -> None:
-    """Say where a header has another word than the user, which is for headers that are silent."""
+    """Warn if a header contradicts the user, whose statement is only for headers that are silent."""
     if not given or (given.zero_point is None and _needs_area(given)) or given.unit == COUNTS:
         return
     if abs(given.of(1.0, None) - stated.zero_point) > SAME:
-        log.warning("%s: %s holds, and not %s, which is for files that state nothing", name, stated.words, given)
+        log.warning("%s: %s is used, and not %s, which is for files that state nothing", name, stated.words, given)
 
 
 def _needs_area(given: Given) -> bool:
@@ -321,7 +357,7 @@ def _needs_area(given: Given) -> bool:
 
 
 def _statements(name: str, header: fits.Header) -> tuple[list[Statement], list[str]]:
-    """What a header states, and remarks on what it has and does not count."""
+    """Return what a header states, and remarks on keywords that do not count."""
     found, remarks = [], []
     text = str(header.get("BUNIT", "")).strip()
     unit = read_unit(text)
@@ -336,20 +372,20 @@ def _statements(name: str, header: fits.Header) -> tuple[list[Statement], list[s
         if value is None or value == "" or isinstance(value, fits.card.Undefined):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ArchiveError(f"{name} has {row.name} = {value!r}, which is no number; mend its header")
+            raise ArchiveError(f"{name} has {row.name} = {value!r}, which is not a number; correct its header")
         zero_point = _of_keyword(name, header, row, float(value))
         if zero_point is None:
             continue
         if not LOWEST <= zero_point <= HIGHEST:
-            remarks.append(f"{row.name} = {value:g} is none")
+            remarks.append(f"{row.name} = {value:g} is not one")
             continue
         if _is_vega(header, comment):
-            remarks.append(f"{row.name} = {value:g} is one of the Vega system, and AB is needed")
+            remarks.append(f"{row.name} = {value:g} is one of the Vega system, but AB is needed")
             continue
         if unit.kind != "rate" and (row.per_second or SAYS_PER_SECOND.search(comment)):
             exposure = _exposure(header)
             if exposure is None:
-                remarks.append(f"{row.name} = {value:g} is that of counts a second, and there is no EXPTIME")
+                remarks.append(f"{row.name} = {value:g} is that of counts per second, and there is no EXPTIME")
                 continue
             zero_point += DECIBELS * math.log10(exposure)
         found.append(Statement(f"{row.name} = {value:g}", zero_point))
@@ -360,7 +396,7 @@ SAYS_PER_SECOND = re.compile(r"(?i)(/|\bper|\ba)\s*(s|sec|second)\b|(adu|dn|coun
 
 
 def _of_keyword(name: str, header: fits.Header, row: Keyword, value: float) -> float | None:
-    """AB magnitude of the unit that a keyword speaks of; None where its value says nothing."""
+    """Return the AB magnitude of the unit that a keyword states; None if its value has no meaning."""
     if row.kind == "magnitude":
         return value
     if not (value > 0 and math.isfinite(value)):
@@ -384,7 +420,7 @@ def _is_vega(header: fits.Header, comment: str) -> bool:
 
 
 def _exposure(header: fits.Header) -> float | None:
-    """EXPTIME [s], which some write as text; None where it is none."""
+    """Return EXPTIME [s], which some write as text; None if it is not a number."""
     for key in ("EXPTIME", "EXPOSURE", "TEXPTIME"):
         try:
             value = float(header.get(key, "nan"))
@@ -396,13 +432,13 @@ def _exposure(header: fits.Header) -> float | None:
 
 
 def _pixel_area(name: str, header: fits.Header) -> float:
-    """Area of a pixel [arcsec²] by the WCS."""
+    """Return the area of a pixel [arcsec²], from the WCS."""
     try:
         wcs = read_wcs(header)
     except ValueError as error:
         raise ArchiveError(f"{name} has a WCS that cannot be used: {error}") from error
     if wcs is None:
         raise ArchiveError(
-            f"{name} is in a unit of surface brightness and has no celestial WCS to tell the area of its pixels"
+            f"{name} is in a unit of surface brightness and has no celestial WCS that states the area of its pixels"
         )
     return scale_of(wcs) ** 2

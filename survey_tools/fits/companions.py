@@ -1,6 +1,6 @@
-"""What accompanies images of the sky in files of their kind: weights, noise, masks, models, PSFs. They are no sky.
+"""Images that accompany images of the sky: weights, noise, masks, models, PSFs. They do not show the sky.
 
-They are told by their names, by their headers, and by their values where neither says it.
+They are recognised by their names, by their headers, and by their values if neither says it.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 import numpy as np
 from astropy.io import fits
 
-KINDS = {  # what it is: how it is called, in capitals, as a word of an EXTNAME, of a file's name, or of IMAGETYP
+KINDS = {  # kind: its names, in capitals, as a word of an EXTNAME, of a file's name, or of IMAGETYP
     "weight map": ("WEIGHT", "WEIGHTS", "WEIGHTMAP", "WHT", "WGT", "WT", "WMAP", "IVAR", "INVVAR", "IV"),
     "noise map": ("RMS", "RMSMAP", "ERR", "ERROR", "ERRORS", "SIGMA", "STD", "STDDEV", "UNC", "UNCERT", "UNCERTAINTY",
                   "NOISE", "NOISEMAP", "VAR", "VARIANCE"),
@@ -23,7 +23,7 @@ KINDS = {  # what it is: how it is called, in capitals, as a word of an EXTNAME,
     "calibration frame": ("FLAT", "BIAS", "DARK", "FRINGE", "ZERO"),
 }  # fmt: skip
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
-BEGINNING = {"WEIGHT", "WHT", "MASK", "FLAG", "FLAGS", "RMS", "SEGMENTATION", "INVVAR"}  # these words may stand first
+BEGINNING = {"WEIGHT", "WHT", "MASK", "FLAG", "FLAGS", "RMS", "SEGMENTATION", "INVVAR"}  # these may be the first word
 A_PLAIN_WORD = re.compile(r"[UGRIZY]|I2|\d+|FITS?|FTS|FZ|GZ|BZ2|MP\d{4}|V\d+|HDU\d+|CCD\d*|CHIP\d*|EXT\d*|IMAGE|MAP")
 STATED = (
     "IMAGETYP",
@@ -37,15 +37,16 @@ STATED = (
     "HDUCLAS3",
     "FLAVOR",
 )
-FEW = 8  # different values that flags have, in samples of an image
-SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places along each axis where values are looked at
-SAMPLE_SIZE = 48  # [pixel] of a side of such a place
+FEW = 8  # largest number of different values of flags in samples of an image
+SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places along each axis at which values are examined
+SAMPLE_SIZE = 48  # [pixel] side of such a place
 
 
 def said_by_name(name: str) -> str:
-    """What a file accompanies an image as, by its name, such as "weight map"; "" where it does not say so.
+    """Return the kind of a companion by the name of its file, such as "weight map"; "" if the name does not say so.
 
-    Such words stand last, before letters of bands and numbers: `w1.weight.fits`, `coadd_invvar-r.fits.fz`; or first.
+    Such words are the last ones, before letters of bands and numbers: `w1.weight.fits`, `coadd_invvar-r.fits.fz`; or
+    the first ones.
     """
     words = [word for word in re.split(r"[^A-Z0-9]+", name.rpartition("/")[2].upper()) if word]
     while words and A_PLAIN_WORD.fullmatch(words[-1]):
@@ -58,7 +59,7 @@ def said_by_name(name: str) -> str:
 
 
 def said_by_header(header: fits.Header) -> str:
-    """What an image accompanies another as, by EXTNAME, OBJECT or the type that its header states; "" else."""
+    """Return the kind of a companion by EXTNAME, OBJECT or the type that its header states; "" if it is none."""
     words = _words(header.get("EXTNAME", ""))
     if words and not words & {"SCI", "SCIENCE", "IMAGE", "IMG", "DATA"}:
         for word in words:
@@ -92,30 +93,30 @@ SHORT = {
 
 
 def _words(value) -> set[str]:
-    """The words of a value, in capitals; numbers and letters of bands are none."""
+    """Return the words of a value, in capitals, without numbers and letters of bands."""
     found = re.split(r"[^A-Z0-9]+", str(value).upper())
     return {re.sub(r"\d+$", "", word) if word not in KIND_OF else word for word in found if word and not word.isdigit()}
 
 
 def said_by_values(samples: np.ndarray, integers: bool) -> str:
-    """What the values (n,) of an image's samples show it to be, in words; "" where they may be the sky.
+    """Return what the values (n,) of an image's samples show it to be, in words; "" if they may show the sky.
 
-    Light has noise: an image whose pixels all have one value that is not 0 is none, nor is one of a few whole numbers
-    of which most are 0.
+    Light has noise: an image is not of the sky if all its pixels have one value that is not 0, or if it has a few whole
+    numbers of which most are 0.
     """
     values = samples[np.isfinite(samples)]
     if len(values) < FEW**2:
         return ""
     found = np.unique(values)
     if len(found) == 1 and found[0] != 0:
-        return f"no image of the sky: every pixel that was looked at is {found[0]:g}"
+        return f"not an image of the sky: every pixel that was examined is {found[0]:g}"
     if integers and 1 < len(found) <= FEW and found[0] == 0 and (values == 0).mean() > 0.5:
-        return f"a mask by its values, which are {', '.join(f'{value:g}' for value in found)} alone"
+        return f"a mask according to its values, which are only {', '.join(f'{value:g}' for value in found)}"
     return ""
 
 
 def samples_of(pixels) -> np.ndarray:
-    """Some pixels (n,) of an image, or of anything with a shape that can be sliced, from places all over it."""
+    """Return some pixels (n,) of an image, or of anything with a shape that can be sliced, from places all over it."""
     size = min(SAMPLE_SIZE, *pixels.shape)
     starts = [[int((extent - size) * place) for place in SAMPLES] for extent in pixels.shape]
     parts = [pixels[row : row + size, col : col + size] for row in starts[0] for col in starts[1]]

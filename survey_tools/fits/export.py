@@ -1,4 +1,4 @@
-"""Rows of a store as FITS files: one image HDU a band and one for its mask, on the same WCS."""
+"""Rows of a store as FITS files: one image HDU for each band and one for its mask, on the same WCS."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -35,9 +35,12 @@ PER_BAND = {  # column of a store: keyword, comment
 class Exported:
     """Files of rows of a store.
 
-    Attributes:
-        paths: All of them, in the order of the rows.
-        kept: Those that were there already, written from the same row of the same store.
+    Attributes
+    ----------
+    paths : list of Path
+        All of them, in the order of the rows.
+    kept : list of Path
+        Those that existed already, written from the same row of the same store.
     """
 
     paths: list[Path]
@@ -45,27 +48,39 @@ class Exported:
 
 
 def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
-    """The paths of `export_files`."""
+    """Return the paths of `export_files`."""
     return export_files(store, rows, folder, overwrite=overwrite).paths
 
 
 def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> Exported:
     """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`.
 
-    The pixels are the store's, in nanomaggies with NaN where there is no data. An extension MASK_r beside band r is 1
-    where they are saturated or missing; the store's planes follow it as SIGNAL_r, SIGMA_r or DRAW_1_r. Rows without an
-    image or without a position, which the manifest explains, are left out. A file that is there already, and was
-    written from the same row of the same store, stays as it is, so that a call that was interrupted goes on.
+    The pixels are those of the store, in nanomaggies with NaN for no data. An extension MASK_r beside band r is 1 where
+    they are saturated or missing; the planes of the store follow it as SIGNAL_r, SIGMA_r or DRAW_1_r. Rows without an
+    image or without a position, which the manifest explains, are left out. An existing file that was written from the
+    same row of the same store is kept, so that an interrupted call can be repeated.
 
-    Args:
-        store: To read.
-        rows: Of it.
-        folder: For the files; it is made.
-        overwrite: Write all files anew, whatever is there.
+    Parameters
+    ----------
+    store : Store
+        The store.
+    rows : iterable of int
+        Its rows to write.
+    folder : path-like
+        Folder for the files; it is made.
+    overwrite : bool
+        Write all files again, whatever exists.
 
-    Raises:
-        StoreError: Where a file is there that was made from something else, before any is written, unless `overwrite`.
-        OSError: Where the disk is full; each file is whole or not there.
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    StoreError
+        If a file exists that was made from something else, before any is written, unless `overwrite`.
+    OSError
+        If the disk is full; each file is complete or does not exist.
     """
     table = store.catalogue
     imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
@@ -86,19 +101,19 @@ def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool =
 
 
 def _fingerprint(store: Store) -> str:
-    """SHA-256 that stands for everything in a store: of its list of checksums, or, where it has none, of its rows."""
+    """Return the SHA-256 that stands for a whole store: of its list of checksums or, without one, of its rows."""
     sums = store.path / SUMS
     return checksum(sums) if sums.exists() else store.rows
 
 
 def file_name(row: int, object_id: str) -> str:
-    """Name of the file of a row: an identifier never leads out of the folder, and the row makes it unique."""
+    """Return the name of the file of a row, which no identifier leads out of the folder and the row makes unique."""
     plain = re.sub(r"[^A-Za-z0-9+-]+", "_", object_id).strip("_")[:NAME_LENGTH]
     return f"{row:06d}_{plain or 'object'}.fits"
 
 
 def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
-    """The file of one row; `columns` is its row of the store's table, and `origin` stands for all of the store."""
+    """Return the file of one row; `columns` is its row of the store's table, and `origin` stands for the store."""
     wcs, mask = store.wcs(row), store.mask[row]
     planes = {name: array[row] for name, array in store.planes.items()}
     hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns, origin))
@@ -119,7 +134,7 @@ def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
 
 
 def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
-    """What the file is of, and where it comes from."""
+    """Return the header that says what the file shows, and where it comes from."""
     header = fits.Header()
     if store.synthetic:
         header["SYNTH"] = (True, store.synthetic)
@@ -142,7 +157,7 @@ def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
 
 
 def _origins(settings: dict) -> Iterator[str]:
-    """What a store was made from, and what that was, a line each, the first of them first."""
+    """Yield what a store was made from, and what that was made from, one line each, the earliest first."""
     source = settings.get("source")
     if isinstance(source, dict):
         yield from _origins(source.get("settings", {}))

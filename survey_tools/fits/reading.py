@@ -1,8 +1,8 @@
-"""FITS read: which HDUs a file has, told by their headers alone, and the pixels of its images.
+"""FITS reading: which HDUs a file has, from their headers alone, and the pixels of its images.
 
 Every command reads FITS here. Headers are split by hand, because `astropy.io.fits.open` decompresses a whole file for
-them, warns alike of a file that is cut short and of one that is odd but whole, and refuses odd cards that nobody needs.
-Cards and tile-compressed images are left to astropy.
+them, gives the same warning for a truncated file and for an odd but complete one, and refuses odd cards that nobody
+needs. Cards and tile-compressed images are left to astropy.
 """
 
 import bz2
@@ -29,20 +29,20 @@ from survey_tools.fits.calibration import STATING
 from survey_tools.fits.companions import said_by_header
 from survey_tools.images.sky_wcs import OF_A_GRID
 
-ENDINGS, PACKINGS = (".fits", ".fit", ".fts"), (".fz", ".bz2", ".gz")  # of the names of FITS files
+ENDINGS, PACKINGS = (".fits", ".fit", ".fts"), (".fz", ".bz2", ".gz")  # suffixes of FITS files
 SUFFIXES = tuple(ending + packing for ending in ENDINGS for packing in ("", *PACKINGS))
-DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file: how to read it
-BLOCK, CARD = 2880, 80  # [byte] of a FITS file, and of a card of its headers
+DECOMPRESSORS = ((b"BZh", bz2.BZ2File), (b"\x1f\x8b", gzip.open))  # first bytes of a file, and its reader
+BLOCK, CARD = 2880, 80  # [byte] a block of a FITS file, and a card of its headers
 LONGEST_HEADER = 2**20  # [byte]
 END_CARD = re.compile(rb"^(?:.{80})*?END[ \0]{5}[ \0]*", re.DOTALL)
 A_KEYWORD = re.compile(r"[A-Z0-9_-]* *")  # as the standard allows them, padded to eight characters
 COMMENTARY = ("COMMENT", "HISTORY", "")
 WITHOUT_A_VALUE = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE")
-STRUCTURE = re.compile(  # keywords that speak of one HDU alone, which an image does not have from the primary HDU
+STRUCTURE = re.compile(  # keywords that hold for one HDU only, which an image does not inherit from the primary HDU
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|Z\w+"
 )
-A_VALUE = re.compile(  # behind "= ": text, a logical value, a number, a complex one or nothing; and a comment
+A_VALUE = re.compile(  # after "= ": text, a logical value, a number, a complex number or nothing; and a comment
     r" *(?:'(?:[^']|'')*'|[TF]|[+-]? *(?:\d+\.?\d*|\.\d+)(?:[EeDd] *[+-]? *\d+)?"
     r"|\( *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *, *[+-]?[\d.]+(?:[EeDd][+-]?\d+)? *\)|) *(?:/.*)?"
 )
@@ -51,21 +51,27 @@ DECIDING = re.compile(  # keywords by which an image is read, placed and calibra
     r"|BUNIT|EXPTIME|EXPOSURE|TEXPTIME|FILTER|BANDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|TFIELDS|THEAP"
 )
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
-UNREADABLE += (struct.error, fits.VerifyError)  # the second where a card is asked for whose value cannot be read
-MOST_PACKED = 10_000  # pixels that a byte of a tile-compressed image holds at most; a blank mask has 2,000
-DEGENERATE = 1  # pixels of an axis that says nothing
+UNREADABLE += (struct.error, fits.VerifyError)  # the second if the value of a card cannot be read
+MOST_PACKED = 10_000  # largest number of pixels per byte of a tile-compressed image; a blank mask has 2,000
+DEGENERATE = 1  # pixels of an axis that has no meaning
 
 
 @dataclass(frozen=True)
 class Hdu:
     """One header and data unit of a file.
 
-    Attributes:
-        index: Its number, from 0.
-        text: Its cards, 80 characters each, without END; those with keywords that no standard allows are left out.
-        start: Byte where its data begin.
-        size: Bytes of its data, without what fills the last block.
-        primary: The cards of the primary HDU, where that has no data; "" else.
+    Attributes
+    ----------
+    index : int
+        Its number, from 0.
+    text : str
+        Its cards, 80 characters each, without END and without cards whose keywords no standard allows.
+    start : int
+        Byte at which its data begin.
+    size : int
+        Size of its data [byte], without the filling of the last block.
+    primary : str
+        The cards of the primary HDU, if that has no data; else "".
     """
 
     index: int
@@ -81,9 +87,10 @@ class Hdu:
 
     @cached_property
     def header(self) -> fits.Header:
-        """Its header, with the cards of a primary HDU without data that it lacks itself, which speak of all images.
+        """Its header, with those cards of a primary HDU without data that it lacks and that hold for all images.
 
-        That of a tile-compressed image has the axes of the image, and not those of the table that it is kept in.
+        The header of a tile-compressed image has the axes of the image, and not those of the table in which it is
+        stored.
         """
         more = inherited(self.text, self.primary)
         if not more and not self.compressed:
@@ -103,7 +110,7 @@ class Hdu:
 
     @cached_property
     def axes(self) -> tuple[int, ...]:
-        """Pixels along each axis of its image, the last axis of the file first, as numpy has them; () for no image."""
+        """Pixels along each axis of its image, the last axis of the file first, as in numpy; () if it has no image."""
         kind = str(self.own.get("XTENSION", "IMAGE")).strip()
         if kind != "IMAGE" and not self.compressed:
             return ()
@@ -113,7 +120,7 @@ class Hdu:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(rows, columns) of its image, or (planes, rows, columns): axes of one pixel before these are left out."""
+        """(rows, columns) of its image, or (planes, rows, columns); axes of one pixel before these are left out."""
         axes = list(self.axes)
         while len(axes) > 2 and axes[0] == DEGENERATE:
             axes.pop(0)
@@ -121,14 +128,14 @@ class Hdu:
 
     @property
     def end(self) -> int:
-        """Byte behind its data."""
+        """Byte after its data."""
         return self.start + self.size
 
 
 def inherited(text: str, primary: str) -> str:
-    """The cards of a primary header that an image of an extension has as well.
+    """Return the cards of a primary header that an image of an extension has as well.
 
-    A part of a WCS is not taken, nor a calibration where the image states one itself: they would be mixed.
+    A part of a WCS is not inherited, nor a calibration if the image states one itself, because they would be mixed.
     """
     if not primary:
         return ""
@@ -150,7 +157,7 @@ def inherited(text: str, primary: str) -> str:
 
 
 class FitsPixels:
-    """The pixels of an open image, read part by part: `pixels[first:last, first:last]`; ArchiveError where damaged."""
+    """The pixels of an open image, read in parts: `pixels[first:last, first:last]`; ArchiveError if damaged."""
 
     def __init__(self, name: str, hdu: Hdu, section, stream: BinaryIO) -> None:
         self._name, self._section, self.shape, self._stream = name, section, hdu.shape, stream
@@ -158,8 +165,8 @@ class FitsPixels:
 
     @contextmanager
     def hdus(self) -> Iterator[fits.HDUList]:
-        """All HDUs of the file, as of `hdus_by_astropy`."""
-        if isinstance(self._stream, io.BufferedReader):  # `_Rows` moves about in it
+        """Yield all HDUs of the file, as `hdus_by_astropy` does."""
+        if isinstance(self._stream, io.BufferedReader):  # `_Rows` reads from it too, so it is opened again
             with hdus_by_astropy(self._stream.name, self._name) as hdus:
                 yield hdus
             return
@@ -170,16 +177,16 @@ class FitsPixels:
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         try:
             return np.array(self._section[part], np.float32)
-        except Exception as error:  # what the decoders of tiles raise has no common name
+        except Exception as error:  # the errors of the decoders of tiles have no common class
             raise damaged(self._name, error) from error
 
 
 @contextmanager
 def hdus_by_astropy(source, name: str) -> Iterator[fits.HDUList]:
-    """All HDUs of a file, or of an open one, each read when it is asked for; ArchiveError where one is damaged.
+    """Yield all HDUs of a file, or of an open one; each is read when it is needed. ArchiveError if one is damaged.
 
-    For tables, whose columns astropy reads. The block must do nothing but read them: whatever goes wrong in it is taken
-    for damage, because what astropy raises of damaged tables has no common name.
+    It is for tables, whose columns astropy reads. The block must only read them: any error in it counts as damage,
+    because the errors of astropy for damaged tables have no common class.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -192,35 +199,35 @@ def hdus_by_astropy(source, name: str) -> Iterator[fits.HDUList]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the numbers of a file become pixel values: `zero` + `scale` × number, and `blank`, a number for no data."""
+    """How the numbers of a file become pixel values: `zero` + `scale` × number; the number `blank` means no data."""
 
     scale: float = 1.0
     zero: float = 0.0
     blank: int | None = None
 
     def applied(self, raw: np.ndarray, dtype=np.float32) -> np.ndarray:
-        """The pixel values of the numbers `raw`, any shape, as floats of one kind.
+        """Return the pixel values of the numbers `raw`, any shape, as floats of one kind.
 
-        NaN where there is no data, or no finite number.
+        NaN if there is no data, or no finite number.
         """
         plain = self.scale == 1 and self.zero == 0
-        with np.errstate(all="ignore"):  # of numbers beyond what a float holds, which become infinite
+        with np.errstate(all="ignore"):  # numbers that are too large for a float become infinite
             values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
-        values[~np.isfinite(values)] = np.nan  # and NaN of odd bits, of which computations warn, become usual ones
+        values[~np.isfinite(values)] = np.nan  # also replaces NaN with odd bits, which cause warnings later
         if self.blank is not None and raw.dtype.kind in "iu":
             values[raw == self.blank] = np.nan
         return values
 
 
 def scaling_of(hdu: Hdu) -> Scaling:
-    """BSCALE, BZERO and BLANK of an image; the last has no meaning for floats, whose no data are NaN."""
+    """Return BSCALE, BZERO and BLANK of an image; the last has no meaning for floats, which have NaN for no data."""
 
     def number(keyword: str, default: float) -> float:
         value = hdu.own.get(keyword, default)
         try:
             return float(value)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"its {keyword} = {value!r} is no number; mend its header") from error
+            raise ValueError(f"its {keyword} = {value!r} is not a number; correct its header") from error
 
     blank = hdu.own.get("BLANK", hdu.own.get("ZBLANK"))
     integers = bitpix_of(hdu) > 0
@@ -228,15 +235,15 @@ def scaling_of(hdu: Hdu) -> Scaling:
 
 
 def bitpix_of(hdu: Hdu) -> int:
-    """Bits of a number of an image; negative for floats."""
+    """Return the bits of a number of an image; negative for floats."""
     return int(hdu.own["ZBITPIX" if hdu.compressed else "BITPIX"])
 
 
 class _Rows:
-    """Pixels of a plain image on disk: `rows[first:last, first:last]` reads these and no more.
+    """Pixels of a plain image on disk: `rows[first:last, first:last]` reads only these.
 
-    They are not mapped into memory: what is read of a mapped file counts as the process's own, up to 1.5 GB a stack,
-    and a file that another process cuts short kills it.
+    They are not mapped into memory: the parts of a mapped file that were read count as memory of the process, up to 1.5
+    GB per stack, and a file that another process truncates ends the process.
     """
 
     def __init__(self, stream: BinaryIO, hdu: Hdu) -> None:
@@ -259,7 +266,7 @@ class _Rows:
 
 
 class _Tiles:
-    """Pixels of a tile-compressed image: `tiles[first:last, first:last]` decompresses the tiles of these alone."""
+    """Pixels of a tile-compressed image: `tiles[first:last, first:last]` decompresses only the tiles of these."""
 
     def __init__(self, section, hdu: Hdu) -> None:
         self._section, self._scaling = section, scaling_of(hdu)
@@ -272,16 +279,16 @@ class _Tiles:
 
 
 def dtype_of(hdu: Hdu) -> np.dtype:
-    """The type of an image's numbers in a file."""
+    """Return the type of an image's numbers in a file."""
     bits = bitpix_of(hdu)
     kinds = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
     if bits not in kinds:
-        raise ValueError(f"its BITPIX = {bits} is none of {', '.join(map(str, kinds))}")
+        raise ValueError(f"its BITPIX = {bits} is not one of {', '.join(map(str, kinds))}")
     return np.dtype(kinds[bits])
 
 
 def values_of(name: str, stream: BinaryIO, hdu: Hdu) -> np.ndarray:
-    """All pixel values of an image, of `hdu.shape`, float64, NaN where there is no data; ArchiveError where damaged."""
+    """Return all pixel values of an image, of `hdu.shape`, float64, NaN for no data; ArchiveError if damaged."""
     try:
         if not hdu.compressed:
             stream.seek(hdu.start)
@@ -297,15 +304,32 @@ def values_of(name: str, stream: BinaryIO, hdu: Hdu) -> np.ndarray:
             found = fits.open(stream, memmap=False, do_not_scale_image_data=True)
             numbers = np.asarray(found[hdu.index].data)
         return scaling_of(hdu).applied(numbers, np.float64).reshape(hdu.shape)
-    except Exception as error:  # what the decoders of tiles raise has no common name
+    except Exception as error:  # the errors of the decoders of tiles have no common class
         raise damaged(name, error) from error
 
 
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[tuple[BinaryIO, list[Hdu]]]:
-    """A file for reading here and there, decompressed if it must be, and all its HDUs, which are whole.
+    """Yield a file for random access, decompressed if necessary, and all its HDUs, which are complete.
 
-    ArchiveError, that speaks of `name`, where it is not there, no FITS, damaged or truncated.
+    Parameters
+    ----------
+    path : Path or FitsInMemory
+        The file.
+    name : str
+        Its name, for messages.
+
+    Yields
+    ------
+    stream : BinaryIO
+        The open file.
+    hdus : list of Hdu
+        Its HDUs.
+
+    Raises
+    ------
+    ArchiveError
+        If it does not exist, or is not FITS, damaged or truncated.
     """
     with at_hand(path, name) as stream:
         try:
@@ -320,13 +344,16 @@ def opened(path: Path, name: str) -> Iterator[tuple[BinaryIO, list[Hdu]]]:
 
 
 def require_whole(name: str, hdus: list[Hdu], size: int) -> None:
-    """ArchiveError where a file of `size` [byte] ends before the data of its last HDU do."""
+    """Raise ArchiveError if a file of `size` [byte] ends before the data of its last HDU."""
     if hdus and size < hdus[-1].end:
-        raise ArchiveError(f"{name} is truncated: {size} of {hdus[-1].end} bytes are there; fetch it anew")
+        raise ArchiveError(f"{name} is truncated: it has {size} of {hdus[-1].end} bytes; fetch it again")
 
 
 def require_tiles(name: str, hdu: Hdu) -> None:
-    """ArchiveError where a tile-compressed image cannot have the pixels that it says it has: they would fill memory."""
+    """Raise ArchiveError if a tile-compressed image is too small for the pixels that its header states.
+
+    They would fill the memory.
+    """
     try:
         if not hdu.compressed:
             return
@@ -338,13 +365,13 @@ def require_tiles(name: str, hdu: Hdu) -> None:
         raise damaged(name, error) from error
     if min([1, *sides, *hdu.axes]) < 1 or tiles != rows or pixels > MOST_PACKED * hdu.size:
         raise ArchiveError(
-            f"{name} cannot be read: HDU {hdu.index} is said to have {' x '.join(map(str, hdu.axes))} pixels in tiles "
-            f"of {' x '.join(map(str, reversed(sides)))}, and has {rows} tiles in {hdu.size} bytes; fetch it anew"
+            f"{name} cannot be read: HDU {hdu.index} should have {' x '.join(map(str, hdu.axes))} pixels in tiles of "
+            f"{' x '.join(map(str, reversed(sides)))}, but has {rows} tiles in {hdu.size} bytes; fetch it again"
         )
 
 
 def require_complete(path: Path, name: str) -> None:
-    """ArchiveError, that speaks of `name`, unless the data of every header of a plain FITS file are in it."""
+    """Raise ArchiveError unless a plain FITS file has the data of each of its headers; `name` is for the message."""
     with path.open("rb") as stream:
         try:
             hdus = list(walk(stream, name))
@@ -355,17 +382,21 @@ def require_complete(path: Path, name: str) -> None:
 
 @contextmanager
 def open_pixels(path: Path, name: str, index: int | None = None) -> Iterator[tuple[Hdu, FitsPixels]]:
-    """An image of a file and its pixels: HDU `index`, or else the first image that shows the sky.
+    """Yield an image of a file and its pixels: HDU `index`, or else the first image that shows the sky.
 
-    Of a plain or tile-compressed file only the parts asked for are read, for a stack has 1.5 GB. ArchiveError, that
-    speaks of `name`, where the file is damaged or there is no such image.
+    Only the requested parts of a plain or tile-compressed file are read, because a stack has 1.5 GB.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is damaged or has no such image; the message names it `name`.
     """
     with opened(path, name) as (stream, hdus):
         try:
             found = images_of(name, hdus)
             chosen = found[0] if index is None and found else next((hdu for hdu in hdus if hdu.index == index), None)
             if chosen is None or len(chosen.shape) != 2:
-                raise ArchiveError(f"{name} holds no image")
+                raise ArchiveError(f"{name} has no image")
             if chosen.compressed:
                 stream.seek(0)
                 with warnings.catch_warnings():
@@ -383,19 +414,19 @@ def open_pixels(path: Path, name: str, index: int | None = None) -> Iterator[tup
 
 
 def images_of(name: str, hdus: list[Hdu]) -> list[Hdu]:
-    """Those HDUs that are images of two axes and, by their own words, show the sky."""
+    """Return the HDUs that are images of two axes and, according to their headers, show the sky."""
     return [hdu for hdu in hdus if len(hdu.shape) == 2 and not said_by_header(hdu.own)]
 
 
 def decompressed(file: BinaryIO) -> BinaryIO:
-    """An open file as it is read: what compresses it is told by its first bytes, whatever its name."""
+    """Return an open file for reading, decompressed if its first bytes say that it is compressed, whatever its name."""
     start = file.read(4)
     file.seek(0)
     return next((opener(file) for magic, opener in DECOMPRESSORS if start.startswith(magic)), file)
 
 
 def at_hand(path: Path, name: str) -> BinaryIO:
-    """A file for reading here and there: as it is, or decompressed in memory; ArchiveError where it is damaged."""
+    """Return a file for random access, as it is or decompressed in memory; ArchiveError if it is damaged."""
     try:
         file = path.open("rb")
         stream = decompressed(file)
@@ -408,9 +439,9 @@ def at_hand(path: Path, name: str) -> BinaryIO:
 
 
 def walk(stream: BinaryIO, name: str) -> Iterator[Hdu]:
-    """The HDUs of a stream, one after the other, as far as it has been fetched; no data are read.
+    """Yield the HDUs of a stream, one after the other, as far as it has been downloaded; no data are read.
 
-    What follows the last of them and is no header, as some programs leave it there, is passed over.
+    Bytes after the last HDU that are not a header, as some programs leave them, are ignored.
     """
     end, index, primary = 0, 0, ""
     while True:
@@ -428,19 +459,19 @@ def walk(stream: BinaryIO, name: str) -> Iterator[Hdu]:
 
 
 def data_size(header: fits.Header) -> int:
-    """Bytes of the data that follow a header, without what fills their last block."""
+    """Return the size of the data after a header [byte], without the filling of their last block."""
     axes = [header[f"NAXIS{axis}"] for axis in range(1, header.get("NAXIS", 0) + 1)]
     count = int(np.prod(axes, dtype=object)) if axes else 0
     size = abs(header.get("BITPIX", 8)) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
-    if min([size, *axes]) < 0:  # who skips that much goes back, and meets the same header again
-        raise ValueError(f"its data are said to have {axes} pixels")
+    if min([size, *axes]) < 0:  # a negative step would lead back to the same header
+        raise ValueError(f"its header states {axes} pixels")
     return size
 
 
 def header_text(stream: BinaryIO, name: str, first: bool) -> tuple[str, int]:
-    """The cards of the header that begins here, without END, and its length [byte].
+    """Return the cards of the header that begins here, without END, and its length [byte].
 
-    The length is 0 where no header begins here, which the first one of a file may not.
+    The length is 0 if no header begins here; the first header of a file must exist.
     """
     content, block = b"", b""
     while not (END_CARD.search(block) if content else None):
@@ -452,14 +483,14 @@ def header_text(stream: BinaryIO, name: str, first: bool) -> tuple[str, int]:
         content += block
         ended = END_CARD.search(block)
         if len(content) > LONGEST_HEADER or (len(block) < BLOCK and not ended):
-            raise ArchiveError(f"{name} is truncated: its header has no end; fetch it anew")
+            raise ArchiveError(f"{name} is truncated: its header has no end; fetch it again")
     return _cards(content), len(content)
 
 
 def _cards(content: bytes) -> str:
-    """The legal cards of a header: its bytes up to END, odd ones replaced.
+    """Return the legal cards of a header, from its bytes up to END; odd characters are replaced.
 
-    A card whose value cannot be read is left out, unless pixels depend on it: who asks for that is told.
+    A card whose value cannot be read is left out, unless pixels depend on it: reading that keyword then fails.
     """
     text = content.decode("latin-1")
     if not text.isascii() or not text.isprintable():
@@ -477,9 +508,9 @@ def _cards(content: bytes) -> str:
 
 
 def _with_a_value(card: str) -> str:
-    """A card without "= " behind its keyword: with it where a blank is missing, else with a value that is unreadable.
+    """Return a card without "= " after its keyword: repaired if only a blank is missing, else with an unreadable value.
 
-    So who asks for the keyword is told of it, and nobody else.
+    Only a reader of this keyword then meets an error.
     """
     if card[8] == "=":
         return f"{card[:8]}= {card[9:]}"[:CARD] if card.endswith(" ") else card
@@ -487,24 +518,30 @@ def _with_a_value(card: str) -> str:
 
 
 def read_header(stream: BinaryIO, name: str, first: bool) -> tuple[fits.Header, int]:
-    """The header that begins here and its length [byte]; 0 where none does, which the first of a file may not."""
+    """Return the header that begins here and its length [byte], 0 if there is none; the first of a file must exist."""
     text, length = header_text(stream, name, first)
     return fits.Header.fromstring(text), length
 
 
 def header_number(name: str, header: fits.Header, keyword: str, default: float) -> float:
-    """The number that a header states; ArchiveError where it states something else."""
+    """Return the number that a header states.
+
+    Raises
+    ------
+    ArchiveError
+        If it states something else; the message names the file `name`.
+    """
     value = header.get(keyword, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ArchiveError(f"{name} has {keyword} = {value!r}, which is no number; mend its header")
+        raise ArchiveError(f"{name} has {keyword} = {value!r}, which is not a number; correct its header")
     return float(value)
 
 
 def damaged(name: str, error: BaseException) -> ArchiveError:
-    """The error that says what is wrong with a file."""
+    """Return the error that says what is wrong with a file."""
     if isinstance(error, ArchiveError):
         return error
     said = first_line(error)
     if isinstance(error, EOFError) and "end" in said.lower():
         said = f"it is truncated, {said[0].lower()}{said[1:]}" if said != "the file ends early" else said
-    return ArchiveError(f"{name} cannot be read: {said}; fetch it anew")
+    return ArchiveError(f"{name} cannot be read: {said}; fetch it again")

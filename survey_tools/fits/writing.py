@@ -1,6 +1,6 @@
-"""FITS files written with checksums, the same bytes whenever they are written.
+"""FITS files written with checksums, with the same bytes whenever they are written.
 
-Astropy's `HDUList.writeto` verifies every card and sets each several times, which takes most of its time, and states
+Astropy's `HDUList.writeto` verifies every card and sets each several times, which takes most of its time, and writes
 the time of day beside every checksum. The headers here are our own and need neither.
 """
 
@@ -18,7 +18,7 @@ from survey_tools.fits.band_fits import band_hdus, mask_hdu
 FLAGGED = "1 where saturated or missing, else 0"
 CARD, BLOCK = 80, 2880  # characters of a card; bytes; headers and pixels are padded to whole blocks
 NOT_IN_CHECKSUMS = {*range(0x3A, 0x41), *range(0x5B, 0x61)}  # characters between digits and letters
-NO_SUM, UNSET = "9" * 10, "0" * 16  # in place of DATASUM and CHECKSUM while there are none
+NO_SUM, UNSET = "9" * 10, "0" * 16  # stand for DATASUM and CHECKSUM until they are known
 
 
 def write_hdus(hdus: fits.HDUList, path: Path) -> None:
@@ -31,10 +31,24 @@ def write_hdus(hdus: fits.HDUList, path: Path) -> None:
 def write_bands(
     images: np.ndarray, bands, wcs: WCS, primary: fits.Header, path: Path, masks: np.ndarray | None = None
 ) -> None:
-    """Write what `band_hdus` makes of its arguments, and MASK_r beside each band r.
+    """Write the HDUs that `band_hdus` makes of its arguments, and MASK_r beside each band r.
 
-    The headers, which bands share but for their names, are made once. `masks` (band, row, col) are True where a pixel
-    is flagged; by default where it has no data.
+    The headers, which differ between bands only in their names, are made once.
+
+    Parameters
+    ----------
+    images : (band, row, col) float
+        Flux [nanomaggy/pixel].
+    bands : sequence of str
+        Their names.
+    wcs : WCS
+        TAN WCS of the pixels, ICRS.
+    primary : fits.Header
+        Header of the primary HDU.
+    path : Path
+        The file.
+    masks : (band, row, col) bool, optional
+        True where a pixel is flagged; by default where it has no data.
     """
     masks = ~np.isfinite(images) if masks is None else masks
     first = band_hdus(images[:1], bands[:1], wcs, primary)
@@ -62,10 +76,10 @@ def band_and_mask_hdus(images: np.ndarray, bands, wcs: WCS, primary: fits.Header
 
 
 def header_of_whole(path: Path) -> fits.Header | None:
-    """The primary header of a FITS file; None where there is no such file, or where it is not whole."""
+    """Return the primary header of a FITS file; None if the file does not exist, or is not complete."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # which is what astropy makes of a truncated file
+            warnings.simplefilter("error", AstropyUserWarning)  # astropy gives one for a truncated file
             with open(path, "rb") as file, fits.open(file) as hdus:  # astropy leaves a bad file open
                 len(hdus)  # reads them all
                 return hdus[0].header.copy()
@@ -74,14 +88,14 @@ def header_of_whole(path: Path) -> fits.Header | None:
 
 
 def _text(hdu) -> str:
-    """The header of an HDU, with room for its checksums."""
+    """Return the header of an HDU, with room for its checksums."""
     hdu.header["DATASUM"] = (NO_SUM, "data unit checksum")
     hdu.header["CHECKSUM"] = (UNSET, "HDU checksum")
     return hdu.header.tostring()
 
 
 def _write(file: BinaryIO, text: str, image: np.ndarray | None) -> None:
-    """Write one HDU whose header is `text`, its checksums put in."""
+    """Write one HDU whose header is `text`, with its checksums."""
     pixels = b"" if image is None else image.astype(image.dtype.newbyteorder(">")).tobytes()
     pixels += bytes(-len(pixels) % BLOCK)
     datasum = _sum(pixels)
@@ -92,14 +106,14 @@ def _write(file: BinaryIO, text: str, image: np.ndarray | None) -> None:
 
 
 def _put(text: str, key: str, value: str) -> str:
-    """A header whose card `key` has another value of the same length."""
+    """Return a header whose card `key` has another value of the same length."""
     cards = range(0, len(text), CARD)
     start = next(at for at in cards if text.startswith(f"{key:<8}= '", at)) + len("CHECKSUM= '")
     return text[:start] + value + text[start + len(value) :]
 
 
 def _sum(content: bytes, start: int = 0) -> int:
-    """Ones' complement sum of the 32-bit words of whole blocks, added to `start`."""
+    """Return the ones' complement sum of the 32-bit words of whole blocks, added to `start`."""
     total = start + int(np.frombuffer(content, ">u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
@@ -107,7 +121,7 @@ def _sum(content: bytes, start: int = 0) -> int:
 
 
 def _encode(value: int) -> str:
-    """A 32-bit number as 16 letters and digits, whose sum, as words of a header, is that number (appendix J)."""
+    """Return a 32-bit number as 16 letters and digits, whose sum, as words of a header, is that number (appendix J)."""
     letters = bytearray(16)
     for place, byte in enumerate(value.to_bytes(4, "big")):
         four = [byte // 4 + ord("0")] * 4

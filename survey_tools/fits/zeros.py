@@ -1,7 +1,7 @@
-"""Pixels of exactly 0: whether they are data, or stand where there are none.
+"""Pixels that are exactly 0: whether they are data, or mark missing data.
 
-Zero is data, with two exceptions. Where a survey's row says that its files mark missing data by 0, every 0 of a file of
-floats is such a mark, for noise is never exactly 0; but not in a file whose pixels are whole numbers or have been
+Zero is data, with two exceptions. If a survey's row says that its files mark missing data by 0, every 0 of a file of
+floats is such a mark, because noise is never exactly 0; but not in a file whose pixels are whole numbers or were
 rounded when it was compressed. And a solid block of zeros that reaches the edge of an image, beside sky that has noise,
 is padding, in the files of any survey.
 """
@@ -10,18 +10,18 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import binary_dilation, binary_erosion, binary_propagation, label
 
-MANY = 0.001  # part of an image's pixels, above which the manifest speaks of its zeros
-SIDE = 5  # [pixel] of the squares that a solid block is made of: zeros of rounded noise never fill one
-RIM = 3  # [pixel] around a block, the sky that is beside it
+MANY = 0.001  # fraction of an image's pixels, above which the manifest mentions its zeros
+SIDE = 5  # [pixel] side of the squares that make up a solid block: zeros of rounded noise never fill one
+RIM = 3  # [pixel] width of the sky around a block
 SQUARE = np.ones((SIDE, SIDE), bool)
-STEPS = 1000  # of rounded values, within which they are recognised
-ENOUGH = 200  # values for that
+STEPS = 1000  # rounded values are recognised within so many steps
+ENOUGH = 200  # values that this needs
 DITHERED = ("SUBTRACTIVE_DITHER_1", "SUBTRACTIVE_DITHER_2")
 DATA, MISSING, AUTO = "data", "missing", "auto"
 
 
 def rounding_of(header: fits.Header) -> str:
-    """Why exact zeros of a file may be data, in words, by the header of its image; "" where its pixels are floats."""
+    """Return why exact zeros of a file may be data, in words, by its header; "" if its pixels are floats."""
     packed = header.get("ZIMAGE", False) is True
     if int(header.get("ZBITPIX" if packed else "BITPIX", -32)) > 0:
         return "the file has whole numbers"
@@ -32,13 +32,25 @@ def rounding_of(header: fits.Header) -> str:
 
 
 def judge_zeros(image: np.ndarray, *, marked: bool, rounding: str = "", how: str = AUTO) -> tuple[np.ndarray, str]:
-    """Which pixels (row, col) of an image have no data because they are exactly 0, and what to say of its zeros.
+    """Return which pixels of an image have no data because they are exactly 0, and a remark on its zeros.
 
-    Args:
-        image: (row, col), any unit; NaN where there are no data anyway.
-        marked: Whether the survey's files mark missing data by 0.
-        rounding: Why exact zeros may be data none the less, as of `rounding_of`.
-        how: "auto", or what the user says that zeros are: "data" or "missing".
+    Parameters
+    ----------
+    image : (row, col) float
+        The image, any unit; NaN for no data.
+    marked : bool
+        Whether the survey's files mark missing data by 0.
+    rounding : str
+        Why exact zeros may be data all the same, from `rounding_of`.
+    how : str
+        "auto", or what the user says that zeros are: "data" or "missing".
+
+    Returns
+    -------
+    empty : (row, col) bool
+        True for no data.
+    remark : str
+        Words for the user; "" if there is nothing to say.
     """
     zero = image == 0
     share, nothing = float(zero.mean()), np.zeros(image.shape, bool)
@@ -61,7 +73,7 @@ def _said(share: float, what: str, why: str) -> str:
 
 
 def rounded(image: np.ndarray) -> str:
-    """In words, that the values of an image are all multiples of one step; "" where they are not."""
+    """Return, in words, that the values of an image are all multiples of one step; "" if they are not."""
     values = np.abs(image[np.isfinite(image) & (image != 0)]).astype(float)
     if len(values) < ENOUGH:
         return ""
@@ -73,7 +85,7 @@ def rounded(image: np.ndarray) -> str:
 
 
 def padding(image: np.ndarray, zero: np.ndarray, rounded_values: bool) -> np.ndarray:
-    """The zeros that form solid blocks, reach the edge of an image (row, col) and lie beside sky that has noise."""
+    """Return the zeros in solid blocks that reach the edge of an image (row, col) and lie beside sky with noise."""
     empty = zero | ~np.isfinite(image)
     solid = binary_dilation(binary_erosion(empty, SQUARE, border_value=1), SQUARE) & empty
     for axis in (0, 1):  # rows and columns along the edge, thinner than a square
@@ -97,7 +109,7 @@ def padding(image: np.ndarray, zero: np.ndarray, rounded_values: bool) -> np.nda
 
 
 def _has_noise(values: np.ndarray) -> bool:
-    """Whether pixels (n,) are sky with noise: they scatter to both sides of 0, or around a level far above that.
+    """Return whether pixels (n,) are sky with noise: they scatter to both sides of 0, or around a level far above that.
 
     The wings of a model without noise do neither.
     """

@@ -68,7 +68,7 @@ def test_a_bad_file_is_named_and_the_good_ones_are_translated(run, image, tmp_pa
     bad.write_bytes(image.read_bytes()[:20_000])
     result = call(run, bad, image, "--to", "cfht", "--out", tmp_path / "out")
     assert isinstance(result.exception, GaltransError)  # main() turns it into one line and exit code 1
-    assert "bad.fits is truncated: 20000 of" in str(result.exception)
+    assert "bad.fits is truncated: it has 20000 of" in str(result.exception)
     assert "1 of 2 files translated" in result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["galaxy_cfht.fits", "translated.ecsv"]
     assert list(Table.read(tmp_path / "out" / "translated.ecsv")["file"]) == ["galaxy.fits"]

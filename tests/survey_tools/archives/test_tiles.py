@@ -219,8 +219,16 @@ def spoil_tiles(path):
 
 
 DAMAGE = {
-    "truncated": ("r.fits", lambda path: path.write_bytes(path.read_bytes()[:200_000]), "is truncated: 200000 of"),
-    "truncated fz": ("r.fits.fz", lambda path: path.write_bytes(path.read_bytes()[:90_000]), "is truncated: 90000 of"),
+    "truncated": (
+        "r.fits",
+        lambda path: path.write_bytes(path.read_bytes()[:200_000]),
+        "is truncated: it has 200000 of",
+    ),
+    "truncated fz": (
+        "r.fits.fz",
+        lambda path: path.write_bytes(path.read_bytes()[:90_000]),
+        "is truncated: it has 90000 of",
+    ),
     "damaged fz": ("r.fits.fz", spoil_tiles, "cannot be read"),
     "empty": ("r.fits", lambda path: path.write_bytes(b""), "is empty"),
     "endless": (
@@ -231,7 +239,7 @@ DAMAGE = {
     "negative": (
         "r.fits",
         lambda path: path.write_bytes(path.read_bytes().replace(b"NAXIS2  =           ", b"NAXIS2  =          -", 1)),
-        "cannot be read: its data are said to have",
+        "cannot be read: its header states",
     ),
     "text": (
         "r.fits",
@@ -445,7 +453,7 @@ def test_an_image_that_values_show_to_be_no_sky_fails_its_objects(tiles, tmp_pat
     pixels, header = stack(known_sky)
     fits.PrimaryHDU(np.full_like(pixels, 7), header).writeto(tmp_path / "a.fits")
     fits.PrimaryHDU((pixels > 2.5).astype(np.int16), header).writeto(tmp_path / "b.fits")
-    for name, words in (("a.fits", "every pixel that was looked at is 7"), ("b.fits", "a mask by its values")):
+    for name, words in (("a.fits", "every pixel that was examined is 7"), ("b.fits", "a mask by its values")):
         with pytest.raises(ArchiveError, match=f"{name} is .*{words}.*; take it out of the folder"):
             cut_one(tiles, name, HERE[0])
 

@@ -94,7 +94,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, how):
     path = broken(tmp_path, how)
     with pytest.raises(ImageError, match=path.name) as caught:
         read_bands(path, BANDS)
-    words = {"empty": "is empty", "truncated": "it may have been truncated", "truncated bz2": "it is truncated"}
+    words = {"empty": "is empty", "truncated": "it may be truncated", "truncated bz2": "it is truncated"}
     assert words.get(how, "is not FITS: it starts with b'<html>") in str(caught.value)
 
 
@@ -139,7 +139,7 @@ def test_a_cube_of_other_bands_is_refused(tmp_path):
     header = north_up_wcs(10, 10, 0.396, 8).to_header()
     header["BUNIT"] = "nanomaggy"
     fits.PrimaryHDU(IMAGES[:3], header).writeto(tmp_path / "cube.fits")
-    with pytest.raises(ImageError, match="cube of 3 planes, not one for each of ugriz"):
+    with pytest.raises(ImageError, match="cube of 3 planes, but the bands are ugriz"):
         read_bands(tmp_path / "cube.fits", BANDS)
 
 
@@ -166,7 +166,7 @@ def test_the_planes_of_a_cube_are_named_in_many_ways(tmp_path, images, cards, or
 
 
 def test_a_number_of_planes_that_is_none_is_not_taken_for_names(tmp_path):
-    with pytest.raises(ImageError, match="has a cube of 3 planes, not one for each of ugriz"):
+    with pytest.raises(ImageError, match="has a cube of 3 planes, but the bands are ugriz"):
         read_bands(cube(tmp_path / "a.fits", IMAGES[:3], BANDS=-1), BANDS)
 
 
@@ -190,7 +190,7 @@ def test_the_filter_of_the_primary_header_is_that_of_the_image_and_companions_ar
 
 
 def test_a_companion_by_its_name_is_no_image(tmp_path):
-    with pytest.raises(ImageError, match=r"a.weight.fits is a weight map by its name"):
+    with pytest.raises(ImageError, match=r"a.weight.fits is a weight map according to its name"):
         read_bands(written(tmp_path / "a.weight.fits"), BANDS)
 
 

@@ -65,9 +65,11 @@ def test_headers_of_companions_and_of_images_of_the_sky(cards, kind):
 
 def test_values_that_no_sky_has():
     rng = np.random.default_rng(0)
-    assert said_by_values(np.ones(400), integers=False) == ("no image of the sky: every pixel that was looked at is 1")
+    assert said_by_values(np.ones(400), integers=False) == (
+        "not an image of the sky: every pixel that was examined is 1"
+    )
     flags = rng.choice([0, 1, 4], 400, p=[0.9, 0.05, 0.05])
-    assert said_by_values(flags, integers=True) == "a mask by its values, which are 0, 1, 4 alone"
+    assert said_by_values(flags, integers=True) == "a mask according to its values, which are only 0, 1, 4"
     assert said_by_values(flags, integers=False) == ""
     assert said_by_values(rng.poisson(0.4, 400) * 1.0, integers=False) == ""
     assert said_by_values(rng.normal(0, 3, 400).round(), integers=True) == ""

@@ -188,7 +188,7 @@ def test_an_unreadable_card_is_left_out_unless_pixels_depend_on_it(tmp_path):
 def test_a_packed_image_has_the_tiles_of_its_pixels(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(IMAGE)]).writeto(tmp_path / "a.fits")
     with_card(tmp_path / "a.fits", "ZNAXIS2", f"{4000000:>20}")
-    with pytest.raises(ArchiveError, match="said to have 4000000 x 40 pixels in tiles of 1 x 40, and has 30 tiles"):
+    with pytest.raises(ArchiveError, match="should have 4000000 x 40 pixels in tiles of 1 x 40, but has 30 tiles"):
         read(tmp_path / "a.fits")
 
 

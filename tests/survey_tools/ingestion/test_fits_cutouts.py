@@ -139,7 +139,7 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
             "band g is there more than once within 1 arcsec",
             "no image of any of the bands gr",
             "f.fits has a WCS (RA---TAN-SIP, DEC--TAN-SIP, icrs) whose projection or distortions differ",
-            "h.fits is truncated: 4000 of",
+            "h.fits is truncated: it has 4000 of",
         ],
         strict=True,
     ):

@@ -74,7 +74,7 @@ DAMAGE = {
     "HTML": (lambda path: path.write_bytes(b"<html>503</html>"), "is not FITS"),
     "bz2 of half a frame": (
         lambda path: path.write_bytes(bz2.compress(bz2.decompress(path.read_bytes())[:100_000])),
-        "is truncated: 100000 of",
+        "is truncated: it has 100000 of",
     ),
     "half a header": (
         lambda path: path.write_bytes(bz2.compress(bz2.decompress(path.read_bytes())[:1000])),
