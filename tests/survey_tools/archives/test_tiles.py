@@ -453,7 +453,7 @@ def test_an_image_that_values_show_to_be_no_sky_fails_its_objects(tiles, tmp_pat
     pixels, header = stack(known_sky)
     fits.PrimaryHDU(np.full_like(pixels, 7), header).writeto(tmp_path / "a.fits")
     fits.PrimaryHDU((pixels > 2.5).astype(np.int16), header).writeto(tmp_path / "b.fits")
-    for name, words in (("a.fits", "every pixel that was examined is 7"), ("b.fits", "a mask by its values")):
+    for name, words in (("a.fits", "every pixel that was examined is 7"), ("b.fits", "a mask according to its values")):
         with pytest.raises(ArchiveError, match=f"{name} is .*{words}.*; take it out of the folder"):
             cut_one(tiles, name, HERE[0])
 
