@@ -1,16 +1,16 @@
 """What a measure looks at, what a measure and its interval are, what a plot shows, and galaxies a few at a time."""
 
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
 from hashlib import blake2b
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a sample equals itself alone, so it can be the key of what was measured of it
 class Sample:
     """Images of the same galaxies, (galaxy, band, row, col) in nanomaggy/pixel on the target survey's pixels.
 
@@ -237,15 +237,13 @@ def in_pieces(each: Callable[[Sample], Statistics]) -> Callable[[Sample], Statis
 
 def remembered(measured: Callable[[Sample], Found]) -> Callable[[Sample], Found]:
     """The same, kept for as long as the sample is: several measures and curves ask for it. Nobody may write into it."""
-    kept: dict[int, Found] = {}
+    found: WeakKeyDictionary[Sample, Found] = WeakKeyDictionary()
 
     @wraps(measured)
     def of_sample(sample: Sample) -> Found:
-        key = id(sample)
-        if key not in kept:
-            kept[key] = measured(sample)
-            weakref.finalize(sample, kept.pop, key, None)
-        return kept[key]
+        if sample not in found:
+            found[sample] = measured(sample)
+        return found[sample]
 
     return of_sample
 
