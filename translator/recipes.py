@@ -1,4 +1,7 @@
-"""Recipes: the trained models as data. A variant is a row here and nothing anywhere else."""
+"""Recipes: the trained models as data.
+
+A variant is a row here, or a `Recipe` of one's own, and nothing anywhere else.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from translator.use import BY_GENERATOR, BY_OBSERVATION, Use
 Grids = dict[str, Grid]  # of the domains "x" and "y"
 Network = Callable[[Grid, Grid, int], nn.Module]  # from its own grid, the other domain's, and the width
 CONTENT = 1000.0  # weight of the losses on pixels beside an adversarial one
-SCALE_RATIO = 0.396 / 0.187  # of the pixels of SDSS and CFHTLS [arcsec/pixel], the latter as the paper rounds it
+SCALE_RATIO = 0.396 / 0.187  # pixel scales of SDSS and CFHTLS [arcsec/pixel], the latter as the paper rounds it
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class Term:
 
     @property
     def function(self) -> Callable:
-        """The function of `losses.py`, without arguments that the row gives it."""
+        """The loss without the arguments that the row gives it."""
         return self.loss.func if isinstance(self.loss, partial) else self.loss
 
     @property
     def name(self) -> str:
-        """What its curve is called."""
+        """Name of its curve."""
         return f"{self.function.__name__}_{self.domain}"
 
 
@@ -100,7 +103,7 @@ class Recipe:
     precision: str = "float32"
 
     def build(self, grids: Grids) -> nn.ModuleDict:
-        """Its networks before training, by role and domain ("generator_y"); ValueError where grids do not suit."""
+        """Return its networks before training, by role and domain ("generator_y"); ValueError if grids do not suit."""
         absent = {role: network for role, network in ABSENT.items() if role not in self.networks}
         return nn.ModuleDict(
             {
@@ -121,27 +124,29 @@ ABSENT = {"emulator": NoNoise, "encoder": NoEncoder}
 
 
 def both(loss: Callable, weight: float = 1.0) -> tuple[Term, ...]:
-    """The loss in either domain."""
+    """Return the loss in both domains."""
     return Term(loss, "x", weight), Term(loss, "y", weight)
 
 
 def moves(*roles: str) -> tuple[str, ...]:
-    """The networks of these roles, in either domain."""
+    """Return the names of the networks of these roles, in both domains."""
     return tuple(f"{role}_{domain}" for role in roles for domain in OTHER)
 
 
 def at_width(width: int, network: Callable) -> Network:
-    """The network, at a width of its own."""
+    """Return the network with its own width."""
     return lambda here, there, _: network(here, there, width)
 
 
 def quickly(network: Network) -> Network:
-    """The network, started for a short training as the image that it is given, at the flux a pixel of its own grid."""
+    """Return the network, started as the image that it reads with the flux a pixel of its own grid, for short
+    trainings.
+    """
     return lambda here, there, width: start_quickly(network(here, there, width), (there.size / here.size) ** 2)
 
 
 def quickly_cleaned(network: Network) -> Network:
-    """The network, started for a short training as the image of its own grid."""
+    """Return the network, started as the image of its own grid, for short trainings."""
     return lambda here, there, width: start_quickly(network(here, there, width))
 
 
@@ -150,7 +155,7 @@ def noise_then_translation(
     decay_every: tuple[int, int] = (20_000, 20_000),
     learning_rate: float = 1e-4,
 ) -> tuple[Step, ...]:
-    """The paper's two steps: noise first, then translation with the noise held fixed and no discriminator."""
+    """Return the paper's two steps: noise first, then translation with the noise held fixed and no discriminator."""
     noise = (
         Turn(moves("autoencoder"), both(losses.reconstruction), learning_rate),
         Turn(moves("discriminator"), both(losses.noise_discrimination), learning_rate),
@@ -161,7 +166,7 @@ def noise_then_translation(
 
 
 def against_discriminators(*terms: Term) -> tuple[Step, ...]:
-    """One step: the discriminators, then the generators under these terms and the adversarial one."""
+    """Return one step: the discriminators, then the generators under these terms and the adversarial one."""
     return (
         Step(
             (
@@ -173,19 +178,19 @@ def against_discriminators(*terms: Term) -> tuple[Step, ...]:
 
 
 def of_richer(network: Network) -> Network:
-    """The network in the domain of the richer survey, and nothing in the other."""
+    """Return the network for the domain of the richer survey, and nothing for the other."""
     return lambda here, there, width: (network if is_richer(here, there) else Nothing)(here, there, width)
 
 
 def of_poorer(network: Network) -> Network:
-    """The network in the domain of the poorer survey, and no operator in the other."""
+    """Return the network for the domain of the poorer survey, and no operator for the other."""
     return lambda here, there, width: (NoOperator if is_richer(here, there) else network)(here, there, width)
 
 
 def operator_then_restoration(
     iterations: tuple[int, int, int], rates: tuple[float, float, float], norms: tuple[float, float, float]
 ) -> tuple[Step, ...]:
-    """The operator from pairs; the mean of what may be behind an observation; draws around it."""
+    """Return three steps: the operator, the mean of what may lie behind an observation, and draws around it."""
     stages = (
         ("operator", losses.observation),
         ("restoration", losses.posterior_mean),

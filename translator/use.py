@@ -22,26 +22,35 @@ from translator.observing import (
     tell_of,
 )
 
-LEAST_SKY = 500  # pixels, of which the noise of a restored sky is measured
-LEAST_SHARE = 0.5  # of the survey's variance, that is always added
+LEAST_SKY = 500  # pixels that are needed to measure the noise of a restored sky
+LEAST_SHARE = 0.5  # part of the survey's variance that is always added
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of a translation.
+    """What is asked of translations.
 
-    Attributes:
-        domain: "x" or "y", where it lands.
-        shape: Rows and columns of its grid.
-        pixel_scale: Of its grid [arcsec/pixel].
-        alignment: From the grid of the input to that of the translation (B, 2, 3), as of
-            `networks.observation_operator`.
-        seeing: Full width at half maximum of stars that it shall have (B, band) [arcsec]; NaN for the survey's usual.
-        sigma: Noise of a pixel of blank sky that it shall have (B, band) [nanomaggy/pixel]; where it is NaN, that of an
-            object of the survey, drawn at random.
-        gain: (B, band) [electron/nanomaggy]; NaN for the survey's usual.
-        noise: Whether it has noise as the survey's images have.
-        draw: Whether its signal is one of all that it may be, drawn at random, and not their mean.
+    Attributes
+    ----------
+    domain : str
+        "x" or "y", where they land.
+    shape : tuple of int
+        Rows and columns of their grid.
+    pixel_scale : float
+        Pixel scale of their grid [arcsec/pixel].
+    alignment : Tensor
+        From the grid of the input to that of the translation (B, 2, 3), in the form of `networks.observation_operator`.
+    seeing : Tensor
+        Full width at half maximum of stars that they shall have (B, band) [arcsec]; NaN for the survey's usual.
+    sigma : Tensor
+        Noise of a pixel of blank sky that they shall have (B, band) [nanomaggy/pixel]; NaN for that of a random object
+        of the survey.
+    gain : Tensor
+        Gain that they shall have (B, band) [electron/nanomaggy]; NaN for the survey's usual.
+    noise : bool
+        Whether they have noise like the survey's images.
+    draw : bool
+        Whether their signal is a random draw of all possible signals, and not their mean.
     """
 
     domain: str
@@ -57,7 +66,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Made:
-    """Translations (B, band, row, col) [nanomaggy/pixel], float32, and which of their pixels rest on enough input."""
+    """Translations (B, band, row, col) [nanomaggy/pixel], and whether each pixel rests on enough input (bool, same
+    shape).
+    """
 
     image: Tensor
     good: Tensor
@@ -67,11 +78,17 @@ class Made:
 class Use:
     """How a kind of recipe translates.
 
-    Attributes:
-        translate: From networks, observations, what is wanted, and a generator of random numbers for each image.
-        is_random: Whether translations by networks into a domain differ from draw to draw.
-        has_draws: Whether their signals can be drawn, besides being the mean of all that they may be.
-        reads_any: Whether images may have gaps and lack bands, and what is known of them matters.
+    Attributes
+    ----------
+    translate : callable
+        The function that translates, from networks, observations, the request, and a generator of random numbers for
+        each image.
+    is_random : callable
+        Whether translations by networks into a domain differ from draw to draw.
+    has_draws : callable
+        Whether their signals can be drawn, besides being the mean of all possible ones.
+    reads_any : bool
+        Whether images may have gaps and lack bands, and their conditions matter.
     """
 
     translate: Callable[[nn.ModuleDict, Observed, Wanted, list[Generator]], Made]
@@ -81,13 +98,19 @@ class Use:
 
 
 def _by_generator(networks: nn.ModuleDict, observed: Observed, wanted: Wanted, randoms: list[Generator]) -> Made:
-    """The paper's recipes: G(x), and noise of the emulator. They read images alone, stretched, of one size.
+    """Translate by the paper's recipes: G(x), and noise of the emulator. They read images alone, stretched, of one
+    size.
 
-    Args:
-        networks: Of the model.
-        observed: Images without gaps.
-        wanted: The grid is that of the networks; a latent code is drawn for noise or a draw, else it is the mean, 0.
-        randoms: One for each image, on the CPU; noise is drawn there, the same whatever else is in the batch.
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    observed : Observed
+        Images without gaps.
+    wanted : Wanted
+        The grid must be that of the networks. A latent code is drawn if there is noise, else it is the mean, 0.
+    randoms : list of Generator
+        One for each image, on the CPU; noise is drawn there, the same in any batch.
     """
     domain = wanted.domain
     emulator, encoder = networks[f"emulator_{domain}"], networks[f"encoder_{domain}"]
@@ -106,13 +129,19 @@ def _by_generator(networks: nn.ModuleDict, observed: Observed, wanted: Wanted, r
 
 
 def _by_observation(networks: nn.ModuleDict, observed: Observed, wanted: Wanted, randoms: list[Generator]) -> Made:
-    """`psf_matched`: the operator into the poorer survey, the mean or a draw into the richer one, and measured noise.
+    """Translate by `psf_matched`: the operator into the poorer survey, the mean or a draw into the richer, measured
+    noise.
 
-    Args:
-        networks: Of the model.
-        observed: Images of any size, with gaps or missing bands.
-        wanted: Any grid.
-        randoms: One for each image, on the CPU; all that is drawn is drawn there.
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    observed : Observed
+        Images of any size, also with gaps or without some bands.
+    wanted : Wanted
+        The request, for any grid.
+    randoms : list of Generator
+        One for each image, on the CPU; all random numbers are drawn there.
     """
     seeds = None
     if wanted.draw:
@@ -132,10 +161,14 @@ def _by_observation(networks: nn.ModuleDict, observed: Observed, wanted: Wanted,
 class Signal:
     """A translation without noise.
 
-    Attributes:
-        image: (B, band, row, col) float32 [nanomaggy/pixel].
-        good: Which of its pixels rest on enough of the input.
-        sky: Where the input shows no light, bool; None where that does not matter, as into the poorer survey.
+    Attributes
+    ----------
+    image : Tensor
+        (B, band, row, col) float32 [nanomaggy/pixel].
+    good : Tensor
+        Whether each pixel rests on enough of the input (bool, same shape).
+    sky : Tensor or None
+        Whether the input shows no light (bool, same shape); None if that does not matter, as into the poorer survey.
     """
 
     image: Tensor
@@ -144,7 +177,7 @@ class Signal:
 
 
 def seed_shapes(networks: nn.ModuleDict, domain: str, shape: tuple[int, int]) -> list[tuple[int, ...]]:
-    """Shapes of the normal numbers that draws of images of `shape` (rows, cols) are made of.
+    """Return shapes of the normal numbers from which draws of images of `shape` (rows, cols) are made.
 
     The last of them, (band,), are those of the flux; maps (channel, row, col) and codes (channel,) of the network, if
     there is one, come before.
@@ -160,14 +193,20 @@ def signal_of(
     seeds: list[Tensor] | None = None,
     mean: Tensor | None = None,
 ) -> Signal:
-    """What `psf_matched` makes of observations, without noise.
+    """Return the signal that `psf_matched` finds in observations, without noise.
 
-    Args:
-        networks: Of the model.
-        observed: Images of any size, with gaps or missing bands.
-        wanted: Any grid.
-        seeds: (B, …) of `seed_shapes`, for draws; None for the mean.
-        mean: What this gives without seeds, where it is known already.
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    observed : Observed
+        Images of any size, also with gaps or without some bands.
+    wanted : Wanted
+        The request, for any grid.
+    seeds : list of Tensor, optional
+        Normal numbers (B, …) of `seed_shapes`, for draws; None for the mean.
+    mean : Tensor, optional
+        The result without seeds, if it is known already.
     """
     observed = Observed(observed.image.to(wanted.alignment.dtype), observed.good, observed.known)
     into = _observation if leads_down(networks, wanted.domain) else _restoration
@@ -179,14 +218,20 @@ def signal_of(
 
 
 def known_variance(networks: nn.ModuleDict, known: Known, wanted: Wanted, signal: Tensor, sky: Tensor | None) -> Tensor:
-    """Variance (B, band) of the noise of the input that a signal still has.
+    """Return the variance (B, band) of the input's noise that a signal still has.
 
-    Args:
-        networks: Of the model.
-        known: Of the input.
-        wanted: What was asked of the signal.
-        signal: The whole of it.
-        sky: As of `Signal`.
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    known : Known
+        Conditions of the input.
+    wanted : Wanted
+        The request for the signal.
+    signal : Tensor
+        The whole signal.
+    sky : Tensor or None
+        As of `Signal`.
     """
     if sky is None:
         return seen_variance(networks, wanted.domain, known, wanted.seeing, inverse(wanted.alignment))
@@ -196,15 +241,22 @@ def known_variance(networks: nn.ModuleDict, known: Known, wanted: Wanted, signal
 def noise_of(
     networks: nn.ModuleDict, wanted: Wanted, signal: Tensor, drawn: Tensor, already: Tensor, white: Tensor
 ) -> Tensor:
-    """Noise (B, band, row, col) of the survey that a signal lacks.
+    """Return the noise (B, band, row, col) of the survey that a signal lacks.
 
-    Args:
-        networks: Of the model.
-        wanted: Its noise and gain.
-        signal: Without noise.
-        drawn: Noise of blank sky (B, band) of some object, for where none is wanted.
-        already: Variance (B, band) that the signal's sky still has, as of `known_variance`.
-        white: Normal numbers of the signal's shape.
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    wanted : Wanted
+        The wanted noise and gain.
+    signal : Tensor
+        The signal without noise.
+    drawn : Tensor
+        Noise of blank sky (B, band) of random objects, for images of which no noise is asked.
+    already : Tensor
+        Variance (B, band) that the signal's sky still has, as of `known_variance`.
+    white : Tensor
+        Normal numbers of the signal's shape.
     """
     survey = networks[f"survey_{wanted.domain}"]
     missing = missing_sigma(wanted, drawn, already)
@@ -212,13 +264,13 @@ def noise_of(
 
 
 def missing_sigma(wanted: Wanted, drawn: Tensor, already: Tensor) -> Tensor:
-    """Noise of blank sky (B, band) that is to be added; arguments as of `noise_of`."""
+    """Return the noise of blank sky (B, band) that must be added; arguments as of `noise_of`."""
     sigma = torch.where(torch.isfinite(wanted.sigma), wanted.sigma, drawn.to(wanted.sigma))
     return torch.sqrt(torch.maximum(sigma**2 - already, LEAST_SHARE * sigma**2))
 
 
 def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:
-    """An observation by the poorer survey."""
+    """Return an observation by the poorer survey."""
     domain = wanted.domain
     operator, there = networks[f"operator_{domain}"], networks[f"survey_{OTHER[domain]}"]
     back = inverse(wanted.alignment)
@@ -232,27 +284,32 @@ def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> S
 
 
 def _restoration(networks, observed: Observed, wanted: Wanted, seeds, mean) -> Signal:
-    """A restoration into the richer survey, whose sky still shows a little of the input's noise."""
+    """Return a restoration into the richer survey, whose sky still shows a little of the input's noise."""
     domain, here = wanted.domain, OTHER[wanted.domain]
     told = tell_of(networks, domain, observed, wanted.seeing, wanted.alignment, wanted.shape)
     signal = networks[f"restoration_{domain}"](told) if mean is None else mean
     if seeds is not None:
         signal = networks[f"draws_{domain}"](told.with_mean(signal), seeds[:-1])
     width = networks[f"survey_{here}"].usual("psf_fwhm", observed.known.psf_fwhm)
-    whole = bool((told.there > 0.999).all())  # as usual; means over squares take half as long as the network
+    whole = bool(
+        (told.there > 0.999).all()
+    )  # the usual case; means over squares would take half as long as the network
     good = told.there > 0 if whole else share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
     return Signal(signal, good, (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT))
 
 
 def sky_variance(signal: Tensor, sky: Tensor) -> Tensor:
-    """Variance (B, band) of a restored signal where its input shows no light: noise that the survey's must not repeat.
+    """Return the variance (B, band) of a restored signal where its input shows no light.
 
-    By the median of how far pixels below the sky's median lie from it, since faint sources lie above it; 0 for an image
-    with less than `LEAST_SKY` pixels of sky.
+    The survey's noise must not repeat it. It is measured by the median distance of pixels below the sky's median from
+    that median, because faint sources lie above it; 0 for an image with fewer than `LEAST_SKY` pixels of sky.
 
-    Args:
-        signal: (B, band, row, col).
-        sky: Where its input shows no light, bool.
+    Parameters
+    ----------
+    signal : Tensor
+        (B, band, row, col).
+    sky : Tensor
+        Whether the input shows no light (bool, same shape).
     """
     found = torch.zeros(signal.shape[:2], device=signal.device)
     for place in torch.nonzero(sky.sum((-2, -1)) >= LEAST_SKY).tolist():
@@ -263,12 +320,12 @@ def sky_variance(signal: Tensor, sky: Tensor) -> Tensor:
 
 
 def _each(randoms: list[Generator], shape, device: torch.device) -> Tensor:
-    """Normal numbers (B, *shape), each image's by a generator of its own, on the networks' device."""
+    """Return normal numbers (B, *shape), each image's by its own generator, on the networks' device."""
     return torch.stack([torch.randn(*shape, generator=random) for random in randoms]).to(device)
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:
-    """A network where random numbers are drawn."""
+    """Return a network on the CPU, where random numbers are drawn."""
     there = next(network.parameters(), torch.zeros(()))
     return network if there.device.type == "cpu" else copy.deepcopy(network).cpu()
 

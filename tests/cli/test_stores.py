@@ -146,7 +146,7 @@ def test_info_says_how_far_a_run_is(tmp_path, galtrans, monkeypatch):
     save_checkpoint(run, Checkpoint(500, 1, {"weight": torch.zeros(1)}, {}))
     _, out, _ = galtrans("info", run)
     assert "NOT FINISHED" in out
-    assert "the same `galtrans train` with --resume goes on with it" in out
+    assert "the same `galtrans train` with --resume finishes it" in out
     assert "500 of 1,000 iterations (50 %), in step 2 of 2; saved 1 s ago" in out
     save_checkpoint(run, Checkpoint(1000, 1, {"weight": torch.zeros(1)}, {}))
     _, out, _ = galtrans("info", run)

@@ -221,5 +221,5 @@ def test_stores_and_files_do_not_mix_and_files_need_a_survey(run, image, make_st
 def test_a_folder_that_is_no_run_says_so(image, tmp_path):
     result = call(tmp_path, image, "--to", "cfht", "--out", tmp_path / "out")
     assert isinstance(result.exception, GaltransError)
-    assert "is no training run" in str(result.exception)
+    assert "is not a training run" in str(result.exception)
     assert not (tmp_path / "out").exists()

@@ -98,7 +98,7 @@ def test_wrong_usage_exits_2(tmp_path, monkeypatch, words, said):
             "cannot be read as an .npz of plain arrays",
         ),
         (("import-weights", ".", "--recipe", "demo", "--run", "run"), "holds 0 TensorFlow checkpoints"),
-        (("export-weights", ".", "--out", "a.npz"), "is no training run"),
+        (("export-weights", ".", "--out", "a.npz"), "is not a training run"),
     ],
 )
 def test_what_failed_is_one_line_and_exit_1(galtrans, tmp_path, monkeypatch, words, said):

@@ -1,1 +1,1 @@
-"""Stores as endless batches for training, in whole chunks."""
+"""The images that a training reads: which objects, in which order, read in whole chunks ahead of their use."""

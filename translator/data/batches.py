@@ -1,7 +1,8 @@
-"""Batches for training: two stores and a selection of their rows -> endless images, with what is known of them.
+"""Batches for training: from two stores and a selection of their rows to images with their conditions.
 
-Which rows an iteration sees and how they are turned are pure functions of the seed, the batch size and the iteration's
-number, so a stream that is taken up at iteration n is the one that was left there, in any number of processes.
+The rows that an iteration sees, and how their images are turned, are pure functions of the seed, the batch size and the
+number of the iteration. So a training that is resumed at iteration n sees the batches that it would have seen, in any
+number of processes.
 """
 
 import logging
@@ -22,39 +23,53 @@ from translator.data.streamed import Streamed
 from translator.data.streams import PAIRS, Stream, make_streams
 from translator.images import WHOLE, Batch, Known, Share
 
-PART = 0.6  # of a GPU's free memory that images may take: the rest is the networks'
-MOST = 0.9  # that they take where the user wants them there
-TENTH = 0.1  # of the main memory, that images may take without being asked for
-UNPAIRED, PAIRED = ("x", "y"), ("pair_x", "pair_y")  # of a batch's images, in the order of the streams
+PART = 0.6  # part of a GPU's free memory that images may take; networks need the rest
+MOST = 0.9  # part of the memory that images may take if the user wants them there
+TENTH = 0.1  # part of the main memory that images may take by default
+UNPAIRED, PAIRED = ("x", "y"), ("pair_x", "pair_y")  # names of a batch's images, in the order of the streams
 log = logging.getLogger(__name__)
 
 
 class Batches:
-    """Endless batches.
+    """The batches of a training, by number, without an end.
 
-    Each has `size` unpaired images of x and of y, and as many pairs if any are selected, as flux [nanomaggy/pixel];
-    every image is turned and mirrored by one of the eight symmetries of the square, drawn uniformly, both of a pair by
-    the same. Fewer objects than that come more than once. With each image comes what its store knows of it, and with
-    pairs how their grids lie on each other.
+    Each has `size` unpaired images of x and of y, and as many pairs if any are selected, as flux [nanomaggy/pixel].
+    Every image is turned and mirrored by one of the eight symmetries of the square, drawn uniformly; both images of a
+    pair by the same one. If there are fewer objects than that, they come more than once. Each image has its conditions
+    from its store, and each pair has the alignment of its two grids.
 
-    Args:
-        stores: x and y.
-        selection: Of their rows.
-        size: Of a batch, of all processes together.
-        seed: Of the order of the rows and of their turns.
-        device: Where batches are wanted.
-        share: The part of every batch that this process has.
-        data: "device" keeps all images in the device's memory, "stream" reads them from disk ahead of their use, "auto"
-            keeps them where they fit: in a GPU's free memory, or on a CPU in the main memory that reading ahead would
-            take or in a tenth of all, as threads that read would keep a network's own waiting.
+    Parameters
+    ----------
+    stores : tuple of Store
+        The stores x and y.
+    selection : Selection
+        Rows of both stores.
+    size : int
+        Images of each kind in a batch, of all processes together.
+    seed : int
+        Seed of the order of the rows and of their turns.
+    device : device
+        Where batches are wanted.
+    share : Share
+        The part of every batch that this process has.
+    data : str
+        "device" keeps all images in the device's memory; "stream" reads them from disk ahead of their use. "auto" keeps
+        them if they fit: in a GPU's free memory, or on a CPU in the main memory that reading ahead would take, or in a
+        tenth of all, because threads that read keep the networks' threads waiting.
 
-    Attributes:
-        data: Where the images are, in words.
-        memory: Main memory that the images take at most [byte], beside those in use.
-        waited: Seconds that batches have been waited for so far.
+    Attributes
+    ----------
+    data : str
+        Where the images are, in words.
+    memory : int
+        Main memory that the images take at most [byte], beside those in use.
+    waited : float
+        Seconds that batches have been waited for so far.
 
-    Raises:
-        RunError: The images do not fit where "device" wants them.
+    Raises
+    ------
+    RunError
+        If the images do not fit where "device" wants them.
     """
 
     def __init__(
@@ -89,7 +104,7 @@ class Batches:
         self._source.close()
 
     def _known(self, number: int) -> tuple[dict[str, Known], Tensor | None]:
-        """What is known of the images of a batch, by their names in `Batch`, and the alignment of its pairs."""
+        """Return the conditions of the images of a batch, by their names in `Batch`, and the alignment of its pairs."""
         known, alignment = {}, None
         for stream in self._streams:
             objects = stream.objects(number)
@@ -105,7 +120,7 @@ class Batches:
 def _open(
     stores: tuple[Store, Store], streams: tuple[Stream, ...], device: torch.device, data: str
 ) -> tuple[Resident | Streamed, str]:
-    """Where batches come from, as `Batches` is told by `data`, and that in words."""
+    """Return the source of batches that `data` asks for, and where it keeps images, in words."""
     if device.type == "cuda" and data != "stream":
         free = torch.cuda.mem_get_info(device)[0]
         dtype = type_that_fits(needed_bytes(stores, streams), free, device, data)
@@ -131,7 +146,7 @@ def _open(
 
 
 def _main_memory() -> int:
-    """Bytes of main memory that the machine has."""
+    """Return how much main memory the machine has [byte]."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -173,6 +188,7 @@ def type_that_fits(needed: int, free: int, device: torch.device, data: str) -> t
 def _resident(
     stores: tuple[Store, Store], streams: tuple[Stream, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Resident, str]:
+    """Read all images into memory; return the source of batches and where it keeps images, in words."""
     amount = in_words(needed_bytes(stores, streams) * dtype.itemsize / 4)
     where = "main memory" if device.type == "cpu" else f"the memory of {device}"
     return Resident(stores, streams, device, dtype), f"{amount} of images kept in {where} as {str(dtype)[6:]}"

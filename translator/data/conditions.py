@@ -1,4 +1,4 @@
-"""What stores know of their images besides the pixels, as batches carry it: seeing, noise, gain, and both grids."""
+"""The conditions of a store's images, as batches carry them: seeing, noise, gain, and the alignment of two grids."""
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from translator.images import Known
 from translator.networks.observation_operator import inverse
 
 NAMES = ("psf_fwhm", "sky_sigma", "gain")  # columns of a store, in the order of the fields of `Known`
-MOST = 4.0  # of the images' size that an alignment's offset may be; a larger one is an error in a WCS
+MOST = 4.0  # largest offset of an alignment, in image sizes; a larger one means that a WCS is wrong
 
 
 def medians(values: np.ndarray) -> np.ndarray:
-    """(band,) medians of what is known, finite and above 0, of (image, band); NaN for a band of which nothing is."""
+    """Return medians (band,) of the known values, finite and above 0, of (image, band); NaN for a band without any."""
     known = np.isfinite(values) & (values > 0)
     return np.array(
         [np.median(band[there]) if there.any() else np.nan for band, there in zip(values.T, known.T, strict=True)]
@@ -23,39 +23,42 @@ def medians(values: np.ndarray) -> np.ndarray:
 
 
 def usual_seeing(values: np.ndarray) -> np.ndarray:
-    """Median seeing (band,) of images (image, band) [arcsec], for a band of which it is not known that of the others.
+    """Return the median seeing (band,) of images (image, band) [arcsec].
 
-    NaN in all bands where it is known of none.
+    A band of unknown seeing has the median of the other bands; all are NaN if the seeing of none is known.
     """
     found = medians(values)
     return np.where(np.isfinite(found), found, np.nanmedian(found) if np.isfinite(found).any() else np.nan)
 
 
 def one_centre(ratio: float) -> np.ndarray:
-    """The alignment (2, 3) of grids with one centre and one orientation; `ratio` is that of their pixel scales."""
+    """Return the alignment (2, 3) of grids with one centre and orientation and this ratio of their pixel scales."""
     return np.array([[ratio, 0.0, 0.0], [0.0, ratio, 0.0]])
 
 
 class Conditions:
-    """The columns of one store that its images' conditions are read from, in memory."""
+    """The conditions of all images of one store, kept in memory."""
 
     def __init__(self, store: Store) -> None:
         self._columns = [np.asarray(store.column(name), np.float32) for name in NAMES]
 
     def of(self, rows: np.ndarray, device: torch.device) -> Known:
-        """What is known of the images of some rows."""
+        """Return the conditions of the images of some rows."""
         return Known(*(torch.from_numpy(column[rows]).to(device) for column in self._columns))
 
 
 def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
-    """From x's grid to y's, by both WCSs (pair, 2, 3): see `networks.observation_operator`.
+    """Return the alignments from x's grids to y's by both WCSs (pair, 2, 3), in the form of
+    `networks.observation_operator`.
 
-    A grid whose WCS is unknown is taken to have the other's centre and orientation.
+    A grid of unknown WCS is taken to have the other's centre and orientation.
 
-    Args:
-        x: Store of the grids that are led from.
-        y: Of those that are led to.
-        rows: Rows of both stores (pair, 2).
+    Parameters
+    ----------
+    x, y : Store
+        Both stores.
+    rows : array of int
+        Rows of both stores (pair, 2).
     """
     there, here = (
         [store.column(name)[which] for name in ("crval", "crpix", "cd")]
@@ -65,12 +68,17 @@ def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
 
 
 def alignment_into(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str) -> np.ndarray:
-    """From the grids of images that are translated into `domain` to those of their targets (pair, 2, 3).
+    """Return the alignments from the grids of images that are translated into `domain` to those of their targets (pair,
+    2, 3).
 
-    Args:
-        stores: "x" and "y".
-        rows: Rows (pair,) of both.
-        domain: "x" or "y", where translations land.
+    Parameters
+    ----------
+    stores : dict
+        Stores "x" and "y".
+    rows : dict
+        Rows (pair,) of both.
+    domain : str
+        "x" or "y", where translations land.
     """
     found = alignments(stores["x"], stores["y"], np.column_stack([rows["x"], rows["y"]]))
     return found if domain == "y" else inverse(torch.from_numpy(found)).numpy()
@@ -83,14 +91,20 @@ def align(
     there_shape: int | tuple[int, int],
     ratio: float,
 ) -> np.ndarray:
-    """The same from the TAN terms crval, crpix and cd of both grids, each (pair, …).
+    """Return alignments (pair, 2, 3) from the TAN terms crval, crpix and cd of both grids, each (pair, …).
 
-    Args:
-        here: Terms of the grids that are led from.
-        here_shape: Their rows and columns; one number where both are the same.
-        there: Terms of the grids that are led to.
-        there_shape: Alike.
-        ratio: Of the pixel scales, for grids whose WCS is not known.
+    Parameters
+    ----------
+    here : list of array
+        Terms of the first grids.
+    here_shape : int or tuple of int
+        Their rows and columns; one number if both are the same.
+    there : list of array
+        Terms of the second grids.
+    there_shape : int or tuple of int
+        Their rows and columns.
+    ratio : float
+        Ratio of the pixel scales, for grids of unknown WCS.
     """
     made = lead(here, here_shape, there, there_shape)
     right = np.isfinite(made).all(axis=(1, 2)) & (np.abs(made[..., 2]).max(axis=1) < MOST * np.max(there_shape))
@@ -103,7 +117,7 @@ def lead(
     there: list[np.ndarray],
     there_shape: int | tuple[int, int],
 ) -> np.ndarray:
-    """The same for grids whose WCS is known, wherever they lie; NaN where it is not."""
+    """Return alignments like `align`, wherever the grids lie; NaN if a WCS is unknown."""
     middle, half = ((np.broadcast_to(shape, 2) - 1) / 2 for shape in (here_shape, there_shape))
     step = np.min(here_shape) / 4
     places = middle + step * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])  # row, col
@@ -114,19 +128,19 @@ def lead(
 
 
 def turned_alignments(alignments: np.ndarray, symmetries: np.ndarray) -> np.ndarray:
-    """Alignments (pair, 2, 3) of pairs whose two images have both been turned by a symmetry (pair,) of `augment`."""
+    """Return alignments (pair, 2, 3) of pairs whose images have both been turned by a symmetry (pair,) of `streams`."""
     turns = SYMMETRY[symmetries]
     matrix = turns @ alignments[..., :2] @ turns.swapaxes(-1, -2)
     return np.concatenate([matrix, turns @ alignments[..., 2:]], axis=-1)
 
 
 def as_tensor(alignments: np.ndarray, device: torch.device) -> Tensor:
-    """Alignments as networks read them: float32, on their device."""
+    """Return alignments as networks read them: float32, on their device."""
     return torch.from_numpy(np.ascontiguousarray(alignments, np.float32)).to(device)
 
 
 def _matrices() -> np.ndarray:
-    """By symmetry, the matrix (2, 2) that a place, row and column from the centre, is multiplied by."""
+    """Return the matrix (2, 2) of each symmetry, by which a place is multiplied: row and column from the centre."""
     made = []
     for exchange, rows, columns in STEPS:
         matrix = np.eye(2)[::-1] if exchange else np.eye(2)

@@ -7,7 +7,10 @@ from survey_tools.store.zarr_store import Store, read_images
 
 
 def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Images (row, band, row, col) of some rows of a store, in their order; each chunk is read once, in parallel."""
+    """Return images (row, band, row, col) of some rows of a store, in their order.
+
+    Each chunk is read once, and several in parallel.
+    """
     step = store.images.chunks[0]
     chunk = rows // step
     needed = np.unique(chunk)
@@ -22,10 +25,10 @@ def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
 
 
 def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
-    """The same, each image (band, row, col) by itself, read by one of several threads that do so.
+    """Return the images of some rows as a list of arrays (band, row, col), read by the thread that calls.
 
-    They are views of the chunk where one has them all and half of it is wanted at least, which saves a third of the
-    time; else copies, so that no chunk stays in memory for the sake of a few rows.
+    The images are views of the chunk if one chunk has them all and at least half of it is wanted, which saves a third
+    of the time; otherwise they are copies, so that no chunk stays in memory for a few rows.
     """
     step = store.images.chunks[0]
     chunk = rows // step
@@ -41,10 +44,10 @@ def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def read_chunk(store: Store, number: int) -> np.ndarray:
-    """The images (row, band, row, col) of one chunk, by the thread that asks."""
+    """Return the images (row, band, row, col) of one chunk, read by the thread that calls."""
     return dask.get({"images": (read_images, store, number)}, "images")
 
 
 def image_bytes(store: Store) -> int:
-    """Of one object's image."""
+    """Return the size of one object's image [byte]."""
     return int(np.prod(store.images.shape[1:])) * 4

@@ -1,4 +1,4 @@
-"""Images of a training that are read once and stay in the memory of the device, of a GPU or the machine's own."""
+"""Images of a training that are read once and stay in the memory of the device, a GPU's or the machine's own."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +12,31 @@ from survey_tools.store.zarr_store import Store
 from translator.data.reading import image_bytes, read_apart
 from translator.data.streams import Stream, turn_and_mirror, turned
 
-THREADS = 2  # that read, with a chunk each on its way
+THREADS = 2  # that read; each has one more chunk waiting
 
 
 class Resident:
-    """Batches of streams whose images are all in memory; the same ones that `Streamed` gives, to the bit in float32.
+    """Batches of streams whose images are all in memory; in float32 they equal those of `Streamed` to the bit.
 
-    As float16 a pixel is rounded by 2**-11 of itself at most, which is 0.05 % of its flux; and by 3e-8 nanomaggies
-    where it is fainter than 6e-5, which is no more than 1e-4 of the noise of any survey. Pixels beyond 65504
-    nanomaggies, brighter than magnitude 10.5, are kept as that.
+    As float16 a pixel is rounded by at most 2**-11 of itself, which is 0.05 % of its flux; and by 3e-8 nanomaggies if
+    it is fainter than 6e-5, which is at most 1e-4 of the noise of any survey. Pixels beyond 65504 nanomaggies, brighter
+    than magnitude 10.5, are kept as that value.
 
-    Args:
-        stores: x and y.
-        streams: To read.
-        device: That keeps the images and wants the batches.
-        dtype: float32 or float16.
+    Parameters
+    ----------
+    stores : tuple of Store
+        The stores x and y.
+    streams : tuple of Stream
+        The streams to read.
+    device : device
+        The device that keeps the images and wants the batches.
+    dtype : dtype
+        float32 or float16.
 
-    Attributes:
-        memory: Main memory that the images take [byte]; none where a GPU has them.
+    Attributes
+    ----------
+    memory : int
+        Main memory that the images take [byte]; 0 if a GPU has them.
     """
 
     def __init__(
@@ -48,7 +55,7 @@ class Resident:
                 _fill(images, store, rows, progress)
 
     def batch(self, number: int) -> list[Tensor]:
-        """Images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
+        """Return the images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
         batch = []
         for stream in self._streams:
             objects, symmetries = stream.objects(number), stream.symmetries(number)
@@ -58,10 +65,10 @@ class Resident:
         return batch
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no reading is under way."""
 
     def _take(self, images: Tensor, places: np.ndarray, symmetries: np.ndarray) -> Tensor:
-        """Some of the images, turned, as float32."""
+        """Return some of the images, turned, as float32."""
         if self._device.type != "cpu":
             taken = images[torch.from_numpy(places).to(self._device, non_blocking=True)].float()
             return turn_and_mirror(taken, symmetries).contiguous(memory_format=torch.channels_last)
@@ -72,7 +79,7 @@ class Resident:
 
 
 def needed_rows(stores: tuple[Store, Store], streams: tuple[Stream, ...]) -> list[np.ndarray]:
-    """Rows of each store that any stream reads, in order."""
+    """Return the rows of each store that any stream reads, in order."""
     return [
         np.unique(
             np.concatenate([stream.rows[:, stream.stores.index(which)] for stream in streams if which in stream.stores])
@@ -82,13 +89,13 @@ def needed_rows(stores: tuple[Store, Store], streams: tuple[Stream, ...]) -> lis
 
 
 def needed_bytes(stores: tuple[Store, Store], streams: tuple[Stream, ...]) -> int:
-    """Of these rows' images as float32."""
+    """Return the size of these rows' images as float32 [byte]."""
     rows = needed_rows(stores, streams)
     return sum(len(some) * image_bytes(store) for store, some in zip(stores, rows, strict=True))
 
 
 def _fill(images: Tensor, store: Store, rows: np.ndarray, progress: Progress) -> None:
-    """Read rows of a store, chunk by chunk."""
+    """Read rows of a store into memory, chunk by chunk."""
     borders = np.flatnonzero(np.diff(rows // store.images.chunks[0])) + 1
     limit = torch.finfo(torch.float16).max
     parts = deque(zip([0, *borders.tolist()], [*borders.tolist(), len(rows)], strict=True))
@@ -105,4 +112,5 @@ def _fill(images: Tensor, store: Store, rows: np.ndarray, progress: Progress) ->
 
 
 def _read(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Return the images of some rows in one array."""
     return np.stack(read_apart(store, rows))

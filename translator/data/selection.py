@@ -1,4 +1,4 @@
-"""Which objects of two stores train: as unpaired images, as pairs, or not at all, and why."""
+"""Which objects train, as unpaired images or as pairs, and why the others do not."""
 
 from dataclasses import dataclass, replace
 
@@ -15,12 +15,15 @@ from survey_tools.store.zarr_store import Store
 class Selection:
     """Rows that train.
 
-    Attributes:
-        x: Rows of the x store that serve as unpaired images (object,).
-        y: Rows of the y store, alike.
-        pairs: Rows of both stores that show the same objects (pair, 2): x, y; none for a model that reads none.
-        counts: For "x", "y" and, where they are read, "pairs": how many there were, how many train, and how many were
-            left out for each reason, each object counted under the first that holds.
+    Attributes
+    ----------
+    x, y : array of int
+        Rows of each store that serve as unpaired images (object,).
+    pairs : array of int
+        Rows of both stores that show the same objects (pair, 2): x, y; none for a model that reads no pairs.
+    counts : dict
+        For "x", "y" and, if they are read, "pairs": how many there are, how many train, and how many were left out for
+        each reason. An object is counted under the first reason that holds.
     """
 
     x: np.ndarray
@@ -30,19 +33,24 @@ class Selection:
 
 
 def select(x_store: Store, y_store: Store, pairs: Table | None, *, reads_pairs: bool = True) -> Selection:
-    """Rows of two stores that may train under a pair table.
+    """Return the rows of two stores that may train under a pair table.
 
-    No object of the pair table, train or test, is among the unpaired; nor is one whose cutout may overlap that of a
-    test object on the sky. Objects with missing or saturated pixels train nowhere.
+    No object of the pair table, train or test, is among the unpaired; nor is an object whose cutout may overlap that of
+    a test object on the sky. Objects with missing or saturated pixels do not train at all.
 
-    Args:
-        x_store: Images of domain x.
-        y_store: Images of domain y, with the same bands.
-        pairs: With columns x_row, y_row and split ("train" or "test"); None where there is no table.
-        reads_pairs: Whether the model trains on pairs; a table then only says what the unpaired leave out.
+    Parameters
+    ----------
+    x_store, y_store : Store
+        Images of domains x and y, with the same bands.
+    pairs : Table or None
+        Table with columns x_row, y_row and split ("train" or "test"); None if there is no table.
+    reads_pairs : bool
+        Whether the model trains on pairs; otherwise a table only says which objects the unpaired leave out.
 
-    Raises:
-        StoreError: Where the bands differ, or nothing is left of the unpaired images or of the pairs.
+    Raises
+    ------
+    StoreError
+        If the bands differ, or if no unpaired image or no pair is left.
     """
     if x_store.bands != y_store.bands:
         raise StoreError(
@@ -73,13 +81,13 @@ WORDS = {"x": "unpaired objects of x are", "y": "unpaired objects of y are", "pa
 
 
 def describe(counts: dict[str, int]) -> str:
-    """One line of counts, such as "40 of 100 (50 in the pair table, 10 with missing pixels)"."""
+    """Return one line on counts, such as "40 of 100 (50 in the pair table, 10 with missing pixels)"."""
     left_out = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n and reason not in ("all", "used"))
     return f"{counts['used']} of {counts['all']}" + (f" ({left_out})" if left_out else "")
 
 
 def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of both stores (pair, 2) in a pair table, and whether each is kept for tests (pair,); none without one."""
+    """Return the rows of both stores (pair, 2) in a pair table, and whether each pair is kept for tests (pair,)."""
     if pairs is None:
         return np.zeros((0, 2), int), np.zeros(0, bool)
     rows = np.column_stack([np.asarray(pairs["x_row"], int), np.asarray(pairs["y_row"], int)])
@@ -87,7 +95,7 @@ def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows that serve as unpaired images, and the counts of the others."""
+    """Return the rows that serve as unpaired images, and how many were left out for each reason."""
     in_table = np.isin(np.arange(len(store)), paired)
     overlaps = _overlaps(store, tested)
     return _left_over(
@@ -96,12 +104,12 @@ def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarra
 
 
 def _spoilt(store: Store) -> dict[str, np.ndarray]:
-    """Objects that cannot train for their pixels, by reason (object,)."""
+    """Return, for each reason, which objects cannot train because of their pixels (object,)."""
     return {"with missing pixels": ~store.usable, "with saturated pixels": store.column("saturated").any(axis=1)}
 
 
 def _left_over(count: int, reasons: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows to which no reason applies, and how many fell to each reason first."""
+    """Return the rows to which no reason applies, and how many rows each reason took first."""
     left, counts = np.ones(count, bool), {}
     for reason, applies in reasons.items():
         counts[reason] = int((left & applies).sum())
@@ -110,12 +118,12 @@ def _left_over(count: int, reasons: dict[str, np.ndarray]) -> tuple[np.ndarray, 
 
 
 def _cutouts(store: Store, rows: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Unit vectors of the rows' positions (row, 3) and half a diagonal of their cutouts [arcsec]."""
+    """Return unit vectors of the rows' positions (row, 3) and half a diagonal of their cutouts [arcsec]."""
     return [(_vectors(store)[rows], _half_diagonal(store))]
 
 
 def _overlaps(store: Store, tested: list) -> np.ndarray:
-    """Whether each object's cutout may overlap one of the tested ones, however either is turned (object,)."""
+    """Return whether each object's cutout may overlap one of the tested ones, however either is turned (object,)."""
     here, near = _vectors(store), np.zeros(len(store), bool)
     known = np.isfinite(here).all(axis=1)
     for there, half in tested:
@@ -128,8 +136,10 @@ def _overlaps(store: Store, tested: list) -> np.ndarray:
 
 
 def _half_diagonal(store: Store) -> float:
+    """Return half the diagonal of the store's cutouts [arcsec]."""
     return store.size * store.pixel_scale / np.sqrt(2)
 
 
 def _vectors(store: Store) -> np.ndarray:
+    """Return unit vectors of the store's positions (object, 3)."""
     return unit_vectors(store.column("ra"), store.column("dec"))

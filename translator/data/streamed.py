@@ -1,4 +1,4 @@
-"""Images read in whole chunks, ahead of their use, and held while they are used."""
+"""Images that are read in whole chunks, ahead of their use, and held while they are used."""
 
 import logging
 import os
@@ -25,17 +25,29 @@ log = logging.getLogger(__name__)
 
 
 class Scattered:
-    """Images of some rows of a store; a chunk that has any is read once, by whoever first asks for one.
+    """A temporary file with the images of some rows of a store. Each chunk is read once, when one of its rows is first
+    needed.
 
-    The file has no name and is gone with the process. RunError where the disk is full.
+    The file has no name and disappears with the process.
 
-    Args:
-        store: To read.
-        rows: That will be asked for, in order, each once.
-        pool: Where chunks are read.
+    Parameters
+    ----------
+    store : Store
+        The store to read.
+    rows : array of int
+        The rows that will be needed, in order, each once.
+    pool : Executor
+        The threads that read chunks.
 
-    Attributes:
-        size: Of the file [byte], when all are there.
+    Attributes
+    ----------
+    size : int
+        Size of the file when all images are in it [byte].
+
+    Raises
+    ------
+    RunError
+        If the disk is full.
     """
 
     def __init__(self, store: Store, rows: np.ndarray, pool: Executor) -> None:
@@ -47,7 +59,10 @@ class Scattered:
         self.size = len(rows) * image_bytes(store)
 
     def ask(self, rows: np.ndarray) -> list[Future]:
-        """Have the chunks of some rows read that have not been; the images are there when all futures are done."""
+        """Read those chunks of some rows that have not been read.
+
+        The images are in the file when all the futures that are returned are done.
+        """
         chunks = dict.fromkeys((rows // self._store.images.chunks[0]).tolist())
         for chunk in chunks:
             if chunk not in self._copied:
@@ -55,7 +70,7 @@ class Scattered:
         return [self._copied[chunk] for chunk in chunks]
 
     def images(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The images (band, row, col) of rows that have been asked for."""
+        """Return the images (band, row, col) of rows that have been asked for."""
         images = np.empty((len(rows), *self._store.images.shape[1:]), np.float32)
         for image, place in zip(images, np.searchsorted(self._rows, rows).tolist(), strict=True):
             with self._lock:
@@ -64,7 +79,7 @@ class Scattered:
         return list(images)
 
     def _copy(self, chunk: int) -> None:
-        """Read a chunk and write those of its rows that are wanted, which lie side by side in the file."""
+        """Read a chunk and write its wanted rows, which lie side by side in the file."""
         step = self._store.images.chunks[0]
         first, last = np.searchsorted(self._rows, [chunk * step, (chunk + 1) * step])
         images = read_apart(self._store, self._rows[first:last])
@@ -82,20 +97,26 @@ class Scattered:
             ) from error
 
 
-TOO_MANY = 2.0  # rows read for each that is wanted, from which on those wanted get a file
-ROOM = 0.5  # of the free disk, that such files may take
-Images = Callable[[], list[np.ndarray]]  # waits for images (band, row, col) [nanomaggy/pixel] and gives them
+TOO_MANY = 2.0  # rows read for each wanted row, from which on the wanted rows get a temporary file
+ROOM = 0.5  # part of the free disk that temporary files may take
+Images = Callable[[], list[np.ndarray]]  # waits for images (band, row, col) [nanomaggy/pixel] and returns them
 
 
 class Chunks:
     """Images of objects in one store, read for all objects of a group at once and held until the group is done.
 
-    Args:
-        store: To read.
-        rows: Of each object (object,).
-        group: Number of the group of each object (object,), from 0; of the last store its chunk.
-        lanes: In each of which groups are asked for one after the other.
-        pool: Where chunks are read.
+    Parameters
+    ----------
+    store : Store
+        The store to read.
+    rows : array of int
+        Row of each object (object,).
+    group : array of int
+        Number of the group of each object (object,), from 0; a group is a chunk of the stream's last store.
+    lanes : int
+        How many groups are read side by side; the groups of a lane follow each other.
+    pool : Executor
+        The threads that read chunks.
     """
 
     def __init__(self, store: Store, rows: np.ndarray, group: np.ndarray, lanes: int, pool: Executor) -> None:
@@ -108,7 +129,7 @@ class Chunks:
         self._open: dict[int, Future] = {}
 
     def ask(self, objects: np.ndarray, following: np.ndarray) -> Images:
-        """Have the images of some objects read; `following` are those that will be asked for next."""
+        """Read the images of some objects ahead; `following` are the objects that will be asked for next."""
         groups = self._group[objects].tolist()
         for group in dict.fromkeys(groups):
             if group not in self._open:
@@ -120,10 +141,10 @@ class Chunks:
         return lambda: [images.result()[place] for images, place in asked]
 
     def memory(self, batches: int, size: int) -> int:
-        """Bytes that are held at most while `batches` successive askings, for `size` objects each, are under way.
+        """Return how many bytes are held at most while `batches` successive batches of `size` objects are under way.
 
-        In that while a lane sees a group, the last of an epoch, the first of another and one more; where groups are
-        small, all those between. A group takes up to twice its images, since it may be held as a chunk.
+        In that time a lane sees one group, the last of an epoch, the first of another and one more; if groups are
+        small, all those in between. A group takes up to twice its images, since it may be held as a whole chunk.
         """
         step = self._store.images.chunks[0]
         largest = int(self._sizes.max())
@@ -133,24 +154,28 @@ class Chunks:
         return min(rows, held * len(self._sizes)) * image_bytes(self._store)
 
     def _read(self, group: int) -> list[np.ndarray]:
+        """Read the images of one group."""
         start = self._start[group]
         return read_apart(self._store, self._rows[self._members[start : start + self._sizes[group]]])
 
 
 @dataclass(frozen=True)
 class FromFile:
-    """Images of objects whose rows lie scattered.
+    """Images of objects whose rows lie scattered over their store.
 
-    Attributes:
-        file: That has them.
-        rows: Of each object (object,).
+    Attributes
+    ----------
+    file : Scattered
+        The file that has them.
+    rows : array of int
+        Row of each object (object,).
     """
 
     file: Scattered
     rows: np.ndarray
 
     def ask(self, objects: np.ndarray, following: np.ndarray) -> Images:
-        """Have the chunks of some objects read that have not been; `following` need nothing."""
+        """Read the chunks of some objects that have not been read; `following` needs no preparation."""
         rows = self.rows[objects]
         copied = self.file.ask(rows)
 
@@ -162,14 +187,14 @@ class FromFile:
         return images
 
     def memory(self, batches: int, size: int) -> int:
-        """Bytes that are held: none for long."""
+        """Return how many bytes are held: none for long."""
         return 0
 
 
 def open_sources(
     stores: tuple[Store, ...], streams: tuple[Stream, ...], pool: Executor
 ) -> tuple[list[list[Chunks | FromFile]], list[Scattered]]:
-    """The better way to the images of each stream in each of its stores, and the files that there are for them."""
+    """Return the better source of each stream's images in each of its stores, and their temporary files."""
     columns = [(stream, which, stream.rows[:, i]) for stream in streams for i, which in enumerate(stream.stores)]
     wanted: dict[int, np.ndarray] = {}
     for which, store in enumerate(stores):
@@ -192,14 +217,14 @@ def open_sources(
 
 
 def is_scattered(store: Store, rows: np.ndarray, group: np.ndarray) -> bool:
-    """Whether too many other rows are read with those of objects (object,) where each group of objects is read once."""
+    """Return whether reading each group of objects (object,) once would read too many other rows."""
     step = store.images.chunks[0]
     together = len(np.unique(group.astype(np.int64) * (len(store) // step + 1) + rows // step))
     return together * step >= TOO_MANY * len(rows)
 
 
 def _has_room(needed: int) -> bool:
-    """Whether files of so many bytes leave room on the disk; says so where not."""
+    """Return whether files of so many bytes leave room on the disk; warn if they do not."""
     folder = tempfile.gettempdir()
     if needed <= ROOM * shutil.disk_usage(folder).free:
         return True
@@ -210,14 +235,14 @@ def _has_room(needed: int) -> bool:
     return False
 
 
-READ_AHEAD = 6  # batches whose chunks are being read
-MADE_AHEAD = 4  # batches that are put together: fewer, so that no thread waits for a chunk that another still reads
-THREADS = 4  # at most: the other cores are the training's
+READ_AHEAD = 6  # batches whose chunks are read
+MADE_AHEAD = 4  # batches that are put together; fewer, so that no thread waits for a chunk that another reads
+THREADS = 4  # most threads that read; the other cores serve the training
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A batch on its way to the GPU; `arrived` is recorded behind it."""
+    """A batch on its way to the GPU; the event `arrived` is recorded after its copy."""
 
     number: int
     images: list[Tensor]
@@ -227,14 +252,21 @@ class Staged:
 class Streamed:
     """Batches of streams, in the order of their numbers, from any number on.
 
-    Args:
-        stores: x and y.
-        streams: To read.
-        device: Where batches are wanted.
+    Parameters
+    ----------
+    stores : tuple of Store
+        The stores x and y.
+    streams : tuple of Stream
+        The streams to read.
+    device : device
+        Where batches are wanted.
 
-    Attributes:
-        memory: Main memory that is used at most [byte].
-        scattered: Bytes that go to the disk, for images that lie scattered over their stores.
+    Attributes
+    ----------
+    memory : int
+        Main memory that is used at most [byte].
+    scattered : int
+        Size of the temporary files, for images that lie scattered over their stores [byte].
     """
 
     def __init__(self, stores: tuple[Store, Store], streams: tuple[Stream, ...], device: torch.device) -> None:
@@ -251,7 +283,7 @@ class Streamed:
         self.memory = self._memory(stores)
 
     def batch(self, number: int) -> list[Tensor]:
-        """Images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
+        """Return the images (B, band, row, col) of batch `number`, in the order of `images.Batch`, on the device."""
         if self._copies is None:
             return self._next(number)
         staged = self._staged
@@ -273,15 +305,16 @@ class Streamed:
             file.close()
 
     def _next(self, number: int) -> list[Tensor]:
-        """A batch as the pool makes it, when it is made."""
+        """Return a batch from the threads, when it is ready."""
         self._go_on(number)
         return self._made.popleft()[1].result()
 
     def _is_made(self, number: int) -> bool:
+        """Return whether the threads have finished batch `number`, which is the next."""
         return bool(self._made) and self._made[0][0] == number and self._made[0][1].done()
 
     def _go_on(self, number: int) -> None:
-        """Have chunks read, and batches put together, from batch `number` on."""
+        """Start reading chunks, and putting batches together, from batch `number` on."""
         queues = (*self._made, *self._asked)
         if queues and queues[0][0] != number:
             self._made.clear()
@@ -294,7 +327,7 @@ class Streamed:
                 self._made.append((ready, self._pool.submit(self._put_together, ready, images)))
 
     def _ask(self, number: int) -> list[Images]:
-        """Have the images of a batch read."""
+        """Start reading the images of a batch."""
         known, objects = self._following
         if known != number:
             objects = [stream.objects(number) for stream in self._streams]
@@ -307,11 +340,11 @@ class Streamed:
         ]
 
     def _symmetries(self, number: int) -> list[np.ndarray]:
-        """How each image of a batch is turned, in the order of its images."""
+        """Return how each image of a batch is turned, in the order of its images."""
         return [stream.symmetries(number) for stream in self._streams for _ in stream.stores]
 
     def _put_together(self, number: int, asked: list[Images]) -> list[Tensor]:
-        """The images of a batch: turned, or pinned and still to be turned."""
+        """Return the images of a batch: turned, or in pinned memory and not yet turned."""
         batch = []
         for images, symmetries in zip((images() for images in asked), self._symmetries(number), strict=True):
             shape = (len(images), *images[0].shape)
@@ -326,7 +359,7 @@ class Streamed:
         return batch
 
     def _stage(self, number: int) -> Staged:
-        """Begin to copy a batch to the GPU, and to turn it there."""
+        """Start the copy of a batch to the GPU, and its turns there."""
         pinned = self._next(number)
         with torch.cuda.stream(self._copies):
             images = [
@@ -338,7 +371,7 @@ class Streamed:
             return Staged(number, images, self._copies.record_event())
 
     def _memory(self, stores: tuple[Store, Store]) -> int:
-        """Bytes that are held at most: chunks in use, batches, and what the threads read."""
+        """Return how many bytes are held at most: chunks in use, batches, and what the threads read."""
         batches = held = 0
         for stream, sources in zip(self._streams, self._sources, strict=True):
             size = len(stream.symmetries(0))

@@ -1,4 +1,7 @@
-"""Which objects a batch has, for any number of processes, and how they are turned: the streams of x, y and pairs."""
+"""The objects of each batch, the same for any number of processes, and how their images are turned.
+
+There is a stream of objects for x, for y and for pairs.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +20,7 @@ STEPS = ((0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 1, 1), (0, 1
 
 
 def turn_and_mirror(images: Tensor, symmetry: np.ndarray) -> Tensor:
-    """Square images (B, C, H, W), on any device, each under its own symmetry (B,)."""
+    """Return square images (B, C, H, W), on any device, each turned and mirrored by its own symmetry (B,)."""
     steps = torch.tensor(STEPS, dtype=torch.bool)[torch.from_numpy(symmetry)].to(images.device, non_blocking=True)
     exchange, rows, columns = (step[:, None, None, None] for step in steps.unbind(1))
     images = torch.where(exchange, images.mT, images)
@@ -26,22 +29,26 @@ def turn_and_mirror(images: Tensor, symmetry: np.ndarray) -> Tensor:
 
 
 def turned(image: np.ndarray, symmetry: int) -> np.ndarray:
-    """One square image (…, row, col) under a symmetry, as a view."""
+    """Return one square image (…, row, col) turned and mirrored by a symmetry, as a view."""
     exchange, rows, columns = STEPS[symmetry]
     image = image.swapaxes(-2, -1) if exchange else image
     return image[..., :: -1 if rows else 1, :: -1 if columns else 1]
 
 
-LANES = 8  # chunks whose objects are mixed
+LANES = 8  # how many chunks are mixed at a time
 
 
 class Order:
-    """Which objects each batch of a stream has: a function of the arguments alone, some epochs of which are kept.
+    """The objects of each batch of a stream: a function of the arguments alone, of which two epochs are kept.
 
-    Args:
-        chunk: Number of the chunk that each object lies in (object,), from 0.
-        size: Objects of a batch, of all processes together.
-        seed: Integers that no other stream has.
+    Parameters
+    ----------
+    chunk : array of int
+        Number of the chunk of each object (object,), from 0.
+    size : int
+        Objects of a batch, of all processes together.
+    seed : tuple of int
+        Integers that no other stream has.
     """
 
     def __init__(self, chunk: np.ndarray, size: int, seed: tuple[int, ...]) -> None:
@@ -54,11 +61,11 @@ class Order:
         self._epochs: dict[int, np.ndarray] = {}
 
     def lanes_of(self, share: Share) -> int:
-        """How many lanes have slots of a process."""
+        """Return how many lanes have slots of a process."""
         return len(np.unique(self._lane[share_of(self._size, share)]))
 
     def objects(self, number: int, share: Share) -> np.ndarray:
-        """The objects that batch `number` has in the slots of one process (slot,), in their order."""
+        """Return the objects of batch `number` in the slots of one process (slot,), in their order."""
         slots = np.arange(self._size)[share_of(self._size, share)]
         positions = number * self._size + slots
         epochs = positions // len(self._chunk)
@@ -69,7 +76,7 @@ class Order:
         return objects
 
     def _places(self, epoch: int, positions: np.ndarray) -> np.ndarray:
-        """Where in an epoch's row of objects those of some positions stand."""
+        """Return the places of some positions in the row of an epoch's objects."""
         lane, lanes = self._lane[positions % self._size], np.arange(self.lanes)
         before, after = (self._count(lanes, (epoch + more) * len(self._chunk)) for more in (0, 1))
         ends = np.cumsum(after - before)
@@ -78,12 +85,12 @@ class Order:
         return np.where(lane % 2 == 0, forwards, ends[lane] - 1 - done)
 
     def _count(self, lane: np.ndarray, position) -> np.ndarray:
-        """How many positions before `position` lanes have."""
+        """Return how many positions before `position` each lane has."""
         batch, slot = np.divmod(position, self._size)
         return batch * self._width[lane] + np.clip(slot - self._first[lane], 0, self._width[lane])
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        """All objects, chunk by chunk, in the order of an epoch."""
+        """Return all objects, chunk by chunk, in the order of an epoch."""
         if epoch not in self._epochs:
             random = np.random.default_rng([*self._seed, epoch])
             turn = random.permutation(int(self._chunk.max()) + 1)
@@ -95,7 +102,7 @@ class Order:
 
 
 def share_of(size: int, share: Share) -> slice:
-    """The slots of a batch of `size` that one of several processes has."""
+    """Return the slots of a batch of `size` objects that one of several processes has."""
     each = size // share.count
     return slice(share.rank * each, (share.rank + 1) * each)
 
@@ -106,16 +113,24 @@ UNPAIRED_X, UNPAIRED_Y, PAIRS = range(3)  # the streams of one seed
 
 @dataclass(frozen=True)
 class Stream:
-    """The same objects over and over, each once an epoch.
+    """Objects that come once in each epoch, again and again.
 
-    Attributes:
-        number: Of the stream.
-        stores: Which store each image of an object is from, `X` or `Y`.
-        rows: Rows of an object's images in these stores (object, store).
-        steps: Rows of a chunk of each.
-        size: Objects of a batch, of all processes together.
-        seed: Of the training.
-        share: The part of a batch that this process reads.
+    Attributes
+    ----------
+    number : int
+        Number of the stream.
+    stores : tuple of int
+        Store of each image of an object, `X` or `Y`.
+    rows : array of int
+        Rows of an object's images in these stores (object, store).
+    steps : tuple of int
+        Rows of a chunk of each store.
+    size : int
+        Objects of a batch, of all processes together.
+    seed : int
+        Seed of the training.
+    share : Share
+        The part of a batch that this process reads.
     """
 
     number: int
@@ -128,25 +143,25 @@ class Stream:
 
     @cached_property
     def group(self) -> np.ndarray:
-        """The chunk of the last store, whose images are the larger, that each object lies in (object,), from 0."""
+        """Number of each object's chunk in the last store, whose images are the larger (object,), from 0."""
         return np.unique(self.rows[:, -1] // self.steps[-1], return_inverse=True)[1]
 
     @cached_property
     def order(self) -> Order:
-        """Of the objects."""
+        """The order of the objects."""
         return Order(self.group, self.size, (self.seed, self.number))
 
     @property
     def lanes(self) -> int:
-        """Chunks that this process reads at a time."""
+        """How many chunks this process reads at a time."""
         return self.order.lanes_of(self.share)
 
     def objects(self, batch: int) -> np.ndarray:
-        """The objects of this process's slots of a batch (slot,)."""
+        """Return the objects in this process's slots of a batch (slot,)."""
         return self.order.objects(batch, self.share)
 
     def symmetries(self, batch: int) -> np.ndarray:
-        """How the images of each slot are turned, drawn uniformly (slot,)."""
+        """Return how the image of each slot is turned, drawn uniformly (slot,)."""
         random = np.random.default_rng([self.seed, self.number, batch, 1])
         return random.integers(SYMMETRIES, size=self.size)[share_of(self.size, self.share)]
 
@@ -154,7 +169,7 @@ class Stream:
 def make_streams(
     stores: tuple[Store, Store], selection: Selection, size: int, seed: int, share: Share
 ) -> tuple[Stream, ...]:
-    """The streams of a selection, in the order of `images.Batch`; without that of the pairs where there is none."""
+    """Return the streams of a selection, in the order of `images.Batch`; there is none of pairs if no pairs train."""
     wanted = {
         UNPAIRED_X: ((X,), selection.x[:, None]),
         UNPAIRED_Y: ((Y,), selection.y[:, None]),

@@ -17,19 +17,28 @@ from translator.metrics.measure import Sample
 from translator.metrics.signal import autocorrelation
 from translator.networks.measured_survey import LAGS, MeasuredSurvey
 
-MOST = 400  # images that are measured
+MOST = 400  # largest number of images that are measured
 APERTURE = 3.0  # radius within which a galaxy's flux is measured [arcsec]
-CURVATURE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  # of a pixel, which no plane and no parabola has
-BRIGHT = 3.0  # noises of a pixel, above which photon noise is looked for
-BINS = 12  # of flux
-FAR = 5.0, 6.5  # pixels between which covariance is that of light and not of noise
-CLIPPED = 4.0  # standard deviations beyond which a pixel counts as that
+CURVATURE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6  # of a pixel; 0 for a plane and for a parabola
+BRIGHT = 3.0  # flux, in units of the noise, above which photon noise is measured
+BINS = 12  # number of bins of flux
+FAR = 5.0, 6.5  # range of distances [pixel] over which covariance is due to light and not to noise
+CLIPPED = 4.0  # standard deviations to which pixels are clipped
 
 
 def measure_surveys(networks: nn.ModuleDict, stores: tuple[Store, Store], selection: Selection) -> None:
-    """Give each `MeasuredSurvey` of a model the numbers of its store; other networks are left as they are.
+    """Set the buffers of each `MeasuredSurvey` of a model from its store; other networks are left as they are.
 
     The same stores and selection always give the same numbers. Only images that train are read.
+
+    Parameters
+    ----------
+    networks : ModuleDict
+        Networks of the model.
+    stores : tuple of Store
+        The stores x and y.
+    selection : Selection
+        Their rows that train.
     """
     for domain, store in zip(OTHER, stores, strict=True):
         survey = dict(networks.items()).get(f"survey_{domain}")
@@ -47,14 +56,20 @@ COLUMNS = ("psf_fwhm", "sky_sigma", "gain")
 def measure(
     images: np.ndarray, psf_fwhm: np.ndarray, stated: np.ndarray, gain: np.ndarray, store: Store
 ) -> dict[str, np.ndarray]:
-    """The buffers of a `MeasuredSurvey` by name.
+    """Return the buffers of a `MeasuredSurvey` by name.
 
-    Args:
-        images: (galaxy, band, row, col) [nanomaggy/pixel], without gaps.
-        psf_fwhm: (galaxy, band) [arcsec], NaN where unknown.
-        stated: `sky_sigma` of the store, alike.
-        gain: Alike [electron/nanomaggy].
-        store: Of these images.
+    Parameters
+    ----------
+    images : array
+        (galaxy, band, row, col) [nanomaggy/pixel], without gaps.
+    psf_fwhm : array
+        (galaxy, band) [arcsec], NaN if unknown.
+    stated : array
+        `sky_sigma` of the store (galaxy, band) [nanomaggy/pixel].
+    gain : array
+        (galaxy, band) [electron/nanomaggy], NaN if unknown.
+    store : Store
+        The store of these images.
     """
     sigma, correlation = noise_of(images, stated, store.bands, store.pixel_scale)
     there = np.isfinite(sigma).all(axis=1)
@@ -86,20 +101,29 @@ def measure(
 def noise_of(
     images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise of blank sky in each image, apart from the light that sources leave there.
+    """Return the noise of blank sky in each image, without the light that sources leave there.
 
-    Light that no mask reaches, such as a galaxy's far wings, is correlated over many pixels and noise is not. So the
-    mean covariance of pixels `FAR` apart is that of light, and is taken off all covariances, the variance among them.
+    Light that no mask reaches, such as a galaxy's far wings, is correlated over many pixels, and noise is not. So the
+    mean covariance of pixels `FAR` apart is due to light. It is subtracted from all covariances, including the
+    variance.
 
-    Args:
-        images: (galaxy, band, row, col) [nanomaggy/pixel].
-        stated: (galaxy, band) as the store has it, by which sources are looked for.
-        bands: In the order of the band axis.
-        pixel_scale: [arcsec/pixel].
+    Parameters
+    ----------
+    images : array
+        (galaxy, band, row, col) [nanomaggy/pixel].
+    stated : array
+        Noise that the store states (galaxy, band), by which sources are found.
+    bands : tuple of str
+        Bands in the order of the band axis.
+    pixel_scale : float
+        [arcsec/pixel].
 
-    Returns:
-        Standard deviation (galaxy, band) [nanomaggy/pixel], and correlation (galaxy, band, 2 LAGS + 1, 2 LAGS + 1) by
-        row and column lag; NaN for an image without blank sky.
+    Returns
+    -------
+    sigma : array
+        Standard deviation (galaxy, band) [nanomaggy/pixel]; NaN for an image without blank sky.
+    correlation : array
+        (galaxy, band, 2 LAGS + 1, 2 LAGS + 1) by row and column lag; NaN for an image without blank sky.
     """
     where = blank(Sample(bands, pixel_scale, images, images, images, stated))
     side = 2 * LAGS + 1
@@ -123,9 +147,9 @@ def noise_of(
 
 
 def _typical(correlation: np.ndarray) -> np.ndarray:
-    """Median over galaxies of correlations (galaxy, band, lag, lag), that of white noise where there is none."""
+    """Return the median over galaxies of correlations (galaxy, band, lag, lag), or white noise if there is none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a band that is nowhere blank
+        warnings.simplefilter("ignore", RuntimeWarning)  # about a band without blank sky
         median = np.nanmedian(correlation, axis=0)
     white = np.zeros(median.shape)
     white[:, LAGS, LAGS] = 1.0
@@ -133,15 +157,18 @@ def _typical(correlation: np.ndarray) -> np.ndarray:
 
 
 def photon_gain(images: np.ndarray, sigma: np.ndarray) -> float:
-    """Gain [electron/nanomaggy] of a band, by how noise grows with flux; infinite where it does not.
+    """Return the gain [electron/nanomaggy] of a band, from how noise grows with flux; infinite if it does not.
 
-    The curvature of each pixel among its eight neighbours has a variance of c (sigma² + flux / gain), with c that of
-    blank sky, and what the galaxies' own structure adds grows with the flux squared. So its robust variance in bins of
-    the smoothed flux is fitted by a parabola, whose linear term is c / gain.
+    The curvature of each pixel among its eight neighbours has a variance of c (sigma² + flux / gain), with the c of
+    blank sky, and the galaxies' own structure adds a term that grows with the flux squared. So its robust variance in
+    bins of the smoothed flux is fitted by a parabola, whose linear term is c / gain.
 
-    Args:
-        images: (galaxy, row, col) [nanomaggy/pixel].
-        sigma: Of blank sky (galaxy,).
+    Parameters
+    ----------
+    images : array
+        (galaxy, row, col) [nanomaggy/pixel].
+    sigma : array
+        Noise of blank sky (galaxy,) [nanomaggy/pixel].
     """
     curvature = np.stack([convolve(image, CURVATURE, mode="nearest") for image in images])
     smooth = np.stack([gaussian_filter(image, 1.5) for image in images])
@@ -162,14 +189,20 @@ def photon_gain(images: np.ndarray, sigma: np.ndarray) -> float:
 
 
 def flux_within(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Flux within `APERTURE` of the images' centre, and its standard error by blank sky, each (galaxy, band)."""
+    """Return the flux within `APERTURE` of the images' centre and its standard error by blank sky.
+
+    Both are (galaxy, band) [nanomaggy].
+    """
     rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
     inside = np.hypot(rows[:, None], cols) * pixel_scale <= APERTURE
     return images[..., inside].sum(axis=-1, dtype=float), sigma * np.sqrt(inside.sum())
 
 
 def _moments(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """Mean products (band, band) of the bands' fluxes within `APERTURE`, each galaxy's fluxes together of norm 1."""
+    """Return mean products (band, band) of the bands' fluxes within `APERTURE`.
+
+    The fluxes of each galaxy are scaled to norm 1 before.
+    """
     flux, error = flux_within(images, sigma, pixel_scale)
     seen = (flux > 3 * error).any(axis=1)
     flux = flux[seen] if seen.any() else flux
@@ -178,5 +211,5 @@ def _moments(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> np.nd
 
 
 def _triangle(covariance: np.ndarray) -> np.ndarray:
-    """The lower triangle whose square is a covariance, which a band of constant noise makes singular."""
+    """Return the lower triangle whose square is a covariance; a band of constant noise may make that singular."""
     return np.linalg.cholesky(covariance + 1e-10 * np.eye(len(covariance)))

@@ -1,1 +1,1 @@
-"""One file a network, each built from the pixel grids of both domains."""
+"""Networks, one file each, built from the pixel grids of both domains."""

@@ -6,18 +6,24 @@ from translator.networks.layers import WIDTH, Grid, chain, decode, encode, leaky
 
 
 class Autoencoder(nn.Module):
-    """Image (B, bands, size, size) -> its noise-free reconstruction, alike, stretched.
+    """Stretched images (B, bands, size, size) to their noise-free reconstructions of the same shape.
 
-    Three poolings to an eighth of the size and three resizes back, each to the size it came from, so any size of eight
-    pixels or more works. The last layer is leaky as well. 2,162,501 parameters at full width with five bands.
+    Three poolings to an eighth of the size are followed by three resizes, each back to the size before, so any size of
+    eight pixels or more works. The last layer is leaky as well. 2,162,501 parameters at full width with five bands.
 
-    Args:
-        here: The domain's grid.
-        there: The other domain's; not used, but every network is built from both.
-        width: Channels of the first layer.
+    Parameters
+    ----------
+    here : Grid
+        The domain's grid.
+    there : Grid
+        The other domain's grid; not used, but every network is built from both.
+    width : int
+        Channels of the first layer.
 
-    Raises:
-        ValueError: Where an image has fewer than eight pixels a side.
+    Raises
+    ------
+    ValueError
+        If an image has fewer than eight pixels a side.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
@@ -30,7 +36,7 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, bands, size, size) -> (B, bands, size, size)."""
+        """Return reconstructions (B, bands, size, size) of images of the same shape."""
         image, sizes = encode(image, self.layers[:4])
         image = decode(image, self.layers[4:7], sizes)
         for layer in self.layers[7:-1]:

@@ -1,4 +1,4 @@
-"""The discriminators of whole images and of patches, and a loss of many parts of which one is remembered at a time."""
+"""The discriminators of images and of patches, and a loss of many parts that keeps one in memory at a time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,19 @@ from translator.networks.layers import WIDTH, Grid, conv, dense, instance_norm, 
 
 
 def at_once(loss: Callable[[Tensor], Tensor], image: Tensor, network: nn.Module) -> Tensor:
-    """The scalar `loss(image)`, whose gradient is taken now and not in the backward pass.
+    """Return the scalar `loss(image)`, whose gradient is computed at once and not in the backward pass.
 
-    What its layers gave is forgotten before the next part is made: ten parts need the memory of one, at no further
-    operation. The gradient is the same; a gradient of the gradient cannot be had.
+    The outputs of its layers are freed before the next part is computed, so ten parts need the memory of one, without
+    more operations. The gradient is the same; a gradient of the gradient is not available.
 
-    Args:
-        loss: Of an image (B, C, H, W); a function of the image and of the network's parameters alone.
-        image: What it reads.
-        network: Whose parameters it reads.
+    Parameters
+    ----------
+    loss : callable
+        A function of the image and of the network's parameters alone.
+    image : Tensor
+        (B, C, H, W).
+    network : Module
+        The network whose parameters the loss reads.
     """
     parameters = list(network.parameters())
     if not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in (image, *parameters)):
@@ -29,11 +33,11 @@ def at_once(loss: Callable[[Tensor], Tensor], image: Tensor, network: nn.Module)
 
 
 class _AtOnce(torch.autograd.Function):
-    """The function of `at_once`, with what PyTorch must be told of it."""
+    """The function of `at_once` in the form that PyTorch needs."""
 
     @staticmethod
     def forward(ctx, loss: Callable[[Tensor], Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
-        """The scalar; its gradients by whatever wants one are kept."""
+        """Return the scalar, and keep its gradients for all inputs that need one."""
         wanted = ctx.needs_input_grad[1:]
         with torch.enable_grad():
             image = image.detach().requires_grad_(wanted[0])
@@ -47,7 +51,7 @@ class _AtOnce(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, weight: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients, times the weight that the value has in what is differentiated."""
+        """Return the gradients, times the weight that the scalar has in the whole loss."""
         return None, *(None if gradient is None else gradient * weight for gradient in ctx.gradients)
 
 
@@ -61,20 +65,26 @@ HIGH_PASS = (
 
 
 class Discriminator(nn.Module):
-    """Image (B, bands, size, size), stretched -> logits (B, bands), positive for real.
+    """Stretched images (B, bands, size, size) to logits (B, bands), positive for real images.
 
     A fixed 5x5 high-pass filter hides the galaxies' smooth light; then each band has a sub-discriminator of its own.
     3,859,845 parameters at full width with five bands.
 
     In a training in bf16, the high-pass filter and the Fourier branch stay in float32.
 
-    Args:
-        here: The domain's grid.
-        there: The other domain's; not used.
-        width: Channels of the first layers.
+    Parameters
+    ----------
+    here : Grid
+        The domain's grid.
+    there : Grid
+        The other domain's grid; not used.
+    width : int
+        Channels of the first layers.
 
-    Raises:
-        ValueError: Where an image has fewer than twelve pixels a side.
+    Raises
+    ------
+    ValueError
+        If an image has fewer than twelve pixels a side.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
@@ -85,11 +95,14 @@ class Discriminator(nn.Module):
         self.bands = nn.ModuleList(BandDiscriminator(width) for _ in range(here.bands))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, bands, size, size) -> (B, bands)."""
+        """Return logits (B, bands) of images (B, bands, size, size)."""
         return torch.cat([judge(detail) for judge, detail in zip(self.bands, self._details(image), strict=True)], dim=1)
 
     def mean(self, loss: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Mean of `loss`, a function of each logit, over batch and bands; of the bands one is remembered at a time."""
+        """Return the mean of `loss`, a function of each logit, over batch and bands.
+
+        One band is in memory at a time.
+        """
         parts = [
             at_once(lambda seen, judge=judge: loss(judge(seen)).mean(), detail, judge)
             for judge, detail in zip(self.bands, self._details(image), strict=True)
@@ -97,17 +110,17 @@ class Discriminator(nn.Module):
         return sum(parts) / len(parts)
 
     def _details(self, image: Tensor) -> tuple[Tensor, ...]:
-        """High-passed images (B, 1, size - 4, size - 4) of each band, in float32 at least."""
+        """Return high-passed images (B, 1, size - 4, size - 4) of each band, in float32 at least."""
         bands = len(self.bands)
         kernel = self.high_pass.expand(bands, 1, -1, -1)
         return precise(lambda image: F.conv2d(image, kernel.to(image.dtype), groups=bands), image).split(1, dim=1)
 
 
 class BandDiscriminator(nn.Module):
-    """High-passed image of one band (B, 1, H, W) -> logit (B, 1).
+    """High-passed images of one band (B, 1, H, W) to logits (B, 1).
 
-    One branch sees the image, one its Fourier transform (real and imaginary part, zero frequency at the corner, not
-    normalised); both end as mean, maximum and minimum over the pixels.
+    One branch sees the image, the other its Fourier transform (real and imaginary part, zero frequency at the corner,
+    not normalised); both end as mean, maximum and minimum over the pixels.
     """
 
     def __init__(self, width: int) -> None:
@@ -124,7 +137,7 @@ class BandDiscriminator(nn.Module):
         self.fc1, self.fc2 = dense(3 * wide + 3 * w, max(1, width // 2)), dense(max(1, width // 2), 1)
 
     def forward(self, detail: Tensor) -> Tensor:
-        """(B, 1, H, W) -> (B, 1)."""
+        """Return logits (B, 1) of high-passed images (B, 1, H, W)."""
         spectrum = precise(self._summary_of_spectrum, detail)
         detail = pool(leaky(self.conv1(detail)))
         detail = attend(leaky(self.conv2(detail)), self.attention_conv2, pool)
@@ -133,7 +146,7 @@ class BandDiscriminator(nn.Module):
         return precise(lambda summary: self.fc2(leaky(self.fc1(summary))), summary)
 
     def _summary_of_spectrum(self, detail: Tensor) -> Tensor:
-        """(B, 1, H, W) -> (B, 3 x channels)."""
+        """Return the summary (B, 3 x channels) of the Fourier transform of images (B, 1, H, W)."""
         spectrum = torch.view_as_real(torch.fft.fft2(detail[:, 0])).permute(0, 3, 1, 2)
         spectrum = pool(leaky(self.fft_conv1(spectrum)))
         spectrum = attend(leaky(self.fft_conv2(spectrum)), self.attention_fft_conv2, pool)
@@ -145,30 +158,36 @@ class BandDiscriminator(nn.Module):
 def attend(image: Tensor, layer: nn.Linear, after: Callable[[Tensor], Tensor] = lambda image: image) -> Tensor:
     """Scale each channel of (B, C, H, W) by a weight between 0 and 1 made from all channels' means.
 
-    A pooling that comes `after` is done before the scaling, which is the same, of a quarter of the pixels.
+    A pooling that comes `after` is done before the scaling, which gives the same result from a quarter of the pixels.
     """
     weight = torch.sigmoid(layer(image.mean((-2, -1))))
     return after(image) * weight[..., None, None]
 
 
 def summarise(image: Tensor) -> Tensor:
-    """Mean, maximum and minimum over the pixels, (B, C, H, W) -> (B, 3C); ties share their gradient."""
+    """Return mean, maximum and minimum over the pixels, (B, C, H, W) -> (B, 3C); ties share their gradient."""
     return torch.cat([image.mean((-2, -1)), image.amax((-2, -1)), image.amin((-2, -1))], dim=1)
 
 
 class PatchDiscriminator(nn.Module):
-    """Image (B, bands, size, size), stretched -> logits (B, 1, size / 8, size / 8), positive for real.
+    """Stretched images (B, bands, size, size) to logits (B, 1, size / 8, size / 8), positive for real patches.
 
     Three convolutions of stride two and two of stride one; all but the first and last are instance-normalised, after
     the activation. 2,766,785 parameters at full width with five bands.
 
-    Args:
-        here: The domain's grid.
-        there: The other domain's; not used.
-        width: Channels of the first layer.
+    Parameters
+    ----------
+    here : Grid
+        The domain's grid.
+    there : Grid
+        The other domain's grid; not used.
+    width : int
+        Channels of the first layer.
 
-    Raises:
-        ValueError: Where an image has fewer than 16 pixels a side.
+    Raises
+    ------
+    ValueError
+        If an image has fewer than 16 pixels a side.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
@@ -185,7 +204,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, bands, size, size) -> (B, 1, rows, cols)."""
+        """Return logits (B, 1, rows, cols) of images (B, bands, size, size)."""
         first, *inner, last = self.layers.values()
         image = leaky(same(first, image))
         for layer in inner:
@@ -193,5 +212,5 @@ class PatchDiscriminator(nn.Module):
         return precise(partial(same, last), image)
 
     def mean(self, loss: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Mean of `loss`, a function of each logit, over batch and patches."""
+        """Return the mean of `loss`, a function of each logit, over batch and patches."""
         return loss(self(image)).mean()

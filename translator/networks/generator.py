@@ -1,7 +1,7 @@
-"""The generators: the other domain's image -> the noise-free image that this domain's survey would see.
+"""The generators: from the other domain's image to the noise-free image that this domain's survey would see.
 
-Which of the two layouts serves is decided by the sizes of the grids alone. Both change the size by an even factor, by
-enlarging feature maps; what is left to the exact size is padded or cropped alike on all sides.
+The sizes of the grids decide which of the two layouts serves. Both change the size by an even factor, by enlarging
+feature maps; the rest of the way to the exact size is padding or cropping by the same number of pixels on all sides.
 """
 
 import math
@@ -22,33 +22,41 @@ from translator.networks.layers import (
     precise,
 )
 
-HALVINGS = 3  # of an image in the paper's generators
-EDGE_LIMIT = 1 / 8  # of the map's size: so large a pad or crop on each side would invent or lose too much sky
+HALVINGS = 3  # how often the paper's generators halve an image
+EDGE_LIMIT = 1 / 8  # of the map's size; a larger pad or crop on each side would invent or lose too much sky
 
 
 def generator(
     here: Grid, there: Grid, width: int = WIDTH, halvings: int = HALVINGS, enlargement: Enlargement = NEAREST
 ) -> nn.Module:
-    """The generator whose images land on `here`, given images on `there`.
+    """Return the generator whose images land on `here`, given images on `there`.
 
-    Args:
-        here: Grid of the images it makes.
-        there: Grid of the images it is given.
-        width: Channels of the first layer.
-        halvings: How often it halves an image to encode it, 1 to 3; the paper's three need long training.
-        enlargement: How maps grow; with a pixel shuffle the convolutions after it read fewer channels.
+    Parameters
+    ----------
+    here : Grid
+        Grid of the images that it makes.
+    there : Grid
+        Grid of the images that it reads.
+    width : int
+        Channels of the first layer.
+    halvings : int
+        How often it halves an image to encode it, 1 to 3; the paper's three need long training.
+    enlargement : Enlargement
+        How maps grow. After a pixel shuffle, convolutions read fewer channels.
 
-    Raises:
-        ValueError: Where no even factor, with padding or cropping alike on all sides, leads from one size to the other.
+    Raises
+    ------
+    ValueError
+        If no even factor, with the same padding or cropping on all sides, leads from one size to the other.
     """
     layout = Growing if here.size > there.size else Shrinking
     return layout(here, there, width, halvings, enlargement)
 
 
 class Shrinking(nn.Module):
-    """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size), onto coarser pixels.
+    """Images (B, there.bands, there.size, there.size) to (B, here.bands, here.size, here.size), onto coarser pixels.
 
-    136 to 64 pixels: encoded to 17, decoded to 68, cropped to 64 by a 5x5 convolution without padding. 1,019,269
+    From 136 to 64 pixels: encoded to 17, decoded to 68, cropped to 64 by a 5x5 convolution without padding. 1,019,269
     parameters at full width with five bands (644,485 with a pixel shuffle).
     """
 
@@ -74,7 +82,7 @@ class Shrinking(nn.Module):
         self.stages = halvings + 1, halvings + 1 + decoding
 
     def forward(self, image: Tensor, latent: None = None) -> Tensor:
-        """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
+        """Return images (B, here.bands, here.size, here.size); `latent` is not read."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
         image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
         first, *inner, last = self.layers[self.stages[1] :]
@@ -88,10 +96,10 @@ class Shrinking(nn.Module):
 
 
 class Growing(nn.Module):
-    """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size), onto finer pixels.
+    """Images (B, there.bands, there.size, there.size) to (B, here.bands, here.size, here.size), onto finer pixels.
 
-    64 to 136 pixels: encoded to 8, decoded to 64, mirror-padded to 68, doubled to 136. 1,425,093 parameters at full
-    width with five bands (829,125 with a pixel shuffle).
+    From 64 to 136 pixels: encoded to 8, decoded to 64, mirror-padded to 68, doubled to 136. 1,425,093 parameters at
+    full width with five bands (829,125 with a pixel shuffle).
     """
 
     def __init__(self, here: Grid, there: Grid, width: int, halvings: int, enlargement: Enlargement) -> None:
@@ -111,7 +119,7 @@ class Growing(nn.Module):
         self.stages = halvings + 1, 2 * halvings + 1
 
     def forward(self, image: Tensor, latent: None = None) -> Tensor:
-        """(B, there.bands, there.size, there.size) -> (B, here.bands, here.size, here.size); reads no latent code."""
+        """Return images (B, here.bands, here.size, here.size); `latent` is not read."""
         image, sizes = encode(image, self.layers[: self.stages[0]])
         image = decode(image, self.layers[self.stages[0] : self.stages[1]], sizes, self.enlargement)
         first, *inner, last = self.layers[self.stages[1] :]
@@ -122,12 +130,15 @@ class Growing(nn.Module):
 
 
 def _even_factor(large: int, small: int) -> int:
-    """The even number nearest to the ratio of two sizes."""
+    """Return the even number nearest to the ratio of two sizes."""
     return max(2, 2 * round(large / small / 2))
 
 
 def _edge(have: int, want: int, left_over: int, here: Grid, there: Grid) -> int:
-    """Pixels to add on each side (negative: to take away) for a map of `have` pixels to have `want`; ValueError."""
+    """Return how many pixels to add on each side (negative: to cut off) so that a map of `have` pixels has `want`.
+
+    ValueError, with the reason, if that is not possible.
+    """
     why = None
     if min(have, want) < 8:
         why = "its maps would have fewer than 8 pixels a side"

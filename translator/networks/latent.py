@@ -1,4 +1,4 @@
-"""The encoder and the discriminator of latent codes, of the augmented CycleGAN."""
+"""The encoder and the discriminator of latent codes, for the augmented CycleGAN."""
 
 import torch
 from torch import Generator, Tensor, nn
@@ -7,22 +7,30 @@ from translator.networks.layers import LATENT, WIDTH, Grid, conv, dense, instanc
 
 
 class LatentEncoder(nn.Module):
-    """Images of one object in this domain and the other, (B, bands, size, size) each -> latent code (B, 32).
+    """Images of one object in this domain and the other, (B, bands, size, size) each, to a latent code (B, 32).
 
-    Five strided convolutions, instance-normalised after the activation, one of 1x1, and the mean over the pixels.
-    3,931,232 parameters at full width with five bands.
+    Five strided convolutions, instance-normalised after the activation, are followed by one of 1x1 and the mean over
+    the pixels. 3,931,232 parameters at full width with five bands.
 
-    As published the code is a constant: a normalised channel has mean zero, so the mean of any linear map of it is that
-    map's bias, whatever the images. Without the norm of the last layer (`last_norm`), the code tells images apart.
+    As published, the code is a constant: a normalised channel has mean zero, so the mean of any linear map of it is
+    that map's bias, whatever the images. Without the norm of the last layer (`last_norm`), codes of different images
+    differ.
 
-    Args:
-        here: The domain's grid.
-        there: The other domain's, of the same size.
-        width: Channels of the first layer.
-        last_norm: Whether the fifth layer is normalised, as published.
+    Parameters
+    ----------
+    here : Grid
+        The domain's grid.
+    there : Grid
+        The other domain's grid, of the same size.
+    width : int
+        Channels of the first layer.
+    last_norm : bool
+        Whether the fifth layer is normalised, as published.
 
-    Raises:
-        ValueError: Where the sizes differ, or are below 17 pixels.
+    Raises
+    ------
+    ValueError
+        If the sizes differ, or are below 17 pixels.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH, last_norm: bool = True) -> None:
@@ -40,7 +48,7 @@ class LatentEncoder(nn.Module):
         self.normed = len(channels) - 1 if last_norm else len(channels) - 2
 
     def forward(self, here: Tensor, there: Tensor) -> Tensor:
-        """(B, here.bands, size, size), (B, there.bands, size, size) -> (B, 32)."""
+        """Return codes (B, 32) of images (B, here.bands, size, size) and (B, there.bands, size, size)."""
         image = torch.cat([here, there], dim=1)
         for number, layer in enumerate(self.layers[:-1]):
             image = leaky(same(layer, image))
@@ -48,20 +56,22 @@ class LatentEncoder(nn.Module):
         return precise(self.layers[-1], image).mean((-2, -1))
 
     def draw(self, count: int, random: Generator | None = None) -> Tensor:
-        """Codes (count, 32) of no image: normal numbers, from `random` or else from torch's own generator."""
+        """Return random codes (count, 32), normal numbers from `random` or from torch's own generator."""
         weight = self.layers[0].weight
         return torch.randn(count, LATENT, generator=random, device=weight.device, dtype=weight.dtype)
 
 
 class LatentDiscriminator(nn.Module):
-    """Latent code (B, 32) -> logit (B, 1), positive for drawn.
+    """Latent codes (B, 32) to logits (B, 1), positive for drawn codes.
 
     The logit is leaky too, as published. 10,497 parameters at full width.
 
-    Args:
-        here: The domain's grid; not used, nor the other's.
-        there: Alike.
-        width: Units of the fully connected layers.
+    Parameters
+    ----------
+    here, there : Grid
+        The grids of both domains; not used.
+    width : int
+        Units of the fully connected layers.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
@@ -70,7 +80,7 @@ class LatentDiscriminator(nn.Module):
         self.layers = nn.ModuleDict({f"fc{i + 1}": dense(*units[i : i + 2]) for i in range(len(units) - 1)})
 
     def forward(self, latent: Tensor) -> Tensor:
-        """(B, 32) -> (B, 1)."""
+        """Return logits (B, 1) of codes (B, 32)."""
         for layer in self.layers.values():
             latent = leaky(precise(layer, latent))
         return latent

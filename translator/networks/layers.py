@@ -16,19 +16,25 @@ WIDTH = 64  # channels of the first layer in the paper; every other layer is a m
 LATENT = 32  # numbers in a latent code
 BIAS = 0.1  # initial value of every bias
 SLOPE = 0.2  # of the leaky ReLU for negative values
-EPSILON = 1e-20  # beside a variance, against division by zero
+EPSILON = 1e-20  # added to a variance, against division by zero
 
 
 @dataclass(frozen=True)
 class Grid:
     """The pixels of one domain.
 
-    Attributes:
-        bands: Number of bands.
-        size: Rows, and columns, of an image [pixel].
-        sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where it is not known.
-        pixel_scale: [arcsec/pixel]; NaN where a network need not know it.
-        psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
+    Attributes
+    ----------
+    bands : int
+        Number of bands.
+    size : int
+        Rows, and columns, of an image [pixel].
+    sky : tuple of float
+        Standard deviation of a pixel of empty sky in each band, stretched; empty if unknown.
+    pixel_scale : float
+        [arcsec/pixel]; NaN if a network need not know it.
+    psf_fwhm : tuple of float
+        Usual full width at half maximum of stars in each band [arcsec]; empty if unknown.
     """
 
     bands: int
@@ -42,10 +48,14 @@ class Grid:
 class Enlargement:
     """A way to enlarge feature maps that has no weights.
 
-    Attributes:
-        enlarge: (image (B, C, H, W), size) -> (B, channels(C, factor), size, size).
-        channels: (C, factor) -> the channels that are left; ValueError where the factor does not go into them.
-        read: (convolution, image (B, C, H, W), size) -> the convolution of the image enlarged to `size`.
+    Attributes
+    ----------
+    enlarge : callable
+        From an image (B, C, H, W) and a size to (B, channels(C, factor), size, size).
+    channels : callable
+        From C and a factor to the number of channels that are left; ValueError if the factor does not divide them.
+    read : callable
+        From a convolution, an image (B, C, H, W) and a size to the convolution of the image enlarged to that size.
     """
 
     enlarge: Callable[[Tensor, int], Tensor]
@@ -54,63 +64,83 @@ class Enlargement:
 
 
 def conv(inside: int, outside: int, kernel: int, padding: str | int = "same", stride: int = 1) -> nn.Conv2d:
-    """A convolution with Glorot-uniform weights and biases 0.1. Of stride 1 it keeps the size unless `padding` is 0."""
+    """Return a convolution with Glorot-uniform weights and biases 0.1.
+
+    With stride 1 it keeps the size unless `padding` is 0.
+    """
     return _begin(nn.Conv2d(inside, outside, kernel, stride, padding))
 
 
 def transposed(inside: int, outside: int, kernel: int) -> nn.ConvTranspose2d:
-    """A transposed convolution of stride 2, begun alike; `doubled` applies it."""
+    """Return a transposed convolution of stride 2 with the same start; `doubled` applies it."""
     return _begin(nn.ConvTranspose2d(inside, outside, kernel, 2))
 
 
 def chain(channels: list[int], kernel: int, enlargement: Enlargement | None = None) -> list[nn.Conv2d]:
-    """Convolutions that keep the size, from each number of channels to the next, each of a map doubled before."""
+    """Return convolutions that keep the size, from each number of channels to the next.
+
+    Parameters
+    ----------
+    channels : list of int
+        Number of channels before the first convolution and after each.
+    kernel : int
+        Rows, and columns, of the kernels.
+    enlargement : Enlargement, optional
+        The way in which each convolution's input is doubled before it, if it is.
+    """
     read = (lambda count: enlargement.channels(count, 2)) if enlargement else (lambda count: count)
     return [conv(read(inside), outside, kernel) for inside, outside in pairwise(channels)]
 
 
 def dense(inside: int, outside: int) -> nn.Linear:
-    """A fully connected layer (B, inside) -> (B, outside): Glorot-uniform weights, biases 0.1."""
+    """Return a fully connected layer (B, inside) -> (B, outside) with Glorot-uniform weights and biases 0.1."""
     return _begin(nn.Linear(inside, outside))
 
 
 def single(image: Tensor) -> Tensor:
-    """The image in float32 where it has fewer digits, as layers give it in a training in bf16."""
+    """Return the image in float32 if it has fewer digits, as the output of a layer has in a training in bf16."""
     return image.float() if image.dtype.itemsize < 4 else image
 
 
 def precise(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """A last layer, in float32 also in a training in bf16: whose eight bits would show in an image or a loss."""
+    """Apply a last layer in float32, also in a training in bf16, whose eight bits would show in an image or a loss."""
     with torch.autocast(image.device.type, enabled=False):
         return layer(single(image))
 
 
 def leaky(image: Tensor, *, in_place: bool = True) -> Tensor:
-    """Leaky ReLU of slope 0.2, written over what a layer has just given: of the two, training keeps one."""
+    """Return the leaky ReLU of slope 0.2.
+
+    If `in_place`, it overwrites the layer's output, so that training keeps one map and not two.
+    """
     return F.leaky_relu(image, SLOPE, in_place)
 
 
 def pool(image: Tensor) -> Tensor:
-    """Mean of 2x2 pixels; an odd last row or column is the mean of the pixels that are there."""
+    """Return the mean of 2x2 pixels; an odd last row or column is the mean of the pixels that it has."""
     return F.avg_pool2d(image, 2, ceil_mode=True)
 
 
 def resize(image: Tensor, size: int) -> Tensor:
-    """Nearest-neighbour resize to (B, C, size, size): a doubling repeats every pixel."""
+    """Resize to (B, C, size, size) by nearest neighbour; a doubling repeats every pixel."""
     return image if image.shape[-1] == size else F.interpolate(image, size=(size, size), mode="nearest")
 
 
 def of_resized(layer: nn.Conv2d, image: Tensor, size: int) -> Tensor:
-    """A convolution of the image resized by `resize`: of a multiple of its size without making the large image.
+    """Return a convolution of the image resized by `resize`, without making the large image if the sizes allow it.
 
     A k x k kernel that moves over pixels repeated f times reads a pixel of the small image several times at once. The
-    sums of its weights over f x f neighbours are the kernel of a transposed convolution of stride f that gives the
-    same, at the edges too: for a doubling with 9 multiplications a pixel in the place of 25, or 4 in the place of 9.
+    sums of its weights over f x f neighbours are the kernel of a transposed convolution of stride f that gives the same
+    result, also at the edges. A doubling then takes 9 multiplications a pixel instead of 25, or 4 instead of 9.
 
-    Args:
-        layer: Of stride 1, built with the padding "same" or 0.
-        image: (B, C, H, H).
-        size: Of the image that the convolution is to see.
+    Parameters
+    ----------
+    layer : Conv2d
+        A convolution of stride 1, built with the padding "same" or 0.
+    image : Tensor
+        (B, C, H, H).
+    size : int
+        Size of the image that the convolution reads; a multiple of H is quick.
     """
     factor, rest = divmod(size, image.shape[-1])
     if rest or factor == 1:
@@ -122,20 +152,22 @@ def of_resized(layer: nn.Conv2d, image: Tensor, size: int) -> Tensor:
 
 
 def of_shuffled(layer: nn.Conv2d, image: Tensor, size: int) -> Tensor:
-    """A convolution of the image enlarged by `shuffle`."""
+    """Return a convolution of the image enlarged by `shuffle`."""
     return layer(shuffle(image, size))
 
 
 def shuffle(image: Tensor, size: int) -> Tensor:
-    """Pixel shuffle to (B, C / factor^2, size, size): neighbouring channels become neighbouring pixels.
+    """Rearrange pixels to (B, C / factor^2, size, size): neighbouring channels become neighbouring pixels.
 
-    out[g, f i + a, f j + b] = in[f^2 g + f a + b, i, j]. Where `size` is no multiple, the last rows and columns fall.
+    out[g, f i + a, f j + b] = in[f^2 g + f a + b, i, j]. If `size` is not a multiple of H, the last rows and columns
+    are cut off.
     """
     factor = math.ceil(size / image.shape[-1])
     return image if factor == 1 else F.pixel_shuffle(image, factor)[..., :size, :size]
 
 
 def _shuffled(channels: int, factor: int) -> int:
+    """Return the number of channels after a pixel shuffle; ValueError if the factor does not divide them."""
     if channels % factor**2:
         raise ValueError(f"a pixel shuffle by {factor} cannot share out {channels} channels; take a larger width")
     return channels // factor**2
@@ -146,9 +178,9 @@ SHUFFLE = Enlargement(shuffle, _shuffled, of_shuffled)
 
 
 def same(layer: nn.Conv2d, image: Tensor) -> Tensor:
-    """A strided convolution (built with padding 0) to ceil(size / stride) pixels.
+    """Apply a strided convolution (built with padding 0) that gives ceil(size / stride) pixels.
 
-    Zeros are added on both sides, the odd one after, as TensorFlow's "SAME" does: a kernel of 3 and stride 2 reads
+    Zeros are added on both sides, the odd one at the end, as TensorFlow's "SAME" does: a kernel of 3 and stride 2 reads
     pixels 0, 1, 2 of an even image first, where a padding of 1 would read -1, 0, 1.
     """
     (kernel, _), (stride, _) = layer.kernel_size, layer.stride
@@ -160,27 +192,27 @@ def same(layer: nn.Conv2d, image: Tensor) -> Tensor:
 
 
 def reflected(layer: nn.Conv2d, image: Tensor) -> Tensor:
-    """A convolution (built with padding 0) of the image mirrored at its edges, the edge pixel not repeated."""
+    """Apply a convolution (built with padding 0) to the image mirrored at its edges; the edge pixel is not repeated."""
     edge = layer.kernel_size[0] // 2
     return layer(F.pad(image, [edge] * 4, mode="reflect"))
 
 
 def doubled(layer: nn.ConvTranspose2d, image: Tensor) -> Tensor:
-    """A transposed convolution of stride 2 to twice the size, cropped before and, by the odd pixel more, after."""
+    """Apply a transposed convolution of stride 2 and crop to twice the size; the odd pixel is cut off at the end."""
     before = (layer.kernel_size[0] - 2) // 2
     rows, cols = (2 * size for size in image.shape[-2:])
     return layer(image)[..., before : before + rows, before : before + cols]
 
 
 def instance_norm(image: Tensor) -> Tensor:
-    """Each channel of each image with mean 0 and variance 1 over its pixels; a constant one becomes 0."""
+    """Return each channel of each image with mean 0 and variance 1 over its pixels; a constant channel becomes 0."""
     image = single(image)
     variance, mean = torch.var_mean(image, (-2, -1), correction=0, keepdim=True)
     return (image - mean) / torch.sqrt(variance + EPSILON)
 
 
 def frame(image: Tensor, edge: int) -> Tensor:
-    """Pad by `edge` pixels on each side, mirroring with the edge pixel repeated; crop where `edge` is negative."""
+    """Pad by `edge` pixels on each side, mirroring with the edge pixel repeated; crop if `edge` is negative."""
     if edge == 0:
         return image
     if edge < 0:
@@ -193,7 +225,7 @@ def frame(image: Tensor, edge: int) -> Tensor:
 
 
 def encode(image: Tensor, layers: nn.ModuleList) -> tuple[Tensor, list[int]]:
-    """Halve an image after each layer but the last; also gives the sizes it had, largest first."""
+    """Halve an image after each layer but the last; return it and the sizes it had, largest first."""
     sizes = []
     for layer in layers[:-1]:
         sizes.append(image.shape[-1])
@@ -202,35 +234,41 @@ def encode(image: Tensor, layers: nn.ModuleList) -> tuple[Tensor, list[int]]:
 
 
 def decode(image: Tensor, layers: nn.ModuleList, sizes: list[int], enlargement: Enlargement = NEAREST) -> Tensor:
-    """Enlarge an image to the sizes it had, smallest first, before each layer."""
+    """Enlarge an image before each layer, to the sizes it had, smallest first."""
     for layer, size in zip(layers, reversed(sizes), strict=False):
         image = leaky(enlargement.read(layer, image, size))
     return image
 
 
 def _begin(layer):
+    """Give a layer Glorot-uniform weights and biases 0.1."""
     nn.init.xavier_uniform_(layer.weight)
     nn.init.constant_(layer.bias, BIAS)
     return layer
 
 
-BLUR = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}  # binomial kernels by size: what a layer does to a band
-LAST = 0.02  # weights of the last layer for all that is no band, relative to the other layers'
+BLUR = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}  # binomial kernels by size, with which a layer blurs a band
+LAST = 0.02  # weights of the last layer for channels that carry no band, relative to the other layers' weights
 
 
 def start_quickly(network: nn.Module, gain: float = 1.0) -> nn.Module:
-    """Begin a chain of 3x3 and 5x5 convolutions as a blur of the image, for hundreds of iterations and not thousands.
+    """Start a chain of 3x3 and 5x5 convolutions as a blur of the image, for trainings of hundreds of iterations.
 
     The authors' Glorot weights dim an image from layer to layer and their biases of 0.1 outshine it; both take
     thousands of iterations to undo. Here the first channel of every layer carries the first band, and so on for each
     band; all other weights are random with He's variance, and biases are 0. Training then sharpens an image that has
     its place, its colour and its flux from the start.
 
-    Args:
-        network: Changed in place; its convolutions are in the order of its modules.
-        gain: By which faint bands are multiplied on the way: the ratio of the pixels' areas, which keeps flux.
+    Parameters
+    ----------
+    network : Module
+        Changed in place; its convolutions are in the order of its modules.
+    gain : float
+        Factor by which faint bands are multiplied on the way; the ratio of the pixels' areas keeps flux.
 
-    Returns:
+    Returns
+    -------
+    Module
         The network.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]

@@ -1,4 +1,4 @@
-"""The noise emulator, and what stands in for a network that a recipe does without."""
+"""The noise emulator, and the stand-ins for networks that a recipe does without."""
 
 import math
 
@@ -12,25 +12,30 @@ KERNEL = 7  # rows, and columns, of the correlation kernel [pixel]
 
 
 class NoiseEmulator(nn.Module):
-    """Count -> as many noise images (B, bands, size, size), stretched; it reads no image.
+    """A number of images to as many stretched noise images (count, bands, size, size); it reads no image.
 
-    Per band, a normal number passes three fully connected layers and a softplus to become an amplitude; a white map
+    In each band, a normal number passes three fully connected layers and a softplus to become an amplitude; a white map
     times the amplitude is convolved with that band's 7x7 kernel, which has the eight symmetries of the square (ten free
     weights). 22,010 parameters at full width with five bands.
 
-    Args:
-        here: The domain's grid.
-        there: The other domain's; not used.
-        width: Units of the fully connected layers.
-        from_sky: Whether to start from white noise of the level measured in the images (`here.sky`), for trainings too
-            short to come down from the authors' start, hundreds of times brighter than a real sky.
+    Parameters
+    ----------
+    here : Grid
+        The domain's grid.
+    there : Grid
+        The other domain's grid; not used.
+    width : int
+        Units of the fully connected layers.
+    from_sky : bool
+        Whether to start from white noise of the level measured in the images (`here.sky`). Short trainings need it,
+        since the authors' start is hundreds of times brighter than a real sky.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH, from_sky: bool = False) -> None:
         super().__init__()
         self.size = here.size
         self.amplitudes = nn.ModuleList(Amplitude(width) for _ in range(here.bands))
-        # Fans as the authors' variable [1, 7, 7, bands] has them, not those of a depthwise kernel.
+        # These are the fans of the authors' variable [1, 7, 7, bands], not those of a depthwise kernel.
         limit = math.sqrt(6 / (KERNEL**2 + KERNEL * here.bands))
         self.kernel = nn.Parameter(torch.empty(here.bands, KERNEL, KERNEL).uniform_(-limit, limit))
         if from_sky and here.sky:
@@ -46,11 +51,11 @@ class NoiseEmulator(nn.Module):
                 amplitude.fc3.bias.fill_(math.log(math.expm1(sigma)))
 
     def forward(self, count: int, random: Generator | None = None) -> Tensor:
-        """Noise (count, bands, size, size), drawn from `random` or else from torch's own generator."""
+        """Return noise (count, bands, size, size), drawn from `random` or from torch's own generator."""
         return self.colour(*self.seeds(count, random))
 
     def seeds(self, count: int, random: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Normal numbers for amplitudes (count, bands) and white maps (count, bands, size + 6, size + 6)."""
+        """Return normal numbers for amplitudes (count, bands) and white maps (count, bands, size + 6, size + 6)."""
         bands, margin = len(self.amplitudes), KERNEL - 1
         like = {"generator": random, "device": self.kernel.device, "dtype": self.kernel.dtype}
         shape = (count, bands, self.size + margin, self.size + margin)
@@ -65,42 +70,42 @@ class NoiseEmulator(nn.Module):
 
 
 class Amplitude(nn.Module):
-    """Normal number (B, 1) -> noise amplitude (B, 1), positive."""
+    """Normal numbers (B, 1) to noise amplitudes (B, 1), positive."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1, self.fc2, self.fc3 = dense(1, width), dense(width, width), dense(width, 1)
 
     def forward(self, seed: Tensor) -> Tensor:
-        """(B, 1) -> (B, 1)."""
+        """Return amplitudes (B, 1) of normal numbers (B, 1)."""
         return F.softplus(self.fc3(leaky(self.fc2(leaky(self.fc1(seed))))))
 
 
 def symmetric(kernel: Tensor) -> Tensor:
-    """Mean of a kernel (bands, row, col) over the four rotations, then with its mirror image."""
+    """Return the mean of a kernel (bands, row, col) over the four rotations, then with its mirror image."""
     turned = sum(torch.rot90(kernel, quarter, (-2, -1)) for quarter in range(4)) / 4
     return (turned + turned.flip(-1)) / 2
 
 
 class NoNoise(nn.Module):
-    """The emulator of a recipe without noise: adds nothing. Arguments as those of `NoiseEmulator`."""
+    """The emulator of a recipe without noise, which adds nothing. Arguments are those of `NoiseEmulator`."""
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
         super().__init__()
 
     def forward(self, count: int, random: Generator | None = None) -> Tensor:
-        """Zero, for any count; draws nothing."""
+        """Return zero, for any count; nothing is drawn."""
         return torch.zeros(())
 
 
 class NoEncoder(nn.Module):
-    """The encoder of a recipe without latent codes: gives none. Arguments as those of `LatentEncoder`."""
+    """The encoder of a recipe without latent codes, which gives none. Arguments are those of `LatentEncoder`."""
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH) -> None:
         super().__init__()
 
     def forward(self, here: Tensor, there: Tensor) -> None:
-        """No code."""
+        """Return None in place of a code."""
 
     def draw(self, count: int, random: Generator | None = None) -> None:
-        """No code; draws nothing."""
+        """Return None in place of codes; nothing is drawn."""

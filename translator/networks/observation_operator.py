@@ -1,8 +1,8 @@
-"""What the poorer of two surveys sees of the richer one's image: seeing, pixels and filters as one linear operator.
+"""The poorer survey's view of the richer survey's image: seeing, pixels and filters as one linear operator.
 
 Images are (B, band, row, col) in nanomaggy/pixel, `fwhm` (B, band) in arcsec. An `alignment` (B, 2, 3) leads from a
 place on the poorer survey's grid to the same place of the sky on the richer one's: row and column, each counted from
-the centre of its image in its own pixels, go through the matrix [..., :2] and are then moved by [..., 2].
+the centre of its image in its own pixels, are multiplied by the matrix [..., :2] and then moved by [..., 2].
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from translator.networks.layers import Grid
 
-PAD = 5.2  # [arcsec] by which an image is continued at its edges, so that the Fourier transform wraps nothing into it
-FINER = 2  # times as many pixels a side, on which a blurred image is sampled
-SMALLEST = 1e-6  # [1/arcsec] beside a frequency, whose power is differentiated
+PAD = 5.2  # [arcsec] by which an image is continued at its edges, so that the Fourier transform wraps no light into it
+FINER = 2  # a blurred image has this many times as many pixels a side when it is sampled
+SMALLEST = 1e-6  # [1/arcsec] added to a frequency, so that its power can be differentiated at 0
 
 
 def is_richer(here: Grid, there: Grid) -> bool:
-    """Whether `here` has the finer images of two surveys: by seeing and pixels together, or else by less noise.
+    """Return whether `here` has the finer images of two surveys: by seeing and pixels together, or else by less noise.
 
-    Seeing counts where it is known of both. ValueError where nothing tells the two apart.
+    Seeing counts if it is known of both surveys. ValueError if nothing tells the two apart.
     """
     seeing = [_seeing(grid) for grid in (here, there)]
     seeing = seeing if all(seeing) else [0.0, 0.0]
@@ -33,20 +33,25 @@ def is_richer(here: Grid, there: Grid) -> bool:
 
 
 def _seeing(grid: Grid) -> float:
-    """Full width at half maximum of stars [arcsec], the median over bands; 0 where it is not known."""
+    """Return the full width at half maximum of stars [arcsec], the median over bands; 0 if unknown."""
     known = sorted(width for width in grid.psf_fwhm if width > 0)
     return known[len(known) // 2] if known else 0.0
 
 
 def sample(image: Tensor, alignment: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Values of an image at the pixels of another grid, bilinear: (B, C, H, W) -> (B, C, *size); edges go on.
+    """Return values of an image at the pixels of another grid, bilinear, (B, C, H, W) -> (B, C, *size).
 
-    In the precision of both: in float32, places in an image of some hundred pixels are good to 1e-5 of a pixel.
+    Beyond the image, its edge pixels are repeated. The result has the precision of both inputs: in float32, places in
+    an image of some hundred pixels are good to 1e-5 of a pixel.
 
-    Args:
-        image: To be read.
-        alignment: (B, 2, 3), from the new grid to the image's.
-        size: Rows and columns of the new grid; one number where it is square.
+    Parameters
+    ----------
+    image : Tensor
+        The image to read.
+    alignment : Tensor
+        From the new grid to the image's (B, 2, 3).
+    size : int or tuple of int
+        Rows and columns of the new grid; one number if it is square.
     """
     size = (size, size) if isinstance(size, int) else size
     half = torch.tensor(image.shape[-2:], device=image.device) / 2
@@ -55,7 +60,7 @@ def sample(image: Tensor, alignment: Tensor, size: int | tuple[int, int]) -> Ten
 
 
 def places(alignment: Tensor, size: tuple[int, int]) -> Tensor:
-    """Row and column, from the image's centre, of each pixel of a new grid (B, *size, 2)."""
+    """Return row and column, from the image's centre, of each pixel of a new grid (B, *size, 2)."""
     rows, cols = (torch.arange(side, device=alignment.device, dtype=alignment.dtype) - (side - 1) / 2 for side in size)
     matrix, offset = alignment[..., :2], alignment[..., 2]
     return (
@@ -66,29 +71,33 @@ def places(alignment: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def inverse(alignment: Tensor) -> Tensor:
-    """The alignment of the way back."""
+    """Return the alignment in the other direction."""
     matrix = torch.linalg.inv(alignment[..., :2])
     return torch.cat([matrix, -matrix @ alignment[..., 2:]], -1)
 
 
 def area(alignment: Tensor) -> Tensor:
-    """Pixels of the grid that is led to in one of the other (B, 1, 1, 1)."""
+    """Return how many pixels of the second grid an alignment puts into a pixel of the first (B, 1, 1, 1)."""
     return torch.linalg.det(alignment[..., :2]).abs()[:, None, None, None]
 
 
 class ObservationOperator(nn.Module):
-    """The poorer survey's image of what the richer one sees, of some forty numbers that are fitted to pairs.
+    """The poorer survey's image of the richer survey's, by some forty numbers that are fitted to pairs.
 
-    In Fourier space, at frequency k, an image is multiplied by
-    T(k) = exp(-(a fwhm_p k)^p + (b fwhm_r k)^q - c k^2) · boxes, with a, b, c, p and q of each band. fwhm_p and fwhm_r
-    are the seeing of the poorer and of the richer survey. A Kolmogorov spectrum has p = q = 5/3. The term c takes up
-    what resampling has blurred, and the boxes are the ratio of both surveys' pixels. The exponential is at most 1, so
-    that noise is never amplified. Then a matrix mixes the bands, as the filters of both surveys differ.
+    In Fourier space, at frequency k, an image is multiplied by T(k) = exp(-(a fwhm_p k)^p + (b fwhm_r k)^q - c k^2) ·
+    boxes, with a, b, c, p and q of each band. fwhm_p and fwhm_r are the seeing of the poorer and of the richer survey.
+    A Kolmogorov spectrum has p = q = 5/3. The term c stands for the blur by resampling, and the boxes are the ratio of
+    both surveys' pixels. The exponential is at most 1, so that noise is never amplified. Then a matrix mixes the bands,
+    as the filters of both surveys differ.
 
-    Args:
-        here: Grid of the poorer survey, where its images land.
-        there: Of the richer one.
-        width: Not used.
+    Parameters
+    ----------
+    here : Grid
+        Grid of the poorer survey, where its images land.
+    there : Grid
+        Grid of the richer survey.
+    width : int
+        Not used.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
@@ -109,15 +118,22 @@ class ObservationOperator(nn.Module):
         size: int | tuple[int, int],
         mixing: Tensor | None = None,
     ) -> Tensor:
-        """The observation (B, band, row, col), without noise.
+        """Return observations (B, band, row, col), without noise.
 
-        Args:
-            image: Of the richer survey, without gaps.
-            seeing: Full width at half maximum of stars (B, band) [arcsec] that the observation shall have.
-            richer_seeing: Of the image, alike.
-            alignment: From the observation's grid to the image's.
-            size: Rows and columns of the observation; one number where it is square.
-            mixing: Matrices (B, band, band) in place of the operator's own, where some bands are missing.
+        Parameters
+        ----------
+        image : Tensor
+            Images of the richer survey, without gaps.
+        seeing : Tensor
+            Full width at half maximum of stars that the observations shall have (B, band) [arcsec].
+        richer_seeing : Tensor
+            Full width at half maximum of stars in the images (B, band) [arcsec].
+        alignment : Tensor
+            From the observations' grid to the images' (B, 2, 3).
+        size : int or tuple of int
+            Rows and columns of the observations; one number if they are square.
+        mixing : Tensor, optional
+            Matrices (B, band, band) in place of the operator's own, if some bands are missing.
         """
         with torch.autocast(image.device.type, enabled=False):
             seen = self.blurred(image.float(), seeing, richer_seeing)
@@ -126,9 +142,9 @@ class ObservationOperator(nn.Module):
             return torch.einsum("bij,bjhw->bihw", mixing, seen)
 
     def blurred(self, image: Tensor, seeing: Tensor, richer_seeing: Tensor) -> Tensor:
-        """The image with the observation's seeing and pixels, in its own bands, on pixels `FINER` times as fine.
+        """Return the images with the observations' seeing and pixel size, on pixels `FINER` times as fine.
 
-        They are that fine so that bilinear sampling keeps a star's flux to a thousandth wherever it lies.
+        With pixels that fine, bilinear sampling keeps a star's flux to a thousandth wherever it lies.
         """
         pad = round(PAD / self.scales[1])
         padded = F.pad(image, (pad,) * 4, mode="replicate")
@@ -143,7 +159,7 @@ class ObservationOperator(nn.Module):
         return fine[..., first:-last, first:-last]
 
     def transfer(self, seeing: Tensor, richer_seeing: Tensor, shape: tuple[int, int]) -> Tensor:
-        """T (B, band, frequency of the half plane) of images of `shape` (rows, cols) on the richer survey's pixels."""
+        """Return T (B, band, frequency of the half plane) for images of `shape` on the richer survey's pixels."""
         here, there = self.scales
         row = torch.fft.fftfreq(shape[0], there, device=seeing.device)[:, None]
         col = torch.fft.rfftfreq(shape[1], there, device=seeing.device)
@@ -157,7 +173,7 @@ class ObservationOperator(nn.Module):
 
 
 class NoOperator(nn.Module):
-    """Stands where no operator leads: in the domain of the richer survey."""
+    """The stand-in for an operator in the domain of the richer survey."""
 
     def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The ResNet generator of CycleGAN, and its form that a latent code steers (Augmented CycleGAN).
 
-As the authors have it: normalised after the activation, leaky throughout, and in the plain form no norm in the residual
-blocks.
+It follows the authors: normalised after the activation, leaky throughout, and in the plain form without a norm in the
+residual blocks.
 """
 
 from functools import partial
@@ -27,20 +27,27 @@ BLOCKS = 6
 
 
 class ResnetGenerator(nn.Module):
-    """Image (B, there.bands, size, size) [and latent code (B, 32)] -> (B, here.bands, size, size).
+    """Images (B, there.bands, size, size), and codes (B, 32) in the conditional form, to (B, here.bands, size, size).
 
-    Halved twice by strided convolutions, six residual blocks, doubled twice by transposed convolutions. 7,850,245
-    parameters at full width with five bands; 8,095,237 in the conditional form.
+    The image is halved twice by strided convolutions, passes six residual blocks, and is doubled twice by transposed
+    convolutions. 7,850,245 parameters at full width with five bands; 8,095,237 in the conditional form.
 
-    Args:
-        here: Grid of the images it makes.
-        there: Grid of the images it is given; of the same size.
-        width: Channels of the first layer.
-        conditional: Whether it is given a latent code, which then sets mean and standard deviation of every channel
-            after every convolution but the last.
+    Parameters
+    ----------
+    here : Grid
+        Grid of the images that it makes.
+    there : Grid
+        Grid of the images that it reads, of the same size.
+    width : int
+        Channels of the first layer.
+    conditional : bool
+        Whether it reads a latent code, which sets mean and standard deviation of every channel after every convolution
+        but the last.
 
-    Raises:
-        ValueError: Where the sizes differ, do not divide by four, or are below eight pixels.
+    Raises
+    ------
+    ValueError
+        If the sizes differ, do not divide by four, or are below eight pixels.
     """
 
     def __init__(self, here: Grid, there: Grid, width: int = WIDTH, conditional: bool = False) -> None:
@@ -74,7 +81,7 @@ class ResnetGenerator(nn.Module):
         )
 
     def forward(self, image: Tensor, latent: Tensor | None = None) -> Tensor:
-        """(B, there.bands, size, size), and a code (B, 32) in the conditional form -> (B, here.bands, size, size)."""
+        """Return images (B, here.bands, size, size); codes (B, 32) are read in the conditional form."""
         for name in ("conv0", "conv1", "conv2"):
             image = self._norm(name, leaky(reflected(self.layers[name], image)), latent)
         for block in range(BLOCKS):
@@ -87,30 +94,31 @@ class ResnetGenerator(nn.Module):
         return leaky(precise(partial(reflected, self.layers["conv3"]), image))
 
     def _norm(self, name: str, image: Tensor, latent: Tensor | None) -> Tensor:
+        """Apply the norm of a layer, if it has one."""
         return self.norms[name](image, latent) if name in self.norms else image
 
 
 class InstanceNorm(nn.Module):
-    """Every channel of (B, C, H, W) with mean 0 and variance 1; reads no code."""
+    """Normalise every channel of (B, C, H, W) to mean 0 and variance 1; no code is read."""
 
     def forward(self, image: Tensor, latent: Tensor | None) -> Tensor:
-        """(B, C, H, W) -> alike."""
+        """Return normalised maps of the same shape."""
         return instance_norm(image)
 
 
 class ConditionalNorm(nn.Module):
-    """Every channel of (B, C, H, W) with the mean and standard deviation that a code (B, 32) asks for."""
+    """Give every channel of (B, C, H, W) the mean and standard deviation that a code (B, 32) asks for."""
 
     def __init__(self, layer: str, channels: int) -> None:
         super().__init__()
         self.dense = nn.ModuleDict({f"{layer}_{moment}": dense(LATENT, channels) for moment in ("mean", "std")})
 
     def forward(self, image: Tensor, latent: Tensor) -> Tensor:
-        """(B, C, H, W), (B, 32) -> (B, C, H, W)."""
+        """Return maps (B, C, H, W) with the moments of codes (B, 32)."""
         mean, spread = (layer(latent)[..., None, None] for layer in self.dense.values())
         return mean + instance_norm(image) * F.softplus(spread)
 
 
 def _names(block: int) -> tuple[str, str]:
-    """The two convolutions of a residual block, counted from 1."""
+    """Return the names of the two convolutions of a residual block, counted from 1."""
     return f"conv_res_i1_{block + 1}", f"conv_res_i2_{block + 1}"

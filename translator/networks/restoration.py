@@ -1,4 +1,4 @@
-"""The richer survey's image of what the poorer one saw: the mean of all that it may be, and draws from these.
+"""The richer survey's image of what the poorer survey saw: the mean of all possible images, and draws from them.
 
 Networks work on the richer survey's grid, in linear flux and in units of the error to expect. They correct the
 resampled input, and are told what no image shows by itself: the seeing of both surveys and the input's noise. Images
@@ -15,25 +15,32 @@ from torch import Tensor, nn
 from translator.networks.layers import Grid
 from translator.networks.observation_operator import area, inverse, sample
 
-RELATIVE = 0.2  # of its smoothed flux that a pixel is expected to be wrong by, beside the noise
+RELATIVE = 0.2  # error that is expected of a pixel beside the noise, relative to its smoothed flux
 SMOOTH = 5  # side of the square over which that flux is smoothed [pixel]
-FILLED = 7  # side of the squares whose mean stands in a gap [pixel]
-CODES = 64  # numbers in which conditions are told to every block
+FILLED = 7  # side of the squares whose mean fills a gap [pixel]
+CODES = 64  # numbers in the code by which every block knows the conditions
 SEEDS = 8  # channels of random numbers at each size of maps
-SMALL = 0.01  # standard deviation of the weights that random numbers begin with
+SMALL = 0.01  # standard deviation of the first weights of random numbers
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a restoration network reads.
+    """The input of a restoration network.
 
-    Attributes:
-        plain: The input on the richer survey's grid; gaps are filled.
-        sigma: Its noise there (B, band, 1, 1), as uncorrelated pixels would have it.
-        error: That is expected of `plain` (B, band, row, col); a function of the input alone.
-        there: Share of each pixel that the input has (B, band, row, col), from 0 to 1.
-        conditions: Seeing of both surveys and noise, as logarithms (B, 3 band).
-        mean: The mean that draws are made around; None where that is what is wanted.
+    Attributes
+    ----------
+    plain : Tensor
+        The observation on the richer survey's grid (B, band, row, col), with gaps filled.
+    sigma : Tensor
+        Its noise on that grid (B, band, 1, 1), as if pixels were not correlated.
+    error : Tensor
+        Error to expect of `plain` (B, band, row, col); a function of the input alone.
+    there : Tensor
+        Share of each pixel that the observation covers (B, band, row, col), from 0 to 1.
+    conditions : Tensor
+        Seeing of both surveys and noise, as logarithms (B, 3 band).
+    mean : Tensor or None
+        The mean around which draws are made; None for the network that makes the mean.
     """
 
     plain: Tensor
@@ -44,7 +51,7 @@ class Told:
     mean: Tensor | None = None
 
     def with_mean(self, mean: Tensor) -> "Told":
-        """The same for draws around a mean."""
+        """Return the input of a draw around a mean."""
         return replace(self, mean=mean)
 
     @property
@@ -55,7 +62,15 @@ class Told:
 
 
 def filled(image: Tensor, good: Tensor) -> Tensor:
-    """An image whose pixels that are not good (bool) are the mean of the good ones around, or 0 far from any."""
+    """Return an image whose unusable pixels are the mean of the usable ones around, or 0 far from any.
+
+    Parameters
+    ----------
+    image : Tensor
+        (B, band, row, col).
+    good : Tensor
+        Whether each pixel may be used (bool, same shape).
+    """
     weight = good.to(image)
     image = torch.where(good, image, torch.zeros_like(image))
     total, count = (box(each, FILLED) for each in (image, weight))
@@ -64,7 +79,7 @@ def filled(image: Tensor, good: Tensor) -> Tensor:
 
 
 def box(image: Tensor, side: int) -> Tensor:
-    """Means over squares of an odd side around each pixel, of the pixels that are there."""
+    """Return means over squares of an odd side around each pixel; squares end at the image's edge."""
     rows = F.avg_pool2d(image, (side, 1), 1, (side // 2, 0), count_include_pad=False)
     return F.avg_pool2d(rows, (1, side), 1, (0, side // 2), count_include_pad=False)
 
@@ -72,15 +87,22 @@ def box(image: Tensor, side: int) -> Tensor:
 def tell(
     image: Tensor, good: Tensor, conditions: Tensor, sigma: Tensor, alignment: Tensor, size: int | tuple[int, int]
 ) -> Told:
-    """What networks are told of an observation.
+    """Return the input of restoration networks for observations.
 
-    Args:
-        image: Of the poorer survey, on its own grid.
-        good: Which of its pixels may be used, bool.
-        conditions: As of `Told`.
-        sigma: Of a pixel of its blank sky (B, band).
-        alignment: From the observation's grid to the richer survey's, as of `observation_operator`.
-        size: Rows and columns of the grid that is wanted; one number where it is square.
+    Parameters
+    ----------
+    image : Tensor
+        Images of the poorer survey, on their own grid.
+    good : Tensor
+        Whether each pixel may be used (bool, same shape).
+    conditions : Tensor
+        As of `Told`.
+    sigma : Tensor
+        Standard deviation of a pixel of their blank sky (B, band).
+    alignment : Tensor
+        From the observations' grid to the richer survey's (B, 2, 3), in the form of `observation_operator`.
+    size : int or tuple of int
+        Rows and columns of the wanted grid; one number if it is square.
     """
     back, ratio = inverse(alignment), area(alignment)
     plain = (sample(filled(image, good), back, size) / ratio).float()
@@ -92,7 +114,7 @@ def tell(
 
 
 def _sample_with_zeros(image: Tensor, alignment: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """As `sample`, but 0 beyond the edges."""
+    """Sample like `sample`, but with 0 beyond the edges."""
     padded = F.pad(image, (1, 1, 1, 1))
     return sample(padded, alignment, size)
 
@@ -108,21 +130,28 @@ class Block(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, maps: Tensor, code: Tensor) -> Tensor:
-        """Maps (B, C, H, W) and codes (B, CODES) -> maps."""
+        """Return maps (B, C, H, W) of the same shape, steered by codes (B, CODES)."""
         scale, shift = self.film(code)[:, :, None, None].chunk(2, 1)
         return maps + self.last(F.silu(self.first(F.silu(maps)) * (1 + scale) + shift))
 
 
 class UNet(nn.Module):
-    """A convolutional network of maps at half, a quarter and an eighth of the resolution, told a code in every block.
+    """A convolutional network with maps at half, a quarter and an eighth of the resolution; every block reads a code.
 
-    Args:
-        inside: Channels of the input.
-        bands: Channels of the output, which begins as 0.
-        conditions: Numbers that are told.
-        widths: Channels at each resolution.
-        blocks: At each resolution, on the way down and on the way up.
-        random: Whether random numbers enter at each resolution.
+    Parameters
+    ----------
+    inside : int
+        Channels of the input.
+    bands : int
+        Channels of the output, which is 0 before training.
+    conditions : int
+        How many numbers the code is made from.
+    widths : tuple of int
+        Channels at each resolution.
+    blocks : int
+        Number of blocks at each resolution, on the way down and on the way up.
+    random : bool
+        Whether random numbers enter at each resolution.
     """
 
     def __init__(
@@ -149,12 +178,16 @@ class UNet(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor, conditions: Tensor, seeds: list[Tensor] | None = None) -> Tensor:
-        """Images (B, inside, H, W) of any size -> (B, bands, H, W).
+        """Return (B, bands, H, W) of images (B, inside, H, W) of any size.
 
-        Args:
-            image: To be read.
-            conditions: (B, conditions).
-            seeds: (B, …) of `seed_shapes`, normal; None for a network without random numbers.
+        Parameters
+        ----------
+        image : Tensor
+            The images.
+        conditions : Tensor
+            (B, conditions).
+        seeds : list of Tensor, optional
+            Normal numbers (B, …) of `seed_shapes`; None for a network without random numbers.
         """
         rows, cols = image.shape[-2:]
         image = F.pad(image, (0, -cols % self.step, 0, -rows % self.step), mode="replicate")
@@ -177,10 +210,11 @@ class UNet(nn.Module):
         return F.pixel_shuffle(self.last(maps), 2)[..., :rows, :cols].float()
 
     def _entered(self, maps: Tensor, seeds: list[Tensor] | None, place: int) -> Tensor:
+        """Add random numbers to maps at one place of the network."""
         return maps if seeds is None else maps + self.enter[place](seeds[place])
 
     def seed_shapes(self, shape: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Shapes of the random numbers for an image of `shape` (rows, cols): maps wherever they enter, and a code."""
+        """Return shapes of the random numbers for an image of `shape` (rows, cols): maps at each place, and a code."""
         rows, cols = (-(-side // self.step) * self.step // 2 for side in shape)
         levels = [*range(len(self.down)), *range(len(self.down) - 1)]
         return [(SEEDS, rows >> level, cols >> level) for level in levels] + [(SEEDS,)]
@@ -195,7 +229,7 @@ class Restoration(nn.Module):
         self.net = UNet(2 * here.bands, here.bands, 3 * here.bands, widths, blocks=2, random=False)
 
     def forward(self, told: Told) -> Tensor:
-        """(B, band, row, col) [nanomaggy/pixel]."""
+        """Return mean images (B, band, row, col) [nanomaggy/pixel]."""
         return told.plain + told.error * self.net(told.maps, told.conditions)
 
 
@@ -208,21 +242,24 @@ class Draws(nn.Module):
         self.net = UNet(3 * here.bands, here.bands, 3 * here.bands, widths, blocks=1, random=True)
 
     def forward(self, told: Told, seeds: list[Tensor]) -> Tensor:
-        """(B, band, row, col) [nanomaggy/pixel].
+        """Return drawn images (B, band, row, col) [nanomaggy/pixel].
 
-        Args:
-            told: With the mean.
-            seeds: Normal numbers (B, …) of `seed_shapes`.
+        Parameters
+        ----------
+        told : Told
+            The input, with the mean.
+        seeds : list of Tensor
+            Normal numbers (B, …) of `seed_shapes`.
         """
         return told.mean + told.error * self.net(told.maps, told.conditions, seeds)
 
     def seed_shapes(self, shape: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Shapes of the random numbers that a draw of `shape` (rows, cols) is made of."""
+        """Return shapes of the random numbers that a draw of `shape` (rows, cols) needs."""
         return self.net.seed_shapes(shape)
 
 
 class Nothing(nn.Module):
-    """Stands where nothing is restored: in the domain of the poorer survey."""
+    """The stand-in for a restoration in the domain of the poorer survey."""
 
     def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
         super().__init__()

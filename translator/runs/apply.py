@@ -1,4 +1,4 @@
-"""Images through a trained run, each with noise of its own, whatever others it is passed with and wherever that is."""
+"""Images through a trained run, each with its own noise, the same in any batch and on any number of processors."""
 
 import hashlib
 from contextlib import nullcontext
@@ -17,24 +17,36 @@ from translator.runs.checkpoint import Run
 from translator.runs.device import one_thread
 from translator.use import Wanted
 
-MEASURED_AT_ONCE = 256  # images whose noise is measured at once
-AT_ONCE = {"cpu": 1, "cuda": 16}  # images that pass the networks at once; a core's caches hold no maps of several
+MEASURED_AT_ONCE = 256  # images whose noise is measured together
+AT_ONCE = {
+    "cpu": 1,
+    "cuda": 16,
+}  # images that pass the networks together: a core's caches hold the maps of one
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is known of images, and what is asked of their translations; None is unknown, or usual, for all.
+    """The conditions of images, and those asked of their translations; None stands for unknown, or usual, in all.
 
-    Attributes:
-        good: Which pixels may be used (galaxy, band, row, col), bool.
-        psf_fwhm: Of stars in the images (galaxy, band) [arcsec], NaN where it is not known.
-        sky_sigma: Of a pixel of blank sky, as stores state it (galaxy, band) [nanomaggy/pixel], alike.
-        gain: (galaxy, band) [electron/nanomaggy], alike.
-        seeing: That translations shall have (galaxy, band) [arcsec], NaN for their survey's usual.
-        sigma: Noise of blank sky that they shall have (galaxy, band) [nanomaggy/pixel], NaN for that of any object.
-        wanted_gain: That they shall have (galaxy, band) [electron/nanomaggy], NaN for the survey's usual.
-        alignment: From the images' grids to those of the translations (galaxy, 2, 3), as of
-            `networks.observation_operator`; by default both have one centre and one orientation.
+    Attributes
+    ----------
+    good : array of bool, optional
+        Whether each pixel may be used (galaxy, band, row, col).
+    psf_fwhm : array, optional
+        Full width at half maximum of stars in the images (galaxy, band) [arcsec]; NaN if unknown.
+    sky_sigma : array, optional
+        Noise of a pixel of blank sky, as stores state it (galaxy, band) [nanomaggy/pixel]; NaN if unknown.
+    gain : array, optional
+        (galaxy, band) [electron/nanomaggy]; NaN if unknown.
+    seeing : array, optional
+        Seeing that translations shall have (galaxy, band) [arcsec]; NaN for their survey's usual.
+    sigma : array, optional
+        Noise of blank sky that they shall have (galaxy, band) [nanomaggy/pixel]; NaN for that of a random object.
+    wanted_gain : array, optional
+        Gain that they shall have (galaxy, band) [electron/nanomaggy]; NaN for the survey's usual.
+    alignment : array, optional
+        From the images' grids to those of the translations (galaxy, 2, 3), in the form of
+        `networks.observation_operator`; by default both have the same centre and orientation.
     """
 
     good: np.ndarray | None = None
@@ -47,19 +59,24 @@ class Request:
     alignment: np.ndarray | None = None
 
     def take(self, galaxies) -> "Request":
-        """What concerns some of the galaxies (index or slice)."""
+        """Return the part of the request for some galaxies (index or slice)."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return Request(**{name: None if value is None else value[galaxies] for name, value in values.items()})
 
 
 def request_like(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str, target: np.ndarray) -> Request:
-    """What is known of the images of pairs that are translated into `domain`, and what is asked: what the targets have.
+    """Return the request for pairs that are translated into `domain`: translations shall be like their targets.
 
-    Args:
-        stores: "x" and "y".
-        rows: Rows (galaxy,) of both.
-        domain: "x" or "y", where translations land.
-        target: Images of the pairs in `domain` (galaxy, band, row, col) [nanomaggy/pixel].
+    Parameters
+    ----------
+    stores : dict
+        Stores "x" and "y".
+    rows : dict
+        Rows (galaxy,) of both.
+    domain : str
+        "x" or "y", where translations land.
+    target : array
+        Images of the pairs in `domain` (galaxy, band, row, col) [nanomaggy/pixel].
     """
     here, there = stores[OTHER[domain]], stores[domain]
     of, to = rows[OTHER[domain]], rows[domain]
@@ -88,24 +105,34 @@ def translate_each(
     request: Request | None = None,
     at_once: int | None = None,
 ) -> np.ndarray:
-    """Images of the other domain as they would look in `domain`.
+    """Return images of the other domain as they would look in `domain`.
 
-    What becomes of an image depends on nothing but itself, what is known and asked of it, its seed and the kind of
-    device: not on its company, nor on how many threads there are. Random numbers are drawn on the CPU, hence are the
-    same on a GPU.
+    The translation of an image depends only on the image, its request, its seed and the kind of device: not on the
+    other images, nor on the number of threads. Random numbers are drawn on the CPU, so they are the same on a GPU.
 
-    Args:
-        run: The trained model.
-        images: (galaxy, band, row, col) [nanomaggy/pixel]; NaN only for recipes that read any image.
-        domain: "x" or "y", where translations land.
-        seeds: (galaxy,) of each one's noise.
-        noise: Whether the survey's noise is added, and latent codes are drawn; else codes are their mean, 0.
-        draw: Whether signals are draws from all that they may be, where the recipe has draws.
-        request: What is known and asked; the paper's recipes read images alone.
-        at_once: How many pass the networks together, with all threads of PyTorch's; quicker, but the last digits then
-            depend on company and threads. By default as above.
+    Parameters
+    ----------
+    run : Run
+        The trained model.
+    images : array
+        (galaxy, band, row, col) [nanomaggy/pixel]; NaN is allowed only for recipes that read any image.
+    domain : str
+        "x" or "y", where translations land.
+    seeds : list of int
+        Seed of each image's noise (galaxy,).
+    noise : bool
+        Whether the survey's noise is added and latent codes are drawn; otherwise codes are their mean, 0.
+    draw : bool
+        Whether signals are random draws of all possible ones, if the recipe has draws.
+    request : Request, optional
+        Conditions of the images and of the translations; the paper's recipes read images alone.
+    at_once : int, optional
+        How many images pass the networks together, with all of PyTorch's threads. This is quicker, but the last digits
+        then depend on the other images and on the threads.
 
-    Returns:
+    Returns
+    -------
+    array
         (galaxy, band, row, col) float64 [nanomaggy/pixel] on the grid of `domain`; NaN where a pixel would rest on too
         little of the image.
     """
@@ -124,7 +151,7 @@ def translate_each(
 
 
 def _asked(run: Run, images: np.ndarray, request: Request, domain: str, count: int) -> tuple[Observed, Wanted]:
-    """Some images and their request as networks are given them, always `count`: other sizes may take other code."""
+    """Return some images and their request as networks read them, always `count`: other numbers may take other code."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     ratio = here.pixel_scale / there.pixel_scale
     alignment = request.alignment
@@ -153,15 +180,17 @@ def _asked(run: Run, images: np.ndarray, request: Request, domain: str, count: i
 
 
 def together_on(device: torch.device) -> int:
-    """Images that pass the networks together on a device."""
+    """Return how many images pass the networks together on a device."""
     return AT_ONCE.get(device.type, AT_ONCE["cuda"])
 
 
 def what_noise(run: Run, domain: str, noise: bool) -> str:
-    """The noise of translations into `domain`, in a word: "sampled", where it is wanted and the run has any."""
+    """Return the noise of translations into `domain` in a word: "sampled" if it is wanted and the run has any, else
+    "none".
+    """
     return "sampled" if noise and run.use.is_random(run.networks, domain) else "none"
 
 
 def noise_seed(seed: int, of: str) -> int:
-    """A seed for the noise of one image, told from those of others by the text `of`."""
+    """Return a seed for the noise of one image; the text `of` makes it differ from those of other images."""
     return int.from_bytes(hashlib.sha256(f"{seed} {of}".encode()).digest()[:8], "big") >> 1

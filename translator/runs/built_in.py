@@ -1,4 +1,4 @@
-"""The trained models that come with galtrans: run folders inside the package."""
+"""The trained models that come with galtrans, which are run folders inside the package."""
 
 import json
 from dataclasses import dataclass
@@ -12,10 +12,14 @@ CARD = "model.json"
 class BuiltInModel:
     """A built-in model.
 
-    Attributes:
-        name: By which commands know it in the place of a run.
-        path: Its folder, which is that of a run.
-        card: What model.json says of it: title, surveys, bands, training, figures, licence.
+    Attributes
+    ----------
+    name : str
+        The name that commands take in place of a run.
+    path : Path
+        Its folder, which is that of a run.
+    card : dict
+        Content of model.json: title, surveys, bands, training, figures, licence.
     """
 
     name: str
@@ -24,7 +28,7 @@ class BuiltInModel:
 
 
 def models() -> list[BuiltInModel]:
-    """All built-in models, by name."""
+    """Return all built-in models, by name."""
     return [
         BuiltInModel(card.parent.name, card.parent, json.loads(card.read_text()))
         for card in sorted(FOLDER.glob(f"*/{CARD}"))
@@ -32,6 +36,6 @@ def models() -> list[BuiltInModel]:
 
 
 def find_model(name: str) -> Path | None:
-    """The run folder of the built-in model of that name; None where there is none."""
+    """Return the run folder of the built-in model of that name; None if there is none."""
     path = FOLDER / name
     return path if name and Path(name).name == name and (path / CARD).is_file() else None

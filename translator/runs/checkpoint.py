@@ -1,4 +1,4 @@
-"""The states of a run on disk, and a run opened, once in each process."""
+"""The states of a run on disk, and runs opened from them, each once in a process."""
 
 import hashlib
 import json
@@ -23,15 +23,15 @@ from translator.use import Use
 
 log = logging.getLogger(__name__)
 
-KEPT = 2  # newest checkpoints that stay
-TRANSLATING = ("generator", "emulator", "encoder")  # roles that translating needs; the encoder draws the codes
+KEPT = 2  # how many of the newest checkpoints are kept
+TRANSLATING = ("generator", "emulator", "encoder")  # roles that a translation needs; the encoder draws the codes
 NETWORKS, TRAINING, SUMMARY = "networks.safetensors", "training.safetensors", "checkpoint.json"
 UNREADABLE = (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError, SafetensorError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One saved state: iterations done over all steps, the step they ended in, and the tensors of both files."""
+    """A saved state: iterations done over all steps, the step they ended in, and the tensors of both files."""
 
     iteration: int
     step: int
@@ -53,15 +53,23 @@ class Saved:
 class Run:
     """A trained model.
 
-    Attributes:
-        path: Its folder.
-        facts: What it was made from.
-        networks: By role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training; of a run
-            with imported weights, those that there were weights for.
-        device: Where they are.
-        iteration: Training iterations behind the weights.
-        checksum: SHA-256 of the weights' file.
-        given: The recipe, if the user gave it as an object; None if it is found by its name.
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    facts : RunFacts
+        What it was made from.
+    networks : ModuleDict
+        Networks by role and domain ("generator_y", "emulator_y"), on `device`, for use and not for training; for a run
+        with imported weights, only those that there were weights for.
+    device : device
+        Where they are.
+    iteration : int
+        Training iterations behind the weights.
+    checksum : str
+        SHA-256 of the weights' file.
+    given : Recipe or None
+        The recipe, if the user gave it as an object; None if it is found by its name.
     """
 
     path: Path
@@ -94,17 +102,17 @@ class Run:
 
     @property
     def unfinished(self) -> str:
-        """A sentence on a training that has not done all iterations of its run; "" where it has, or was imported."""
+        """A sentence about a training that has not done all its iterations; "" if it has, or for an imported run."""
         wanted = sum(self.facts.iterations)
         if self.facts.imported or self.iteration >= wanted:
             return ""
         return (
             f"{self.path} is not finished: {self.iteration:,} of {wanted:,} training iterations are done, and its "
-            "translations are worse than they will be; `galtrans train … --resume` goes on with it"
+            "translations are worse than they will be; `galtrans train … --resume` finishes it"
         )
 
     def domain_of(self, survey: str) -> str:
-        """The domain, "x" or "y", of a survey; RunError where the run knows no such survey."""
+        """Return the domain, "x" or "y", of a survey; RunError if the run does not know it."""
         for name, domain in self.domains.items():
             if domain.survey == survey:
                 return name
@@ -149,7 +157,7 @@ def load_run(
     if checkpoint.step < len(row.steps) - 1 and not begun:
         raise RunError(
             f"{path} is in training step {checkpoint.step + 1} of {len(row.steps)} (iteration "
-            f"{checkpoint.iteration} of {sum(facts.iterations)}): go on with `galtrans train … --resume` first"
+            f"{checkpoint.iteration} of {sum(facts.iterations)}): finish it with `galtrans train … --resume` first"
         )
     networks = build_networks(facts, row)
     if facts.imported:
@@ -168,7 +176,13 @@ def recipe_of(path: Path, facts: RunFacts) -> Recipe:
 
 
 def build_networks(facts: RunFacts, recipe: Recipe) -> nn.ModuleDict:
-    """The networks of a run as they are before training; RunError where they cannot serve its images' sizes."""
+    """Return the networks of a run as they are before training.
+
+    Raises
+    ------
+    RunError
+        If the networks cannot serve the sizes of the run's images.
+    """
     grids = {name: domain.grid for name, domain in facts.domains.items()}
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(facts.seed)
@@ -207,11 +221,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run, on the CPU; None where there is none, RunError where it is damaged."""
+    """Return the newest checkpoint of a run, on the CPU; None if there is none.
+
+    Raises
+    ------
+    RunError
+        If it is damaged.
+    """
     folders = _checkpoints(path)
     if not folders:
         return None
-    folder, remedy = folders[-1], "delete its folder to go on from the one before"
+    folder, remedy = folders[-1], "delete its folder to resume from the one before"
     try:
         summary = json.loads((folder / SUMMARY).read_text())
         contents = {name: (folder / name).read_bytes() for name in (NETWORKS, TRAINING)}
@@ -228,10 +248,12 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def read_progress(path: Path) -> Saved | None:
-    """How far the newest checkpoint of a run is, without its weights; None where there is none.
+    """Return how far the newest checkpoint of a run is, without reading its weights; None if there is none.
 
-    Raises:
-        RunError: Where it is damaged.
+    Raises
+    ------
+    RunError
+        If it is damaged.
     """
     folders = _checkpoints(path)
     if not folders:
@@ -245,7 +267,7 @@ def read_progress(path: Path) -> Saved | None:
 
 
 def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) -> None:
-    """Give networks the weights of a checkpoint; RunError where a name or a shape differs."""
+    """Give networks the weights of a checkpoint; RunError if a name or a shape differs."""
     expected = {name: tuple(tensor.shape) for name, tensor in networks.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in checkpoint.networks.items()}
     for name in sorted(expected.keys() | found.keys()):
@@ -258,7 +280,7 @@ def load_weights(networks: nn.ModuleDict, checkpoint: Checkpoint, path: Path) ->
 
 
 def _leave_out_absent(networks: nn.ModuleDict, checkpoint: Checkpoint) -> None:
-    """Take out the networks that a checkpoint has no weights for at all, unless translating needs them."""
+    """Remove the networks that a checkpoint has no weights for at all, unless translating needs them."""
     there = {key.split(".")[0] for key in checkpoint.networks}
     for name in set(networks) - there:
         if networks[name].state_dict() and not name.startswith(TRANSLATING):
@@ -266,7 +288,7 @@ def _leave_out_absent(networks: nn.ModuleDict, checkpoint: Checkpoint) -> None:
 
 
 def _checkpoints(path: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
+    """Return the folders of complete checkpoints, oldest first."""
     return sorted(folder for folder in (path / "checkpoints").glob("*") if folder.name.isdigit())
 
 
@@ -278,21 +300,21 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-RUNS_KEPT = 8  # runs that a process has in memory
+RUNS_KEPT = 8  # how many runs a process keeps in memory
 _loaded: dict["RunAt", Run] = {}
 _loading = threading.Lock()
 
 
 @dataclass(frozen=True)
 class RunAt:
-    """A run by its folder and the checksum of its weights, and the device that a process shall put it on."""
+    """The place of a run: its folder, the checksum of its weights, and the device that a process shall put it on."""
 
     path: Path
     checksum: str
     device: str
 
     def open(self) -> Run:
-        """The run; RunError where it cannot be loaded, or has other weights by now."""
+        """Return the run, loaded once in each process; RunError if it cannot be loaded, or has other weights by now."""
         with _loading:
             if self not in _loaded:
                 _keep(self, load_run(self.path, self.device))
@@ -331,8 +353,9 @@ def locate(run: Path | Run, device: str = "auto", *, elsewhere: bool = False) ->
 
 
 def _keep(at: RunAt, run: Run) -> None:
+    """Keep a run for the tasks of this process; RunError if it has other weights than it shall have."""
     if run.checksum != at.checksum:
-        raise RunError(f"{at.path} has been trained on since this began; begin anew when its training has ended")
+        raise RunError(f"{at.path} has been trained further since this began; begin again when its training has ended")
     _loaded[at] = run
     while len(_loaded) > RUNS_KEPT:
         del _loaded[next(iter(_loaded))]

@@ -1,4 +1,4 @@
-"""The device that networks run on."""
+"""The device that networks run on, and how PyTorch computes there."""
 
 import ctypes
 import threading
@@ -13,25 +13,26 @@ import torch.nn.functional as F
 from survey_tools.errors import RunError
 
 FIRST_CALLS = (torch.sqrt, torch.rsqrt, torch.exp, torch.expm1, torch.log, torch.log1p, torch.tanh)
-PRECISIONS = {  # of a training's convolutions: how many bits are multiplied, and kept in which type
+PRECISIONS = {  # of a training's convolutions: how many bits are multiplied, and the type that keeps the result
     "float32": "24 bits, float32",
     "tf32": "11 bits, float32; on the CPU as float32",
     "bf16": "8 bits, bfloat16; as tf32 in the Fourier branch, noise and last layers; losses, weights in float32",
 }
-TIMED, CLEARLY = 12, 0.8  # convolutions that are timed in each type; part of the time that is clearly less
+TIMED, CLEARLY = 12, 0.8  # convolutions that are timed in each type; the share of the time that counts as clearly less
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of GNU's malloc.h
-_lock, _users, _before = threading.Lock(), 0, 1  # of `one_thread`: who is in it, and how many threads there were
+# For `one_thread`: a lock, how many callers are in it, and the number of threads before.
+_lock, _users, _before = threading.Lock(), 0, 1
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is a GPU where there is one. RunError where it is not there."""
+    """Return the device called `name`; "auto" is a GPU if there is one. RunError if this machine does not have it."""
     _make_first_calls()
-    torch.backends.cudnn.allow_tf32 = False  # a float32 is one; `computing` says otherwise where a user does
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `computing` changes that if the user asks for it
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # an unknown word, or a device that this machine lacks
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or a device that this machine lacks
         raise RunError(f"no device {name!r} here; give auto, cpu or, with an NVIDIA GPU, cuda") from error
     return torch.device(name)
 
@@ -39,9 +40,9 @@ def choose_device(name: str) -> torch.device:
 def _make_first_calls() -> None:
     """Call each function once on one thread, on one number.
 
-    The MKL inside PyTorch's CPU builds chooses a function's code on its first call. Where that call comes from several
-    threads at once, one of them may run code of low accuracy, without a word: square roots wrong by 1e-4, once in some
-    hundred processes on a busy machine (PyTorch issue 188792). No stretch and no training would then be reproducible.
+    The MKL inside PyTorch's CPU builds chooses a function's code on its first call. If that call comes from several
+    threads at once, one of them may silently run code of low accuracy: square roots wrong by 1e-4, once in some hundred
+    processes on a busy machine (PyTorch issue 188792). No stretch and no training would then be reproducible.
     """
     for function in FIRST_CALLS:
         for dtype in (torch.float32, torch.float64):
@@ -50,10 +51,10 @@ def _make_first_calls() -> None:
 
 @contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
-    """Have this thread, and those that begin meanwhile, pass networks on the CPU with one thread of PyTorch's each.
+    """Let this thread, and those that start in the meantime, pass networks on the CPU with one PyTorch thread each.
 
-    How many threads share a convolution decides which code makes it, and that its last digits: 2e-6 of the stretched
-    image. With one, results are the same whatever cores a machine has; its other cores are for other images.
+    The number of threads that share a convolution decides which code computes it, and so its last digits: 2e-6 of the
+    stretched image. With one thread, results are the same on any number of cores; the other cores work on other images.
     """
     global _users, _before
     if device.type != "cpu":
@@ -74,7 +75,10 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def computing(precision: str) -> Iterator[None]:
-    """Multiply on a GPU as a row of `PRECISIONS` says. PyTorch alone would take TF32 for convolutions in float32."""
+    """Multiply on a GPU in a precision of `PRECISIONS`.
+
+    By default PyTorch would use TF32 for convolutions in float32.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32 = matmul.allow_tf32 = precision != "float32"
@@ -85,12 +89,12 @@ def computing(precision: str) -> Iterator[None]:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Within it layers are passed in bf16 where the precision is that; gradients are taken outside."""
+    """Return a context in which layers run in bf16 if the precision is that; gradients are taken outside of it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by instructions of its own, and faster than in float32.
+    """Return whether a device multiplies in bfloat16 by its own instructions, and faster than in float32.
 
     Of CPUs that have such instructions some are twice as fast with them and some slower, so one convolution is timed.
     """
@@ -101,7 +105,9 @@ def has_bf16(device: torch.device) -> bool:
 
 @cache
 def _is_bf16_faster() -> bool:
-    """Whether a convolution on this CPU takes clearly less time in bfloat16: 0.1 s are spent on it, once a process."""
+    """Return whether a convolution on this CPU takes clearly less time in bfloat16; this takes 0.1 s, once in a
+    process.
+    """
     kinds, least = (torch.float32, torch.bfloat16), {}
     images, kernels = (
         {kind: torch.ones(shape, dtype=kind).to(memory_format=torch.channels_last) for kind in kinds}
@@ -117,10 +123,10 @@ def _is_bf16_faster() -> bool:
 
 
 def keep_memory() -> None:
-    """Have this process keep the memory that PyTorch frees on a CPU, for its next maps of the same sizes.
+    """Let this process keep the memory that PyTorch frees on a CPU, for its next maps of the same sizes.
 
-    The C library gives large blocks back to the system at once, and the system clears each page that it hands out
-    again: a tenth of a training's time. Without GNU's library nothing happens.
+    The C library returns large blocks to the system at once, and the system clears each page before it hands it out
+    again, which takes a tenth of a training's time. Without the GNU library nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -19,8 +19,8 @@ from translator.networks.layers import Grid
 from translator.runs.device import PRECISIONS
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
-TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that JSON has as lists
-DIFFERENCES = {  # what must be the same for a run to go on, and the words for it
+TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that are lists in JSON
+DIFFERENCES = {  # facts that a resumed run must share, and the words for them
     "recipe": "--recipe",
     "domains": "pair of stores",
     "pairs": "pair table",
@@ -35,16 +35,25 @@ DIFFERENCES = {  # what must be the same for a run to go on, and the words for i
 class Domain:
     """What a run knows of one of its two surveys.
 
-    Attributes:
-        survey: Name of its row in `surveys.py`.
-        bands: Bands, in the order of the band axis.
-        size: Rows, and columns, of an image.
-        pixel_scale: [arcsec/pixel].
-        sky: Standard deviation of a pixel of empty sky in each band, stretched; empty where unknown.
-        fingerprint: Checksum of the store that it trains on.
-        psf_fwhm: Usual full width at half maximum of stars in each band [arcsec]; empty where it is not known.
-        psf_range: The least in each band, and then the greatest, but for a hundredth of the images; empty alike, and in
-            older runs.
+    Attributes
+    ----------
+    survey : str
+        Name of its row in `surveys.py`.
+    bands : tuple of str
+        Bands, in the order of the band axis.
+    size : int
+        Rows, and columns, of an image.
+    pixel_scale : float
+        [arcsec/pixel].
+    sky : tuple of float
+        Standard deviation of a pixel of empty sky in each band, stretched; empty if unknown.
+    fingerprint : str
+        Checksum of the store that it trains on.
+    psf_fwhm : tuple of float
+        Usual full width at half maximum of stars in each band [arcsec]; empty if unknown.
+    psf_range : tuple of float
+        The smallest in each band, and then the largest, without a hundredth of the images; empty if unknown, and in
+        older runs.
     """
 
     survey: str
@@ -66,17 +75,28 @@ class Domain:
 class RunFacts:
     """What a run is made from, as run.json states it.
 
-    Attributes:
-        recipe: Name of its row in `recipes.py`.
-        iterations: Of each step.
-        batch_size: Unpaired images of each domain, and pairs, in an iteration.
-        seed: Of everything random.
-        domains: "x" and "y".
-        pairs: Checksum of the pair table; empty where there is none.
-        galtrans_version: That began it.
-        imported: The files that its weights were imported from, by name, with their SHA-256; empty for a training.
-        width: Of the networks' first layers; 0, as in older runs, for the recipe's own.
-        precision: Of its convolutions, a row of `device.PRECISIONS`.
+    Attributes
+    ----------
+    recipe : str
+        Name of its recipe, as of `recipe_names`.
+    iterations : tuple of int
+        Iterations of each step.
+    batch_size : int
+        Unpaired images of each domain, and pairs, in an iteration.
+    seed : int
+        Seed of everything random.
+    domains : dict
+        "x" and "y".
+    pairs : str
+        Checksum of the pair table; "" if there is none.
+    galtrans_version : str
+        Version that began the run.
+    imported : dict
+        The files that its weights were imported from, by name, with their SHA-256; empty for a training.
+    width : int
+        Channels of the networks' first layers; 0, as in older runs, stands for the recipe's own.
+    precision : str
+        Precision of its convolutions, a row of `device.PRECISIONS`.
     """
 
     recipe: str
@@ -92,7 +112,7 @@ class RunFacts:
 
 
 def describe_domain(store: Store) -> Domain:
-    """What a run keeps of a store."""
+    """Return what a run keeps of a store."""
     usable = store.usable
     sky = np.median(store.column("sky_sigma")[usable], axis=0) if usable.any() else np.array([np.nan])
     known = np.isfinite(sky).all() and (sky > 0).all()
@@ -112,13 +132,13 @@ def describe_domain(store: Store) -> Domain:
 
 
 def _seeing(store: Store) -> tuple[float, ...]:
-    """Median seeing of each band [arcsec]; empty where a band's is not known."""
+    """Return the median seeing of each band [arcsec]; empty if that of any band is unknown."""
     widths = medians(store.column("psf_fwhm"))
     return tuple(widths.tolist()) if np.isfinite(widths).all() else ()
 
 
 def _range_of_seeing(store: Store) -> tuple[float, ...]:
-    """The least and the greatest seeing of each band [arcsec], as `Domain.psf_range` has them."""
+    """Return the smallest and the largest seeing of each band [arcsec], as of `Domain.psf_range`."""
     if not _seeing(store):
         return ()
     widths = store.column("psf_fwhm")
@@ -126,7 +146,7 @@ def _range_of_seeing(store: Store) -> tuple[float, ...]:
 
 
 def survey_domains(same_grid: bool) -> dict[str, Domain]:
-    """SDSS (x) and CFHTLS (y) in their own sizes, or CFHTLS on the grid of SDSS; with no store behind."""
+    """Return SDSS (x) and CFHTLS (y) in their own sizes, or CFHTLS on the grid of SDSS, without a store."""
     y = SDSS if same_grid else CFHT
     return {
         "x": Domain(SDSS.name, SDSS.bands, SDSS.cutout_size, SDSS.pixel_scale, (), ""),
@@ -135,13 +155,13 @@ def survey_domains(same_grid: bool) -> dict[str, Domain]:
 
 
 def fingerprint_of_pairs(pairs: Table) -> str:
-    """A checksum of which rows are pairs and what they serve for."""
+    """Return a checksum of which rows are pairs and of what they serve for."""
     rows = zip(pairs["x_row"], pairs["y_row"], pairs["split"], strict=True)
     return hashlib.sha256("".join(f"{x} {y} {split}\n" for x, y, split in rows).encode()).hexdigest()
 
 
 def check_same(path: Path, begun: RunFacts, wanted: RunFacts) -> None:
-    """RunError, naming what differs, unless the run in `path` was begun with the facts that are wanted now."""
+    """Check that the run in `path` was begun with the facts that are wanted now; RunError names what differs."""
     if begun.imported:
         raise RunError(
             f"{path} holds weights imported from {', '.join(begun.imported)} and no state of a training, so it cannot "
@@ -151,11 +171,13 @@ def check_same(path: Path, begun: RunFacts, wanted: RunFacts) -> None:
         was, now = (_comparable(getattr(facts, name)) for facts in (begun, wanted))
         if was != now:
             values = "" if name in ("domains", "pairs") else f" ({was}, not {now})"
-            raise RunError(f"{path} was begun with another {remedy}{values}; give the same, or choose another --run")
+            raise RunError(
+                f"{path} was begun with another {remedy}{values}; give the same one, or choose another --run"
+            )
 
 
 def _comparable(fact: object) -> object:
-    """A fact without what older runs do not state: the seeing of stores, which their fingerprints stand for."""
+    """Return a fact without what older runs do not state: the seeing of stores, which their fingerprints imply."""
     if not isinstance(fact, dict):
         return fact
     return {name: replace(domain, psf_fwhm=(), psf_range=()) for name, domain in fact.items()}
@@ -169,7 +191,13 @@ def write_facts(path: Path, facts: RunFacts) -> None:
 
 
 def read_facts(path: Path) -> RunFacts:
-    """What a run was made from; RunError where `path` holds none that this version can read."""
+    """Return what a run was made from.
+
+    Raises
+    ------
+    RunError
+        If `path` holds no run that this version can read.
+    """
     try:
         document = json.loads((path / "run.json").read_text())
         schema, version = document.pop("schema"), document.pop("schema_version")
@@ -185,14 +213,14 @@ def read_facts(path: Path) -> RunFacts:
         _check_types(facts)
         return facts
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise RunError(f"{path} is no training run: it has no run.json; make one with `galtrans train`") from error
+        raise RunError(f"{path} is not a training run: it has no run.json; make a run with `galtrans train`") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:80]
-        raise RunError(f"{path}/run.json is damaged ({reason}); train anew into another folder") from error
+        raise RunError(f"{path}/run.json is damaged ({reason}); train again into another folder") from error
 
 
 def _check_types(facts: RunFacts) -> None:
-    """TypeError or ValueError where a fact is not of its kind, as in a run.json that galtrans did not write."""
+    """Raise TypeError or ValueError if a fact is of the wrong kind, as in a run.json that galtrans did not write."""
     domains = facts.domains.values()
     kinds = {
         str: [

@@ -15,13 +15,16 @@ from translator.runs.facts import read_facts, survey_domains
 
 @dataclass(frozen=True)
 class Summary:
-    """What a row of the table of recipes says.
+    """The content of a recipe, for a table.
 
-    Attributes:
-        recipe: The row itself.
-        parameters: Of the network of each role that learns: in domain x, in domain y.
-        steps: Iterations of each step, and its turns in order: roles that move, and the losses that they move under.
-        sizes: Rows, and columns, of the images of x and y that the numbers are for.
+    Attributes
+    ----------
+    parameters : dict
+        Number of parameters of the network of each role that learns: in domain x, in domain y.
+    steps : tuple
+        Iterations of each step, and its turns in order: roles that move, and the losses under which they move.
+    sizes : tuple of int
+        Rows, and columns, of the images of x and y that the numbers are for.
     """
 
     recipe: Recipe
@@ -36,7 +39,7 @@ class Summary:
 
 
 def summarise(recipe: Recipe) -> Summary:
-    """The summary of a recipe for SDSS (x) and CFHTLS (y) in ugriz, in the sizes that it trains on."""
+    """Return the summary of a recipe for SDSS (x) and CFHTLS (y) in ugriz, in the sizes that it trains on."""
     grids = {name: domain.grid for name, domain in survey_domains(recipe.same_grid).items()}
     with torch.device("meta"):  # counts need no numbers
         networks = recipe.build(grids)
@@ -47,11 +50,12 @@ def summarise(recipe: Recipe) -> Summary:
 
 
 def _turns(step: Step) -> tuple[tuple[str, str], ...]:
+    """Return the turns of a step, each as roles and losses."""
     return tuple((_roles(turn), _losses(turn)) for turn in step.turns)
 
 
 def _roles(turn: Turn) -> str:
-    """The roles that move, such as "generator, encoder"; with its domain where a role moves in one alone."""
+    """Return the roles that move, such as "generator, encoder"; a role that moves in one domain is named with it."""
     roles = dict.fromkeys(name.rpartition("_")[0] for name in turn.moves)
     return ", ".join(
         role if {f"{role}_x", f"{role}_y"} <= set(turn.moves) else next(n for n in turn.moves if n.startswith(role))
@@ -60,7 +64,7 @@ def _roles(turn: Turn) -> str:
 
 
 def _losses(turn: Turn) -> str:
-    """The weighted sum, such as "1000 cycle + adversarial"; with its domain where a loss is asked of one alone."""
+    """Return the weighted sum, such as "1000 cycle + adversarial"; a loss of one domain is named with it."""
     weights: dict[tuple[str, float], list[str]] = {}
     for term in turn.terms:
         weights.setdefault((term.function.__name__, term.weight), []).append(term.domain)
@@ -71,7 +75,7 @@ def _losses(turn: Turn) -> str:
 
 
 def summarise_run(path: Path) -> list[tuple[str, str]]:
-    """Label and text of each thing worth saying of a run; RunError where `path` is none."""
+    """Return label and text of each thing worth saying about a run; RunError if `path` is not a run."""
     facts = read_facts(path)
     lines = [("recipe", facts.recipe)]
     for domain in facts.domains.values():
@@ -87,7 +91,7 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
         done = f"{saved.iteration:,} of {total:,} iterations ({100 * saved.iteration / max(total, 1):.0f} %)"
         done += f", in step {saved.step + 1} of {steps}; saved {duration(time.time() - saved.time)} ago"
     if saved is None or saved.iteration < total:
-        remedy = "it is being trained, or was interrupted: the same `galtrans train` with --resume goes on with it"
+        remedy = "it is being trained, or was interrupted: the same `galtrans train` with --resume finishes it"
         lines.insert(0, ("NOT FINISHED", remedy))
     lines.append(("trained", done))
     lines.append(("batch size", f"{facts.batch_size}, seed {facts.seed}, {facts.precision}"))
@@ -95,4 +99,5 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
 
 
 def _made_by(facts) -> tuple[str, str]:
+    """Return the line that names the version."""
     return "made by", f"galtrans {facts.galtrans_version}"

@@ -1,1 +1,1 @@
-"""Training: a session, its loop, and what several processes agree on."""
+"""Training: a session, its loop, one iteration, and the agreement of several processes."""

@@ -1,8 +1,8 @@
-"""How far off a galaxy's light is in translations, beyond what noise and draws say: measured when a training ends.
+"""Measure the scatter of translated fluxes that noise and draws do not explain, when a training ends.
 
-The operator is the same for all galaxies, and draws learn a spread of single pixels and squares first. What either gets
-wrong of a whole galaxy, a percent or two of its flux, is measured on training pairs, as the noise of a survey is, and
-drawn with the rest.
+The operator is the same for all galaxies, and draws first learn the spread of single pixels and squares. Either is
+wrong by a percent or two in the flux of a whole galaxy. This error is measured on training pairs, as the noise of a
+survey is, and drawn with the rest.
 """
 
 import numpy as np
@@ -17,22 +17,26 @@ from translator.networks.measured_survey import MeasuredSurvey
 from translator.runs.apply import request_like, translate_each
 from translator.runs.checkpoint import Run
 
-MOST = 96  # training pairs
-DRAWS = 5  # of each
+MOST = 96  # largest number of training pairs that are translated
+DRAWS = 5  # translations of each
 AT_ONCE = 8  # images that pass the networks together
 LEVEL = 0.68  # share of fluxes that an interval of that level shall hold
-LARGEST = 0.3  # scatter of the flux that is believed
-HALVINGS = 20  # of the range in which the scatter is looked for
-CLIPPED = 2.0  # standard errors beyond which a flux counts as that in the correlation of the bands
+LARGEST = 0.3  # largest scatter of the flux that is accepted
+HALVINGS = 20  # halvings of the range of scatters in the search
+CLIPPED = 2.0  # standard errors to which fluxes are clipped in the correlation of the bands
 
 
 def measure_flux_scatter(run: Run, stores: tuple[Store, Store], pairs: np.ndarray) -> None:
-    """Give each `MeasuredSurvey` of a trained model its `flux_scatter`; other models are left as they are.
+    """Set the `flux_scatter` of each `MeasuredSurvey` of a trained model; other models are left as they are.
 
-    Args:
-        run: The model, as it is after its last iteration.
-        stores: "x" and "y".
-        pairs: Rows of both (pair, 2) that train.
+    Parameters
+    ----------
+    run : Run
+        The model, after its last iteration.
+    stores : tuple of Store
+        The stores x and y.
+    pairs : array of int
+        Rows of both that train (pair, 2).
     """
     some = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MOST)).astype(int))]
     rows = {domain: some[:, number] for number, domain in enumerate(OTHER)}
@@ -48,7 +52,7 @@ def measure_flux_scatter(run: Run, stores: tuple[Store, Store], pairs: np.ndarra
 def _fluxes(
     run: Run, stores: dict[str, Store], rows: dict[str, np.ndarray], domain: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fluxes of the real images (pair, band) and of draws (draw, pair, band) towards a domain [nanomaggy]."""
+    """Return fluxes of the real images (pair, band) and of draws (draw, pair, band) into a domain [nanomaggy]."""
     store = stores[domain]
     source = read_rows(stores[OTHER[domain]], rows[OTHER[domain]])
     target = read_rows(store, rows[domain])
@@ -65,15 +69,18 @@ def _fluxes(
 
 
 def scatter(flux: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """The lower triangle (band, band) of the relative scatter that makes draws as wide as their errors.
+    """Return the lower triangle (band, band) of the relative scatter that makes draws as wide as their errors.
 
-    In each band it is the least that puts `LEVEL` of the real fluxes within the interval of that level. The square of
-    the interval is that of the draws alone, as of `metrics.spread`, and that of the scatter, added. Bands are
-    correlated as their errors are.
+    In each band it is the smallest scatter that puts `LEVEL` of the real fluxes within the interval of that level. The
+    square of the interval is the sum of that of the draws alone, as of `metrics.spread`, and that of the scatter. Bands
+    are correlated as their errors are.
 
-    Args:
-        flux: Of the real images (pair, band); NaN where there is none.
-        draws: Of translations with noise (draw, pair, band).
+    Parameters
+    ----------
+    flux : array
+        Fluxes of the real images (pair, band); NaN if there is none.
+    draws : array
+        Fluxes of translations with noise (draw, pair, band).
     """
     count, bands = len(draws), flux.shape[1]
     both_sides = (1 + LEVEL) / 2
@@ -96,13 +103,18 @@ def scatter(flux: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def _least(off: np.ndarray, light: np.ndarray, own: np.ndarray, reach: float) -> float:
-    """The least relative scatter with which the intervals hold `LEVEL` of the errors `off`.
+    """Return the smallest relative scatter with which the intervals hold `LEVEL` of the errors `off`.
 
-    Args:
-        off: Errors of the flux (pair,).
-        light: The flux itself (pair,).
-        own: Variance (pair,) that `reach` makes the draws' own interval of.
-        reach: Standard errors within which an interval of `LEVEL` lies.
+    Parameters
+    ----------
+    off : array
+        Errors of the flux (pair,).
+    light : array
+        The flux itself (pair,).
+    own : array
+        Variance (pair,) of which `reach` makes the draws' own interval.
+    reach : float
+        Standard errors within which an interval of `LEVEL` lies.
     """
     low, high = 0.0, LARGEST
 

@@ -1,4 +1,4 @@
-"""What processes that train one model together agree on, Ctrl-C included."""
+"""The agreement of processes that train one model together, and what Ctrl-C does."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 from survey_tools.errors import GaltransError, RunError, first_line
 from translator.images import WHOLE, Share
 
-PATIENCE = timedelta(minutes=30)  # for each other: one may read its images from a slow disk, or write a checkpoint
+PATIENCE = timedelta(minutes=30)  # for a process that reads from a slow disk, or writes a checkpoint
 
 SAID = 120  # letters at most of what PyTorch says of a lost connection
 
@@ -25,13 +25,19 @@ Made = TypeVar("Made")
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Share, str]]:
-    """The share of this process in a training, and its device: alone, or one of those that `torchrun` has started.
+    """Join the processes of a training; give this process's share of it and its device.
 
-    Args:
-        device: As the user says; a "cuda" or "auto" of several processes is a GPU for each.
+    A process is alone, or one of those that `torchrun` has started.
 
-    Raises:
-        RunError: Where the processes do not find each other, or the user names one GPU for all.
+    Parameters
+    ----------
+    device : str
+        The device that the user asks for. "cuda" or "auto" of several processes stands for one GPU each.
+
+    Raises
+    ------
+    RunError
+        If the processes do not find each other, or if the user names one GPU for all.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -45,7 +51,7 @@ def joined(device: str) -> Iterator[tuple[Share, str]]:
             torch.cuda.set_device(device)
     try:
         store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
-        # What processes that have ended wrote to the store is still there when torchrun starts them anew.
+        # The store still has the entries of processes that have ended when torchrun restarts them.
         store = dist.PrefixStore(f"start_{_restarts()}", store)
         backend = "nccl" if device.startswith("cuda") else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
@@ -61,12 +67,12 @@ def joined(device: str) -> Iterator[tuple[Share, str]]:
 
 
 def restarted() -> bool:
-    """Whether `torchrun` has started the processes anew because one had ended."""
+    """Return whether `torchrun` has restarted the processes because one had ended."""
     return _restarts() > 0
 
 
 def launcher() -> list[str]:
-    """The words with which a user starts a training as this one was started."""
+    """Return the words of the command by which a user starts a training in the way this one was started."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ["galtrans", "train"]
     machines = ["--nnodes", os.environ["GROUP_WORLD_SIZE"]] if int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1 else []
@@ -74,7 +80,10 @@ def launcher() -> list[str]:
 
 
 def in_all(share: Share, work: Callable[[], Made]) -> Made:
-    """What `work` gives, if it succeeds in every process; else all end, and one of those where it failed says why."""
+    """Return the result of `work` if it succeeds in every process.
+
+    Otherwise all processes end. The first one in which it failed raises the error, the others end without a word.
+    """
     made, failure = None, None
     try:
         made = work()
@@ -90,7 +99,7 @@ def in_all(share: Share, work: Callable[[], Made]) -> Made:
 
 
 def gather(said: object, share: Share) -> list:
-    """What each process says, in the order of their ranks."""
+    """Return what each process passes, in the order of their ranks."""
     if share.count == 1:
         return [said]
     answers: list = [None] * share.count
@@ -100,7 +109,7 @@ def gather(said: object, share: Share) -> list:
 
 
 def any_asks(asked: bool, share: Share, device: torch.device) -> bool:
-    """Whether one of the processes asks, so that all do the same."""
+    """Return whether any of the processes asks, so that all do the same."""
     if share.count == 1:
         return asked
     flag = torch.tensor(float(asked), device=device)
@@ -123,35 +132,41 @@ def average(tensors: list[Tensor], share: Share) -> None:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """RunError where the other processes are gone."""
+    """Raise RunError if the other processes are gone."""
     try:
         yield
     except RuntimeError as error:
         raise RunError(
             f"process {dist.get_rank()} has lost the others of this training ({_said(error)}): one of them has "
-            "ended and says why; the last checkpoint is kept, so go on with --resume"
+            "ended and says why; the last checkpoint is kept, so resume with --resume"
         ) from error
 
 
 def _restarts() -> int:
+    """Return how often `torchrun` has restarted the processes."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _said(error: BaseException) -> str:
+    """Return the start of what an error says."""
     return first_line(error)[:SAID]
 
 
 class Interrupts:
-    """While open, Ctrl-C and SIGTERM only set `asked`, for the work to look at; a second one interrupts at once.
+    """While open, Ctrl-C and SIGTERM only set `asked`, which the work looks at; a second one interrupts at once.
 
-    Signals reach the main thread alone, so in any other nothing is changed.
+    Signals reach the main thread only, so in any other thread nothing changes.
 
-    Args:
-        share: Of several processes only the first speaks, and a second signal changes nothing, since the program that
-            started them passes on to them what they have had themselves.
+    Parameters
+    ----------
+    share : Share
+        Of several processes only the first speaks, and a second signal changes nothing, because the program that
+        started them passes on to each the signals that it has had itself.
 
-    Attributes:
-        asked: Whether the user, or the system, asks to stop.
+    Attributes
+    ----------
+    asked : bool
+        Whether the user, or the system, asks to stop.
     """
 
     def __init__(self, share: Share = WHOLE) -> None:
@@ -168,10 +183,11 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
+        """Note a signal, and tell the user what happens next."""
         if self.asked and self._share.count == 1:
             raise KeyboardInterrupt
         if not self.asked and self._share.rank == 0:
             again = b"" if self._share.count > 1 else b"; press Ctrl-C again to stop without saving"
-            # Not print(): a signal may come while Python itself is writing.
+            # print() is not safe here: a signal may come while Python itself is writing.
             os.write(2, b"\nStopping after this iteration, then saving" + again + b".\n")
         self.asked = True

@@ -1,4 +1,4 @@
-"""A training under way: opened from stores and a run folder, saved to it and taken up again to the bit."""
+"""A training under way: begun from stores and a run folder, saved to it, and resumed to the bit."""
 
 import logging
 import shlex
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """Paths of the x store, the y store and their pair table, which a recipe that reads no pairs can do without."""
+    """Paths of the x store, the y store and their pair table; a recipe that reads no pairs needs no table."""
 
     x: Path
     y: Path
@@ -48,18 +48,28 @@ class TrainingInputs:
 class TrainingSettings:
     """How to train.
 
-    Attributes:
-        recipe: Its name, as of `runs.recipe_names`, or a recipe itself.
-        iterations: Of each step, one number for all or one for each; by default the recipe's, or those of the run that
-            is resumed.
-        batch_size: Alike.
-        seed: Of everything random.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        checkpoint_every: Iterations between checkpoints.
-        width: Of the networks; alike.
-        precision: Of convolutions, a row of `device.PRECISIONS`; by default that of the run that is resumed, or else
-            the recipe's, where the device has it.
-        data: Where images are kept: "auto", "device" or "stream", as `Batches` has it.
+    Attributes
+    ----------
+    recipe : str or Recipe
+        Its name, as of `runs.recipe_names`, or the recipe itself.
+    iterations : int or tuple of int, optional
+        Iterations of each step: one number for all, or one for each. By default those of the run that is resumed, or of
+        the recipe.
+    batch_size : int, optional
+        Images of each kind in a batch; with the same default.
+    seed : int
+        Seed of everything random.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    checkpoint_every : int
+        Iterations between checkpoints.
+    width : int, optional
+        Width of the networks; with the same default.
+    precision : str, optional
+        Precision of convolutions, a row of `device.PRECISIONS`. By default that of the run that is resumed, or of the
+        recipe if the device has it.
+    data : str
+        Where images are kept: "auto", "device" or "stream", as of `Batches`.
     """
 
     recipe: str | Recipe = "two_step"
@@ -77,21 +87,36 @@ class TrainingSettings:
 class Session:
     """A training under way.
 
-    Attributes:
-        path: Folder of the run.
-        facts: What it is made from.
-        command: The command that goes on with it.
-        stores: "x" and "y".
-        selection: What their objects are used for.
-        recipe: The row, with the iterations of this run.
-        networks: By role and domain.
-        batches: Where images come from.
-        random: Where noise is drawn from.
-        checkpoint_every: Iterations between checkpoints.
-        iteration: Iterations done, over all steps.
-        optimizers: Of the turns of the present step.
-        share: This process's share of every batch.
-        given: The recipe as the user gave it; None if it was given by its name.
+    Attributes
+    ----------
+    path : Path
+        Folder of the run.
+    facts : RunFacts
+        What the run is made from.
+    command : str
+        The command that resumes it.
+    stores : tuple of Store
+        The stores x and y.
+    selection : Selection
+        Which of their objects serve for what.
+    recipe : Recipe
+        The recipe, with the iterations of this run.
+    networks : ModuleDict
+        Networks by role and domain.
+    batches : Batches
+        The source of images.
+    random : Generator
+        The source of noise.
+    checkpoint_every : int
+        Iterations between checkpoints.
+    iteration : int
+        Iterations done, over all steps. It is the only counter: batches, curves and checkpoints follow it.
+    optimizers : list of Optimizer
+        Optimisers of the turns of the present step.
+    share : Share
+        This process's share of every batch.
+    given : Recipe or None
+        The recipe as the user gave it; None if it was given by its name.
     """
 
     path: Path
@@ -111,7 +136,7 @@ class Session:
 
     @property
     def model(self) -> Model:
-        """What an iteration moves."""
+        """The part of the session that an iteration moves."""
         return Model(self.networks, self.random, self.share, self.facts.precision)
 
     @property
@@ -123,21 +148,38 @@ class Session:
 def open_session(
     inputs: TrainingInputs, path: Path, settings: TrainingSettings, *, resume: bool = False, share: Share = WHOLE
 ) -> Session:
-    """Begin a run in the folder `path`, or take it up at its newest checkpoint.
+    """Begin a run in the folder `path`, or resume it at its newest checkpoint.
 
-    A run that is taken up may get another number of iterations, also where it had ended: those of the steps that are
-    over stay as they were, and the learning rate goes on as in a step of the new length.
+    A run that is resumed may get another number of iterations, even if it had ended: those of the steps that are over
+    stay as they were, and the learning rate goes on as in a step of the new length.
 
-    Of several processes that train together, each opens it with its share; a run does not depend on how many they are.
+    Each of several processes that train together opens the session with its share. A run does not depend on how many
+    processes there are.
 
-    Raises:
-        StoreError: Where a store or the pair table cannot be used, or they leave nothing to train with.
-        RunError: Where there is a run already and it is not to be resumed, where it is and is not there, was begun with
-            other stores, pairs or settings, or is damaged; where the recipe cannot serve the stores' images, the
-            device is not there, or a batch cannot be shared equally.
+    Parameters
+    ----------
+    inputs : TrainingInputs
+        Paths of the stores and the pair table.
+    path : Path
+        Folder of the run.
+    settings : TrainingSettings
+        How to train.
+    resume : bool
+        Whether to resume a run; otherwise `path` must be new or empty.
+    share : Share
+        This process's share.
+
+    Raises
+    ------
+    StoreError
+        If a store or the pair table cannot be used, or if they leave nothing to train with.
+    RunError
+        If a new run's folder is taken; if a run that is to be resumed is missing, damaged, or was begun with other
+        stores, pairs or settings; if the recipe cannot serve the stores' images, the device is missing, or a batch
+        cannot be shared equally.
     """
     if not resume and share.rank == 0 and _is_taken(path):
-        raise RunError(f"{path} is there already; go on with that run by --resume, or choose another --run")
+        raise RunError(f"{path} exists already; resume that run with --resume, or choose another --run")
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
     stores = open_store(inputs.x), open_store(inputs.y)
@@ -182,10 +224,17 @@ def open_session(
 def open_together(
     inputs: TrainingInputs, path: Path, settings: TrainingSettings, share: Share, *, resume: bool = False
 ) -> Session:
-    """The same in every process of a training, or in none.
+    """Open a session in every process of a training, or in none.
 
-    Raises:
-        RunError: As `open_session`, and where the processes find different runs in `path`.
+    Parameters
+    ----------
+    inputs, path, settings, share, resume
+        As of `open_session`.
+
+    Raises
+    ------
+    RunError
+        As `open_session`, and if the processes find different runs in `path`.
     """
     resume = resume or (restarted() and (path / "run.json").exists())
     session = in_all(share, lambda: open_session(inputs, path, settings, resume=resume, share=share))
@@ -201,7 +250,7 @@ def open_together(
 def _facts(
     settings: TrainingSettings, stores: tuple[Store, Store], pairs: Table | None, recipe: Recipe, begun: RunFacts | None
 ) -> RunFacts:
-    """What a run is made from, where settings leave it open as the run that is resumed, or the recipe, has it."""
+    """Return what a run is made from; settings that are left open follow the run that is resumed, or the recipe."""
     return RunFacts(
         recipe=name_recipe(settings.recipe),
         iterations=tuple(step.iterations for step in recipe.steps),
@@ -215,17 +264,17 @@ def _facts(
 
 
 def _precision(recipe: Recipe, device: str) -> str:
-    """The recipe's precision where the device computes in it, else float32."""
+    """Return the recipe's precision if the device computes in it, else float32."""
     return recipe.precision if recipe.precision != "bf16" or has_bf16(choose_device(device)) else "float32"
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether something is in the place of a new run."""
+    """Return whether the folder of a new run holds anything."""
     return path.exists() and (not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()))
 
 
 def save(session: Session, step: int) -> None:
-    """Write a checkpoint with everything that the next iteration depends on; of several processes the first does."""
+    """Write a checkpoint with everything that the next iteration depends on; the first of several processes does so."""
     if session.share.rank > 0:
         return
     training = {"random": session.random.get_state()}
@@ -238,7 +287,7 @@ def save(session: Session, step: int) -> None:
 
 
 def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
-    """An Adam for each turn of a step, over the networks that it moves."""
+    """Return an Adam for each turn of a step, over the networks that it moves."""
     return [
         Adam([p for name in turn.moves for p in networks[name].parameters()], turn.learning_rate) for turn in step.turns
     ]
@@ -250,10 +299,10 @@ def _with_iterations(
     begun: RunFacts | None,
     checkpoint: Checkpoint | None,
 ) -> Recipe:
-    """The recipe with other iterations in each step: those wanted, else those of the run that is resumed.
+    """Return the recipe with other iterations in each step: the wanted ones, or those of the run that is resumed.
 
-    Steps that are over at its checkpoint keep theirs, and the present one has as many as it has done, or more.
-    Learning rates fall at the same parts of a step, however long it is.
+    Steps that are over at its checkpoint keep theirs, and the present one has as many as it has done, or more. Learning
+    rates fall at the same parts of a step, however long it is.
     """
     wanted = (iterations,) if isinstance(iterations, int) else iterations
     counts = wanted or (begun.iterations if begun else None)
@@ -283,12 +332,12 @@ def _with_iterations(
 
 
 def _scaled(decay_every: int | None, ratio: float) -> int | None:
-    """After how many iterations learning rates are divided in a step that is `ratio` times as long."""
+    """Return after how many iterations learning rates are divided in a step that is `ratio` times as long."""
     return decay_every and max(1, round(decay_every * ratio))
 
 
 def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: TrainingSettings) -> str:
-    """The command that goes on with a run; the call in Python where a command cannot find the recipe."""
+    """Return the command that resumes a run, or the call in Python if a command cannot find the recipe."""
     if not is_importable(facts.recipe):
         return "translator.train(..., resume=True)"
     stores = [inputs.x, inputs.y, *([inputs.pairs] if inputs.pairs else [])]
@@ -301,7 +350,7 @@ def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: Trai
 
 
 def _how_to_regrid(inputs: TrainingInputs, recipe: str, sizes: list[int]) -> str:
-    """What to tell a user whose recipe needs both stores on one pixel grid."""
+    """Return the message for a user whose recipe needs both stores on one pixel grid."""
     regridded = inputs.y.with_name(f"{inputs.y.stem}{sizes[0]}.zarr")
     command = shlex.join(map(str, ["galtrans", "regrid", inputs.y, "--like", inputs.x, "--out", regridded]))
     return (
@@ -311,7 +360,7 @@ def _how_to_regrid(inputs: TrainingInputs, recipe: str, sizes: list[int]) -> str
 
 
 def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
-    """Put a session where a checkpoint was made; at the start where there is none."""
+    """Put a session into the state of a checkpoint; without one it stays at the start."""
     if checkpoint is None:
         return
     load_weights(session.networks, checkpoint, session.path)
@@ -321,7 +370,7 @@ def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
         step = session.recipe.steps[checkpoint.step]
     except (KeyError, IndexError, TypeError, RuntimeError) as error:
         raise RunError(
-            f"{session.path} has no state of this training to go on from; begin anew in another --run"
+            f"{session.path} has no state of this training to resume; begin again in another --run"
         ) from error
     session.optimizers = optimizers_of(step, session.networks)
     for turn, optimizer in enumerate(session.optimizers):
@@ -334,5 +383,5 @@ def _restore(session: Session, checkpoint: Checkpoint | None) -> None:
 
 
 def _like(parameter: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-    """A saved tensor with the memory layout and device that the optimiser made it with; step counts as they are."""
+    """Return a saved tensor with the memory layout and device of the optimiser's own; step counts stay as they are."""
     return saved if saved.ndim == 0 else torch.empty_like(parameter, requires_grad=False).copy_(saved)

@@ -1,4 +1,4 @@
-"""One iteration of a training: the turns of a step, each one update of the networks that it moves."""
+"""One iteration of a training: the turns of a step, each an update of the networks that it moves."""
 
 import math
 from collections.abc import Collection
@@ -20,11 +20,16 @@ DECAY = 5.0  # the learning rate is divided by this every `Step.decay_every` ite
 class Model:
     """A model under training.
 
-    Attributes:
-        networks: By role and domain ("generator_y").
-        random: Where noise is drawn from; on the networks' device, and alike in all processes that train together.
-        share: This process's.
-        precision: Of convolutions, a row of `device.PRECISIONS`.
+    Attributes
+    ----------
+    networks : ModuleDict
+        Networks by role and domain ("generator_y").
+    random : Generator
+        The source of noise, on the networks' device; the same in all processes that train together.
+    share : Share
+        This process's share of a batch.
+    precision : str
+        Precision of convolutions, a row of `device.PRECISIONS`.
     """
 
     networks: nn.ModuleDict
@@ -34,7 +39,7 @@ class Model:
 
 
 def iterate(model: Model, step: Step, index: int, optimizers: list[Optimizer], batch: Batch) -> dict[str, float]:
-    """Play the turns of iteration `index` of a step, in order; returns all losses by name."""
+    """Play the turns of iteration `index` of a step, in order; return all losses by name."""
     losses: dict[str, float] = {}
     images = Images(model.networks, batch, model.random, model.share)
     for number, (turn, optimizer) in enumerate(zip(step.turns, optimizers, strict=True)):
@@ -48,7 +53,7 @@ def iterate(model: Model, step: Step, index: int, optimizers: list[Optimizer], b
 
 
 def slowed(step: Step, index: int) -> float:
-    """By what the learning rates of a step are multiplied in its iteration `index`."""
+    """Return the factor by which the learning rates of a step are multiplied in its iteration `index`."""
     if step.decay_every is None:
         return (1 + math.cos(math.pi * index / step.iterations)) / 2
     return DECAY ** -(index // step.decay_every)
@@ -57,27 +62,37 @@ def slowed(step: Step, index: int) -> float:
 def update(
     images: Images, turn: Turn, optimizer: Optimizer, precision: str = "float32", later: Collection[str] = ()
 ) -> dict[str, float]:
-    """Move the networks of one turn by one step of its optimiser, their gradients clipped to the turn's norm.
+    """Move the networks of one turn by one step of its optimiser, with their gradients clipped to the turn's norm.
 
-    Args:
-        images: New ones, or what the turn before has handed on.
-        turn: Who moves, under which losses.
-        optimizer: Of those who move.
-        precision: As in `Model`.
-        later: Networks that move later in the same iteration.
+    Parameters
+    ----------
+    images : Images
+        New images, or those that the turn before has handed on.
+    turn : Turn
+        Which networks move, under which losses.
+    optimizer : Optimizer
+        The optimiser of these networks.
+    precision : str
+        As in `Model`.
+    later : collection of str
+        Networks that move later in the same iteration.
 
-    Returns:
+    Returns
+    -------
+    dict
         The losses by name.
 
-    Raises:
-        FloatingPointError: Where a loss or the gradient is not finite; nothing has moved.
+    Raises
+    ------
+    FloatingPointError
+        If a loss or the gradient is not finite; nothing has moved then.
     """
     optimizer.zero_grad()
     values = differentiate(images, turn, precision, later)
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     average([*gradients, *values.values()], images.share)
     norm = nn.utils.get_total_norm(gradients)
-    *numbers, length = torch.stack([*values.values(), norm]).tolist()  # a GPU is waited for here, once a turn
+    *numbers, length = torch.stack([*values.values(), norm]).tolist()  # this waits for a GPU, once a turn
     losses = dict(zip(values, numbers, strict=True))
     for name, value in (losses | {f"the gradient of {', '.join(losses)}": length}).items():
         if not math.isfinite(value):
@@ -106,7 +121,7 @@ def differentiate(
 
 
 def _differentiate(term: Term, images: Images, precision: str) -> Tensor:
-    """The value of a loss; its weighted gradient is added to those of the networks and of images that are cut."""
+    """Return the value of a loss, and add its weighted gradient to those of networks and images."""
     with autocast(precision, images.real(term.domain).device):
         loss = term.loss(images, term.domain)
     if not isinstance(loss, Tensor) or loss.ndim:

@@ -1,1 +1,1 @@
-"""Weights in and out of a run, the authors' included."""
+"""Weights in and out of a run, also the authors'."""

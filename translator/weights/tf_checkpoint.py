@@ -25,8 +25,8 @@ from survey_tools.errors import RunError
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")  # the last bytes of a table
 FOOTER = 48  # bytes: two block handles, padding and the magic number
-TRAILER = 5  # bytes behind a block: how it is compressed, and its checksum
-VERSION = 1  # of the bundle that is read here
+TRAILER = 5  # bytes after a block: how it is compressed, and its checksum
+VERSION = 1  # version of the bundle that this file reads
 TYPES = {  # numbers of the enumeration DataType, as numpy calls them
     1: "<f4",
     2: "<f8",
@@ -46,7 +46,7 @@ REMEDY = "download or copy the whole checkpoint again, or give its variables as 
 
 @dataclass(frozen=True)
 class VariablePlace:
-    """Where the values of a variable lie (BundleEntryProto): file, offset and size [byte], and their masked CRC-32C."""
+    """The place of a variable's values (BundleEntryProto): file, offset and size [byte], and their masked CRC-32C."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -57,12 +57,14 @@ class VariablePlace:
 
 
 def find_prefix(source: Path) -> Path:
-    """The prefix of the checkpoint that `source` means: a prefix, one of its files, or the folder that holds it.
+    """Return the prefix of the checkpoint that `source` names: a prefix, one of its files, or the folder that holds it.
 
     In a folder it is the checkpoint that the text file `checkpoint` names, else the only one there.
 
-    Raises:
-        RunError: Where there is none, or no telling which.
+    Raises
+    ------
+    RunError
+        If there is none, or if it is not clear which is meant.
     """
     if source.is_dir():
         found = sorted(path.name.removesuffix(".index") for path in source.glob("*.index"))
@@ -83,16 +85,18 @@ def find_prefix(source: Path) -> Path:
 
 
 def files_of(prefix: Path) -> list[Path]:
-    """The files of a checkpoint: its index, and those of the values."""
+    """Return the files of a checkpoint: its index, and those of the values."""
     return [prefix.with_name(f"{prefix.name}.index"), *sorted(prefix.parent.glob(f"{escape(prefix.name)}.data-*-of-*"))]
 
 
 def read_tf_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
-    """All variables of the checkpoint PREFIX by name, sorted, with the types and shapes that they have there.
+    """Return all variables of the checkpoint PREFIX by name, sorted, with their types and shapes.
 
-    Raises:
-        RunError: Where a file is missing, truncated, damaged or of another kind, or uses what is not read here:
-            compressed blocks, variables in slices, big-endian values, strings.
+    Raises
+    ------
+    RunError
+        If a file is missing, truncated, damaged or of another kind, or uses a feature that is not supported: compressed
+        blocks, variables in slices, big-endian values, strings.
     """
     index, variables = prefix.with_name(f"{prefix.name}.index"), {}
     with _named(index):
@@ -109,7 +113,7 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn what is wrong with the content of `path` into a RunError that names it."""
+    """Turn a fault in the content of `path` into a RunError that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -119,9 +123,9 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _named_by_state(path: Path) -> str | None:
-    """Name of the newest checkpoint by the text file `checkpoint` of its folder; None where that names none.
+    """Return the newest checkpoint's name by the text file `checkpoint` of its folder; None if that names none.
 
-    The path in it may be that of the machine that wrote it, so only its last part counts.
+    The path in it may be that of another machine, so only its last part counts.
     """
     if not path.is_file():
         return None
@@ -130,7 +134,7 @@ def _named_by_state(path: Path) -> str | None:
 
 
 def _shards(records: dict[str, bytes]) -> int:
-    """Number of files with values, from the BundleHeaderProto, whose key is empty."""
+    """Return the number of files with values, from the BundleHeaderProto, whose key is empty."""
     if "" not in records:
         raise ValueError("it has no header, so it is a table of something else")
     header = _fields(records[""])
@@ -146,7 +150,7 @@ def _shards(records: dict[str, bytes]) -> int:
 
 
 def _entry(name: str, record: bytes, shards: int) -> VariablePlace:
-    """The BundleEntryProto of a variable."""
+    """Return the BundleEntryProto of a variable."""
     fields = _fields(record)
     dtype, shard, offset, size, crc = (_last(fields, number, 0) for number in (1, 3, 4, 5, 6))
     shape = _fields(_last(fields, 2, b""))
@@ -164,7 +168,7 @@ def _entry(name: str, record: bytes, shards: int) -> VariablePlace:
 
 
 def _values(file: BinaryIO, length: int, name: str, entry: VariablePlace) -> np.ndarray:
-    """The values of a variable, out of a file of `length` bytes."""
+    """Return the values of a variable, from a file of `length` bytes."""
     end = entry.offset + entry.size
     if end > length:
         raise ValueError(f"it has {length} bytes, where {name} ends at byte {end}: it is truncated")
@@ -176,7 +180,7 @@ def _values(file: BinaryIO, length: int, name: str, entry: VariablePlace) -> np.
 
 
 def _table(content: bytes) -> dict[str, bytes]:
-    """Key -> value of a sorted-string table."""
+    """Return the keys and values of a sorted-string table."""
     if len(content) < FOOTER or not content.endswith(MAGIC):
         raise ValueError("it does not end as an index does, so it is truncated or something else")
     _, position = _handle(content, len(content) - FOOTER)
@@ -192,14 +196,14 @@ def _table(content: bytes) -> dict[str, bytes]:
 
 
 def _handle(content: bytes, position: int) -> tuple[tuple[int, int], int]:
-    """Offset and size [byte] of a block, and the position behind them."""
+    """Return offset and size [byte] of a block, and the position after them."""
     offset, position = _varint(content, position)
     size, position = _varint(content, position)
     return (offset, size), position
 
 
 def _block(content: bytes, offset: int, size: int) -> bytes:
-    """The records of one block of a table, without the restart points at its end."""
+    """Return the records of one block of a table, without the restart points at its end."""
     end = offset + size
     if size < 4 or end + TRAILER > len(content):
         raise ValueError("it is truncated")
@@ -215,7 +219,7 @@ def _block(content: bytes, offset: int, size: int) -> bytes:
 
 
 def _records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a block; each key is stored as what differs from the one before."""
+    """Yield the keys and values of a block; each key is stored as its difference from the key before."""
     key, position = b"", 0
     while position < len(block):
         shared, position = _varint(block, position)
@@ -230,7 +234,7 @@ def _records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _last(fields: dict[int, list], number: int, default: int | bytes) -> int | bytes:
-    """The value of a field that occurs once, of the type of its default."""
+    """Return the value of a field that occurs once, of the type of its default."""
     value = fields.get(number, [default])[-1]
     if not isinstance(value, type(default)):
         raise ValueError("a record is damaged")
@@ -238,7 +242,7 @@ def _last(fields: dict[int, list], number: int, default: int | bytes) -> int | b
 
 
 def _fields(message: bytes) -> dict[int, list]:
-    """The fields of a protocol-buffer message by number: integers, or bytes of what is nested."""
+    """Return the fields of a protocol-buffer message by number: integers, or bytes of nested messages."""
     fields, position = {}, 0
     if not isinstance(message, bytes):
         raise ValueError("a record is damaged")
@@ -259,7 +263,7 @@ def _fields(message: bytes) -> dict[int, list]:
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, the lowest first, and the position behind it."""
+    """Return an integer of seven bits a byte, the lowest first, and the position after it."""
     value = 0
     for place, byte in enumerate(content[position : position + 10]):
         value |= (byte & 0x7F) << 7 * place
@@ -269,6 +273,6 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
 
 
 def _masked_crc(content: bytes) -> int:
-    """The CRC-32C, rotated and shifted by a constant, as tables and bundles store it."""
+    """Return the CRC-32C, rotated and shifted by a constant, as tables and bundles store it."""
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Weights in and out of a run, under the authors' names or as safetensors."""
+"""Weights in and out of a run, under the authors' names."""
 
 import hashlib
 import logging
@@ -34,12 +34,15 @@ ROLES = {
     "latent_discriminator": "discriminator_latent{here}",
 }
 KINDS = {"weight": "weights", "bias": "biases"}
-LAYOUTS = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # our axes in their order, by the number of axes
-NOISE_KERNEL = "kernel"  # of the noise emulator, here (band, row, col)
+LAYOUTS = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}  # our axes in the authors' order, by the number of axes
+NOISE_KERNEL = "kernel"  # of the noise emulator; in our layout (band, row, col)
 
 
 def scope(network: str) -> str:
-    """Their name of a network: "generator_y" is generator10. ValueError for a role that they do not have."""
+    """Return the authors' name of a network: "generator_y" is generator10.
+
+    ValueError for a role that they do not have.
+    """
     role, _, domain = network.rpartition("_")
     if role not in ROLES or domain not in DOMAINS:
         raise ValueError(f"the authors have no network {network!r}; known are {', '.join(ROLES)}, each with _x and _y")
@@ -47,10 +50,10 @@ def scope(network: str) -> str:
 
 
 def variable_name(network: str, parameter: str) -> str:
-    """Their name of a parameter: "layers.0.weight" of "generator_y" is generator10/conv1/weights.
+    """Return the authors' name of a parameter: "layers.0.weight" of "generator_y" is generator10/conv1/weights.
 
-    A numbered layer is a convolution, which they count from 1; a number before the layer's name is that of a band,
-    which they put behind it ("bands.2.fc1.bias" is fc12/biases).
+    A numbered layer is a convolution, which they count from 1. A number before the layer's name is that of a band,
+    which they put after it ("bands.2.fc1.bias" is fc12/biases).
     """
     if parameter == NOISE_KERNEL:
         return f"{scope(network)}/{NOISE_KERNEL}"
@@ -61,35 +64,35 @@ def variable_name(network: str, parameter: str) -> str:
 
 
 def to_authors(parameter: str, weights: np.ndarray) -> np.ndarray:
-    """One parameter's weights in their layout, in memory order."""
+    """Return one parameter's weights in their layout, in memory order."""
     if parameter == NOISE_KERNEL:
         return np.ascontiguousarray(weights.transpose(1, 2, 0)[None])
     return np.ascontiguousarray(weights.transpose(LAYOUTS[weights.ndim]))
 
 
 def from_authors(parameter: str, values: np.ndarray) -> np.ndarray:
-    """One variable's values in our layout, in memory order; the inverse of `to_authors`."""
+    """Return one variable's values in our layout, in memory order; the inverse of `to_authors`."""
     if parameter == NOISE_KERNEL:
         return np.ascontiguousarray(values[0].transpose(2, 0, 1))
     return np.ascontiguousarray(values.transpose(np.argsort(LAYOUTS[values.ndim])))
 
 
 def authors_shape(parameter: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a parameter of the shape `shape` has in their layout."""
+    """Return the shape in their layout of a parameter of the shape `shape`."""
     if parameter == NOISE_KERNEL:
         bands, rows, cols = shape
         return (1, rows, cols, bands)
     return tuple(shape[axis] for axis in LAYOUTS[len(shape)])
 
 
-NAMED = 3  # variables of each kind of fault that a message names
-# What TensorFlow 1 keeps beside the weights: Adam's two moments of every variable, its beta powers, the step.
+NAMED = 3  # how many variables of each kind of fault a message names
+# TensorFlow 1 saves these beside the weights: Adam's two moments of every variable, its beta powers, the step.
 TRAINING_STATE = re.compile(r"(.*/Adam(_\d+)?|(.*/)?beta[12]_power(_\d+)?|(.*/)?global_step)")
 
 
 @dataclass(frozen=True)
 class ImportedWeights:
-    """What is imported: variables by name, files with their SHA-256, and the iteration they were saved at."""
+    """Imported weights: variables by name, files with their SHA-256, and the iteration at which they were saved."""
 
     variables: dict[str, np.ndarray]
     files: dict[str, str]
@@ -98,13 +101,18 @@ class ImportedWeights:
 
 @dataclass(frozen=True)
 class Report:
-    """What an import or export took.
+    """The result of an import or export.
 
-    Attributes:
-        parameters: Their number in each network, by role and domain.
-        absent: Networks of the recipe that there were no weights for.
-        iteration: Training iterations behind the weights; 0 where that is not known.
-        ignored: Variables of the training's state (Adam's moments, say) that were left aside.
+    Attributes
+    ----------
+    parameters : dict
+        Number of parameters in each network, by role and domain.
+    absent : tuple of str
+        Networks of the recipe that there were no weights for.
+    iteration : int
+        Training iterations behind the weights; 0 if unknown.
+    ignored : int
+        Variables of the training's state, such as Adam's moments, that were not used.
     """
 
     parameters: dict[str, int]
@@ -114,23 +122,28 @@ class Report:
 
 
 def import_weights(source: Path, recipe: str, path: Path) -> Report:
-    """Make a run, for SDSS (x) and CFHTLS (y) in ugriz, out of weights in the authors' names and layouts.
+    """Make a run, for SDSS (x) and CFHTLS (y) in ugriz, from weights in the authors' names and layouts.
 
-    Both surveys have the authors' sizes; in a recipe that works on one grid, CFHTLS has SDSS's. Weights become float32,
-    as the authors' are; wider ones are rounded, with a warning where that changes them.
+    Both surveys have the authors' sizes; in a recipe that works on one grid, CFHTLS has that of SDSS. Weights become
+    float32, as the authors' are; values with more digits are rounded, with a warning if that changes them.
 
-    Args:
-        source: A TensorFlow checkpoint (prefix, one of its files, or folder) or an .npz of {variable name: array}.
-        recipe: Name of its row.
-        path: Folder of the run; new or empty.
+    Parameters
+    ----------
+    source : Path
+        A TensorFlow checkpoint (prefix, one of its files, or folder) or an .npz of {variable name: array}.
+    recipe : str
+        Name of the recipe.
+    path : Path
+        Folder of the run; new or empty.
 
-    Raises:
-        RunError: Where `source` cannot be read, lacks a network that translating needs, has part of one, or a variable
-            that the recipe does not know, of another shape, or not finite; where `path` is there already. Nothing is
-            written then.
+    Raises
+    ------
+    RunError
+        If `source` cannot be read, lacks a network that translating needs, has part of one, or a variable that the
+        recipe does not know, of another shape, or not finite; or if `path` exists already. Nothing is written then.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} is there already; choose another --run")
+        raise RunError(f"{path} exists already; choose another --run")
     row, read = find_recipe(recipe), _read(source)
     iterations = tuple(step.iterations for step in row.steps)
     facts = RunFacts(recipe, iterations, row.batch_size, 0, survey_domains(row.same_grid), "", imported=read.files)
@@ -147,11 +160,19 @@ def import_weights(source: Path, recipe: str, path: Path) -> Report:
 
 
 def export_weights(path: Path, out: Path) -> Report:
-    """Write the weights of a run's newest checkpoint as an .npz of {variable name: array}, as the authors have them.
+    """Write the weights of a run's newest checkpoint as an .npz of {variable name: array}, in the authors' form.
 
-    Raises:
-        RunError: Where the folder `path` holds no run, no checkpoint that can be read, or a recipe that the authors do
-            not have.
+    Parameters
+    ----------
+    path : Path
+        Folder of the run.
+    out : Path
+        The file to write.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no run, no checkpoint that can be read, or a recipe that the authors do not have.
     """
     run = load_run(path, "cpu", begun=True)
     if run.use.reads_any:
@@ -171,7 +192,7 @@ def export_weights(path: Path, out: Path) -> Report:
 
 
 def _read(source: Path) -> ImportedWeights:
-    """The variables of an .npz or a TensorFlow checkpoint."""
+    """Return the variables of an .npz or a TensorFlow checkpoint."""
     if source.is_file() and (source.suffix == ".npz" or zipfile.is_zipfile(source)):
         variables, files, iteration = _read_npz(source), [source], 0
     else:
@@ -189,7 +210,7 @@ def _read(source: Path) -> ImportedWeights:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz; RunError where it is damaged or holds anything else."""
+    """Return the arrays of an .npz; RunError if it is damaged or holds anything else."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")
@@ -205,7 +226,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _fit(source: Path, read: ImportedWeights, networks: nn.ModuleDict, recipe: str) -> tuple[dict[str, Tensor], Report]:
-    """The weights of the networks by our names, in our layout, and what was taken; RunError, naming faults."""
+    """Return the weights of the networks by our names, in our layout, and a report; RunError names faults."""
     found = {name: array for name, array in read.variables.items() if not TRAINING_STATE.fullmatch(name)}
     wanted = {
         variable_name(name, parameter): (name, parameter, tuple(tensor.shape))
@@ -229,7 +250,7 @@ def _fit(source: Path, read: ImportedWeights, networks: nn.ModuleDict, recipe: s
 
 
 def _faults(found: dict[str, np.ndarray], wanted: dict[str, tuple], here: set[str], needed: list[str]) -> list[str]:
-    """What keeps the variables from being these networks' weights, in words; empty where nothing does."""
+    """Return, in words, why the variables cannot be these networks' weights; empty if they can."""
     lacking = [variable for variable, (name, _, _) in wanted.items() if name in here and variable not in found]
     misshapen = [
         f"{variable} {array.shape}, not {shape}"
@@ -247,13 +268,13 @@ def _faults(found: dict[str, np.ndarray], wanted: dict[str, tuple], here: set[st
 
 
 def _listed(names: list[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """Return the first few of some names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def _as_float32(source: Path, variables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The variables in float32; RunError where one is not finite, a warning where values had to be rounded."""
+    """Return the variables in float32; RunError if one is not finite, a warning if values had to be rounded."""
     with np.errstate(over="ignore", under="ignore"):
         narrow = {name: array.astype(np.float32) for name, array in variables.items()}
     odd = [name for name, array in narrow.items() if not np.isfinite(array).all()]
@@ -266,10 +287,11 @@ def _as_float32(source: Path, variables: dict[str, np.ndarray]) -> dict[str, np.
 
 
 def _count(network: nn.Module) -> int:
-    """Number of a network's parameters."""
+    """Return the number of a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

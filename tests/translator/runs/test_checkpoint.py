@@ -99,7 +99,7 @@ def test_a_run_whose_last_step_has_not_begun_cannot_translate(run):
 
 
 def test_not_a_run(tmp_path):
-    with pytest.raises(RunError, match=r"is no training run: it has no run\.json"):
+    with pytest.raises(RunError, match=r"is not a training run: it has no run\.json"):
         load_run(tmp_path, "cpu")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunError, match="is damaged"):

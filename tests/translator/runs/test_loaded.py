@@ -33,7 +33,7 @@ def test_where_others_do_the_work_no_device_is_needed_here(loads, tmp_path, monk
 
 
 def test_a_run_that_was_trained_on_meanwhile_is_refused(loads, tmp_path):
-    with pytest.raises(RunError, match="has been trained on since this began"):
+    with pytest.raises(RunError, match="has been trained further since this began"):
         RunAt(tmp_path / "run", "b", "cpu").open()
 
 

@@ -57,7 +57,7 @@ def test_the_command_that_goes_on_is_complete(tiny, tmp_path):
 
 def test_a_run_that_is_there_is_not_written_over(tiny, tmp_path):
     begin(tiny, tmp_path / "run")
-    with pytest.raises(RunError, match="is there already; go on with that run by --resume"):
+    with pytest.raises(RunError, match="exists already; resume that run with --resume"):
         begin(tiny, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
@@ -147,7 +147,7 @@ def test_a_device_that_is_not_there_is_refused(tiny, tmp_path):
 def test_a_checkpoint_without_the_state_of_a_training_is_refused(tiny, tmp_path):
     begun = begin(tiny, tmp_path / "run")
     save_checkpoint(tmp_path / "run", Checkpoint(1, 0, begun.networks.state_dict(), {"random": torch.zeros(3)}))
-    with pytest.raises(RunError, match="has no state of this training to go on from; begin anew in another --run"):
+    with pytest.raises(RunError, match="has no state of this training to resume; begin again in another --run"):
         begin(tiny, tmp_path / "run", resume=True)
 
 
@@ -159,7 +159,7 @@ def test_a_run_remembers_its_width(tiny, tmp_path):
     save_checkpoint(path, Checkpoint(2, 1, session.networks.state_dict(), {}))
     assert count(load_run(path, "cpu").networks["generator_y"]) == count(session.networks["generator_y"])
     assert begin(tiny, tmp_path / "none", width=4).facts.width == 4
-    with pytest.raises(RunError, match=r"begun with another --width \(4, not 8\); give the same"):
+    with pytest.raises(RunError, match=r"begun with another --width \(4, not 8\); give the same one"):
         begin(tiny, path, resume=True, width=8)
 
 
@@ -177,7 +177,7 @@ def test_a_run_remembers_its_precision(tiny, tmp_path):
     session = begin(tiny, path, precision="bf16")
     assert session.model.precision == "bf16"
     assert begin(tiny, path, resume=True).facts.precision == "bf16"
-    with pytest.raises(RunError, match=r"begun with another --precision \(bf16, not float32\); give the same"):
+    with pytest.raises(RunError, match=r"begun with another --precision \(bf16, not float32\); give the same one"):
         begin(tiny, path, resume=True, precision="float32")
     assert begin(tiny, tmp_path / "other").facts.precision == "float32"
 

@@ -210,7 +210,7 @@ def test_a_run_that_is_there_stays(demo, write, tmp_path):
     run.mkdir()
     import_weights(write(demo), "demo", run)  # an empty folder will do
     before = (run / "run.json").read_bytes()
-    with pytest.raises(RunError, match="is there already; choose another --run"):
+    with pytest.raises(RunError, match="exists already; choose another --run"):
         import_weights(write(demo), "demo", run)
     assert (run / "run.json").read_bytes() == before
 
