@@ -209,6 +209,7 @@ class Build:
             The finished store, open for reading.
         """
         sums, parked = self._sums(), _parked(self.store.path)
+        self.work.mkdir(exist_ok=True)  # a store without objects has no chunks
         os.rename(self.work, parked)  # a finished store holds nothing else; a run that is killed here loses no work
         store = self.store.finish(sums=sums)
         shutil.rmtree(parked)

@@ -520,7 +520,7 @@ def _cut(archive: Archive, folder: Path, item: tuple[SourceFile, np.ndarray, np.
         failure = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0))
     except MALFORMED as error:  # one odd header must not end the run: it fails the objects of its file
         log.info("%s", source.name, exc_info=True)
-        failure = Failure(f"{source.name} cannot be used ({type(error).__name__}: {error}); fetch it anew")
+        failure = Failure(f"{source.name} cannot be used ({type(error).__name__}: {error}); fetch it again")
     except ConnectionError as error:
         log.info("%s", error)
         failure, away = Failure(str(error), getattr(error, "url", ""), getattr(error, "status", 0)), True

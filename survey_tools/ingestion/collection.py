@@ -218,7 +218,7 @@ def _catalogue_of(cubes: list[Cube], files: list[str]) -> Table:
         has, lacks = cubes[placed.index(True)].path, cubes[placed.index(False)].path
         raise CatalogueError(f"{has} has positions and {lacks} has none; give those of all images by --positions")
     shared = [name for name in tables[0].colnames if all(name in table.colnames for table in tables)]
-    for columns in CATALOGUE_COLUMNS.values():  # of which a catalogue has all or none
+    for columns in CATALOGUE_COLUMNS.values():  # a catalogue has all of them or none
         if not columns.keys() <= set(shared):
             shared = [name for name in shared if name not in columns]
     table = Table({name: np.concatenate([np.asarray(table[name]) for table in tables]) for name in shared})

@@ -138,7 +138,7 @@ def find_cube(path: Path, size: int, bands: int, *, key: str = "", axes: str = "
     if not key and not fitting:
         raise ImageError(
             f"{path} has no images (N, {size}, {size}, {bands}) or (N, {bands}, {size}, {size}); it holds {listed}; "
-            "check --survey, whose size is meant, and --bands, of which there must be as many"
+            "check --survey, which sets the size, and --bands, whose number must match"
         )
     name = key or fitting[0]
     return Cube(path, name, entries[name], _axes(f"{path} {name}".strip(), entries[name], size, bands, axes))
@@ -254,7 +254,7 @@ def _axes(name: str, entry: CubeArray, size: int, bands: int, asked: str) -> str
     """Return the order of the axes. Raise ImageError if the array does not fit, has no numbers, or fits both ways."""
     fits = _orders(entry.shape, size, bands)
     if entry.dtype.hasobject:
-        raise ImageError(f"{name} {PICKLED}; save it anew as one plain array")
+        raise ImageError(f"{name} {PICKLED}; save it again as one plain array")
     if entry.dtype.kind not in "fiu":
         raise ImageError(f"{name} is of type {entry.dtype}; images are real numbers")
     if not fits or (asked != "auto" and asked not in fits):
@@ -263,8 +263,8 @@ def _axes(name: str, entry: CubeArray, size: int, bands: int, asked: str) -> str
             f"(N, {', '.join(map(str, wanted[order]))})" for order in wanted if asked in ("auto", order)
         )
         raise ImageError(
-            f"{name} has the shape {entry.shape}, not {shapes}; check --survey, whose size is meant, --bands, of which "
-            "there must be as many, and --axes"
+            f"{name} has the shape {entry.shape}, not {shapes}; check --survey, which sets the size, --bands, "
+            "whose number must match, and --axes"
         )
     if len(fits) > 1 and asked == "auto":
         raise ImageError(f"{name} has the shape {entry.shape}, which fits both orders of axes; say which by --axes")
@@ -312,7 +312,7 @@ def _header(file) -> CubeArray:
     """Return shape and type of the array that begins here. Afterwards the file is at its first value."""
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
-        raise ValueError(f"version {version} of the .npy format is not known; save it anew by numpy.savez")
+        raise ValueError(f"version {version} of the .npy format is not known; save it again by numpy.savez")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that Python 2 wrote it
         shape, by_column, dtype = HEADERS[version](file)
@@ -338,8 +338,8 @@ def _said(path: Path, key: str = "") -> Iterator[None]:
     except DAMAGED as error:
         said = first_line(error)
         if "pickle" in said or "Python objects" in said:
-            remedy = "save it anew as plain arrays, or give the positions by --positions TABLE"
+            remedy = "save it again as plain arrays, or give the positions by --positions TABLE"
             raise ImageError(f"{path} {key} {PICKLED}; {remedy}") from error
         if isinstance(error, OSError) and error.filename:
             raise  # the file does not exist, or may not be read
-        raise ImageError(f"{path} cannot be read, it may be damaged or truncated: {said}; fetch it anew") from error
+        raise ImageError(f"{path} cannot be read, it may be damaged or truncated: {said}; fetch it again") from error

@@ -219,7 +219,7 @@ def read_stamp(
         if not apart < SAME:
             raise ImageError(
                 f"{names[band]}: band {band} lies {apart:.3g} pixels from band {bands[0]}, and a store has one grid "
-                f"for all bands; resample them onto one, or cut anew by `galtrans fetch {survey.name} …`"
+                f"for all bands; resample them onto one, or cut them again by `galtrans fetch {survey.name} …`"
             )
     said = [f"{band}: {images[band].zeros}" for band in bands if images[band].zeros]
     flux, saturated = zip(*(_pixels(images[band], masks.get(band)) for band in bands), strict=True)
@@ -304,7 +304,7 @@ def _joined(items: list[FitsObject], bands: tuple[str, ...]) -> FitsObject:
     names = ", ".join(piece.path.name for piece in pieces)
     why = f"{names}: no image of band {', '.join(missing)}; add it, or leave it out of --bands" if missing else ""
     if twice:
-        why = f"{names}: band {', '.join(twice)} is there more than once within {TOGETHER:g} arcsec; leave one of them"
+        why = f"{names}: band {', '.join(twice)} occurs more than once within {TOGETHER:g} arcsec; leave one of them"
     synthetic = next((item.synthetic for item in items if item.synthetic), "")
     return replace(first, pieces=pieces, why=why, synthetic=synthetic)
 

@@ -618,11 +618,11 @@ def create(
         store = Store(part, begun)
         if store.attributes != attributes:
             different = ", ".join(key for key in attributes if store.attributes.get(key) != attributes[key])
-            raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start anew")
+            raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start again")
         lacking = [name for name in ADDED if name not in begun]
         if lacking:
             raise StoreError(
-                f"{part} was begun by an older galtrans, without the column {lacking[0]}; delete it to start anew"
+                f"{part} was begun by an older galtrans, without the column {lacking[0]}; delete it to start again"
             )
         return store
     return _create(part, attributes, catalogue, chunk_bytes)

@@ -329,7 +329,7 @@ def _render(store: Store, targets: Table, catalogue: Table) -> tuple[Chunk, Chun
 
 
 def _manifest(there: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the manifest of rows of which those that are `there` (object,) have an image."""
+    """Return the manifest of some rows; `there` (object,) says which of them have an image."""
     words = {"status": (DONE, OUTSIDE), "reason": ("", "only the truth of the test pairs is given")}
     words["file"] = ("galtrans twin sky", "")
     return {name: np.where(there, present, absent) for name, (present, absent) in words.items()}

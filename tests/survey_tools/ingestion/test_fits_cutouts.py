@@ -136,7 +136,7 @@ def test_files_are_grouped_by_position_and_each_failure_is_a_row(tmp_path):
         [
             "b_g.fits: no image of band r; add it, or leave it out of --bands",
             "c_r.fits: band r lies 1.9",
-            "band g is there more than once within 1 arcsec",
+            "band g occurs more than once within 1 arcsec",
             "no image of any of the bands gr",
             "f.fits has a WCS (RA---TAN-SIP, DEC--TAN-SIP, icrs) whose projection or distortions differ",
             "h.fits is truncated: it has 4000 of",

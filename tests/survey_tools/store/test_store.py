@@ -203,7 +203,7 @@ def test_a_store_made_before_gets_the_columns_when_it_is_mended(tmp_path, make_s
 def test_a_store_that_was_begun_before_is_refused(tmp_path):
     create(tmp_path / "a.zarr", SDSS, "r", catalogue(), {})
     without_added_columns(tmp_path / "a.zarr.part")
-    with pytest.raises(StoreError, match=r"a.zarr.part was begun by an older galtrans, .* delete it to start anew"):
+    with pytest.raises(StoreError, match=r"a.zarr.part was begun by an older galtrans, .* delete it to start again"):
         create(tmp_path / "a.zarr", SDSS, "r", catalogue(), {})
 
 
