@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,12 +15,36 @@ from survey_tools.version import VERSION
 
 MARKER = "demo.json"  # states what the demo of a folder was begun with
 HELD_OUT = 40  # pairs kept from training, to be translated
-JUDGED = 20, 4  # pairs in the report, and translations of each with other noise; more would only take longer
-WIDTH, BATCH, ITERATIONS = 32, 4, "200,340,40"  # two cores train this in two minutes
+WIDTH, BATCH = 32, 4  # channels of the networks, and images of an iteration
 RATIOS = {  # shown at the end: a measure of the report, and the function that turns it into a ratio
     "flux ": ("aperture_offset", lambda magnitudes: 10 ** (-0.4 * magnitudes)),
     "noise": ("noise_amplitude", lambda dex: 10**dex),
 }
+
+
+@dataclass(frozen=True)
+class Size:
+    """The amount of work in a demo.
+
+    Attributes
+    ----------
+    bands : str
+        Bands of the sky.
+    iterations : str
+        Training iterations of each step. The default takes two minutes on two cores.
+    judged : int
+        Held-out pairs in the report.
+    draws : int
+        Draws of each of them.
+    """
+
+    bands: str = "ugriz"
+    iterations: str = "200,340,40"
+    judged: int = 20
+    draws: int = 4
+
+
+FULL = Size()
 
 
 @click.command()
@@ -43,11 +68,30 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
     Example:
       galtrans demo --out galtrans-demo
     """
+    run_demo(out, workers, seed, overwrite=overwrite)
+
+
+def run_demo(out: Path, workers: int = 1, seed: int = 0, *, overwrite: bool = False, size: Size = FULL) -> None:
+    """Run every command of the demo, and say what lies where.
+
+    Parameters
+    ----------
+    out : Path
+        Folder to make.
+    workers : int
+        Processes.
+    seed : int
+        Seed of everything random.
+    overwrite : bool
+        Whether to replace a demo of other settings.
+    size : Size
+        The amount of work.
+    """
     _begin(out, {"seed": seed, "version": VERSION}, overwrite)
-    _prepare(out, workers, seed)
-    _train(out, seed)
+    _prepare(out, workers, seed, size)
+    _train(out, seed, size)
     _translate(out, seed)
-    _report(out, seed, workers)
+    _report(out, seed, workers, size)
     _show(out)
 
 
@@ -71,14 +115,18 @@ def _begin(out: Path, settings: dict, overwrite: bool) -> None:
     os.replace(temporary, marker)
 
 
-def _prepare(out: Path, workers: int, seed: int) -> None:
+def _prepare(out: Path, workers: int, seed: int, size: Size) -> None:
     """Simulate, fetch both surveys, cross-match, regrid."""
     sky, parallel = out / "sky", ("--workers", workers)
-    _run("simulate", "--out", sky, "--seed", seed, *parallel)
-    _run("fetch", "sdss", "--catalogue", sky / "catalogue.ecsv", "--mirror", sky, "--out", out / "sdss.zarr", *parallel)
+    bands = () if size.bands == FULL.bands else ("--bands", size.bands)
+    _run("simulate", "--out", sky, "--seed", seed, *parallel, *bands)
+    _run(
+        "fetch", "sdss", "--catalogue", sky / "catalogue.ecsv", "--mirror", sky,
+        "--out", out / "sdss.zarr", *parallel, *bands,
+    )  # fmt: skip
     _run(
         "fetch", "cfht", "--catalogue", sky / "catalogue_cfht.ecsv", "--mirror", sky / "cfht",
-        "--out", out / "cfht.zarr", *parallel,
+        "--out", out / "cfht.zarr", *parallel, *bands,
     )  # fmt: skip
     pairs = ("--out", out / "pairs.ecsv", "--test-size", HELD_OUT, "--seed", seed)
     if not (out / "pairs.ecsv").exists():
@@ -86,10 +134,10 @@ def _prepare(out: Path, workers: int, seed: int) -> None:
     _run("regrid", out / "cfht.zarr", "--like", out / "sdss.zarr", "--out", out / "cfht64.zarr", *parallel)
 
 
-def _train(out: Path, seed: int) -> None:
+def _train(out: Path, seed: int, size: Size) -> None:
     """Train the recipe `psf_matched`, narrow and short."""
     stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
-    short = "--width", WIDTH, "--batch-size", BATCH, "--iterations", ITERATIONS
+    short = "--width", WIDTH, "--batch-size", BATCH, "--iterations", size.iterations
     go_on = ("--resume",) if (out / "run" / "run.json").exists() else ()
     _run("train", *stores, "--recipe", "psf_matched", *short, "--run", out / "run", "--seed", seed, *go_on)
 
@@ -108,11 +156,10 @@ def _translate(out: Path, seed: int) -> None:
         _run("translate", out / "run", *files, "--to", target, "--out", out / "translated" / target, "--seed", seed)
 
 
-def _report(out: Path, seed: int, workers: int) -> None:
+def _report(out: Path, seed: int, workers: int, size: Size) -> None:
     """Compare translations of held-out galaxies with the other survey's images and with the truth."""
     inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
-    galaxies, draws = JUDGED
-    how = "--galaxies", galaxies, "--draws", draws, "--seed", seed, "--workers", workers
+    how = "--galaxies", size.judged, "--draws", size.draws, "--seed", seed, "--workers", workers
     there = [(out / "report" / name).exists() for name in FILES]
     if not all(there):  # an interruption may have left a part of a report
         _run("evaluate", *inputs, "--out", out / "report", *how, *(("--overwrite",) if any(there) else ()))

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,9 +35,14 @@ def files(root):
     return sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
 
 
+@cache
 def opened(root, pattern):
-    """Pixels and header of each file."""
-    return [(fits.getdata(path, 0), fits.getheader(path, 0)) for path in sorted(root.glob(pattern))]
+    """Pixels and header of each file, decompressed once for all tests; nobody may write into them."""
+    found = []
+    for path in sorted(root.glob(pattern)):
+        with fits.open(path) as hdus:
+            found.append((hdus[0].data, hdus[0].header))
+    return found
 
 
 def test_an_archive_is_all_there(archive):

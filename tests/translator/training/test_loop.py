@@ -174,7 +174,7 @@ def test_each_step_has_its_own_number_of_iterations(tiny, tmp_path):
 def test_bfloat16_and_float32_agree_below_the_noise(tiny, tmp_path):
     made = []
     for precision in ("float32", "bf16"):
-        opened = session(tiny, tmp_path / precision, "psf_matched", iterations=12, width=8, precision=precision)
+        opened = session(tiny, tmp_path / precision, "psf_matched", iterations=6, width=8, precision=precision)
         train(opened)
         run = load_run(tmp_path / precision, "cpu")
         made.append(translate_each(run, tiny.x.images[6:9], "y", [0] * 3, noise=False))

@@ -12,8 +12,10 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from cli.main import galtrans
 from survey_tools.errors import RunError
 from survey_tools.surveys import CFHT, SDSS
 from translator.images import WHOLE, Share
@@ -49,9 +51,13 @@ def free_port():
         return one.getsockname()[1]
 
 
+def words(paths, run, *more):
+    return [str(word) for word in ("train", *paths, *WORDS, "--out", run, *more)]
+
+
 def command(paths, run, *more, processes=1, launch=()):
-    start = [sys.executable] if processes == 1 else [*TORCHRUN, "--nproc-per-node", processes, *launch]
-    return [str(word) for word in [*start, "-m", "cli", "train", *paths, *WORDS, "--out", run, *more]]
+    start = [sys.executable] if processes == 1 else [*TORCHRUN, "--nproc-per-node", str(processes), *map(str, launch)]
+    return [*start, "-m", "cli", *words(paths, run, *more)]
 
 
 def start(words):
@@ -59,18 +65,13 @@ def start(words):
     return subprocess.Popen(words, env=ENVIRONMENT, start_new_session=True, **pipes)
 
 
-def finish(words):
-    process = start(words)
-    out, error = process.communicate(timeout=200)
-    assert process.returncode == 0, error
-    return out
-
-
 @pytest.fixture(scope="module")
 def alone(paths, tmp_path_factory):
-    """The run of one process."""
+    """The run of one process: this one."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    finish(command(paths, run))
+    torch.set_num_threads(1)
+    ended = CliRunner().invoke(galtrans, words(paths, run))
+    assert ended.exit_code == 0, ended.output
     return run
 
 
