@@ -21,7 +21,7 @@ from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
 log = logging.getLogger(__name__)
 
 OF_SURVEYS = tuple(name for columns in CATALOGUE_COLUMNS.values() for name in columns)
-NAMES = {  # what archives and programs call our columns, in lower case, the best first
+NAMES = {  # our columns: their names in archives and programs, in lower case, the best first
     "object_id": ("object_id", "objid", "bestobjid", "source_id", "specobjid", "obj_id", "objectid", "number", "id"),
     "redshift": ("redshift", "zspec", "z_spec", "specz"),
     **{name: (name,) for name in OF_SURVEYS},
@@ -30,14 +30,14 @@ POSITIONS = (  # names of longitude and latitude, in lower case, and the frame t
     ("ra", "dec", Stated()),
     ("ra_icrs", "de_icrs", Stated("ICRS")),
     ("ra_icrs", "dec_icrs", Stated("ICRS")),
-    ("raj2000", "dej2000", Stated()),  # of VizieR: FK5 or ICRS, which agree to 0.03 arcsec
+    ("raj2000", "dej2000", Stated()),  # VizieR: FK5 or ICRS, which agree to 0.03 arcsec
     ("raj2000", "decj2000", Stated()),
     ("_raj2000", "_dej2000", Stated()),
     ("_ra", "_de", Stated()),
     ("radeg", "dedeg", Stated()),
     ("ra_deg", "dec_deg", Stated()),
     ("ramean", "decmean", Stated()),
-    ("alpha_j2000", "delta_j2000", Stated()),  # of SExtractor, as all down to x_world
+    ("alpha_j2000", "delta_j2000", Stated()),  # SExtractor, like all down to x_world
     ("alphawin_j2000", "deltawin_j2000", Stated()),
     ("alphapsf_j2000", "deltapsf_j2000", Stated()),
     ("alpha_sky", "delta_sky", Stated()),
@@ -48,42 +48,53 @@ POSITIONS = (  # names of longitude and latitude, in lower case, and the frame t
     ("glon", "glat", Stated("galactic")),
     ("_glon", "_glat", Stated("galactic")),
 )
-GALACTIC = ("l", "b")  # lower case only, for L and B are other things as often
+GALACTIC = ("l", "b")  # lower case only, because L and B often mean other things
 KEYS = ("object_id", "ra", "dec", "l", "b", "position", "redshift", *OF_SURVEYS)  # what `columns` may name
 SEXAGESIMAL_UNITS = {"h:m:s": u.hourangle, "hms": u.hourangle, "d:m:s": u.deg, "dms": u.deg}
 A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-A_FLOAT = re.compile(r"[+-]?\d+\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE]\+\d+")  # of text that is an identifier
+A_FLOAT = re.compile(r"[+-]?\d+\.\d*([eE][+-]?\d+)?|[+-]?\d+[eE]\+\d+")  # in text that should be an identifier
 SEXAGESIMAL = re.compile(
     r"([+-]?)(\d{1,3})(?:\s*([hd°:])\s*|\s+)(\d{1,2}(?:\.\d*)?)"
     r"(?:(?:\s*[m'′:]\s*|\s+)(\d{1,2}(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′]?)"
 )
-UNKNOWN_REDSHIFT = re.compile(r"-(1|9+)(\.[09]*)?")  # -9999 and its like, which stand for an unknown redshift
+UNKNOWN_REDSHIFT = re.compile(r"-(1|9+)(\.[09]*)?")  # -9999 and the like, which stand for an unknown redshift
 EXACT = 2**53  # whole numbers up to here are exact as floating-point numbers
 OBJID_301 = 0x112D  # the first 16 bits of an objID of SDSS: sky version 2, rerun 301
-ROUNDED = 256  # an objID that was a floating-point number is a multiple of this
+ROUNDED = 256  # an objID that was stored as a floating-point number is a multiple of this
 
 
 def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str] | None = None) -> Table:
-    """The objects of a catalogue: CSV and other text, ECSV, FITS (LDAC, too), Parquet or VOTable.
+    """Read the objects of a catalogue: CSV and other text, ECSV, FITS (also LDAC), Parquet or VOTable.
 
-    Column names are matched whatever their case: ours, or those that archives and programs give (`NAMES`, `POSITIONS`);
-    `columns` gives the file's own name of any of `KEYS`. Of several tables in a file, the first that has all columns is
-    read, and of LDAC files the objects of all chips.
+    Column names are matched without regard to case: our names, or those of archives and programs (`NAMES`,
+    `POSITIONS`). If a file has several tables, the first that has all columns is read; from an LDAC file, the objects
+    of all chips are read.
 
-    Angles in any unit, and sexagesimal text, become degrees; a column without a unit is in degrees, or in hours where
-    it is a right ascension in sexagesimal text. Positions in another frame, as the file states it by COOSYS, RADESYS,
+    Angles in any unit, and sexagesimal text, become degrees. A column without a unit is in degrees, or in hours if it
+    is a right ascension in sexagesimal text. Positions in another frame, as the file states it by COOSYS, RADESYS,
     EQUINOX, a SkyCoord column or a column's name, become ICRS. In text files, lines that begin with `#` are comments,
     and an empty field or `null` is a missing value.
 
-    Returns:
-        Table in the file's order with object_id (str), ra, dec (float64 [deg], ICRS), redshift (float64, NaN where
-        unknown) and, where the catalogue has all four, run, rerun, camcol and field (int32), which name an SDSS frame.
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    columns : mapping, optional
+        The file's own name of any of `KEYS`.
 
-    Raises:
-        CatalogueError: Where the file cannot be read, holds no rows, lacks a column or has it twice, or states a frame
-            that is not known; or where a row is impossible: a missing or duplicated object_id, or one that lost digits
-            as a floating-point number; a position that is missing, NaN, no angle or not on the sphere, a redshift or
-            frame number that cannot be. The message gives the row, counted from 1, and the value.
+    Returns
+    -------
+    Table
+        In the order of the file: object_id (str), ra, dec (float64 [deg], ICRS), redshift (float64, NaN if unknown)
+        and, if the catalogue has all of them, the columns of one survey in `CATALOGUE_COLUMNS` (int32).
+
+    Raises
+    ------
+    CatalogueError
+        If the file cannot be read, has no rows, lacks a column or has it twice, or states an unknown frame; or if a row
+        is impossible: an object_id that is missing, duplicated, or has lost digits as a floating-point number; a
+        position that is missing, NaN, not an angle or not on the sphere; an impossible redshift or number. The message
+        gives the row, counted from 1, and the value.
     """
     columns = dict(columns or {})
     if isinstance(path, Table):
@@ -93,7 +104,7 @@ def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str]
     tables = load_tables(path, text)
     fit = [loaded for loaded in tables if _lacking(loaded.table, columns) == ""]
     chips = [loaded for loaded in fit if loaded.name == "LDAC_OBJECTS"]
-    if not fit:  # the message is of the table with the most columns
+    if not fit:  # the message concerns the table with the most columns
         _columns(max(tables, key=lambda loaded: len(loaded.table.colnames)).table, path, columns)
     if fit[0] in chips and len(chips) > 1:
         parts = [_checked(loaded, path, columns) for loaded in chips]
@@ -104,19 +115,33 @@ def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str]
 
 
 def check_catalogue(raw: Table, path) -> Table:
-    """The columns of a table that came with images, checked and named as `read_catalogue` does it.
+    """Return the columns of a table that came with images, checked and named as `read_catalogue` does it.
 
-    `path`, the file that it came in, is for messages. CatalogueError as for `read_catalogue`.
+    Parameters
+    ----------
+    raw : Table
+        The table.
+    path : path-like
+        The file that it came in, for messages.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    CatalogueError
+        As `read_catalogue` does.
     """
     return _checked(Loaded(raw), Path(path), {})
 
 
 def _checked(loaded: Loaded, path: Path, columns: Mapping[str, str]) -> Table:
-    """A loaded table as a catalogue."""
+    """Return a loaded table as a catalogue."""
     raw = loaded.table
     found = _columns(raw, path, columns)
     if len(raw) == 0:
-        raise CatalogueError(f"{path}: the catalogue holds no rows")
+        raise CatalogueError(f"{path}: the catalogue has no rows")
     table = Table({"object_id": _identifiers(raw[found.names["object_id"]], path)})
     ra, dec = _position(loaded, found, path)
     table["ra"], table["dec"] = Column(ra, unit=u.deg), Column(dec, unit=u.deg)
@@ -128,13 +153,30 @@ def _checked(loaded: Loaded, path: Path, columns: Mapping[str, str]) -> Table:
 
 
 def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Generator) -> np.ndarray:
-    """Which objects to hold out (object,): whole groups on the sky, drawn at random, `test_size` objects in all.
+    """Return which objects to hold out: whole groups on the sky, drawn at random.
 
-    Groups are friends of friends: objects nearer to each other than `link` (an angle, or arcsec) are in one group,
-    and so are the friends of both. With the diagonal of a cutout as `link`, no held-out cutout overlaps another one.
+    Groups are friends of friends: objects nearer to each other than `link` are in one group, and so are the friends of
+    both. If `link` is the diagonal of a cutout, no held-out cutout overlaps another one.
 
-    Raises:
-        CatalogueError: Where no choice of whole groups holds exactly `test_size` objects; it gives the nearest number.
+    Parameters
+    ----------
+    position : SkyCoord
+        Positions (object,).
+    test_size : int
+        Number of objects to hold out.
+    link : Quantity or float
+        An angle, or arcsec.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    (object,) bool
+
+    Raises
+    ------
+    CatalogueError
+        If no choice of whole groups has exactly `test_size` objects; it states the nearest possible number.
     """
     if not 0 <= test_size <= len(position):
         raise CatalogueError(f"a test set of {test_size} cannot be taken from {len(position)} objects; choose fewer")
@@ -155,10 +197,14 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
 class _Found:
     """Which columns of a table are ours.
 
-    Attributes:
-        names: The file's own name, by ours: object_id, redshift and the frame, as far as it has them.
-        longitude, latitude: Names of the columns with positions; the latitude is "" where the other is a SkyCoord.
-        stated: The frame that their names state.
+    Attributes
+    ----------
+    names : dict
+        The file's own name, by our name, of the columns besides the position.
+    longitude, latitude : str
+        Names of the columns with positions; the latitude is "" if the other is a SkyCoord.
+    stated : Stated
+        The frame that their names state.
     """
 
     names: dict[str, str]
@@ -168,7 +214,7 @@ class _Found:
 
 
 def _lacking(raw: Table, columns: Mapping[str, str]) -> str:
-    """What a table lacks of an identifier and a position; "" where it has both."""
+    """Return what a table lacks of an identifier and a position; "" if it has both."""
     lower = {name.strip().lower() for name in raw.colnames} | {
         ours for ours, own in columns.items() if own in raw.colnames
     }
@@ -181,20 +227,20 @@ def _lacking(raw: Table, columns: Mapping[str, str]) -> str:
 
 
 def _sky_coords(raw: Table) -> list[str]:
-    """Names of the columns that are SkyCoord."""
+    """Return the names of the columns that are SkyCoord."""
     return [name for name in raw.colnames if isinstance(raw[name], SkyCoord)]
 
 
 def _columns(raw: Table, path: Path, columns: Mapping[str, str]) -> _Found:
-    """Which columns are ours; CatalogueError where one is missing, is there twice, or has several values a row."""
+    """Return which columns are ours; CatalogueError if one is missing, exists twice, or has several values per row."""
     present = textwrap.shorten(", ".join(name if name.isprintable() else ascii(name) for name in raw.colnames), 400)
     for ours, own in columns.items():
         if own not in raw.colnames:
-            raise CatalogueError(f"{path}: no column {own}, which is to be {ours}; its columns are {present}")
+            raise CatalogueError(f"{path}: no column {own}, which should be {ours}; its columns are {present}")
     lacking = _lacking(raw, columns)
     if lacking:
         raise CatalogueError(
-            f"{path}: no column {lacking}; its columns are {present}; name the one that is meant, such as "
+            f"{path}: no column {lacking}; its columns are {present}; name the right one, for example by "
             f"--column {lacking.split()[0]}=NAME"
         )
     names = {}
@@ -210,12 +256,12 @@ def _columns(raw: Table, path: Path, columns: Mapping[str, str]) -> _Found:
     found = _Found(names, *_pair(raw, path, columns))
     for own in (*names.values(), found.longitude, found.latitude):
         if own and raw[own].ndim != 1:
-            raise CatalogueError(f"{path}: column {own} has {raw[own].shape[1:]} values per row; give one")
+            raise CatalogueError(f"{path}: column {own} has {raw[own].shape[1:]} values per row; give one value")
     return found
 
 
 def _first(raw: Table, names: tuple[str, ...], path: Path) -> str:
-    """The table's own name of the first of some names that it has; "" where it has none of them."""
+    """Return the table's own name of the first of some names that it has; "" if it has none of them."""
     for name in names:
         own = [each for each in raw.colnames if each.strip().lower() == name]
         if len(own) > 1:
@@ -226,7 +272,7 @@ def _first(raw: Table, names: tuple[str, ...], path: Path) -> str:
 
 
 def _pair(raw: Table, path: Path, columns: Mapping[str, str]) -> tuple[str, str, Stated]:
-    """The columns with positions, and the frame that their names state."""
+    """Return the columns with positions, and the frame that their names state."""
     if "position" in columns:
         return columns["position"], "", Stated()
     if "l" in columns and "b" in columns:
@@ -243,13 +289,15 @@ def _pair(raw: Table, path: Path, columns: Mapping[str, str]) -> tuple[str, str,
 
 
 def _position(loaded: Loaded, found: _Found, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Right ascension and declination (object,) [deg, ICRS]."""
+    """Return right ascension and declination (object,) [deg, ICRS]."""
     raw = loaded.table
     if isinstance(raw[found.longitude], SkyCoord):
         position = raw[found.longitude].icrs
         longitude, latitude, frame = Column(position.ra.deg), Column(position.dec.deg), frame_of(Stated(), "")
     elif not found.latitude:
-        raise CatalogueError(f"{path}: {found.longitude} is no column of positions (SkyCoord); name ra and dec instead")
+        raise CatalogueError(
+            f"{path}: {found.longitude} is not a column of positions (SkyCoord); name ra and dec instead"
+        )
     else:
         longitude, latitude = raw[found.longitude], raw[found.latitude]
         own = loaded.of_column.get(found.longitude) or loaded.of_column.get(found.latitude)
@@ -264,7 +312,7 @@ def _position(loaded: Loaded, found: _Found, path: Path) -> tuple[np.ndarray, np
 
 
 def _frame_of_twin(raw: Table, longitude, latitude) -> BaseCoordinateFrame:
-    """The frame of a SkyCoord column that holds the same numbers as the columns of positions; ICRS where none does."""
+    """Return the frame of a SkyCoord column with the same numbers as the columns of positions; else ICRS."""
     for name in _sky_coords(raw):
         twin = raw[name].spherical
         numbers = zip((twin.lon.deg, twin.lat.deg), (longitude, latitude), strict=True)
@@ -281,7 +329,7 @@ def _same_angles(degrees: np.ndarray, column) -> bool:
 
 
 def _plain(column) -> tuple[np.ndarray, np.ndarray]:
-    """Values and mask, each (object,), of a Column, a Quantity or either of them masked; text is str."""
+    """Return values and mask, each (object,), of a Column or a Quantity, masked or not; text is str."""
     mask = np.array(np.broadcast_to(getattr(column, "mask", False), len(column)))
     column = getattr(column, "unmasked", column)
     values = np.asarray(getattr(column, "value", column))
@@ -298,12 +346,12 @@ def _refuse(path: Path, bad: np.ndarray, name: str, column, why: str) -> None:
         row = int(np.argmax(bad))
         values, mask = _plain(column)
         value = "missing" if mask[row] else repr(values[row].item() if hasattr(values[row], "item") else values[row])
-        more = f" ({bad.sum() - 1} more rows alike)" if bad.sum() > 1 else ""
+        more = f" ({bad.sum() - 1} more rows like it)" if bad.sum() > 1 else ""
         raise CatalogueError(f"{path}: row {row + 1}: {name} is {value}; {why}{more}")
 
 
 def _identifiers(column, path: Path) -> np.ndarray:
-    """Identifiers (object,) str; CatalogueError for one that is missing, is there twice, or has lost digits."""
+    """Return identifiers (object,) str; CatalogueError if one is missing, exists twice, or has lost digits."""
     values, mask = _plain(column)
     lost = "as a floating-point number it loses digits: store integers or text"
     if values.dtype.kind == "f":
@@ -318,14 +366,14 @@ def _identifiers(column, path: Path) -> np.ndarray:
         floats = np.array([bool(A_FLOAT.fullmatch(name)) and abs(float(name)) >= EXACT for name in names])
         _refuse(path, floats, "object_id", column, lost)
     rounded = np.array([_is_rounded(name) for name in names])
-    if rounded.sum() > 2 and rounded.all():  # by chance one of 256 is such a multiple
-        _refuse(path, rounded, "object_id", column, f"all are multiples of {ROUNDED}, as {lost}")
+    if rounded.sum() > 2 and rounded.all():  # by chance, one in 256 is such a multiple
+        _refuse(path, rounded, "object_id", column, f"all are multiples of {ROUNDED}; {lost}")
     _check_unique(names, path)
     return names
 
 
 def _whole(names: np.ndarray) -> np.ndarray:
-    """Identifiers without the ".0" of a column of whole numbers that was written as floating-point numbers."""
+    """Return identifiers without the ".0" of whole numbers that were written as floating-point numbers."""
     whole = [re.fullmatch(r"([+-]?\d{1,15})(\.0*)?", name) for name in names]
     return np.array([match[1] for match in whole]) if all(whole) and any(match[2] for match in whole) else names
 
@@ -335,15 +383,15 @@ def _is_rounded(name: str) -> bool:
 
 
 def _check_unique(names: np.ndarray, path: Path) -> None:
-    """CatalogueError where an identifier is there twice."""
+    """Raise CatalogueError if an identifier exists twice."""
     _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
     repeated = first[inverse] != np.arange(len(names))
     where = first[inverse][np.argmax(repeated)] + 1
-    _refuse(path, repeated, "object_id", Column(names), f"row {where} has the same: remove one of them")
+    _refuse(path, repeated, "object_id", Column(names), f"row {where} has the same one: remove one of them")
 
 
 def _numbers(column, name: str, path: Path) -> np.ndarray:
-    """float64 (object,), NaN where masked; CatalogueError where the column holds text that is no number."""
+    """Return float64 (object,), NaN where masked; CatalogueError if the column has text that is not a number."""
     values, mask = _plain(column)
     if values.dtype.kind in "iuf":
         return np.where(mask, np.nan, values.astype(np.float64, copy=False))
@@ -364,16 +412,16 @@ def _is_number(value) -> bool:
 
 
 def _angle(column, name: str, low: float, high: float, path: Path, *, hours: bool) -> np.ndarray:
-    """Degrees (object,) of a column of angles; CatalogueError outside low..high or where its unit is no angle.
+    """Return degrees (object,) of a column of angles; CatalogueError outside low..high or if its unit is not an angle.
 
-    Where `hours`, sexagesimal text without a unit is in hours. Longitudes from -180 are those from 180 to 360.
+    If `hours`, sexagesimal text without a unit is in hours. Longitudes from -180 are those from 180 to 360.
     """
     unit = _unit(column)
     texts = _sexagesimal(column, unit if getattr(column, "unit", None) else (u.hourangle if hours else u.deg))
     values = _numbers(column, name, path) if texts is None else texts
     unit = u.deg if texts is not None else unit
     if not unit.is_equivalent(u.deg):
-        raise CatalogueError(f"{path}: {name} is in {unit}, which is no angle; give degrees")
+        raise CatalogueError(f"{path}: {name} is in {unit}, which is not a unit of angle; give degrees")
     degrees = values if unit == u.deg else (values * unit).to_value(u.deg)
     if low == 0 and (degrees >= -180).any() and not (degrees > 180).any():
         degrees = np.where((degrees < 0) & (degrees >= -180), degrees + 360, degrees)
@@ -383,9 +431,9 @@ def _angle(column, name: str, low: float, high: float, path: Path, *, hours: boo
 
 
 def _sexagesimal(column, unit: u.UnitBase) -> np.ndarray | None:
-    """Degrees (object,) of text such as 10:00:24.0 or +02d06m00s, in `unit` where it does not say; None if it is none.
+    """Return degrees (object,) of text such as 10:00:24.0 or +02d06m00s, in `unit` if it has none; None for other text.
 
-    It is none, either, if one of the rows is not: the column then has to hold numbers.
+    It is None too if a single row is not such text: the column then has to hold numbers.
     """
     values, mask = _plain(column)
     if values.dtype.kind not in "UO" or not unit.is_equivalent(u.deg):
@@ -409,7 +457,7 @@ def _sexagesimal(column, unit: u.UnitBase) -> np.ndarray | None:
 
 
 def _unit(column) -> u.UnitBase:
-    """A column's unit, degrees where it states none; `degrees` and `DEG` are degrees, and VizieR's "h:m:s" hours."""
+    """Return a column's unit, degrees if it states none; `DEG` is degrees, and VizieR's "h:m:s" hours."""
     unit = getattr(column, "unit", None)
     if isinstance(unit, u.UnrecognizedUnit):
         word = str(unit).strip().strip('"').lower()
@@ -418,13 +466,13 @@ def _unit(column) -> u.UnitBase:
 
 
 def _redshift(column, path: Path) -> np.ndarray:
-    """Redshifts (object,), NaN where none is known, which some catalogues write as -9999 or -1."""
+    """Return redshifts (object,), NaN for an unknown one, which some catalogues write as -9999 or -1."""
     redshift = _numbers(column, "redshift", path)
     below = np.flatnonzero(redshift <= -1)
     marks = np.array([row for row in below if UNKNOWN_REDSHIFT.fullmatch(f"{redshift[row]:.6g}")], int)
     if len(marks):
         log.warning(
-            "%s: %d of %d redshifts are %g or the like, which is taken for unknown",
+            "%s: %d of %d redshifts are %g or the like, which is read as unknown",
             path,
             len(marks),
             len(redshift),
@@ -433,7 +481,7 @@ def _redshift(column, path: Path) -> np.ndarray:
     redshift = redshift.copy()
     redshift[marks] = np.nan
     bad = np.isinf(redshift) | (redshift <= -1)
-    _refuse(path, bad, "redshift", column, "no redshift is -1 or less, or infinite: leave it empty where unknown")
+    _refuse(path, bad, "redshift", column, "a redshift is more than -1 and finite: leave it empty if it is unknown")
     return redshift
 
 
@@ -450,7 +498,7 @@ def _whole_number(column, name: str, path: Path) -> np.ndarray:
 
 
 def _reachable(sizes: np.ndarray, most: int) -> list[int]:
-    """Which totals groups of these sizes add up to, as the bits of an integer: with none, one, … all distinct sizes."""
+    """Return the totals that groups of these sizes add up to, as the bits of an integer: for no, one, … all sizes."""
     totals = [1]
     for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
         bits, step = totals[-1], 1
@@ -463,7 +511,7 @@ def _reachable(sizes: np.ndarray, most: int) -> list[int]:
 
 
 def _draw_groups(sizes: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """A random choice of groups (group,) bool that hold `wanted` objects in all, a number that `_reachable` has."""
+    """Return a random choice of groups (group,) bool that have `wanted` objects, a total that `_reachable` has."""
     chosen = np.zeros(len(sizes), bool)
     left = wanted
     for group in rng.permutation(len(sizes)):
@@ -474,7 +522,7 @@ def _draw_groups(sizes: np.ndarray, wanted: int, rng: np.random.Generator) -> np
             left -= int(sizes[group])
     if left == 0:
         return chosen
-    chosen[:] = False  # the draw came to a dead end: take the numbers of groups of each size that fit
+    chosen[:] = False  # the draw cannot be completed: take numbers of groups of each size that add up
     below, left = _reachable(sizes, wanted), wanted
     for index, size in reversed(list(enumerate(np.unique(sizes)))):
         count = next(n for n in range(left // int(size) + 1) if below[index] >> left - n * int(size) & 1)

@@ -1,4 +1,4 @@
-"""Tables of positions in files of every format, and the frames of positions, converted to ICRS."""
+"""Tables of positions in files of any format, and the frames of positions, converted to ICRS."""
 
 import bz2
 import gzip
@@ -40,23 +40,26 @@ FIXED = {
     "supergalactic": Supergalactic,
     "super-galactic": Supergalactic,
 }
-OF_EQUINOX = {  # frames that need an equinox, and the one that is meant where none is stated
+OF_EQUINOX = {  # frames that need an equinox, and its default
     "fk5": (FK5, "J2000"),
     "fk4": (FK4, "B1950"),
     "fk4-no-e": (FK4NoETerms, "B1950"),
     "ecl-fk5": (BarycentricMeanEcliptic, "J2000"),
 }
-FK5_SINCE = 1984.0  # FITS (Paper II, section 3.1): an equinox before this year is one of FK4, and else of FK5
+FK5_SINCE = 1984.0  # FITS (Paper II, section 3.1): an equinox before this year means FK4, a later one FK5
 AN_EQUINOX = re.compile(r"([JB]?)\s*(\d{4}(?:\.\d*)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file says of the frame of positions, in its own words; "" where it says nothing.
+    """What a file states about the frame of positions, in its own words; "" if it states nothing.
 
-    Attributes:
-        system: As RADESYS of FITS or `system` of COOSYS in VOTables: ICRS, FK5, eq_FK4, galactic.
-        equinox: As EQUINOX or `equinox`: 2000.0, B1950.
+    Attributes
+    ----------
+    system : str
+        Value of RADESYS in FITS or `system` of COOSYS in VOTables: ICRS, FK5, eq_FK4, galactic.
+    equinox : str
+        Value of EQUINOX or `equinox`: 2000.0, B1950.
     """
 
     system: str = ""
@@ -70,7 +73,7 @@ class Stated:
 
 
 def stated_by(cards: Mapping[str, Any]) -> Stated:
-    """What a FITS header, or the metadata of a table, states by RADESYS and EQUINOX, or by their older names.
+    """Return what a FITS header, or the metadata of a table, states by RADESYS and EQUINOX, or by their older names.
 
     EPOCH is the old name of EQUINOX, but many write the date of the observation into it: only 1950 and 2000 count.
     """
@@ -84,7 +87,20 @@ def stated_by(cards: Mapping[str, Any]) -> Stated:
 
 
 def frame_of(stated: Stated, where: str) -> BaseCoordinateFrame:
-    """The frame that is stated, or ICRS where none is; for an unknown one CatalogueError, which begins with `where`."""
+    """Return the frame that is stated, or ICRS if none is.
+
+    Parameters
+    ----------
+    stated : Stated
+        The statement.
+    where : str
+        Beginning of the message of an error.
+
+    Raises
+    ------
+    CatalogueError
+        If the frame is unknown.
+    """
     system = stated.system.lower().replace("_", "-").removeprefix("eq-")
     if system in FIXED:
         return FIXED[system]()
@@ -96,8 +112,8 @@ def frame_of(stated: Stated, where: str) -> BaseCoordinateFrame:
         system = "fk4" if early else "fk5"
     if system not in OF_EQUINOX or (stated.equinox and not match):
         raise CatalogueError(
-            f"{where}: its positions are in the frame {stated}, which is not known; give them in ICRS, FK5, FK4 or "
-            "Galactic coordinates, and say which by RADESYS and EQUINOX"
+            f"{where}: its positions are in the frame {stated}, which is unknown; give them in ICRS, FK5, FK4 or "
+            "Galactic coordinates, and state which by RADESYS and EQUINOX"
         )
     frame, usual = OF_EQUINOX[system]
     letter, year = (match[1].upper() or usual[0], match[2]) if match else (usual[0], usual[1:])
@@ -105,7 +121,7 @@ def frame_of(stated: Stated, where: str) -> BaseCoordinateFrame:
 
 
 def to_icrs(longitude: np.ndarray, latitude: np.ndarray, frame: BaseCoordinateFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Right ascension and declination [deg, ICRS] of positions (object,) [deg] in a frame; unchanged if it is ICRS."""
+    """Return right ascension and declination [deg, ICRS] of positions (object,) [deg] in a frame."""
     if isinstance(frame, ICRS):
         return longitude, latitude
     position = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).icrs
@@ -113,7 +129,7 @@ def to_icrs(longitude: np.ndarray, latitude: np.ndarray, frame: BaseCoordinateFr
 
 
 def _word(value: Any) -> str:
-    """A value of a card as a word; "" for what is no word and no number."""
+    """Return the value of a card as a word; "" if it is neither a word nor a number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float, np.integer, np.floating)):
         return ""
     return "" if isinstance(value, (float, np.floating)) and not np.isfinite(value) else str(value).strip()
@@ -144,11 +160,16 @@ A_CARD = re.compile(r"#\s*(RADESYS|RADECSYS|EQUINOX|EPOCH)\s*[=:]\s*(\S+)", re.I
 class Loaded:
     """One table of a file.
 
-    Attributes:
-        table: Its rows; missing values are masked.
-        name: Its name in the file; "" where it has none.
-        stated: The celestial frame of all its positions.
-        of_column: That of single columns, by their names.
+    Attributes
+    ----------
+    table : Table
+        Its rows; missing values are masked.
+    name : str
+        Its name in the file; "" if it has none.
+    stated : Stated
+        The celestial frame of all its positions.
+    of_column : dict
+        The frame of single columns, by their names.
     """
 
     table: Table
@@ -158,13 +179,26 @@ class Loaded:
 
 
 def load_tables(path: Path, as_text: Collection[str]) -> list[Loaded]:
-    """The tables of a file, in its order: of its first bytes' format, else of that of its suffix, else of text.
+    """Return the tables of a file, in its order.
 
-    Text is CSV, or has tabs, semicolons, bars or blanks between its fields. Columns called as one of `as_text`, in any
-    case, are read as text, so that digits and leading zeros stay. A file may be packed by gzip, bzip2 or xz.
+    The format is that of its first bytes, else that of its suffix, else text: CSV, or with tabs, semicolons, bars or
+    blanks between its fields. A file may be compressed by gzip, bzip2 or xz.
 
-    Raises:
-        CatalogueError: It cannot be read, or has no table.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    as_text : collection of str
+        Names of columns, in any case, that are read as text, so that digits and leading zeros stay.
+
+    Returns
+    -------
+    list of Loaded
+
+    Raises
+    ------
+    CatalogueError
+        If it cannot be read, or has no table.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2", ".xz")]
     kind = FORMATS.get(suffixes[-1] if suffixes else "", "text")
@@ -175,7 +209,7 @@ def load_tables(path: Path, as_text: Collection[str]) -> list[Loaded]:
         start = data[:64].lstrip()
         kind = next((known for mark, known in SIGNATURES.items() if start.startswith(mark)), kind)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities of units and headers that do not touch us
+            warnings.simplefilter("ignore")  # oddities of units and headers that do not matter here
             found = READERS[kind](data, as_text)
     except UNREADABLE as error:
         words = getattr(error, "strerror", None) or first_line(error)
@@ -188,11 +222,11 @@ def load_tables(path: Path, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _read_fits(data: bytes, as_text: Collection[str]) -> list[Loaded]:
-    """The tables of all HDUs. The image's header, in front of SExtractor's objects, says which frame they are in."""
+    """Return the tables of all HDUs. The header of the image before SExtractor's objects states their frame."""
     found, image = [], Stated()
     with fits.open(BytesIO(data), memmap=False, lazy_load_hdus=False) as hdus:
         if any(hdu.fileinfo()["datLoc"] + hdu.size > len(data) for hdu in hdus):
-            raise OSError("it ends before its data do")
+            raise OSError("it ends before its data")
         for hdu in hdus:
             if not isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)) or isinstance(hdu, fits.CompImageHDU):
                 continue
@@ -208,7 +242,7 @@ def _read_fits(data: bytes, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _stated_by_image(hdu: fits.BinTableHDU) -> Stated:
-    """The frame that an image's header, kept as text in a table, states."""
+    """Return the frame that the header of an image, stored as text in a table, states."""
     cards = "".join(str(text) for text in np.asarray(hdu.data.field(0)).astype(str).ravel()) if len(hdu.data) else ""
     lines = [cards[start : start + 80] for start in range(0, len(cards), 80)]
     pairs = (re.match(r"(RADESYS|RADECSYS|EQUINOX)\s*=\s*'?\s*([^'/]+)", line) for line in lines)
@@ -216,7 +250,7 @@ def _stated_by_image(hdu: fits.BinTableHDU) -> Stated:
 
 
 def _read_votable(data: bytes, as_text: Collection[str]) -> list[Loaded]:
-    """Every table of a VOTable; a field's `ref` says which COOSYS is its own, and a single one is that of all."""
+    """Return every table of a VOTable; `ref` of a field names its COOSYS, and a single COOSYS holds for all fields."""
     document = votable.parse(BytesIO(data), verify="ignore")
     systems = {system.ID: Stated(system.system or "", system.equinox or "") for system in document.iter_coosys()}
     of_all = _only(systems.values())
@@ -229,13 +263,13 @@ def _read_votable(data: bytes, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _only(stated: Collection[Stated]) -> Stated:
-    """What all of them state, where it is the same."""
+    """Return the statement that all share, if they are the same."""
     different = set(stated)
     return different.pop() if len(different) == 1 else Stated()
 
 
 def _read_parquet(data: bytes, as_text: Collection[str]) -> list[Loaded]:
-    """A table of Parquet: as pandas and others write it (categories, nulls), or as astropy does (SkyCoord, units)."""
+    """Return a table of Parquet, as pandas (categories, nulls) or astropy (SkyCoord, units) write it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -251,7 +285,7 @@ def _read_parquet(data: bytes, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _arrow_column(values: Any) -> Column:
-    """A column of Arrow with its missing values masked."""
+    """Return a column of Arrow with its missing values masked."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(values.type):
@@ -278,7 +312,7 @@ def _read_ecsv(data: bytes, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _read_text(data: bytes, as_text: Collection[str]) -> list[Loaded]:
-    """A table of text. Lines that begin with # are comments, but for names that stand in the last one of them."""
+    """Return a table of text. Lines that begin with # are comments, but the last of them may have the names."""
     lines = re.split("\r\n|\n|\r", _decoded(data))
     lines = lines[next((at for at, line in enumerate(lines) if line.strip()), 0) :]
     if lines and SEXTRACTOR.match(lines[0]):
@@ -288,7 +322,7 @@ def _read_text(data: bytes, as_text: Collection[str]) -> list[Loaded]:
     first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
     if first is None:
         raise ValueError("it has no row")
-    if lines[first].lstrip().startswith(("|", "\\")):  # IPAC's tables, and those that are drawn with lines
+    if lines[first].lstrip().startswith(("|", "\\")):  # tables of IPAC, and tables that are drawn with lines
         return [Loaded(ascii.read(lines, fill_values=_fills()), stated=stated)]
     delimiter = max(DELIMITERS, key=lines[first].count)
     delimiter = delimiter if delimiter in lines[first] else " "
@@ -309,7 +343,7 @@ def _read_text(data: bytes, as_text: Collection[str]) -> list[Loaded]:
 
 
 def _head(lines: list[str], first: int, delimiter: str) -> tuple[str, list[str], list[str]]:
-    """The line of names, the lines below it without units and rules, and the units; `first` is no comment.
+    """Return the line of names, the lines below it without units and rules, and the units; `first` is not a comment.
 
     numpy and TOPCAT write the names into a comment; VizieR has units and a rule of dashes below them.
     """
@@ -326,7 +360,7 @@ def _head(lines: list[str], first: int, delimiter: str) -> tuple[str, list[str],
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    """The fields of a line of names, units or numbers."""
+    """Return the fields of a line of names, units or numbers."""
     cells = line.split() if delimiter == " " else line.split(delimiter)
     return [cell.strip().strip('"').strip() for cell in cells]
 
@@ -336,7 +370,7 @@ def _has_number(cells: Sequence[str]) -> bool:
 
 
 def _stated_in_comments(comments: list[str]) -> Stated:
-    """The frame that comments state, as VizieR does by Coosys, or as cards of FITS."""
+    """Return the frame that comments state, by Coosys as VizieR does, or by cards of FITS."""
     cards = {match[1]: match[2].strip("'\"") for match in map(A_CARD.match, comments) if match}
     systems = [Stated(match[1], match[2] or "") for match in map(COOSYS.match, comments) if match]
     return stated_by(cards) or _only(systems)
@@ -347,11 +381,11 @@ def _fills() -> list[tuple[str, str]]:
 
 
 def _decoded(data: bytes) -> str:
-    """Bytes as text: UTF-8, UTF-16 where its mark says so, and Latin-1, which has every byte, where it is neither."""
+    """Return bytes as text: UTF-8, UTF-16 if its mark says so, and else Latin-1, which has every byte."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     if b"\0" in data:
-        raise ValueError("it is no text")
+        raise ValueError("it is not text")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

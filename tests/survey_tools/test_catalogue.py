@@ -585,7 +585,7 @@ def test_any_column_can_be_named(tmp_path):
     catalogue = read_catalogue(tmp_path / "c.csv", {"object_id": "name", "ra": "RA_DEG", "dec": "DECL"})
     assert list(catalogue["object_id"]) == ["01", "02"]
     assert_near(catalogue)
-    with pytest.raises(CatalogueError, match="no column DEC, which is to be dec; its columns are name, id"):
+    with pytest.raises(CatalogueError, match="no column DEC, which should be dec; its columns are name, id"):
         read_catalogue(tmp_path / "c.csv", {"ra": "RA_DEG", "dec": "DEC"})
     galactic = in_frame(Galactic())
     galactic.rename_columns(["ra", "dec"], ["long", "lat"])
