@@ -4,10 +4,12 @@ What is tried again, and for how long, follows the CADC's own client: 408, 429, 
 after 1, 2, 4 … s or as long as the header Retry-After asks for. A download continues as long as each attempt adds to
 it.
 
-http       download, read, beginning, part, head, links: with patience    <- what the rest of galtrans uses ways
-several addresses of one thing, which are all tried before a wait manner     how patiently to ask, and which answers are
-passing states of an archive transfer   a file during its download: .part, Range, size, md5 answers    one request:
-redirects, statuses, headers hosts      which hosts may be asked, and how often
+The rest of galtrans uses this file and `ways`. The other files of the folder do its parts::
+
+    ways       the several addresses of one thing, which are all tried before a wait, and how patiently they are asked
+    transfer   a file during its download: .part, Range, size, md5
+    answers    one request: redirects, statuses, headers
+    hosts      which hosts may be asked, and how often
 """
 
 import logging
