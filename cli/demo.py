@@ -23,7 +23,7 @@ RATIOS = {  # shown at the end: a measure of the report, and the function that t
 
 
 @dataclass(frozen=True)
-class Size:
+class DemoSize:
     """The amount of work in a demo.
 
     Attributes
@@ -44,7 +44,7 @@ class Size:
     draws: int = 4
 
 
-FULL = Size()
+FULL = DemoSize()
 
 
 @click.command()
@@ -71,7 +71,7 @@ def demo(out: Path, workers: int, seed: int, overwrite: bool) -> None:
     run_demo(out, workers, seed, overwrite=overwrite)
 
 
-def run_demo(out: Path, workers: int = 1, seed: int = 0, *, overwrite: bool = False, size: Size = FULL) -> None:
+def run_demo(out: Path, workers: int = 1, seed: int = 0, *, overwrite: bool = False, size: DemoSize = FULL) -> None:
     """Run every command of the demo, and say what lies where.
 
     Parameters
@@ -84,7 +84,7 @@ def run_demo(out: Path, workers: int = 1, seed: int = 0, *, overwrite: bool = Fa
         Seed of everything random.
     overwrite : bool
         Whether to replace a demo of other settings.
-    size : Size
+    size : DemoSize
         The amount of work.
     """
     _begin(out, {"seed": seed, "version": VERSION}, overwrite)
@@ -115,7 +115,7 @@ def _begin(out: Path, settings: dict, overwrite: bool) -> None:
     os.replace(temporary, marker)
 
 
-def _prepare(out: Path, workers: int, seed: int, size: Size) -> None:
+def _prepare(out: Path, workers: int, seed: int, size: DemoSize) -> None:
     """Simulate, fetch both surveys, cross-match, regrid."""
     sky, parallel = out / "sky", ("--workers", workers)
     bands = () if size.bands == FULL.bands else ("--bands", size.bands)
@@ -134,7 +134,7 @@ def _prepare(out: Path, workers: int, seed: int, size: Size) -> None:
     _run("regrid", out / "cfht.zarr", "--like", out / "sdss.zarr", "--out", out / "cfht64.zarr", *parallel)
 
 
-def _train(out: Path, seed: int, size: Size) -> None:
+def _train(out: Path, seed: int, size: DemoSize) -> None:
     """Train the recipe `psf_matched`, narrow and short."""
     stores = out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv"
     short = "--width", WIDTH, "--batch-size", BATCH, "--iterations", size.iterations
@@ -156,7 +156,7 @@ def _translate(out: Path, seed: int) -> None:
         _run("translate", out / "run", *files, "--to", target, "--out", out / "translated" / target, "--seed", seed)
 
 
-def _report(out: Path, seed: int, workers: int, size: Size) -> None:
+def _report(out: Path, seed: int, workers: int, size: DemoSize) -> None:
     """Compare translations of held-out galaxies with the other survey's images and with the truth."""
     inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
     how = "--galaxies", size.judged, "--draws", size.draws, "--seed", seed, "--workers", workers

@@ -15,7 +15,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from click.testing import CliRunner
 
-from cli.demo import Size, run_demo
+from cli.demo import DemoSize, run_demo
 from cli.main import galtrans
 from survey_tools.fits.export import file_name
 from survey_tools.images.cutout import sky_sigma
@@ -33,7 +33,7 @@ g5,38.62781,-7.06985
 g6,38.62705,-7.03109
 g7,38.69696,-7.07956
 """
-SMALLER = Size(bands="gri", iterations="100,340,20", draws=2)
+SMALLER = DemoSize(bands="gri", iterations="100,340,20", draws=2)
 GALAXIES = (3, 4, 5)  # the extended ones among them; g7 lies at the frame's edge
 
 
