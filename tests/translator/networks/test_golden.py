@@ -1,5 +1,7 @@
 """Every network agrees with the authors' own: its variables, and its output in float64 and float32."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,12 @@ KINDS = {  # row: what the golden file puts before and after the authors' name o
 NETWORKS = [(row, f"{role}_{domain}") for row, roles in KINDS.items() for role in roles for domain in "xy"]
 
 
+@pytest.fixture(scope="module")
+def built(golden):
+    """The networks of each row, drawn once: every test gives the one that it asks about the golden weights anew."""
+    return cache(lambda row: golden.build(RECIPES[row]))
+
+
 def output(golden, name, network, sizes, dtype):
     """What a network makes of the golden inputs."""
     role, domain = name.rsplit("_", 1)
@@ -31,11 +39,11 @@ def output(golden, name, network, sizes, dtype):
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-6), ("float32", 1e-4)])
 @pytest.mark.parametrize(("row", "name"), NETWORKS)
-def test_output_is_the_authors(row, name, precision, tolerance, golden):
+def test_output_is_the_authors(row, name, precision, tolerance, golden, built):
     values, dtype = np.load(golden.GOLDEN), getattr(torch, precision)
     before, after = KINDS[row][name.rsplit("_", 1)[0]]
     key = f"{before}{scope(name).replace('generator_latent', 'latent')}{after}"
-    network = golden.load(name, golden.build(RECIPES[row])[name], dtype)
+    network = golden.load(name, built(row)[name], dtype)
     assert golden.variables(name, network) == set(values[f"network/{key}/variables"])
     with torch.no_grad():
         ours = output(golden, name, network, golden.sizes(RECIPES[row]), dtype).double().numpy()

@@ -59,7 +59,7 @@ def assert_bit_for_bit(path, expected):
 @pytest.mark.parametrize(
     "recipe", ["demo", "no_autoencoder", "cyclegan_id_ps", "cyclegan_resnet6", "augmented_cyclegan"]
 )
-def test_import_and_export_give_the_same_bits(recipe, write, tmp_path):
+def test_import_and_export_give_the_same_bits(recipe, narrow, write, tmp_path):
     variables = variables_of(recipe)
     report = import_weights(write(variables), recipe, tmp_path / "run")
     assert sum(report.parameters.values()) == sum(array.size for array in variables.values())
