@@ -214,7 +214,7 @@ class _Found:
 
 
 def _lacking(raw: Table, columns: Mapping[str, str]) -> str:
-    """Return what a table lacks of an identifier and a position; "" if it has both."""
+    """Return the missing columns of a table, among identifier and position; "" if it has both."""
     lower = {name.strip().lower() for name in raw.colnames} | {
         ours for ours, own in columns.items() if own in raw.colnames
     }

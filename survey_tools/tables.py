@@ -52,7 +52,7 @@ AN_EQUINOX = re.compile(r"([JB]?)\s*(\d{4}(?:\.\d*)?)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file states about the frame of positions, in its own words; "" if it states nothing.
+    """A file's statement on the frame of positions, in its own words; "" if it states nothing.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Stated:
 
 
 def stated_by(cards: Mapping[str, Any]) -> Stated:
-    """Return what a FITS header, or the metadata of a table, states by RADESYS and EQUINOX, or by their older names.
+    """Return the frame that a FITS header, or a table's metadata, states by RADESYS and EQUINOX or their older names.
 
     EPOCH is the old name of EQUINOX, but many write the date of the observation into it: only 1950 and 2000 count.
     """

@@ -40,7 +40,7 @@ Note = Callable[[fits.Header], Hashable]  # a function of a module, so that it c
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What the header of a survey's image states.
+    """An image of a survey, described by its header.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ImageFile:
         Celestial WCS of its pixels: plain ICRS TAN terms if these are equivalent (`sky_wcs.plain_tan`), else all that
         the header states.
     note : hashable
-        What the archive notes of the header, to recognise the image; None if it notes nothing.
+        A note of the archive on the header, by which it recognises the image; None without a note.
     """
 
     name: str
@@ -221,7 +221,7 @@ def shape_of(header: fits.Header) -> tuple[int, int]:
 
 
 def image_file(survey: Survey, header: fits.Header, name: str, note: Note | None = None) -> ImageFile:
-    """Return what the header of an image states; ArchiveError if it states no celestial WCS."""
+    """Return an image, described by its header; ArchiveError if it states no celestial WCS."""
     shape = shape_of(header)
     try:
         wcs = read_grid(header, shape)
@@ -240,7 +240,7 @@ def without_copies(
     key: Callable[[ImageFile], Hashable],
     preferred: Callable[[ImageFile], bool] = lambda image: True,
 ) -> list[ImageFile]:
-    """Return one image of each `key`, sorted by name. What is left out is reported in one line.
+    """Return one image of each `key`, sorted by name. One line reports the others.
 
     Images whose key is None are all kept. Of several with the same key, one that is `preferred` counts, then the one in
     the fewest folders, then the first by name: the noise-free twin below `truth` gives way to the image, and a

@@ -25,7 +25,7 @@ class KnownArchive:
     images_only : object
         Options that read the images alone, and no files about seeing or saturation.
     without_seeing : str
-        Words for an object whose seeing is unknown: what did not give it.
+        Words for a message on objects whose seeing is unknown: the source that did not give it.
     bulk : str
         The archive's request to those who download more than 1 TB: the beginning of a sentence that ends in "faster
         ways than HTTP".

@@ -26,7 +26,7 @@ from survey_tools.tasks import Run
 class Access:
     """How to reach the files of an archive, whichever it is.
 
-    What only one archive needs of a user is in a dataclass of its own, such as `sdss.archive.SdssOptions`.
+    Options of one archive alone are in a dataclass of its own, such as `sdss.archive.SdssOptions`.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Access:
     limit : int, optional
         Largest size of `keep` [byte]; None is no limit.
     given : Given
-        What the user states about the calibration of files whose headers state nothing.
+        The user's statement on the calibration of files whose headers state nothing.
     settings : ArchiveSettings
         Addresses and limits of the live archives.
     """
@@ -131,7 +131,7 @@ class FetchPlan:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one file gives for one object.
+    """The contribution of one file to one object.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class Piece:
 
 
 class Archive(Protocol):
-    """What `build.fetch` asks of an archive, which is a value that can be sent to other machines.
+    """The interface of an archive for `build.fetch`; an archive is a value that can be sent to other machines.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ def _setting(default, what: str, allowed: Callable = lambda number: 0 < number <
 class ArchiveSettings:
     """Addresses and limits of the live archives.
 
-    The metadata `what` of a field says what it is; `galtrans archives settings` prints them all.
+    The metadata `what` of a field describes it; `galtrans archives settings` prints them all.
     """
 
     sas: str = _setting("https://data.sdss.org", "root of the SDSS Science Archive Server, above sas/")

@@ -121,7 +121,7 @@ def query(
 
 
 def count(url: str | Ways, adql: str, manner: Manner = USUAL) -> int:
-    """Return the whole number that a query such as SELECT COUNT(*) gives. Raises what `query` does."""
+    """Return the whole number that a query such as SELECT COUNT(*) gives. Raises the errors of `query`."""
     table = query(url, adql, manner=manner).table
     if len(table) != 1 or len(table.columns) != 1 or not re.fullmatch(r"\d+", str(table[0][0])):
         raise ArchiveError(

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the header of a tile states about its pixels.
+    """The calibration of a tile's pixels, from its header.
 
     Attributes
     ----------

@@ -219,11 +219,11 @@ class FitsImages:
         band : str
             The band.
         given : Given
-            What the user states about the calibration.
+            The user's statement on the calibration.
         survey : Survey, optional
             The survey of the image.
         zeros : str
-            What the user says that exact zeros are: "auto", "data" or "missing".
+            The user's word on exact zeros: "auto", "data" or "missing".
 
         Raises
         ------
@@ -298,7 +298,7 @@ def read_bands(
     bands : sequence of str
         Names of the bands, which are found as `FitsImages` says.
     given : Given
-        What the user states about the calibration; it decides if the header is silent or contradicts itself.
+        The user's statement on the calibration; it decides if the header is silent or contradicts itself.
     survey : Survey, optional
         The survey of the images: for `--unit counts`, and for pixels that are 0 where there are no data.
 
@@ -331,7 +331,7 @@ def read_present(
     """Return the images of those of `bands` that the file has, by band, and the primary header; the file is read once.
 
     Pixels that the file flags by an extension MASK_r beside band r, as `galtrans export` writes it, are NaN. Otherwise
-    it does what `read_bands` does.
+    it reads like `read_bands`.
 
     Raises
     ------

@@ -137,7 +137,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Given:
-    """What a user states about images whose headers are silent, or contradict themselves.
+    """A user's statement on images whose headers are silent, or contradict themselves.
 
     Attributes
     ----------
@@ -292,7 +292,7 @@ def read_zero_point(
     header : fits.Header
         Header of its image.
     given : Given
-        What the user states; it decides if the header states nothing, or contradicts itself.
+        The user's statement; it decides if the header states nothing, or contradicts itself.
     survey_zero_point : float, optional
         Zero point of counts of the survey, for `--unit counts`.
 
@@ -357,7 +357,7 @@ def _needs_area(given: Given) -> bool:
 
 
 def _statements(name: str, header: fits.Header) -> tuple[list[Statement], list[str]]:
-    """Return what a header states, and remarks on keywords that do not count."""
+    """Return the statements of a header, and remarks on keywords that do not count."""
     found, remarks = [], []
     text = str(header.get("BUNIT", "")).strip()
     unit = read_unit(text)

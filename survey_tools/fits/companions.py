@@ -99,7 +99,7 @@ def _words(value) -> set[str]:
 
 
 def said_by_values(samples: np.ndarray, integers: bool) -> str:
-    """Return what the values (n,) of an image's samples show it to be, in words; "" if they may show the sky.
+    """Return the kind of an image that does not show the sky by the values (n,) of its samples; "" if it may.
 
     Light has noise: an image is not of the sky if all its pixels have one value that is not 0, or if it has a few whole
     numbers of which most are 0.

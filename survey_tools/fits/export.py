@@ -134,7 +134,7 @@ def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
 
 
 def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
-    """Return the header that says what the file shows, and where it comes from."""
+    """Return the header that states the object of the file, and where it comes from."""
     header = fits.Header()
     if store.synthetic:
         header["SYNTH"] = (True, store.synthetic)
@@ -157,7 +157,7 @@ def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
 
 
 def _origins(settings: dict) -> Iterator[str]:
-    """Yield what a store was made from, and what that was made from, one line each, the earliest first."""
+    """Yield the origin of a store, and the origin of that, one line each, the earliest first."""
     source = settings.get("source")
     if isinstance(source, dict):
         yield from _origins(source.get("settings", {}))

@@ -538,7 +538,7 @@ def header_number(name: str, header: fits.Header, keyword: str, default: float) 
 
 
 def damaged(name: str, error: BaseException) -> ArchiveError:
-    """Return the error that says what is wrong with a file."""
+    """Return the error that describes the damage of a file."""
     if isinstance(error, ArchiveError):
         return error
     said = first_line(error)

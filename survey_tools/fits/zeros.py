@@ -43,7 +43,7 @@ def judge_zeros(image: np.ndarray, *, marked: bool, rounding: str = "", how: str
     rounding : str
         Why exact zeros may be data all the same, from `rounding_of`.
     how : str
-        "auto", or what the user says that zeros are: "data" or "missing".
+        "auto", or the user's word on zeros: "data" or "missing".
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Pixels on the sky: WCSs, cutouts, other grids, and what an image says of its own quality."""
+"""Pixels on the sky: WCSs, cutouts, other grids, and the quality of an image from the image itself."""

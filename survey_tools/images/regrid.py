@@ -131,7 +131,7 @@ def regrid(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarra
 
 
 def _by_reproject(image: np.ndarray, wcs: WCS, target_wcs: WCS, size: int) -> np.ndarray:
-    """Return what `regrid` does, by reproject, which knows any projection; `IcrsGrid` tells it where pixels lie."""
+    """Return the result of `regrid` by reproject, for any projection; `IcrsGrid` states where pixels lie."""
     from reproject import reproject_interp  # takes a second to load
 
     shape, new = image.shape[-2:], (size, size)
@@ -156,7 +156,7 @@ def _is_tan(wcs: WCS) -> bool:
 
 
 def _frame(wcs: WCS) -> tuple:
-    """Return what distinguishes one equatorial frame from another."""
+    """Return the keywords that distinguish one equatorial frame from another."""
     equinox = wcs.wcs.equinox
     return wcs.wcs.radesys, None if np.isnan(equinox) else equinox
 

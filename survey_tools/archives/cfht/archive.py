@@ -54,7 +54,7 @@ def calibrate(keyword: str, name: str, header: fits.Header, given: Given = SILEN
     header : fits.Header
         Header of the stack.
     given : Given
-        What the user states about files whose headers state nothing.
+        The user's statement on files whose headers state nothing.
 
     Returns
     -------

@@ -88,7 +88,7 @@ class Stack(NamedTuple):
         return f"{self.image.uri}#{self.filter}"
 
     def on_sky(self) -> ImageFile:
-        """Return where the stack lies, by its polygon: exact to some pixels, enough to find what lies on it."""
+        """Return where the stack lies, by its polygon: exact to some pixels, enough to find the objects on it."""
         (left, low), (right, high) = self.edges
         cd = np.diag([(right - left) / self.shape[1], (high - low) / self.shape[0]])
         crpix = 0.5 - left / cd[0, 0], 0.5 - low / cd[1, 1]

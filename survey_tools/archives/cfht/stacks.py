@@ -208,7 +208,7 @@ class Stacks:
             yield piece(self.survey, calibration, counts, grid, start, noise, rounding)
 
     def _calibration(self, stack: Stack, opened: Opened) -> Calibration:
-        """Return what the header states, or else the seeing of the stack's own stars, measured once per stack."""
+        """Return the calibration by the header; a seeing that it does not state is measured once on the stack."""
         calibration = self.calibrate(stack.image.uri, opened.header)
         if np.isfinite(calibration.psf_fwhm):
             return calibration

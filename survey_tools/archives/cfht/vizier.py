@@ -3,7 +3,7 @@
 Galaxies are the rows whose TERAPIX flag `Tfl` is 0; its bits are 1 star, 2 star saturated in some band, 4 to 128 region
 masked in z, y, i, r, g, u*. The columns `ucl` to `zcl` are called "star/galaxy class" and nothing more. As CLASS_STAR
 of SExtractor they would be 1 for a star, but VizieR does not say so; they are therefore read, and select only on
-demand. What is known of the columns is from VizieR's own descriptions, as a copy of the table by the HELP project
+demand. The columns are described here after VizieR's own descriptions, as a copy of the table by the HELP project
 quotes them.
 
 `count` returns how many galaxies there are down to a magnitude. The default of the command, r = 19.7, is only our
@@ -11,7 +11,7 @@ estimate: the paper's 130,093 galaxies of CFHT are 840 per square degree, which 
 
 A service may leave out rows beyond a limit of its own without saying so. Each field is therefore counted and divided
 into strips of declination that contain no more than `vizier_rows`, and a strip that arrives with fewer rows than
-counted is halved. What has arrived is kept until all strips are complete, so that an outage loses none.
+counted is halved. Strips that have arrived are kept until all are complete, so that an outage loses none.
 """
 
 import math
@@ -92,7 +92,7 @@ class TargetSelection:
 
 
 def count(settings: ArchiveSettings, patch: Field, selection: TargetSelection) -> int:
-    """Return how many rows of a selection VizieR has in one field. Raises what `find` does."""
+    """Return how many rows of a selection VizieR has in one field. Raises the errors of `find`."""
     try:
         return _count(settings, patch, selection, *_ends(patch))
     except ArchiveError as error:

@@ -56,7 +56,7 @@ class Windows:
     most : int
         Number of windows in one request.
     notes : Path
-        Folder for what this run learnt about the servers: how many windows a request may have, and whether windows are
+        Folder for notes of this run on the servers: how many windows a request may have, and whether windows are
         equal to the bytes of the file.
     manner : Manner
         How patiently to ask.

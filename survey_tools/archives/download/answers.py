@@ -120,7 +120,7 @@ class Question:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the headers of an answer state about the whole file.
+    """Facts about the whole file, from the headers of an answer.
 
     Attributes
     ----------
@@ -224,7 +224,7 @@ def ask(question: Question, accept: tuple[int, ...] = (200,)) -> Iterator[reques
 
 
 def _obstacle(url: str, error: requests.RequestException) -> str:
-    """Return what prevented an answer, in words."""
+    """Return the reason for a missing answer, in words."""
     if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
         return reach.trouble(url, error)
     cause = error.args[0] if error.args else None
@@ -252,7 +252,7 @@ def packed(answer: requests.Response) -> bool:
 
 
 def facts(answer: requests.Response) -> FileFacts:
-    """Return what the headers of an answer state about the whole file."""
+    """Return the facts about the whole file from the headers of an answer."""
     headers, size = answer.headers, None
     if answer.status_code == 200 and not packed(answer):
         size = _number(headers.get("Content-Length"))

@@ -56,7 +56,7 @@ ELSEWHERE = Limits((), 4, 0.0, "a mirror of the user: our choice")
 
 
 class Host:
-    """What this process knows about the hosts that share one row of limits.
+    """The state of the hosts that share one row of limits, as this process knows it.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
 """Downloads and small answers: each arrives whole or not at all, and is asked for again while an archive is busy.
 
-What is tried again, and for how long, follows the CADC's own client: 408, 429, 5xx, lost connections and short answers,
-after 1, 2, 4 … s or as long as the header Retry-After asks for. A download continues as long as each attempt adds to
-it.
+The choice of errors to try again, and for how long, follows the CADC's own client: 408, 429, 5xx, lost connections and
+short answers, after 1, 2, 4 … s or as long as the header Retry-After asks for. A download continues as long as each
+attempt adds to it.
 
 The rest of galtrans uses this file and `ways`. The other files of the folder do its parts::
 
@@ -92,7 +92,7 @@ def download(
 ) -> None:
     """Download a file to `path`, which afterwards is whole or does not exist.
 
-    What has arrived when the connection, the process or the disk space ends stays beside it as `.part`, and the next
+    If the connection, the process or the disk space ends, the received part stays beside it as `.part`, and the next
     call resumes there. After an ArchiveError nothing stays.
 
     Parameters
@@ -104,7 +104,7 @@ def download(
     size : int, optional
         Size [byte], if known.
     md5 : str, optional
-        MD5 in hexadecimal digits, if known. What the archive's own headers state of both is checked too.
+        MD5 in hexadecimal digits, if known. The archive's own headers are checked too.
     fits : bool
         Whether the file is FITS, plain or compressed by bzip2 or gzip.
     once : bool
@@ -185,7 +185,7 @@ def read(
 
 
 def beginning(url: str | Ways, length: int = BEGINNING, manner: Manner = USUAL) -> bytes:
-    """Return the first bytes of a FITS file, by default enough for its headers. Raises what `download` does."""
+    """Return the first bytes of a FITS file, by default enough for its headers. Raises the errors of `download`."""
     return _patiently(url, lambda address: _bytes(address, 0, length, manner), manner)
 
 
@@ -203,7 +203,7 @@ def part(url: str | Ways, start: int, length: int, manner: Manner = USUAL) -> by
 
 
 def head(url: str | Ways, manner: Manner = USUAL) -> FileFacts:
-    """Return what the archive states about a file, without the file. Raises what `download` does."""
+    """Return the archive's facts about a file, without the file. Raises the errors of `download`."""
     return _patiently(url, lambda address: _head(address, manner), manner)
 
 

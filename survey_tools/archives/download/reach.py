@@ -37,7 +37,7 @@ def place_of(address: str) -> str:
 
 
 def trouble(url: str, error: Exception | str) -> str:
-    """Return what is wrong with the proxy of a URL, in words that name its variable."""
+    """Return the problem with the proxy of a URL, in words that name its variable."""
     name, address = proxy_of(url)
     if isinstance(error, requests.exceptions.InvalidProxyURL):
         return f"{name} is {place_of(address)!r}, which is not the address of a proxy; give http://host:port"
@@ -46,7 +46,7 @@ def trouble(url: str, error: Exception | str) -> str:
 
 
 def _why(error: Exception) -> str:
-    """Return what a proxy did, in words."""
+    """Return the reaction of a proxy, in words."""
     cause, seen = error, []
     while cause is not None and len(seen) < 8:
         seen.append(cause)

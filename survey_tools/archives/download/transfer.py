@@ -1,4 +1,4 @@
-"""A file during its download: what has arrived lies in a `.part` beside its place, and the next attempt resumes there.
+"""A file during its download: the received part lies beside its place as `.part`, and the next attempt resumes there.
 
 The part outlives the process, so a run that was killed resumes too. The notes beside it, on the whole file, are locked
 while it grows, so that two tasks never write to one part. (A lock of the part itself would move with it to its final
@@ -64,7 +64,7 @@ class WantedFile:
     manner: Manner = USUAL
 
     def names(self, url: str) -> list[str]:
-        """Return what identifies the part of this file if it comes from `url`: hashes of the URL and of the MD5.
+        """Return identifiers of the part of this file if it comes from `url`: hashes of the URL and of the MD5.
 
         With the MD5, a part can be resumed at another address of the file. They are hashes because a URL may contain a
         password.
@@ -74,7 +74,7 @@ class WantedFile:
 
 
 class PartialFile:
-    """What has arrived of a file. Only the block of `unfinished` that holds it may use it."""
+    """The received part of a file. Only the block of `unfinished` that holds it may use it."""
 
     def __init__(self, wanted: WantedFile, path: Path, file: Path, descriptor: int, notes: Path) -> None:
         self.wanted, self.path, self.file, self._descriptor, self._notes = wanted, path, file, descriptor, notes
@@ -91,7 +91,7 @@ class PartialFile:
         return self._most > before
 
     def fetch(self, url: str = "") -> None:
-        """Make one attempt to fetch what is missing, and verify the whole file.
+        """Make one attempt to fetch the missing part, and verify the whole file.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class PartialFile:
         self._finished = True
 
     def clear(self) -> None:
-        """Discard what has arrived."""
+        """Discard the received part."""
         os.ftruncate(self._descriptor, 0)
 
     def drop(self) -> None:
@@ -137,7 +137,7 @@ class PartialFile:
             self._finished = True
 
     def _resumable(self, url: str) -> tuple[int, FileFacts | None]:
-        """Return the byte at which to resume, 0 for the beginning, and what is known of the whole file at this URL."""
+        """Return the byte at which to resume, 0 for the beginning, and the known facts about the file at this URL."""
         if not self.size:
             return 0, None
         names = self.wanted.names(url)
@@ -177,7 +177,7 @@ class PartialFile:
             raise TryAgainError(f"the archive's file has md5 {said.md5}, not {self.wanted.md5}", status=said.status)
 
     def _note(self, url: str, said: FileFacts, on_the_way: bool) -> None:
-        """Note what is known of the whole file; nothing if it was compressed for the transfer, as its ranges differ."""
+        """Note the facts about the whole file; none if it was compressed for the transfer, as its ranges differ."""
         notes = {} if on_the_way else {"names": self.wanted.names(url), "facts": asdict(said)}
         with naming(self._notes):
             self._notes.write_text(json.dumps(notes))

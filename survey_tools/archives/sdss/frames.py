@@ -78,7 +78,7 @@ def cut_frame(
     mask : callable, optional
         Returns which pixels (row, col) of a frame are saturated, or None; the frame itself is examined then.
     given : Given
-        What the user states about frames whose header states no unit.
+        The user's statement on frames whose header states no unit.
 
     Yields
     ------
@@ -188,7 +188,7 @@ def _saturated(
 
 
 def _noise(source: SourceFile, header: fits.Header, pixels: FitsPixels) -> FrameNoise | None:
-    """Return what determines the noise of a frame; None if the file does not state it."""
+    """Return the quantities that determine the noise of a frame; None if the file does not state them."""
     try:
         with pixels.hdus() as hdus:
             return read_noise(hdus, header.get("RUN", 0), header.get("CAMCOL", 0), source.band, pixels.shape)

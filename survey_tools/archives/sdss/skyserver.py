@@ -76,7 +76,7 @@ def check_where(condition: str) -> str:
 
 
 def count(settings: ArchiveSettings, sample: TargetSample, where: str = "") -> int:
-    """Return how many rows of a sample satisfy the user's own condition `where`. Raises what `find` does."""
+    """Return how many rows of a sample satisfy the user's own condition `where`. Raises the errors of `find`."""
     try:
         rows = ask(settings, ["COUNT(*) AS n"], _source(sample, where))
     except ArchiveError as error:
@@ -141,7 +141,7 @@ def find(settings: ArchiveSettings, sample: TargetSample, where: str = "", limit
 
 
 def ask(settings: ArchiveSettings, columns: Sequence[str], rest: str, top: int = 0) -> list[list[str]]:
-    """Return the rows (row, column), as text, that answer SELECT TOP top columns rest. Raises what `find` does."""
+    """Return the rows (row, column), as text, that answer SELECT TOP top columns rest. Raises the errors of `find`."""
     return _rows(settings, _text(settings, _sql(columns, rest, top)), [column_name(column) for column in columns])
 
 
@@ -160,7 +160,7 @@ class _Session:
 
 
 def _through_astroquery(sql: str, send: Callable[[Mapping[str, str]], bytes]) -> bytes:
-    """Return the answer to a query as it came; `send` is given what astroquery puts into the URL."""
+    """Return the unchanged answer to a query; `send` gets the parameters that astroquery puts into the URL."""
     from astroquery.sdss import SDSSClass  # takes a second to load
 
     client = SDSSClass()
@@ -306,7 +306,7 @@ def _rows(settings: ArchiveSettings, text: str, names: list[str]) -> list[list[s
 def _all_pages(
     settings: ArchiveSettings, sample: TargetSample, source: str, wanted: int, counted: int, pages: Pages
 ) -> list[Table]:
-    """Return the first `wanted` of `counted` rows of a sample, as one table for each page. Raises what `find` does.
+    """Return the first `wanted` of `counted` rows of a sample, as one table for each page. Raises the errors of `find`.
 
     A page is converted to numbers as soon as it has arrived, because numbers take a tenth of the memory of text.
     """
