@@ -54,15 +54,13 @@ def measures() -> str:
 
 def _measures_of(heading: str, file) -> Iterator[str]:
     """Yield the lines of the section of a group of measures."""
-    yield from (
-        f"## {heading}\n",
-        "| measure | meaning | formula | unit | perfect | needs |",
-        "|---|---|---|---|---|---|",
-    )
+    yield f"## {heading}\n"
     for each in file.MEASURES:
-        words = [f"{html.escape(each.title)}. {_cell(each.meaning)}", f"{_cell(each.formula)} ({_cell(each.source)})"]
-        needs = ", ".join(f"`{name}`" for name in each.needs)
-        yield f"| `{each.name}` | {words[0]} | {words[1]} | {_cell(each.unit)} | {each.perfect:g} | {needs} |"
+        unit = f" {_cell(each.unit)}" if each.unit else ""
+        needs = f"; needs {', '.join(f'`{name}`' for name in each.needs)}" if each.needs else ""
+        yield f"### `{each.name}`\n\n**{_cell(each.title)}.** {_cell(each.meaning)}\n"
+        yield f"- Formula: {_cell(each.formula)}\n- Source: {_cell(each.source)}"
+        yield f"- Perfect: {each.perfect:g}{unit}{needs}\n"
     yield ""
 
 
@@ -126,10 +124,13 @@ def _commands(group: click.Group) -> list[tuple[str, click.Command]]:
 
 
 def _escaped(text: str, pipes: bool = True) -> str:
-    """Return text that Markdown shows as it is, on one line of a table where `pipes` says so."""
-    for mark in "\\`*_<>[]" + ("|" if pipes else ""):
-        text = text.replace(mark, "\\" + mark)
-    return text.replace("\\`", "`") if text.count("`") % 2 == 0 and not pipes else text
+    """Return text that Markdown shows as it is, but for code between backticks; `pipes` are for cells of a table."""
+    parts = text.split("`")
+    marks = "\\*_<>[]" + ("|" if pipes else "")
+    for at in range(0, len(parts), 2 if len(parts) % 2 else 1):
+        for mark in marks:
+            parts[at] = parts[at].replace(mark, "\\" + mark)
+    return "`".join(parts)
 
 
 TABLES = {"<!-- table of settings -->": settings, "<!-- table of measures -->": measures}

@@ -1,6 +1,7 @@
 """Check the pages against the program: commands, options, links, settings, keywords, measures, and code that runs."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ from survey_tools.archives.settings import ArchiveSettings, variable
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")), *DOCS.rglob("*.md")])
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.py"))
+PAGES += TUTORIALS
 MADE = {"reference/command_line.md"}  # pages that docs/pages.py makes
 LINES = re.compile(r"^(?:\w+=\S+ )?galtrans .*$", re.MULTILINE)  # in blocks of sh
 SPANS = re.compile(r"`galtrans ([^`]+)`")  # within a sentence
@@ -49,7 +52,7 @@ def test_commands_are_such_that_the_command_line_understands(page):
 
 @pages
 def test_commands_and_options_in_sentences_are_there(page):
-    for said in SPANS.findall(page.read_text()):
+    for said in SPANS.findall(text_of(page)):
         command, words = find(said.split())
         known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
         assert command is not galtrans, said
@@ -58,7 +61,7 @@ def test_commands_and_options_in_sentences_are_there(page):
 
 @pages
 def test_links_lead_to_files_and_headings(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
         name, _, heading = target.partition("#")
         if not re.match(r"[a-z]+:", target):
             there = page.parent / name if name else page
@@ -66,6 +69,12 @@ def test_links_lead_to_files_and_headings(page):
                 continue
             assert there.exists(), target
             assert not heading or heading in headings(there), target
+
+
+@pages
+def test_files_that_a_page_names_exist(page):
+    said = re.findall(r"`((?:survey_tools|translator|cli|tests|benchmarks|docs)/[\w./-]+)`", text_of(page))
+    assert [path for path in said if not (ROOT / path).exists()] == []
 
 
 def test_every_page_is_in_the_menu():
@@ -88,13 +97,13 @@ def test_settings_in_the_pages_are_those_of_the_program(made):
     table = made.settings()
     for each in fields(ArchiveSettings):
         assert f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" in table
-    said = {name for page in PAGES for name in re.findall(r"GALTRANS_[A-Z0-9_]+", page.read_text())}
+    said = {name for page in PAGES for name in re.findall(r"GALTRANS_[A-Z0-9_]+", text_of(page))}
     assert said <= known | {MORE_HOSTS}
     assert MORE_HOSTS in (DOCS / "reference" / "settings.md").read_text()
 
 
 def test_each_table_that_is_made_has_its_place(made):
-    text = "".join(page.read_text() for page in PAGES)
+    text = "".join(text_of(page) for page in PAGES)
     assert all(text.count(mark) == 1 for mark in made.TABLES)
 
 
@@ -111,7 +120,15 @@ def test_the_page_of_measures_has_every_measure(made):
     from translator.metrics.table import MEASURES
 
     table = made.measures()
-    assert all(f"| `{name}` |" in table for name in MEASURES)
+    assert all(f"### `{name}`\n" in table for name in MEASURES)
+
+
+@pytest.mark.parametrize("package", ["survey_tools", "translator"])
+def test_the_page_of_python_has_every_name_of_the_front_door(package):
+    module = importlib.import_module(package)
+    said = set(re.findall(r"^::: (\S+)$", (DOCS / "reference" / "python.md").read_text(), re.MULTILINE))
+    wanted = {f"{where}.{name}" for name, where in module._FROM.items()}
+    assert {each for each in said if each.startswith(f"{package}.")} == wanted
 
 
 STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|")
@@ -139,6 +156,18 @@ def test_the_page_of_keywords_has_every_card_that_is_written(tmp_path, make_stor
     stated = {key for row in rows for key in re.findall(r"`([A-Z]+)`", row)}
     assert {"SYNTH", "GTFORCED", "NSATUR", "SKYINBY"} <= written
     assert written == stated
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda each: each.stem)
+def test_each_tutorial_runs(tutorial, tmp_path):
+    """As a script, in its folder; no warning may come."""
+    environment = os.environ | {"MPLBACKEND": "agg", "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-W", "error", tutorial.name]
+    ended = subprocess.run(words, cwd=tutorial.parent, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Warning" not in ended.stderr
 
 
 @pytest.mark.skipif(shutil.which("mkdocs") is None, reason="MkDocs is not installed: pip install galtrans[docs]")
@@ -173,6 +202,15 @@ def test_the_steps_from_nothing_to_pairs_work_as_they_are_written(
     assert len(Table.read(tmp_path / "pairs.ecsv")) == 3
 
 
+def text_of(page: Path) -> str:
+    """The text of a page; of a tutorial, that of its cells of Markdown."""
+    text = page.read_text()
+    if page.suffix != ".py":
+        return text
+    cells = re.findall(r"^# %% \[markdown\]\n(.*?)(?=^[^#]|^# %%|\Z)", text, re.MULTILINE | re.DOTALL)
+    return "\n".join(re.sub(r"^# ?", "", cell, flags=re.MULTILINE) for cell in cells)
+
+
 def every_command(group, words):
     """Yield each command below a group, with the words that call it."""
     context = click.Context(group)
@@ -185,7 +223,7 @@ def every_command(group, words):
 
 def commands(page: Path) -> list[str]:
     """The lines in blocks of sh that call galtrans, from there on."""
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", text_of(page), re.DOTALL)
     return [line.partition("galtrans ")[2] for block in blocks for line in LINES.findall(block)]
 
 
@@ -199,5 +237,5 @@ def find(words: list[str]) -> tuple[click.Command, list[str]]:
 
 def headings(page: Path) -> set[str]:
     """The headings of a page, as links name them."""
-    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found}
