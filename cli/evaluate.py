@@ -74,8 +74,9 @@ def evaluate(
         seed=seed, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo,
     )  # fmt: skip
     click.echo(f"Wrote {', '.join(str(out / name) for name in FILES)}")
-    failed = [each for each in report["requirements"] if not each["holds"]]
+    requirements = report.content["requirements"]
+    failed = [each for each in requirements if not each["holds"]]
     for each in failed:
         click.echo(translator.describe_failure(each), err=True)
     if failed:
-        raise GaltransError(f"{len(failed)} of {len(report['requirements'])} requirements fail; see {out / FILES[0]}")
+        raise GaltransError(f"{len(failed)} of {len(requirements)} requirements fail; see {out / FILES[0]}")

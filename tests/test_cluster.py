@@ -117,7 +117,7 @@ def test_evaluate(world, dying, tmp_path, monkeypatch, papers_measures):
     )
     there = evaluation.evaluate(inputs, settings, tmp_path / "there", engine=dying)
     here = evaluation.evaluate(inputs, settings, tmp_path / "here", engine=Engine(1))
-    assert there["directions"] == here["directions"]
+    assert there.content["directions"] == here.content["directions"]
     tables = [(tmp_path / name / "galaxies.ecsv").read_text().split("\ndirection ")[1] for name in ("there", "here")]
     assert tables[0] == tables[1]
     assert not list((tmp_path / "there").glob(".samples*"))

@@ -568,8 +568,8 @@ def evaluate(
 
     Returns
     -------
-    Report
-        Its tables and the folder.
+    translator.evaluation.tables.Report
+        Its folder and its tables (``tables["measures"]``, ...); ``print`` shows the verdict on each run.
 
     Raises
     ------
@@ -583,7 +583,6 @@ def evaluate(
     """
     from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings
     from translator.evaluation.evaluate import evaluate as make_report
-    from translator.evaluation.evaluate import summarise as summarise_report
     from translator.evaluation.requirements import RequirementError
 
     folder = a_path(out, "out")
@@ -610,7 +609,7 @@ def evaluate(
             report = make_report(inputs, settings, where, wanted, engine)
         except RequirementError as error:
             raise ArgumentError("require", str(error)) from error
-    for line in summarise_report(report):
+    for line in report.summary:
         tell(line)
     return report
 

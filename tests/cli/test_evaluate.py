@@ -7,6 +7,7 @@ from cli.main import galtrans
 from survey_tools.errors import GaltransError
 from translator.evaluation import evaluate as evaluation
 from translator.evaluation.requirements import RequirementError
+from translator.evaluation.tables import Report
 
 REPORT = {
     "runs": [{"name": "run"}],
@@ -31,7 +32,7 @@ def call(tmp_path, monkeypatch):
 
     def run(*words, requirements=()):
         report = REPORT | {"requirements": list(requirements)}
-        monkeypatch.setattr(evaluation, "evaluate", lambda *_: report)
+        monkeypatch.setattr(evaluation, "evaluate", lambda *_: Report(tmp_path / "report", report, {}))
         inputs = [tmp_path / name for name in ("run", "x.zarr", "y.zarr", "pairs.ecsv")]
         words = ["evaluate", *inputs, "--out", tmp_path / "report", *words]
         return CliRunner().invoke(galtrans, [str(word) for word in words])

@@ -17,6 +17,7 @@ from survey_tools.version import VERSION
 from translator.evaluation.held_out import HeldOut, drawn_galaxies, open_held_out
 from translator.evaluation.requirements import judge, read_requirements
 from translator.evaluation.samples import describe_registration, drawn_name, make_samples, rows_of
+from translator.evaluation.tables import Report, report_of
 from translator.images import OTHER
 from translator.metrics.measure import BOOTSTRAPS, LEVEL
 from translator.metrics.shapes import missing
@@ -24,7 +25,7 @@ from translator.metrics.table import GROUPS, MEASURES
 from translator.report.measuring import Measured, lacking, measure_all
 from translator.report.page import write_page
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, work_folder
-from translator.report.verdict import judge_direction, redshifts_of_input, sentence
+from translator.report.verdict import judge_direction, redshifts_of_input
 from translator.runs.checkpoint import Run, locate
 from translator.runs.facts import fingerprint_of_pairs
 
@@ -73,7 +74,7 @@ def evaluate(
     out: Path,
     requirements: Path | None = None,
     engine: Engine | None = None,
-) -> dict:
+) -> Report:
     """Write OUT/report.html, report.json and galaxies.ecsv; returns the content of report.json.
 
     The work is done by `engine`, or else by as many workers of this machine as the settings say; all give the same.
@@ -121,7 +122,7 @@ def evaluate(
         galaxies.write(temporary, format="ascii.ecsv")
     with whole_file(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    return report
+    return report_of(out, report, galaxies)
 
 
 def name_runs(paths: tuple[Path, ...]) -> dict[str, Path]:
@@ -273,16 +274,6 @@ def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: d
             table[name] = np.ma.filled(table[name], np.nan)
     table.meta = {key: report[key] for key in ("galtrans_version", "date", "seed")}
     return table
-
-
-def summarise(report: dict) -> list[str]:
-    """A line for each run and direction: the verdict on it."""
-    return [
-        f"{run['name']}, {direction}: {sentence(report, direction, run['name'])}"
-        for direction, facts in report["directions"].items()
-        for run in report["runs"]
-        if run["name"] not in facts.get("lacks", {})
-    ]
 
 
 def _describe_run(name: str, run: Run, pairs: str) -> dict:

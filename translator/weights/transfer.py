@@ -100,7 +100,7 @@ class ImportedWeights:
 
 
 @dataclass(frozen=True)
-class Report:
+class TransferReport:
     """The result of an import or export.
 
     Attributes
@@ -121,7 +121,7 @@ class Report:
     ignored: int = 0
 
 
-def import_weights(source: Path, recipe: str, path: Path) -> Report:
+def import_weights(source: Path, recipe: str, path: Path) -> TransferReport:
     """Make a run, for SDSS (x) and CFHTLS (y) in ugriz, from weights in the authors' names and layouts.
 
     Both surveys have the authors' sizes; in a recipe that works on one grid, CFHTLS has that of SDSS. Weights become
@@ -159,7 +159,7 @@ def import_weights(source: Path, recipe: str, path: Path) -> Report:
     return report
 
 
-def export_weights(path: Path, out: Path) -> Report:
+def export_weights(path: Path, out: Path) -> TransferReport:
     """Write the weights of a run's newest checkpoint as an .npz of {variable name: array}, in the authors' form.
 
     Parameters
@@ -188,7 +188,7 @@ def export_weights(path: Path, out: Path) -> Report:
     with whole_file(out) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     counts = {name: _count(network) for name, network in run.networks.items()}
-    return Report({name: count for name, count in counts.items() if count}, iteration=run.iteration)
+    return TransferReport({name: count for name, count in counts.items() if count}, iteration=run.iteration)
 
 
 def _read(source: Path) -> ImportedWeights:
@@ -225,7 +225,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _fit(source: Path, read: ImportedWeights, networks: nn.ModuleDict, recipe: str) -> tuple[dict[str, Tensor], Report]:
+def _fit(
+    source: Path, read: ImportedWeights, networks: nn.ModuleDict, recipe: str
+) -> tuple[dict[str, Tensor], TransferReport]:
     """Return the weights of the networks by our names, in our layout, and a report; RunError names faults."""
     found = {name: array for name, array in read.variables.items() if not TRAINING_STATE.fullmatch(name)}
     wanted = {
@@ -246,7 +248,7 @@ def _fit(source: Path, read: ImportedWeights, networks: nn.ModuleDict, recipe: s
         for name, parameter, _ in [wanted[variable]]
     }
     parameters = {name: _count(network) for name, network in networks.items() if name in here}
-    return weights, Report(parameters, tuple(absent), read.iteration, len(read.variables) - len(found))
+    return weights, TransferReport(parameters, tuple(absent), read.iteration, len(read.variables) - len(found))
 
 
 def _faults(found: dict[str, np.ndarray], wanted: dict[str, tuple], here: set[str], needed: list[str]) -> list[str]:

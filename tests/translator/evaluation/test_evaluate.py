@@ -71,7 +71,8 @@ def few_measures():
 def with_truth(world):
     out = world.folder / "report"
     inputs = replace(world.inputs, truth=world.folder / "truth")
-    return SimpleNamespace(out=out, report=evaluate(inputs, EvaluationSettings(draws=3, device="cpu"), out))
+    made = evaluate(inputs, EvaluationSettings(draws=3, device="cpu"), out)
+    return SimpleNamespace(out=out, report=made.content, made=made)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,8 @@ def without_truth(world):
     )
     out = world.folder / "real"
     inputs = replace(world.inputs, runs=world.inputs.runs[:1])
-    report = evaluate(inputs, EvaluationSettings(galaxies=6, draws=0, device="cpu"), out, limits)
-    return SimpleNamespace(out=out, report=report)
+    made = evaluate(inputs, EvaluationSettings(galaxies=6, draws=0, device="cpu"), out, limits)
+    return SimpleNamespace(out=out, report=made.content, made=made)
 
 
 class Structure(HTMLParser):
@@ -139,6 +140,32 @@ def test_the_page_has_every_number_of_the_json(with_truth):
             for found in rows.values():
                 for value, low, high in zip(found["value"], found["low"], found["high"], strict=True):
                     assert f"{number(value)} ({number(low)} to {number(high)})" in cells
+
+
+def test_the_report_comes_back_as_tables(with_truth, without_truth):
+    made = with_truth.made
+    assert made.folder == with_truth.out
+    measures = made.tables["measures"]
+    values = with_truth.report["directions"]["sdss_to_cfht"]["values"]
+    chosen = (measures["direction"] == "sdss_to_cfht") & (measures["measure"] == "noise_amplitude")
+    some = measures[chosen & (measures["run"] == "second")]
+    assert list(some["band"]) == ["g", "r"]
+    assert list(some["value"]) == values["noise_amplitude"]["second"]["value"]
+    assert (some["low"] <= some["high"]).all()
+    assert set(some["unit"]) == {"dex"}
+    assert not some["reference"].any()
+    assert set(measures["run"][measures["reference"]]) == {"floor", "oracle", "bilinear"}
+    verdict = made.tables["verdict"]
+    assert set(verdict["run"]) == {"first", "second"}
+    assert (verdict["closer"] + verdict["farther"] + verdict["alike"] + verdict["lost"] == verdict["of"]).all()
+    assert made.tables["galaxies"].colnames == Table.read(made.folder / "galaxies.ecsv").colnames
+    assert made.passed
+    assert len(made.tables["requirements"]) == 0
+    assert str(made).startswith("first, sdss_to_cfht: closer to the truth than bilinear in ")
+    judged = without_truth.made.tables["requirements"]
+    assert not without_truth.made.passed
+    assert list(judged["holds"]) == [each["holds"] for each in without_truth.report["requirements"]]
+    assert np.isnan(judged["value"][["signal_residual" in each for each in judged["requirement"]]]).all()
 
 
 def test_rows_are_runs_then_floor_and_ceilings(with_truth, without_truth):
@@ -207,7 +234,7 @@ def test_the_same_seed_gives_the_same_numbers(world, without_truth, monkeypatch)
     monkeypatch.setattr(evaluation, "write_page", lambda *_: None)  # of the numbers, which are compared here
     inputs = replace(world.inputs, runs=world.inputs.runs[:1])
     again = evaluate(inputs, EvaluationSettings(galaxies=6, draws=0, device="cpu"), world.folder / "again")
-    assert again["directions"] == without_truth.report["directions"]
+    assert again.content["directions"] == without_truth.report["directions"]
 
 
 def test_runs_are_named_by_as_much_of_their_path_as_tells_them_apart(tmp_path):
