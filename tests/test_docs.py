@@ -29,6 +29,12 @@ MADE = {"reference/command_line.md"}  # pages that docs/pages.py makes
 LINES = re.compile(r"^(?:\w+=\S+ )?galtrans .*$", re.MULTILINE)  # in blocks of sh
 SPANS = re.compile(r"`galtrans ([^`]+)`")  # within a sentence
 
+
+def python_of(page: Path) -> list[str]:
+    """The blocks of Python of a page."""
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if page.suffix == ".md" else []
+
+
 pages = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
@@ -129,6 +135,31 @@ def test_the_page_of_python_has_every_name_of_the_front_door(package):
     said = set(re.findall(r"^::: (\S+)$", (DOCS / "reference" / "python.md").read_text(), re.MULTILINE))
     wanted = {f"{where}.{name}" for name, where in module._FROM.items()}
     assert {each for each in said if each.startswith(f"{package}.")} == wanted
+
+
+RUN_ELSEWHERE = {  # pages whose Python is run by a test of its own
+    "how-to/add_a_recipe.md": "translator/runs/test_in_words.py",
+    "how-to/add_a_survey.md": "test_add_a_survey.py",
+    "how-to/cluster.md": "test_slurm.py",
+    "how-to/ingest.md": "survey_tools/ingestion/test_ingest.py",
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)], ids=lambda page: page.name)
+def test_python_in_a_page_runs(page, tmp_path, make_store, monkeypatch, capsys):
+    name = str(page.relative_to(DOCS)) if page.is_relative_to(DOCS) else page.name
+    if name in RUN_ELSEWHERE:
+        assert page.name in (ROOT / "tests" / RUN_ELSEWHERE[name]).read_text()
+        return
+    from survey_tools import export
+
+    monkeypatch.chdir(tmp_path)
+    store = make_store("sdss.zarr", "sdss", [150.0, 151.0], [2.0, 2.0], missing=[1])
+    export(store, 0, ".").paths[0].rename("my_galaxy.fits")
+    for block in python_of(page):
+        exec(compile(block, name, "exec"), {"__name__": "example"})
+    assert name == "README.md" or "outside" in capsys.readouterr().out
+    assert name != "README.md" or fits.getval("my_galaxy_cfht.fits", "GTTO") == "CFHTLS"
 
 
 STRUCTURE = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d?|EXTEND|[PG]COUNT|")
