@@ -28,8 +28,9 @@ from translator.evaluation.held_out import open_held_out, truth_images
 from translator.images import Batch
 from translator.intensity import stretch
 from translator.losses import posterior_mean
+from translator.metrics.apertures import aperture_flux
 from translator.metrics.signal import residual_of
-from translator.metrics.spread import aperture_flux, held
+from translator.metrics.spread import held
 from translator.recipes import RECIPES, Turn, both, moves
 from translator.runs.apply import Request, request_like, translate_each
 from translator.runs.device import keep_memory

@@ -23,9 +23,9 @@ from survey_tools.photometry import nanomaggies_to_magnitude
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
 from translator.evaluation.samples import drawn_name
-from translator.metrics.blank import NORMAL
+from translator.metrics.apertures import aperture_flux
+from translator.metrics.robust import NORMAL
 from translator.metrics.signal import residual_of
-from translator.metrics.spread import aperture_flux
 from translator.report.sample_files import BILINEAR, FLOOR, WIENER
 from translator.report.verdict import AT_FLOOR, WITHIN, distances
 from translator.runs.apply import Request, request_like, translate_each

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from translator.images import OTHER, Known, is_random
 from translator.intensity import stretch, unstretch
-from translator.metrics.blank import NORMAL
+from translator.metrics.robust import NORMAL
 from translator.networks.observation_operator import area, inverse, sample
 from translator.networks.restoration import SMOOTH, box, filled
 from translator.observing import (

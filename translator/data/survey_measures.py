@@ -12,9 +12,11 @@ from translator.data.conditions import medians, usual_seeing
 from translator.data.reading import read_rows
 from translator.data.selection import Selection
 from translator.images import OTHER
-from translator.metrics.blank import NORMAL, blank, middle_and_sigma
+from translator.metrics.apertures import aperture_flux, aperture_pixels
+from translator.metrics.autocorrelation import autocorrelation
+from translator.metrics.blank import blank
 from translator.metrics.measure import Sample
-from translator.metrics.signal import autocorrelation
+from translator.metrics.robust import NORMAL, middle_and_sigma
 from translator.networks.measured_survey import LAGS, MeasuredSurvey
 
 MOST = 400  # largest number of images that are measured
@@ -193,9 +195,8 @@ def flux_within(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> tu
 
     Both are (galaxy, band) [nanomaggy].
     """
-    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
-    inside = np.hypot(rows[:, None], cols) * pixel_scale <= APERTURE
-    return images[..., inside].sum(axis=-1, dtype=float), sigma * np.sqrt(inside.sum())
+    pixels = aperture_pixels(images.shape[-2:], pixel_scale, APERTURE).sum()
+    return aperture_flux(images, pixel_scale, APERTURE), sigma * np.sqrt(pixels)
 
 
 def _moments(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> np.ndarray:

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translator.data.survey_measures import flux_within
-from translator.metrics.signal import noise_correlation, noise_power, taper
+from translator.metrics.autocorrelation import noise_correlation, noise_power
+from translator.metrics.signal import taper
 from translator.networks.observation_operator import PAD, ObservationOperator, area, inverse, sample
 
 CERTAIN = 10.0  # standard errors of their flux from which on galaxies show their spectrum

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from translator.metrics.apertures import centre_distance
 from translator.metrics.measure import Sample
+from translator.metrics.robust import NORMAL, middle_and_sigma
 
 SMOOTHING = 2.0  # standard deviation of the Gaussian under which sources are looked for [pixel]
 THRESHOLD = 3.0  # of a source [sigma of the smoothed sky]
@@ -18,7 +20,6 @@ CENTRE = 2.0  # radius that is always masked [arcsec]
 LEAST_SKY = 200  # pixels
 ROUNDS = 3  # of clipping
 AT_ONCE = 256  # galaxies in memory
-NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 def all_bands(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -46,10 +47,21 @@ def blank(sample: Sample) -> np.ndarray:
     source |= output - output_sky[0][:, None, None] > THRESHOLD * level[:, None, None]
     width = 2 * round(GROWTH / sample.pixel_scale) + 1
     source = ndimage.maximum_filter(source, (1, width, width))
-    rows, cols = (np.arange(size) - (size - 1) / 2 for size in source.shape[-2:])
-    sky = ~source & (np.hypot(rows[:, None], cols) > CENTRE / sample.pixel_scale)
+    sky = ~source & (centre_distance(source.shape[-2:]) > CENTRE / sample.pixel_scale)
     sky &= np.isfinite(sample.target).all(axis=1) & np.isfinite(sample.output).all(axis=1)
     return sky & (sky.sum(axis=(1, 2)) >= LEAST_SKY)[:, None, None]
+
+
+def blank_pixels(image: np.ndarray) -> np.ndarray:
+    """Pixels (row, col) of a real image, in units of its noise, that no source reaches and that are there.
+
+    Sources are what stands out by more than 3.5 robust standard deviations under a Gaussian of 2 pixels, and 4 pixels
+    around it.
+    """
+    smooth = ndimage.gaussian_filter(np.nan_to_num(image), 2.0)
+    middle = np.median(smooth)
+    width = NORMAL * np.median(middle - smooth[smooth <= middle])  # of the lower half, where no source is
+    return np.isfinite(image) & ~ndimage.binary_dilation(smooth - middle > 3.5 * width, iterations=4)
 
 
 def smooth(images: np.ndarray) -> np.ndarray:
@@ -67,12 +79,6 @@ def clipped(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             values = values[np.abs(values - middle) <= 3 * sigma]
         found[galaxy] = middle[0], sigma[0]
     return found[:, 0], found[:, 1]
-
-
-def middle_and_sigma(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(band,) median, and 1.4826 times the median absolute deviation from it, of (band, pixel)."""
-    middle = np.median(values, axis=1)
-    return middle, NORMAL * np.median(np.abs(values - middle[:, None]), axis=1)
 
 
 def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import sep
 
+from translator.metrics.apertures import centre_distance
 from translator.metrics.blank import all_bands
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pieces, remembered
 from translator.metrics.robust import median, slope, spread
@@ -146,8 +147,7 @@ def peaks(sample: Sample) -> Statistics:
 
     Both images have noise, hence the same bias of a maximum. NaN where the target's is not `SIGNIFICANT`.
     """
-    rows, cols = (np.arange(size) - (size - 1) / 2 for size in sample.target.shape[-2:])
-    near = np.hypot(rows[:, None], cols) <= max(PEAK_RADIUS / sample.pixel_scale, 1.0)
+    near = centre_distance(sample.target.shape[-2:]) <= max(PEAK_RADIUS / sample.pixel_scale, 1.0)
     target, made = (np.max(images[..., near], axis=-1) for images in (sample.target, sample.output))
     error = fainter(np.where(target >= SIGNIFICANT * sample.sigma, target, np.nan), made)
     return {"peak_error": error, "peak_colour_error": redder(error)}

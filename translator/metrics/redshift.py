@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from scipy.spatial import KDTree
 
+from translator.metrics.apertures import centre_distance
 from translator.metrics.measure import Curve, Measure, Sample, Statistics
 from translator.metrics.robust import in_bins, mean, median, sky_level, spread
 
@@ -60,8 +61,7 @@ def aperture_fluxes(images: np.ndarray, pixel_scale: float) -> np.ndarray:
 
     Pixels without a value count as the mean of the others in the aperture; NaN where half of one has none.
     """
-    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[2:])
-    distance = np.hypot(rows[:, None], cols)
+    distance = centre_distance(images.shape[2:])
     weights = np.stack([np.clip(radius / pixel_scale - distance + 0.5, 0, 1) for radius in RADII])
     weights = weights.reshape(len(RADII), -1)
     area = weights.sum(axis=1)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+
 
 def mean(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis of the values that are there; NaN where there is none."""
@@ -33,8 +35,14 @@ EDGE = 0.1  # of an image's width: the frame on which the sky is measured
 
 def spread(values: np.ndarray) -> np.ndarray:
     """1.4826 times the median absolute deviation over the first axis (a Gaussian's sigma); NaN of fewer than two."""
-    scatter = 1.4826 * median(np.abs(values - median(values)))
+    scatter = NORMAL * median(np.abs(values - median(values)))
     return np.where(np.isfinite(values).sum(axis=0) > 1, scatter, np.nan)
+
+
+def middle_and_sigma(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(band,) median, and 1.4826 times the median absolute deviation from it, of (band, pixel)."""
+    middle = np.median(values, axis=1)
+    return middle, NORMAL * np.median(np.abs(values - middle[:, None]), axis=1)
 
 
 def slope(output: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 from scipy import ndimage
 
+from translator.metrics.apertures import aperture_pixels
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, kept, spread_evenly
 from translator.metrics.robust import in_bins, mean, median, sky_level, slope, spread
 
@@ -69,7 +70,7 @@ def outlines(image: np.ndarray, sigma: float, pixel_scale: float) -> np.ndarray:
     """
     smooth = ndimage.gaussian_filter(image, SMOOTHING)
     labels, _ = ndimage.label(smooth > OUTLINE * sigma)
-    galaxy = labels.flat[np.argmax(np.where(near_middle(len(image), pixel_scale), smooth, -np.inf))]
+    galaxy = labels.flat[np.argmax(np.where(aperture_pixels(image.shape, pixel_scale, CENTRE), smooth, -np.inf))]
     return np.where(labels == 0, 0, np.where(labels == galaxy, 1, labels + 1)) if galaxy else labels + (labels > 0)
 
 
@@ -82,12 +83,6 @@ def _meter() -> type:
     sersic = ("amplitude", "rhalf", "n", "xc", "yc", "ellip", "theta", "chi2_dof", "aic", "bic")
     skipped = dict.fromkeys((*unasked, *(f"sersic_{name}" for name in sersic)), NO_VALUE)
     return type("Structure", (statmorph.SourceMorphology,), skipped)
-
-
-def near_middle(size: int, pixel_scale: float) -> np.ndarray:
-    """Whether each pixel (size, size) lies within `CENTRE` of an image's middle."""
-    rows, cols = np.indices((size, size)) - (size - 1) / 2
-    return np.hypot(rows, cols) * pixel_scale <= CENTRE
 
 
 ONE_IN, FEWEST, MOST = 10, 8, 40  # galaxies whose structure is measured: half a second an image, so not all
@@ -142,7 +137,7 @@ def adaptive_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
     import galsim
 
     size = images.shape[-1]
-    near = near_middle(size, pixel_scale)
+    near = aperture_pixels((size, size), pixel_scale, CENTRE)
     values = np.full((3, *images.shape[:2]), np.nan)
     for place in np.ndindex(images.shape[:2]):
         image = np.asarray(images[place], np.float32)

@@ -10,19 +10,17 @@ from functools import partial
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import binary_dilation, gaussian_filter
 
+from translator.metrics.autocorrelation import LAGS, noise_correlation, noise_power
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pieces, remembered
 from translator.metrics.robust import median
 
 FRC = "Fourier ring correlation: van Heel & Schatz (2005), J. Struct. Biol. 151, 250"
 THRESHOLD = 0.5  # of the ring correlation
 TAPER = 0.2  # share of the image's side over which its light fades to the edges before the transform
-LAGS = 6  # to which the noise is correlated [pixel]
 REACH = {"truth": 1e-2, "real": 0.1}  # of the noise's power: rings where the galaxies have less show nothing
 CERTAIN = 5.0  # standard errors by which a galaxy's summed square must stand out of the noise
 AT_ONCE = 64  # galaxies in memory in Fourier space
-ENOUGH = 64  # galaxies from whose sky the correlation of the noise is measured
 
 
 @in_pieces
@@ -66,51 +64,6 @@ def residual_of(signal: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     both = np.isfinite(signal) & np.isfinite(truth)
     return relative_residual(_powers(signal, truth, both, np.zeros(both.shape[:2])))
-
-
-def blank_pixels(image: np.ndarray) -> np.ndarray:
-    """Pixels (row, col) of a real image, in units of its noise, that no source reaches and that are there.
-
-    Sources are what stands out by more than 3.5 robust standard deviations under a Gaussian of 2 pixels, and 4 pixels
-    around it.
-    """
-    smooth = gaussian_filter(np.nan_to_num(image), 2.0)
-    middle = np.median(smooth)
-    width = 1.4826 * np.median(middle - smooth[smooth <= middle])  # of the lower half, where no source is
-    return np.isfinite(image) & ~binary_dilation(smooth - middle > 3.5 * width, iterations=4)
-
-
-def noise_correlation(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Correlation of blank pixels (band, 2 `LAGS` + 1, 2 `LAGS` + 1) by row and column lag, 1 in the middle.
-
-    Args:
-        images: (galaxy, band, row, col); all galaxies, or `ENOUGH` evenly from first to last, make one correlation.
-        sigma: (galaxy, band) of a blank pixel.
-    """
-    shape = tuple(scipy.fft.next_fast_len(side + LAGS, real=True) for side in images.shape[-2:])
-    some = np.unique(np.linspace(0, len(images) - 1, min(len(images), ENOUGH)).astype(int))
-    found = np.zeros((images.shape[1], 2 * LAGS + 1, 2 * LAGS + 1))
-    for band, correlation in enumerate(found):
-        product, pairs = np.zeros(shape), np.zeros(shape)
-        for image, noise in zip(images[some, band], sigma[some, band], strict=True):
-            if not (np.isfinite(noise) and noise > 0):
-                continue
-            blank = blank_pixels(image / noise)
-            if blank.any():
-                deviation = np.where(blank, image - image[blank].mean(), 0.0) / noise
-                product += autocorrelation(deviation, shape)
-                pairs += autocorrelation(blank.astype(float), shape)
-        lags = np.ix_(np.arange(-LAGS, LAGS + 1), np.arange(-LAGS, LAGS + 1))
-        if product[0, 0] > 0:
-            correlation[:] = product[lags] / np.maximum(pairs[lags], 1.0) * (pairs[0, 0] / product[0, 0])
-        else:
-            correlation[LAGS, LAGS] = 1.0  # no blank sky: as if uncorrelated
-    return found
-
-
-def autocorrelation(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Sums of products of an image's pixels by their lag in rows and columns (shape), negative lags from the end."""
-    return scipy.fft.irfft2(np.abs(scipy.fft.rfft2(image, shape)) ** 2, shape)
 
 
 @remembered
@@ -176,14 +129,6 @@ def _members(rows: int, cols: int) -> np.ndarray:
         weight[:, -1] = 1.0
     ring = np.rint(radius).astype(int).ravel()
     return (ring[:, None] == np.arange(side // 2 + 1)) * weight.reshape(-1, 1)
-
-
-def noise_power(correlation: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    """Power (band, half plane) of noise of unit variance per pixel, from its correlation."""
-    lag = np.arange(-LAGS, LAGS + 1)
-    along = np.exp(-2j * np.pi * scipy.fft.fftfreq(rows)[:, None] * lag)
-    across = np.exp(-2j * np.pi * scipy.fft.rfftfreq(cols)[:, None] * lag)
-    return np.maximum((along @ correlation @ across.T).real, 0.0)
 
 
 def ring_correlation(statistics: Statistics, reach: float) -> np.ndarray:

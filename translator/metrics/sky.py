@@ -7,11 +7,11 @@ import numpy as np
 from scipy import fft
 from scipy.special import ndtr
 
+from translator.metrics.autocorrelation import LAGS, autocorrelation
 from translator.metrics.blank import Sky, sky_of
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, pieces, remembered
 from translator.metrics.robust import mean, median
 
-LAGS = 6  # pixels to which noise is correlated with itself
 RINGS = 6  # of the power spectrum, evenly from 0 to 0.5 cycles/pixel
 HISTOGRAM = np.arange(-5.25, 5.26, 0.5)  # edges [sigma of the target]
 TAIL = 3.0  # where the tails begin [the image's own sigma]
@@ -80,16 +80,15 @@ def correlations(sky: Sky) -> np.ndarray:
     Mean product of pairs of sky pixels over the mean square. NaN where the sky does not vary.
     """
     size = [fft.next_fast_len(side + LAGS, real=True) for side in sky.where.shape[-2:]]
-    pairs = lag_values(np.abs(fft.rfft2(sky.where.astype(np.float32), s=size)) ** 2, size)[:, None]
-    sums = lag_values(np.abs(fft.rfft2(sky.images, s=size)) ** 2, size)
+    pairs = lag_values(autocorrelation(sky.where.astype(np.float32), size))[:, None]
+    sums = lag_values(autocorrelation(sky.images, size))
     covariance = np.where(pairs > 0.5, sums / np.maximum(pairs, 1.0), np.nan)
     variance = covariance[..., :1]
     return np.moveaxis(covariance[..., 1:] / np.where(variance > 0, variance, np.nan), 0, 2)
 
 
-def lag_values(power: np.ndarray, size: list[int]) -> np.ndarray:
-    """(…, 1 + 2 LAGS) of the inverse transform of a power spectrum: at lag 0, then along the columns, then the rows."""
-    products = fft.irfft2(power, s=size)
+def lag_values(products: np.ndarray) -> np.ndarray:
+    """(…, 1 + 2 LAGS) of an autocorrelation (…, row lag, col lag): at lag 0, then along the columns, then the rows."""
     down, across = products[..., 1 : LAGS + 1, 0], products[..., 0, 1 : LAGS + 1]
     return np.concatenate([products[..., :1, 0], down, across], axis=-1)
 

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from scipy.special import stdtrit
 
+from translator.metrics.apertures import RADIUS, aperture_flux
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, remembered
 from translator.metrics.robust import mean
 
 SOURCE = "Gneiting, Balabdaoui & Raftery (2007), J. R. Statist. Soc. B 69, 243"
-RADIUS = 2.0  # of the aperture [arcsec]
 LEVELS = (0.68, 0.95)
 AT_ONCE = 16  # galaxies whose draws are copied at a time
 
@@ -64,13 +64,6 @@ def pixel_ranks(sample: Sample) -> Statistics:
         part |= {name: mean(np.moveaxis(value.reshape(*shape, -1), -1, 0)) for name, value in inside.items()}
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def aperture_flux(images: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """Light (…) in pixels whose centres lie within `RADIUS` of the images' centre; NaN where one of them misses."""
-    rows, cols = (np.arange(side) - (side - 1) / 2 for side in images.shape[-2:])
-    inside = np.hypot(rows[:, None], cols) * pixel_scale <= RADIUS
-    return images[..., inside].sum(axis=-1, dtype=float)
 
 
 @remembered

@@ -12,7 +12,7 @@ from scipy.special import ndtri, stdtrit
 from survey_tools.store.zarr_store import Store
 from translator.data.reading import read_rows
 from translator.images import OTHER
-from translator.metrics.spread import aperture_flux
+from translator.metrics.apertures import aperture_flux
 from translator.networks.measured_survey import MeasuredSurvey
 from translator.runs.apply import request_like, translate_each
 from translator.runs.checkpoint import Run

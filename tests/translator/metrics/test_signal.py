@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from translator.metrics import signal
+from translator.metrics.autocorrelation import noise_correlation
 from translator.metrics.measure import interval
 
 MEASURES = {measure.name: measure for measure in signal.MEASURES}
@@ -86,7 +87,7 @@ def test_real_images_agree_with_their_truth_as_far_as_noise_lets_see(oracle):
 
 
 def test_the_correlation_of_noise_is_measured_beside_the_galaxies(known, oracle):
-    found = signal.noise_correlation(oracle.target, oracle.sigma)
+    found = noise_correlation(oracle.target, oracle.sigma)
     lag = np.arange(-signal.LAGS, signal.LAGS + 1)
     due = np.exp(-(lag**2) / (4 * known.noise_width**2))
     np.testing.assert_allclose(found[:, signal.LAGS], due * np.ones((2, 1)), atol=0.06)
@@ -96,7 +97,7 @@ def test_the_correlation_of_noise_is_measured_beside_the_galaxies(known, oracle)
 def test_the_power_of_noise_in_rings_is_that_of_its_images(oracle):
     noise = oracle.target - oracle.truth
     sample = replace(oracle, signal=noise, target=noise)
-    found = signal.rings(sample, noise, signal.noise_correlation(oracle.target, oracle.sigma))
+    found = signal.rings(sample, noise, noise_correlation(oracle.target, oracle.sigma))
     ratio = found["light_rings"].mean(axis=0) / found["noise_rings"].mean(axis=0)
     np.testing.assert_allclose(ratio[:, 3:15], 1.0, atol=0.15)
 

@@ -13,8 +13,8 @@ import pytest
 from scipy.stats import foldnorm, norm
 
 from translator.metrics import measure, shapes
+from translator.metrics.apertures import aperture_flux
 from translator.metrics.redshift import aperture_fluxes, redshifts
-from translator.metrics.spread import aperture_flux
 from translator.metrics.table import MEASURES as ALL
 
 MEASURES = {name: row for name, row in ALL.items() if "seen" not in row.needs}  # which test_consistency spoils
