@@ -1,8 +1,11 @@
 """The front door in Python: what it accepts, what it returns, and how it refuses what it cannot use."""
 
+import doctest
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -267,16 +270,18 @@ def test_cluster_clients_and_addresses_are_places_of_work(sky, tmp_path):
         survey_tools.regrid(sky / "cfht.zarr", sky / "sdss.zarr", tmp_path / "y.zarr", workers=0)
 
 
-def test_examples_in_the_docstrings_of_the_doors_run(tmp_path, monkeypatch):
-    import doctest
-
+def test_examples_in_docstrings_run(tmp_path, monkeypatch):
+    """The examples of the front door, and of whatever else has some."""
     monkeypatch.chdir(tmp_path)
-    tried = 0
-    for module in (sys.modules["survey_tools.api"], sys.modules["translator.api"]):
-        result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-        assert result.failed == 0
-        tried += result.attempted
-    assert tried > 4
+    root, tried = Path(survey_tools.__file__).parents[1], {}
+    for package in ("survey_tools", "translator"):
+        for path in sorted((root / package).rglob("*.py")):
+            if ">>> " in path.read_text():
+                module = importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+                result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+                assert result.failed == 0, module.__name__
+                tried[module.__name__] = result.attempted
+    assert {"survey_tools.api", "translator.api"} <= tried.keys()
 
 
 def test_grids_of_other_libraries_are_refused(run):
