@@ -39,6 +39,11 @@ def on_page_markdown(markdown, page, config, files):
     return markdown
 
 
+def on_page_content(html, page, config, files):
+    """Write "path-like" as docstrings have it: it is parsed as a subtraction."""
+    return html.replace("path - like", "path-like").replace("array - like", "array-like")
+
+
 def settings() -> str:
     """Return the table of all settings of the archives as Markdown."""
     rows = [

@@ -18,7 +18,6 @@ os.environ.setdefault(
 
 import matplotlib.pyplot as plt
 import numpy as np
-from astropy.table import Table
 from astropy.visualization import make_lupton_rgb
 
 from survey_tools import crossmatch, open_store, simulate
@@ -53,7 +52,7 @@ x.catalogue["object_id", "redshift", "psf_fwhm", "sky_sigma"][:3]
 # `crossmatch` finds the rows that are the same galaxy. It keeps some pairs for tests, and the training never sees them.
 
 # %%
-pairs = crossmatch(x, y, test_size=4)
+pairs = crossmatch(x, y, test_size=3)
 pairs[:3]
 
 
@@ -90,7 +89,7 @@ run = train(
     recipe="psf_matched",
     run=work / "run",
     width=16,
-    iterations=(60, 120, 6),
+    iterations=(60, 100, 4),
     batch_size=4,
     device="cpu",
     tell=print,
@@ -105,7 +104,7 @@ run = train(
 # %%
 test = pairs[pairs["split"] == "test"]
 truth = open_store(work / "sky" / "truth" / "cfht.zarr")
-figure, axes = plt.subplots(3, 4, figsize=(11, 8.7))
+figure, axes = plt.subplots(3, 3, figsize=(8.5, 8.7))
 for column, pair in zip(axes.T, test, strict=False):
     row, other = int(pair["x_row"]), int(pair["y_row"])
     made = translate(run, x[row], to="cfht", noise=False)
@@ -129,7 +128,7 @@ for column, pair in zip(axes.T, test, strict=False):
 # ## Measure
 #
 # `evaluate` compares the translations of all test galaxies with the real images and the truth, and with two references
-# without learning: bilinear interpolation and the Wiener filter. It writes a page, `report.html`, and tables.
+# without learning: bilinear interpolation and the Wiener filter. It writes a page, `report.html`, and returns tables.
 
 # %%
 report = evaluate(
@@ -141,20 +140,30 @@ report = evaluate(
     out=work / "report",
     draws=2,
     device="cpu",
-    tell=print,
 )
-
-# %%
-galaxies = Table.read(work / "report" / "galaxies.ecsv")
-galaxies.colnames[:6], len(galaxies)
+report.tables["verdict"]
 
 # %% [markdown]
+# In `verdict` each row compares a run with another run or a reference: in how many measures it is closer to the perfect
+# value, farther from it, or alike within the intervals. `measures` has every number. This is the residual of the signal
+# against the truth in the r band, towards CFHTLS: 0 is perfect, and 1 means that nothing of the galaxy is right.
+
+# %%
+table = report.tables["measures"]
+chosen = (table["measure"] == "signal_residual") & (table["band"] == "r")
+chosen &= table["direction"] == "sdss_to_cfht"
+table[chosen]["run", "value", "low", "high", "perfect"]
+
+# %% [markdown]
+# After so short a training the residual is about that of bilinear interpolation. The full training of an hour reaches
+# 0.07 ([results](../explanation/results.md)).
+#
 # ## The same in the shell
 #
 # ```sh
 # galtrans simulate --galaxies 40 --overlap 0.6 --bands gri --seed 1 --out sky
-# galtrans crossmatch sky/sdss.zarr sky/cfht.zarr --test-size 4 --out pairs.ecsv
-# galtrans train sky/sdss.zarr sky/cfht.zarr pairs.ecsv --recipe psf_matched --width 16 --iterations 60,120,6 --batch-size 4 --run run
+# galtrans crossmatch sky/sdss.zarr sky/cfht.zarr --test-size 3 --out pairs.ecsv
+# galtrans train sky/sdss.zarr sky/cfht.zarr pairs.ecsv --recipe psf_matched --width 16 --iterations 60,100,4 --batch-size 4 --run run
 # galtrans evaluate run sky/sdss.zarr sky/cfht.zarr pairs.ecsv --truth sky/truth --out report
 # ```
 #
