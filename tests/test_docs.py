@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -201,7 +200,9 @@ def test_each_tutorial_runs(tutorial, tmp_path):
     assert "Warning" not in ended.stderr
 
 
-@pytest.mark.skipif(shutil.which("mkdocs") is None, reason="MkDocs is not installed: pip install galtrans[docs]")
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="no MkDocs here: pip install galtrans[docs]")
 def test_the_site_can_be_built(tmp_path):
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     assert subprocess.run(words, cwd=ROOT, check=False).returncode == 0

@@ -124,7 +124,7 @@ for name, run in runs.items():
 axis.axhline(1, color="0.5", lw=1)
 axis.set_xlabel("test galaxy")
 axis.set_ylabel("flux, translated / real")
-axis.legend()
+_ = axis.legend()
 
 # %% [markdown]
 # With the loss on the flux, the flux of the translations scatters less, even after so short a training. A fair comparison
