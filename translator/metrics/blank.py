@@ -1,7 +1,9 @@
-"""Where images of a sample are sky.
+"""Blank sky: the pixels of images that no source reaches.
 
-Sky is where neither the target nor the translation, each in all bands together, shows a source: one mask for both, the
-centre always masked. With less than `LEAST_SKY` pixels of it a galaxy counts in no measure of the sky or its noise.
+Measures of the sky use one mask for target and translation: pixels where neither image, each in all bands together,
+shows a source. The centre is always masked. A galaxy with less than `LEAST_SKY` such pixels does not count in any
+measure of the sky and its noise. `blank_pixels` is a simpler mask of one image in one band, for the correlation of
+noise.
 """
 
 from dataclasses import dataclass
@@ -13,19 +15,24 @@ from translator.metrics.apertures import centre_distance
 from translator.metrics.measure import Sample
 from translator.metrics.robust import NORMAL, middle_and_sigma
 
-SMOOTHING = 2.0  # standard deviation of the Gaussian under which sources are looked for [pixel]
-THRESHOLD = 3.0  # of a source [sigma of the smoothed sky]
-GROWTH = 1.0  # by which the mask of a source is widened [arcsec]
-CENTRE = 2.0  # radius that is always masked [arcsec]
-LEAST_SKY = 200  # pixels
-ROUNDS = 3  # of clipping
+SMOOTHING = 2.0  # standard deviation of the Gaussian that images are smoothed by to find sources [pixel]
+THRESHOLD = 3.0  # least height of a source [sigma of the smoothed sky]
+GROWTH = 1.0  # width that is added around the mask of a source [arcsec]
+CENTRE = 2.0  # radius around the centre that is always masked [arcsec]
+LEAST_SKY = 200  # least number of sky pixels of a galaxy that counts
+ROUNDS = 3  # rounds of clipping
 AT_ONCE = 256  # galaxies in memory
 
 
 def all_bands(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """(galaxy, row, col) from (galaxy, band, row, col): weighted by 1/sigma^2, with a blank pixel's sigma as unit.
+    """Return the weighted sum of all bands (galaxy, row, col), in units of the noise of a blank pixel.
 
-    Bands without a sigma have no weight; a pixel that is NaN in a band is zero there.
+    Parameters
+    ----------
+    images : array
+        Images (galaxy, band, row, col); NaN counts as 0.
+    sigma : array
+        Noise of a blank pixel (galaxy, band). A band has the weight 1 / sigma², and none where sigma is not known.
     """
     known = np.isfinite(sigma) & (sigma > 0)
     weight = np.where(known, 1 / np.where(known, sigma, 1.0) ** 2, 0.0)
@@ -34,11 +41,21 @@ def all_bands(images: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 
 
 def blank(sample: Sample) -> np.ndarray:
-    """(galaxy, row, col) True where target and translation are sky and known; nowhere where that is too little.
+    """Return where target and translation are both sky, with values in all bands.
 
-    A source is what exceeds `THRESHOLD` sigma of the image under a Gaussian of `SMOOTHING` pixels. Sigma is the
-    image's own, clipped at 3 sigma, but not less than the target's: an image without noise has no less
-    sky.
+    A source is a pixel more than `THRESHOLD` sigma above the sky in the image smoothed by a Gaussian of `SMOOTHING`
+    pixels. Sigma is that of the smoothed image itself, clipped at 3 sigma, but not less than the target's: an image
+    without noise has as much sky as the target.
+
+    Parameters
+    ----------
+    sample : Sample
+        Its `target` and `output` are used.
+
+    Returns
+    -------
+    array of bool
+        Mask (galaxy, row, col); False everywhere for a galaxy with too little sky.
     """
     target, output = (smooth(all_bands(images, sample.sigma)) for images in (sample.target, sample.output))
     target_sky, output_sky = clipped(target), clipped(output)
@@ -53,24 +70,24 @@ def blank(sample: Sample) -> np.ndarray:
 
 
 def blank_pixels(image: np.ndarray) -> np.ndarray:
-    """Pixels (row, col) of a real image, in units of its noise, that no source reaches and that are there.
+    """Return which pixels (row, col) of one real image, in units of its noise, have a value and no source.
 
-    Sources are what stands out by more than 3.5 robust standard deviations under a Gaussian of 2 pixels, and 4 pixels
-    around it.
+    Sources are more than 3.5 robust standard deviations above the median of the image smoothed by a Gaussian of 2
+    pixels; the 4 pixels around them are masked, too.
     """
     smooth = ndimage.gaussian_filter(np.nan_to_num(image), 2.0)
     middle = np.median(smooth)
-    width = NORMAL * np.median(middle - smooth[smooth <= middle])  # of the lower half, where no source is
+    width = NORMAL * np.median(middle - smooth[smooth <= middle])  # from the lower half, which has no sources
     return np.isfinite(image) & ~ndimage.binary_dilation(smooth - middle > 3.5 * width, iterations=4)
 
 
 def smooth(images: np.ndarray) -> np.ndarray:
-    """(galaxy, row, col) under a Gaussian of `SMOOTHING` pixels."""
+    """Return images (galaxy, row, col) smoothed by a Gaussian of `SMOOTHING` pixels."""
     return ndimage.gaussian_filter(images, (0, SMOOTHING, SMOOTHING))
 
 
 def clipped(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(galaxy,) median and sigma of images (galaxy, row, col), of pixels within 3 sigma, after `ROUNDS`."""
+    """Return median and sigma (galaxy,) of the pixels within 3 sigma of images (galaxy, row, col)."""
     found = np.empty((len(images), 2))
     for galaxy, image in enumerate(images):
         values = image.ravel()
@@ -82,9 +99,26 @@ def clipped(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> np.ndarray:
-    """Noise (galaxy, band) of a blank pixel of images, measured where no source reaches; as stated where none is blank.
+    """Return the noise of a blank pixel, measured where no source reaches.
 
-    What a store states is measured galaxy included, some percent too large where galaxies fill their images.
+    The noise that a store states was measured on cutouts that contain the galaxy. It is some percent too large where
+    galaxies fill their images.
+
+    Parameters
+    ----------
+    images : array
+        Images (galaxy, band, row, col).
+    stated : array
+        Noise (galaxy, band) that the store states. It is returned for images without blank sky.
+    bands : tuple of str
+        Names of the bands.
+    pixel_scale : float
+        Side of a pixel [arcsec].
+
+    Returns
+    -------
+    array
+        Noise (galaxy, band) float32, in the unit of the images.
     """
     found = np.array(stated, np.float32)
     for start in range(0, len(images), AT_ONCE):
@@ -100,12 +134,17 @@ def blank_sigma(images: np.ndarray, stated: np.ndarray, bands: tuple[str, ...], 
 class Sky:
     """The sky of the same galaxies in target and translation.
 
-    Attributes:
-        where: (galaxy, row, col) pixels that are sky.
-        images: (2, galaxy, band, row, col) target's, then translation's sky: minus its median, over the target's sigma;
-            zero where there is no sky, or no sigma.
-        level: (2, galaxy, band) the medians [nanomaggy/pixel]; NaN where there is no sky.
-        sigma: (2, galaxy, band) 1.4826 times the median absolute deviations [nanomaggy/pixel]; alike.
+    Attributes
+    ----------
+    where : array of bool
+        Pixels that are sky (galaxy, row, col).
+    images : array
+        Sky of the target and of the translation (2, galaxy, band, row, col), minus its median, in units of the sigma of
+        the target; 0 where there is no sky, or no sigma.
+    level : array
+        The medians (2, galaxy, band) [nanomaggy/pixel]; NaN where there is no sky.
+    sigma : array
+        1.4826 times the median absolute deviations (2, galaxy, band) [nanomaggy/pixel]; NaN where there is no sky.
     """
 
     where: np.ndarray
@@ -115,7 +154,7 @@ class Sky:
 
 
 def sky_of(sample: Sample) -> Sky:
-    """The sky of a sample."""
+    """Return the sky of a sample."""
     where = blank(sample)
     level, sigma = np.full((2, 2, *sample.target.shape[:2]), np.nan)
     images = np.zeros((2, *sample.target.shape), np.float32)

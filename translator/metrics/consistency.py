@@ -1,8 +1,8 @@
-"""Consistency with the input: whether the translation, seen again by the input's survey, is the input.
+"""Consistency with the input: whether the translation, observed again by the survey of the input, is the input.
 
-Many images of the richer survey look alike to the poorer one, and any of them may be behind an input. But seen through
-the poorer survey's seeing, pixels and filters, a right translation differs from the input by nothing but the input's
-noise. That can be asked of real images, without any truth.
+Different images of the richer survey can look the same to the poorer one, and any of them may belong to an input.
+But a right translation, observed through the seeing, pixels and filters of the poorer survey, differs from the
+input only by the noise of the input. This can be tested on real images, without a truth.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,25 @@ import numpy as np
 from translator.metrics.measure import Curve, Measure, Sample, Statistics
 from translator.metrics.robust import median
 
-CLIPPED = 5.0  # standard deviations of the input's noise as which a pixel counts at most
+CLIPPED = 5.0  # standard deviations of the input's noise that a pixel counts at most
 AT_ONCE = 32  # galaxies in memory
 
 
 def chi_square(sample: Sample) -> Statistics:
-    """(galaxy, band) mean over the pixels of (seen - source)² over the variance of the input's noise.
+    """Return the mean over the pixels of (seen - source)² over the variance of the input's noise.
 
-    The variance is that of blank sky and, where the input's gain is known, of the photons of what is seen: σ² + seen /
-    gain. A pixel counts as at most `CLIPPED`² so that a neighbour that moves or varies does not decide. NaN where the
-    noise is not known.
+    The variance is that of blank sky plus, if the gain is known, the photon noise of the observed light: σ² + seen /
+    gain. A pixel counts at most `CLIPPED`², so that a neighbour that moves or varies does not decide.
+
+    Parameters
+    ----------
+    sample : Sample
+        Its `seen`, `source`, `source_sigma` and `source_gain` are used.
+
+    Returns
+    -------
+    dict
+        "consistency" (galaxy, band); NaN where the noise is not known.
     """
     found = np.full(sample.source_sigma.shape, np.nan)
     gain = np.full(found.shape, np.nan) if sample.source_gain is None else sample.source_gain
@@ -40,7 +49,7 @@ def chi_square(sample: Sample) -> Statistics:
 
 
 def middle(statistics: Statistics) -> np.ndarray:
-    """(band,) median over galaxies."""
+    """Return the median over the galaxies (band,)."""
     return median(statistics["consistency"])
 
 
@@ -49,11 +58,12 @@ MEASURES: tuple[Measure, ...] = (
         name="consistency",
         title="Consistency with the input",
         unit="",
-        meaning="χ² a pixel of the input, had the translation been behind it: more than 1 is light that the input "
-        "denies, less than 1 is light that follows the input's noise.",
+        meaning="χ² per pixel between the input and the translation as the survey of the input would observe it. Above "
+        "1: the translation shows light that the input does not have. Below 1: it follows the noise of the input.",
         formula="Median over the galaxies of the mean over the pixels of (O(signal) − input)² / (σ² + O(signal) / "
-        "gain): O is the operator from the richer survey's images to the poorer one's, of the first run that has one, "
-        f"or else fitted to training pairs; σ is that of the input's blank sky. A pixel counts {CLIPPED**2:g} at most.",
+        "gain). O is the operator that turns images of the richer survey into those of the poorer one: that of the "
+        "first run that has one, or else one that is fitted to training pairs. σ is the noise of the blank sky of the "
+        f"input. A pixel counts at most {CLIPPED**2:g}.",
         source="χ² of the observation; a condition on solutions as in Puetter, Gosnell & Yahil (2005), ARA&A 43, 139",
         perfect=1.0,
         needs=("seen", "source", "source_sigma"),

@@ -1,4 +1,4 @@
-"""What a measure looks at, what a measure and its interval are, what a plot shows, and galaxies a few at a time."""
+"""Data types of the report card: a sample of images, a measure and its interval, a curve."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,30 +10,48 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)  # a sample equals itself alone, so it can be the key of what was measured of it
+@dataclass(frozen=True, eq=False)  # compared by identity, so that it can be a key of `remembered`
 class Sample:
-    """Images of the same galaxies, (galaxy, band, row, col) in nanomaggy/pixel on the target survey's pixels.
+    """Images of the same galaxies (galaxy, band, row, col) [nanomaggy/pixel] on the pixels of the target survey.
 
-    Attributes:
-        bands: In the order of the band axis.
-        pixel_scale: Of all images but `source` [arcsec/pixel].
-        output: Translations as they are handed to users, noise included.
-        signal: Translations without noise; the same as `output` where the model has no noise of its own.
-        target: The target survey's real images.
-        sigma: (galaxy, band) standard deviation of a blank pixel of `target` [nanomaggy/pixel].
-        truth: The target survey's images without noise; None where the sky is real.
-        again: Other real images of the same galaxies, with other noise; None where there are none.
-        draws: (draw, galaxy, band, row, col) several translations with different noise; None where they were not made.
-        source: The images that were translated, on their own pixels; None where they do not matter.
-        source_scale: Of `source` [arcsec/pixel].
-        seen: What the input's survey would see of `signal`, without noise, on the input's pixels (galaxy, band, row,
-            col); None where the input is the richer image, which nothing can be made of what is poorer.
-        source_sigma: (galaxy, band) standard deviation of a blank pixel of `source` [nanomaggy/pixel].
-        source_gain: (galaxy, band) of `source` [electron/nanomaggy]; NaN where it is not known.
-        redshift: (galaxy,) NaN where unknown.
-        taught: (other galaxy, band, aperture) light in real target images of other galaxies, as
-            `redshift.aperture_fluxes` measures it: what a redshift estimator learns from; None where there are none.
-        taught_redshift: (other galaxy,) their redshifts; alike.
+    Attributes
+    ----------
+    bands : tuple of str
+        Names, in the order of the band axis.
+    pixel_scale : float
+        Side of a pixel of all images but `source` and `seen` [arcsec].
+    output : array
+        Translations as users get them, with noise.
+    signal : array
+        Translations without noise; the same as `output` if the model adds no noise.
+    target : array
+        Real images of the target survey.
+    sigma : array
+        Standard deviation of a blank pixel of `target` (galaxy, band) [nanomaggy/pixel].
+    truth : array, optional
+        Images of the target survey without noise; None for a real sky.
+    again : array, optional
+        Real images of the same galaxies with other noise.
+    draws : array
+        Several translations with different noise (draw, galaxy, band, row, col).
+    source : array, optional
+        The images that were translated, on their own pixels.
+    source_scale : float
+        Side of a pixel of `source` [arcsec].
+    seen : array, optional
+        What the survey of the input would see of `signal`, without noise, on the pixels of `source`. None in the
+        direction whose input is the richer survey: its images cannot be made from poorer ones.
+    source_sigma : array, optional
+        Standard deviation of a blank pixel of `source` (galaxy, band) [nanomaggy/pixel].
+    source_gain : array, optional
+        Gain of `source` (galaxy, band) [electron/nanomaggy]; NaN if unknown.
+    redshift : array, optional
+        Redshifts (galaxy,); NaN if unknown.
+    taught : array, optional
+        Light in real target images of other galaxies (galaxy, band, aperture), from `redshift.aperture_fluxes`. The
+        redshift estimator learns from it.
+    taught_redshift : array, optional
+        Redshifts of these other galaxies.
     """
 
     bands: tuple[str, ...]
@@ -57,8 +75,13 @@ class Sample:
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def reference(self) -> np.ndarray:
+        """The best known answer: the truth, or the target if there is no truth."""
+        return self.target if self.truth is None else self.truth
+
     def take(self, galaxies: np.ndarray) -> "Sample":
-        """Some of the galaxies (index or bool), in that order."""
+        """Return the sample of some galaxies (indices or bool), in that order."""
         images = {name: getattr(self, name) for name in ("output", "signal", "target", "sigma", "truth", "again")}
         images |= {name: getattr(self, name) for name in ("source", "seen", "source_sigma", "source_gain", "redshift")}
         some = {name: None if value is None else value[galaxies] for name, value in images.items()}
@@ -69,15 +92,20 @@ class Sample:
 class Curve:
     """Curves over one axis, band by band.
 
-    Attributes:
-        title: Of the plot.
-        x_label: With the unit.
-        y_label: With the unit.
-        x: (n,)
-        y: Label of a curve to (band, n); NaN where there is no value.
-        log_x: Whether the x axis is logarithmic.
-        log_y: Whether the y axis is.
-        maps: Label of an image to (band, row, col); None where there are none.
+    Attributes
+    ----------
+    title : str
+        Title of the plot.
+    x_label, y_label : str
+        Labels of the axes, with units.
+    x : array
+        Abscissae (n,).
+    y : dict of str to array
+        Label of a curve to its values (band, n); NaN where there is none.
+    log_x, log_y : bool
+        Whether the axis is logarithmic.
+    maps : dict of str to array, optional
+        Label of a map to its pixels (band, row, col).
     """
 
     title: str
@@ -90,8 +118,8 @@ class Curve:
     maps: dict[str, np.ndarray] | None = None
 
 
-BOOTSTRAPS = 500  # resamplings of the galaxies behind an interval
-LEVEL = 0.68  # of an interval
+BOOTSTRAPS = 500  # resamplings of the galaxies for an interval
+LEVEL = 0.68  # probability that an interval contains
 AT_ONCE = 64  # selections of galaxies in memory
 
 Statistics = dict[str, np.ndarray]  # name to values (galaxy, …)
@@ -99,28 +127,44 @@ Statistics = dict[str, np.ndarray]  # name to values (galaxy, …)
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a band, and how it comes about.
+    """One number per band that says how good translations are, and how it is computed.
 
-    Its floor, what real images are against real images, needs other real images of the same galaxies: with a truth
-    these are made, without one there are none. Then only measures of a `population` have a floor, as its two halves do
-    for two populations; nothing stands in for that of the others, which is left out.
+    The floor of a measure is its value for real images compared with other real images of the same galaxies. With a
+    truth, such images are made. Without one, only a measure of a `population` has a floor, from two halves of the real
+    images; the other measures have none.
 
-    Attributes:
-        name: In tables and requirements, such as "aperture_offset".
-        title: On the page.
-        unit: Of the number; "" where it has none.
-        meaning: One sentence: what it says of the translations.
-        formula: How it is computed.
-        source: Where it is from: a paper, its equation or figure.
-        perfect: The value of a translation that nobody could tell from the target.
-        needs: Names of the fields of `Sample` that must be there besides the images: "truth", "redshift", "draws", …
-        each: What is measured of every galaxy.
-        summary: (band,) from what was measured of any selection of galaxies, of each band by itself.
-        alone: Whether a selection of one galaxy has a number that says something of it, so that galaxies can be sorted.
-        per_band: False where all bands together have one number, which statistics and summary repeat for each band.
-        population: Whether it compares distributions, so that target and translation may show different galaxies.
-        of_means: Whether the summary asks for nothing but the mean of each statistic over the galaxies.
-        cap: The largest value that it can state, which means that much or more; None where it has no such end.
+    Attributes
+    ----------
+    name : str
+        Name in tables and requirements, such as "aperture_offset".
+    title : str
+        Title on the page of the report.
+    unit : str
+        Unit of the number; "" if it has none.
+    meaning : str
+        A sentence that says what the number tells about the translations.
+    formula : str
+        How the number is computed.
+    source : str
+        A paper, with its equation or figure.
+    perfect : float
+        The value of translations that cannot be told from the target.
+    needs : tuple of str
+        Fields of `Sample` that must not be None besides the images, such as "truth", "redshift" or "draws".
+    each : callable
+        From a sample to the statistics of every galaxy.
+    summary : callable
+        From the statistics of a selection of galaxies to the number (band,); each band is summarised by itself.
+    alone : bool
+        Whether the number of a single galaxy has a meaning, so that galaxies can be sorted by it.
+    per_band : bool
+        False if all bands together have one number, which statistics and summary then repeat in each band.
+    population : bool
+        Whether the measure compares distributions, so that target and translation may show different galaxies.
+    of_means : bool
+        Whether the summary uses only the mean of each statistic over the galaxies.
+    cap : float, optional
+        The largest value that the measure can take; it then stands for "this much or more".
     """
 
     name: str
@@ -140,22 +184,46 @@ class Measure:
     cap: float | None = None
 
     def applies(self, sample: Sample) -> bool:
-        """Whether a sample has what this measure needs."""
+        """Return whether a sample has the fields that this measure needs."""
         return all(getattr(sample, name) is not None for name in self.needs)
 
 
 def interval(measure: Measure, statistics: Statistics, random: np.random.Generator) -> np.ndarray:
-    """The interval (2, band) that holds `LEVEL` of the values which other such galaxies would have given."""
+    """Return the interval of a measure that other galaxies of the same kind would give, by bootstrap.
+
+    Parameters
+    ----------
+    measure : Measure
+        The measure.
+    statistics : dict
+        Its statistics of every galaxy.
+    random : numpy.random.Generator
+        Source of the resampling.
+
+    Returns
+    -------
+    array
+        Lower and upper end (2, band) of the central interval that contains `LEVEL` of `BOOTSTRAPS` resamplings.
+    """
     count = len(next(iter(statistics.values())))
     values = of_selections(measure, statistics, random.integers(0, count, (BOOTSTRAPS, count)))
     return np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
 
 
 def of_selections(measure: Measure, statistics: Statistics, some: np.ndarray) -> np.ndarray:
-    """The measure (selection, band) of each of many selections of galaxies, indices `some` (selection, galaxy).
+    """Return a measure (selection, band) for each of many selections of galaxies.
 
-    A summary looks at every band by itself. So the bands of further selections are to it but more bands, and it is
-    asked once of `AT_ONCE` selections and not once of each.
+    A summary treats each band by itself. Therefore the selections are put beside each other as further bands, and the
+    summary is called once for `AT_ONCE` selections.
+
+    Parameters
+    ----------
+    measure : Measure
+        The measure.
+    statistics : dict
+        Its statistics of every galaxy.
+    some : array of int
+        Indices of galaxies (selection, galaxy).
     """
     chosen = Stacked if measure.of_means and some.shape[1] > 1 else Selected
     parts = []
@@ -167,9 +235,10 @@ def of_selections(measure: Measure, statistics: Statistics, some: np.ndarray) ->
 
 @dataclass(frozen=True)
 class Selected:
-    """Selections of galaxies side by side: each statistic (galaxy, selection × band, …) once it is asked for.
+    """Statistics of selections of galaxies side by side, (galaxy, selection × band, …), computed when they are asked
+    for.
 
-    A statistic without bands, (galaxy,), is one that all galaxies share.
+    A statistic without a band axis, (galaxy,), is the same for all galaxies.
     """
 
     statistics: Statistics
@@ -185,7 +254,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Stacked:
-    """The same for summaries that ask for means over galaxies only: one galaxy (1, selection × band, …), the mean."""
+    """Means over galaxies of each selection (1, selection × band, …), for summaries that use only means."""
 
     statistics: Statistics
     some: np.ndarray
@@ -213,19 +282,22 @@ PIECE = 32  # galaxies
 
 
 def pieces(sample: Sample) -> Iterator[Sample]:
-    """`PIECE` galaxies of the sample after another, without `again`, draws, source and what is seen of it."""
+    """Iterate over a sample in pieces of `PIECE` galaxies, to save memory.
+
+    The pieces have no `again`, `draws`, `source` and `seen`.
+    """
     lean = replace(sample, again=None, draws=None, source=None, seen=None)
     for start in range(0, len(sample), PIECE):
         yield lean.take(np.arange(start, min(start + PIECE, len(sample))))
 
 
 def spread_evenly(total: int, count: int) -> np.ndarray:
-    """Indices (count,) of galaxies from the first to the last."""
+    """Return `count` indices that are spread evenly over 0 to `total` - 1."""
     return np.linspace(0, total - 1, count).round().astype(int)
 
 
 def in_pieces(each: Callable[[Sample], Statistics]) -> Callable[[Sample], Statistics]:
-    """The same statistics of every galaxy, measured a piece at a time."""
+    """Decorate a function that measures every galaxy, so that it works on one piece of the sample at a time."""
 
     @wraps(each)
     def of_all(sample: Sample) -> Statistics:
@@ -236,7 +308,10 @@ def in_pieces(each: Callable[[Sample], Statistics]) -> Callable[[Sample], Statis
 
 
 def remembered(measured: Callable[[Sample], Found]) -> Callable[[Sample], Found]:
-    """The same, kept for as long as the sample is: several measures and curves ask for it. Nobody may write into it."""
+    """Decorate a function of a sample, so that its result is kept while the sample exists.
+
+    Several measures and curves use the same result. The result must not be changed.
+    """
     found: WeakKeyDictionary[Sample, Found] = WeakKeyDictionary()
 
     @wraps(measured)
@@ -249,9 +324,14 @@ def remembered(measured: Callable[[Sample], Found]) -> Callable[[Sample], Found]
 
 
 def kept(most: int) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
-    """For what is measured of pixels alone, as of targets against which many are held: once for equal pixels.
+    """Return a decorator that keeps the last results of a function of pixels, for arguments with equal content.
 
-    The results of the `most` last ones are kept. Nobody may write into them.
+    Many translations are compared with the same targets. The results must not be changed.
+
+    Parameters
+    ----------
+    most : int
+        Number of results that are kept.
     """
 
     def decorate(measured: Callable[..., Found]) -> Callable[..., Found]:

@@ -1,4 +1,4 @@
-"""Fluxes and colours, within apertures."""
+"""Fluxes and colours within apertures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ from translator.metrics.sky import statistics
 
 ZERO_POINT = 22.5  # [mag] of one nanomaggy
 APERTURE = 3.0  # diameter of the fixed aperture [arcsec]
-KRON = 2.5  # Kron radii in a total aperture (Kron 1980, ApJS 43, 305)
-ISOPHOTES = 6.0  # isophotal axes in the ellipse over which the Kron radius is taken
-SMALLEST = 1.75  # least radius of a total aperture [arcsec]
-THRESHOLD = 1.5  # of a source [sigma of a blank pixel of all bands together]
-LEAST_PIXELS = 5  # of a source
-SIGNIFICANT = 10.0  # least flux that counts [sigma of its aperture, as if pixels' noise were independent]
-LEAST_SHARE = 0.1  # of the reference's flux, as which less than that counts
-LOST = -2.5 * np.log10(LEAST_SHARE) - 1e-6  # from which on an error of a magnitude says that the light is lost
-
-
-def reference(sample: Sample) -> np.ndarray:
-    """The truth where there is one, else the target's images."""
-    return sample.target if sample.truth is None else sample.truth
+KRON = 2.5  # size of the total aperture in Kron radii (Kron 1980, ApJS 43, 305)
+ISOPHOTES = 6.0  # size of the ellipse over which the Kron radius is computed, in isophotal axes
+SMALLEST = 1.75  # least radius of the total aperture [arcsec]
+THRESHOLD = 1.5  # detection threshold of a source [sigma of a blank pixel of all bands together]
+LEAST_PIXELS = 5  # least number of pixels of a source
+SIGNIFICANT = 10.0  # least flux that counts [sigma of its aperture, for independent noise of pixels]
+LEAST_SHARE = 0.1  # least share of the reference's flux; a smaller flux counts as this
+LOST = -2.5 * np.log10(LEAST_SHARE) - 1e-6  # error from which on the light counts as lost [mag]
 
 
 def magnitude(flux: np.ndarray) -> np.ndarray:
-    """AB magnitude of nanomaggies; NaN where there is no light."""
+    """Return the AB magnitude of a flux [nanomaggy]; NaN where there is no light."""
     return ZERO_POINT - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
 
 
 @remembered
 @in_pieces
 def apertures(sample: Sample) -> Statistics:
-    """Of every galaxy and band: magnitude of the reference, and what the translation is fainter or redder by [mag].
+    """Return the magnitudes of the reference and the errors of the translation, for every galaxy and band.
 
-    `aperture_magnitude` and `aperture_error` within `APERTURE` around the reference's centre, `total_magnitude` and
-    `total_error` within its Kron ellipse, and `colour_error` and `total_colour_error` of each band minus the next: NaN
-    for the last band, and where the reference's flux is not `SIGNIFICANT`.
+    Returns
+    -------
+    dict
+        "aperture_magnitude" and "aperture_error": magnitude of the reference within `APERTURE` around its centre, and
+        the magnitudes by which the translation is fainter. "total_magnitude" and "total_error": the same within the
+        Kron ellipse of the reference. "colour_error" and "total_colour_error": the magnitudes by which the translation
+        is redder, each band minus the next; NaN for the last band. All are (galaxy, band), and NaN where the flux of
+        the reference is not `SIGNIFICANT`.
     """
     fluxes = np.array([fluxes_of(sample, galaxy, image) for galaxy, image in enumerate(detection(sample))])
     (near, near_made, near_pixels), (whole, whole_made, whole_pixels) = np.moveaxis(fluxes, 0, -2)
@@ -60,29 +60,44 @@ def apertures(sample: Sample) -> Statistics:
 
 
 def fainter(flux: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """Magnitudes by which the flux `made` is fainter than `flux`; NaN where `made` is NaN or `flux` not positive."""
+    """Return the magnitudes by which the flux `made` is fainter than `flux`; NaN if `made` is NaN or `flux` not
+    positive.
+    """
     light = np.where(flux > 0, flux, np.nan)
     return -2.5 * np.log10(np.maximum(made / light, LEAST_SHARE))
 
 
 def redder(fainter_by: np.ndarray) -> np.ndarray:
-    """(galaxy, band) magnitudes by which each band is fainter, minus those of the next; NaN for the last.
+    """Return by how many magnitudes each band is fainter, minus the same of the next band (galaxy, band).
 
-    NaN where a band's light is lost: two lost bands would seem to have the right colour.
+    NaN for the last band, and where the light of a band is lost: two lost bands would seem to have the right colour.
     """
     known = np.where(fainter_by < LOST, fainter_by, np.nan)
     return known - np.append(known[:, 1:], np.full((len(known), 1), np.nan), axis=1)
 
 
 def detection(sample: Sample) -> np.ndarray:
-    """(galaxy, row, col) the reference in all bands, float64 as sep takes it."""
-    return np.ascontiguousarray(all_bands(reference(sample), sample.sigma), dtype=np.float64)
+    """Return the reference in all bands together (galaxy, row, col), as float64 for sep."""
+    return np.ascontiguousarray(all_bands(sample.reference, sample.sigma), dtype=np.float64)
 
 
 def fluxes_of(sample: Sample, galaxy: int, image: np.ndarray) -> np.ndarray:
-    """(aperture and total; reference, translation and number of pixels; band) of one galaxy [nanomaggy].
+    """Return fluxes of one galaxy within the fixed aperture and within its Kron ellipse.
 
-    `image` is the galaxy's reference in all bands. The total is NaN where it has no source at the centre.
+    Parameters
+    ----------
+    sample : Sample
+        The galaxies.
+    galaxy : int
+        Index of the galaxy.
+    image : array
+        Its reference in all bands together (row, col), from `detection`.
+
+    Returns
+    -------
+    array
+        Values (2, 3, band): fixed aperture and total; flux of the reference [nanomaggy], flux of the translation, and
+        number of pixels. The total is NaN for a galaxy without a source at the centre.
     """
     found, segments = sep.extract(image, THRESHOLD, minarea=LEAST_PIXELS, segmentation_map=True)
     number = central(found, image.shape)
@@ -97,7 +112,7 @@ def fluxes_of(sample: Sample, galaxy: int, image: np.ndarray) -> np.ndarray:
         ellipse = kron(image, source, mask, SMALLEST / sample.pixel_scale)
     fluxes = np.full((2, 3, len(sample.bands)), np.nan)
     for band in range(len(sample.bands)):
-        pair = [np.ascontiguousarray(of[galaxy, band], dtype=np.float64) for of in (reference(sample), sample.output)]
+        pair = [np.ascontiguousarray(of[galaxy, band], dtype=np.float64) for of in (sample.reference, sample.output)]
         hidden = mask | np.isnan(pair[0] + pair[1])
         for kind, shape in enumerate(((radius, radius, 0.0), ellipse)):
             if shape is not None:
@@ -107,7 +122,7 @@ def fluxes_of(sample: Sample, galaxy: int, image: np.ndarray) -> np.ndarray:
 
 
 def central(found: np.ndarray, shape: tuple[int, int]) -> int:
-    """Index of the source nearest to the centre of an image, -1 where none is within a tenth of its side."""
+    """Return the index of the source nearest to the centre; -1 if none is within a tenth of the image's side."""
     if not len(found):
         return -1
     distance = np.hypot(found["y"] - (shape[0] - 1) / 2, found["x"] - (shape[1] - 1) / 2)
@@ -116,12 +131,28 @@ def central(found: np.ndarray, shape: tuple[int, int]) -> int:
 
 
 def kron(image: np.ndarray, source: np.void, mask: np.ndarray, smallest: float) -> tuple[float, float, float]:
-    """Axes [pixel] and position angle [rad] of the ellipse for a source's total flux; a circle of `smallest` at least.
+    """Return the ellipse for the total flux of a source; it is at least a circle of radius `smallest`.
 
-    It ends at the image's nearest edge.
+    The ellipse ends at the nearest edge of the image.
+
+    Parameters
+    ----------
+    image : array
+        The image (row, col).
+    source : record
+        The source, from sep.
+    mask : array of bool
+        Pixels of other sources.
+    smallest : float
+        Least radius [pixel].
+
+    Returns
+    -------
+    tuple
+        Semi-axes [pixel] and position angle [rad].
     """
     shape = float(source["a"]), float(source["b"]), float(np.clip(source["theta"], -np.pi / 2, np.pi / 2))
-    at = [np.array([value]) for value in (source["x"], source["y"], *shape)]  # sep takes no plain numbers here
+    at = [np.array([value]) for value in (source["x"], source["y"], *shape)]  # sep needs arrays here
     radius = KRON * float(sep.kron_radius(image, *at, ISOPHOTES, mask=mask)[0][0])
     if not radius * np.sqrt(shape[0] * shape[1]) > smallest:
         return smallest, smallest, 0.0
@@ -131,21 +162,30 @@ def kron(image: np.ndarray, source: np.void, mask: np.ndarray, smallest: float) 
 
 
 def sum_within(image: np.ndarray, col: float, row: float, shape: tuple, mask: np.ndarray) -> float:
-    """Flux in an ellipse; masked pixels count as its mean. NaN where all of it is masked or it is nowhere."""
+    """Return the flux in an ellipse; masked pixels count as the mean of the others.
+
+    NaN where all of the ellipse is masked, or its size or place is not known.
+    """
     at = [np.array([float(value)]) for value in (col, row, *shape)]
     flux, _, flag = sep.sum_ellipse(image, *at, mask=mask)
     return np.nan if flag[0] & sep.APER_ALLMASKED else float(flux[0])
 
 
-PEAK_RADIUS = 1.5  # from the image's centre, within which a peak is looked for [arcsec]
-LEAST_GALAXIES = 5  # in a bin of a curve
-FAINTEST = float(-2.5 * np.log10(LEAST_SHARE))  # error that a galaxy without any light has [mag]; none is larger
+PEAK_RADIUS = 1.5  # radius around the image's centre in which the peak is looked for [arcsec]
+LEAST_GALAXIES = 5  # least number of galaxies in a bin of a curve
+FAINTEST = float(-2.5 * np.log10(LEAST_SHARE))  # error of a galaxy without any light, which is the largest [mag]
 
 
 def peaks(sample: Sample) -> Statistics:
-    """Of every galaxy and band: what the brightest pixel near the centre is fainter, and redder, by than the target's.
+    """Return the magnitudes by which the brightest pixel near the centre is fainter, and redder, than that of the
+    target.
 
-    Both images have noise, hence the same bias of a maximum. NaN where the target's is not `SIGNIFICANT`.
+    Both images have noise, so both maxima have the same bias. NaN where the peak of the target is not `SIGNIFICANT`.
+
+    Returns
+    -------
+    dict
+        "peak_error" and "peak_colour_error", each (galaxy, band) [mag].
     """
     near = centre_distance(sample.target.shape[-2:]) <= max(PEAK_RADIUS / sample.pixel_scale, 1.0)
     target, made = (np.max(images[..., near], axis=-1) for images in (sample.target, sample.output))
@@ -154,7 +194,7 @@ def peaks(sample: Sample) -> Statistics:
 
 
 def binned(title: str, y_label: str, magnitudes: np.ndarray, errors: np.ndarray) -> Curve:
-    """Median of the errors (galaxy, band) in bins of 1 mag, and the median plus and minus the scatter."""
+    """Return a curve of the median of errors (galaxy, band) in bins of 1 mag, and the median ± the scatter."""
     known = ~np.isnan(magnitudes + errors)
     first, last = (np.floor(end(magnitudes[known], initial=ZERO_POINT)) for end in (np.min, np.max))
     edges = np.arange(first, last + 1)
@@ -166,7 +206,7 @@ def binned(title: str, y_label: str, magnitudes: np.ndarray, errors: np.ndarray)
 
 
 def curve_aperture(sample: Sample) -> Curve:
-    """Error of magnitudes within the fixed aperture against magnitude."""
+    """Return the error of magnitudes within the fixed aperture as a function of magnitude."""
     measured = apertures(sample)
     title = f'Magnitudes within {APERTURE:g}" (diameter)'
     label = "translation minus reference [mag]"
@@ -174,43 +214,46 @@ def curve_aperture(sample: Sample) -> Curve:
 
 
 def curve_total(sample: Sample) -> Curve:
-    """Error of total magnitudes against magnitude."""
+    """Return the error of total magnitudes as a function of magnitude."""
     measured = apertures(sample)
     label = "translation minus reference [mag]"
     return binned("Total magnitudes (Kron)", label, measured["total_magnitude"], measured["total_error"])
 
 
 def curve_colour(sample: Sample) -> Curve:
-    """Error of colours within the fixed aperture against magnitude."""
+    """Return the error of colours within the fixed aperture as a function of magnitude."""
     measured = apertures(sample)
     title, label = f'Colours within {APERTURE:g}"', "error of the band minus the next [mag]"
     return binned(title, label, measured["aperture_magnitude"], measured["colour_error"])
 
 
 def curve_total_colour(sample: Sample) -> Curve:
-    """Error of total colours against magnitude."""
+    """Return the error of total colours as a function of magnitude."""
     measured = apertures(sample)
     label = "error of the band minus the next [mag]"
     return binned("Total colours (Kron)", label, measured["total_magnitude"], measured["total_colour_error"])
 
 
 def median_of(name: str, values: Statistics) -> np.ndarray:
-    """(band,) median of one statistic."""
+    """Return the median of one statistic (band,)."""
     return median(values[name])
 
 
 def scatter_of(name: str, values: Statistics) -> np.ndarray:
-    """(band,) scatter of one statistic; NaN where most galaxies are lost, for then it says how alike they were cut."""
+    """Return the scatter of one statistic (band,); NaN where most galaxies have lost their light.
+
+    All errors of lost galaxies are cut at the same value, so their scatter would look small.
+    """
     return np.where(lost(values[name]), np.nan, spread(values[name]))
 
 
 def lost(errors: np.ndarray) -> np.ndarray:
-    """(band,) whether most galaxies have lost their light."""
+    """Return whether most galaxies have lost their light (band,)."""
     return median(errors) > LOST
 
 
 def slope_of(magnitudes: str, name: str, values: Statistics) -> np.ndarray:
-    """(band,) slope of an error with the reference's magnitudes, outliers clipped; NaN as `scatter_of`."""
+    """Return the slope of an error with magnitude (band,), outliers clipped; NaN where most galaxies are lost."""
     reference = values[magnitudes]
     trend = slope(reference + values[name], reference) - 1
     return np.where(lost(values[name]), np.nan, trend)
@@ -218,19 +261,30 @@ def slope_of(magnitudes: str, name: str, values: Statistics) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Quantity:
-    """An error of every galaxy, from which measures are made.
+    """An error of every galaxy, from which the measures "offset", "scatter" and "slope" are made.
 
-    Attributes:
-        name: What its measures' names begin with.
-        title: Likewise.
-        errors: Its name in what `each` returns.
-        magnitudes: That of the magnitudes to which it belongs; "" where a trend with them is not asked for.
-        formula: Of the error.
-        source: Of the formula.
-        each: What is measured of every galaxy.
-        unit: Of the error.
-        meaning: Of the error: what a positive one is.
-        cap: The largest error that can be stated; None where it has no such end.
+    Attributes
+    ----------
+    name : str
+        Beginning of the names of its measures.
+    title : str
+        Beginning of their titles.
+    errors : str
+        Name of the error in the result of `each`.
+    magnitudes : str
+        Name of the magnitudes that the slope refers to; "" for no slope.
+    formula : str
+        Formula of the error.
+    source : str
+        Source of the formula.
+    each : callable
+        From a sample to the statistics of every galaxy.
+    unit : str
+        Unit of the error.
+    meaning : str
+        The error in words, after "typical value of".
+    cap : float, optional
+        The largest error that can be stated.
     """
 
     name: str
@@ -245,15 +299,15 @@ class Quantity:
     cap: float | None = None
 
     def measures(self) -> list[Measure]:
-        """Offset, scatter and, where there are magnitudes, slope."""
+        """Return the measures: offset, scatter and, if there are magnitudes, slope."""
         rows = [
-            ("offset", self.unit, self.meaning, "median", partial(median_of, self.errors)),
-            ("scatter", self.unit, f"How it differs between galaxies: {self.meaning}", "1.4826 MAD",
+            ("offset", self.unit, f"Typical value of {self.meaning}.", "median", partial(median_of, self.errors)),
+            ("scatter", self.unit, f"Scatter between galaxies of {self.meaning}.", "1.4826 MAD",
              partial(scatter_of, self.errors)),
         ]  # fmt: skip
         if self.magnitudes:
             how = "slope with magnitude (least squares, outliers clipped)"
-            meaning = f"How it grows towards faint galaxies: {self.meaning}"
+            meaning = f"Growth towards faint galaxies of {self.meaning}."
             rows.append(("slope", f"{self.unit}/mag", meaning, how, partial(slope_of, self.magnitudes, self.errors)))
         return [
             Measure(
@@ -275,7 +329,7 @@ class Quantity:
 
 
 SEP = "Bertin & Arnouts (1996, A&AS 117, 393) in Barbary's (2016, JOSS 1, 58) implementation"
-IN_BOTH = "of galaxies whose light is lost in neither band"
+IN_BOTH = "only galaxies whose light is lost in neither band"
 IN_APERTURE = f"within {APERTURE:g}\" diameter around the reference's centre"
 QUANTITIES = (
     Quantity(
@@ -287,7 +341,7 @@ QUANTITIES = (
         SEP,
         apertures,
         "mag",
-        "what translations are too faint by near the centre.",
+        "the magnitudes by which translations are too faint near the centre",
         FAINTEST,
     ),
     Quantity(
@@ -299,7 +353,7 @@ QUANTITIES = (
         f"Kron (1980, ApJS 43, 305); {SEP}",
         apertures,
         "mag",
-        "what translations are too faint by in all.",
+        "the magnitudes by which translations are too faint in total",
         FAINTEST,
     ),
     Quantity(
@@ -307,34 +361,35 @@ QUANTITIES = (
         f"Colour within {APERTURE:g}″",
         "colour_error",
         "aperture_magnitude",
-        f"(magnitude - that of the next band) of the translation - that of the reference, {IN_APERTURE}; {IN_BOTH}",
+        f"(magnitude - magnitude of the next band) of the translation - the same of the reference, {IN_APERTURE}; "
+        f"{IN_BOTH}",
         SEP,
         apertures,
         "mag",
-        "what translations are too red by near the centre, this band minus the next.",
+        "the magnitudes by which translations are too red near the centre, this band minus the next",
     ),
     Quantity(
         "total_colour",
         "Total colour",
         "total_colour_error",
         "total_magnitude",
-        "(magnitude - that of the next band) of the translation - that of the reference, both within the reference's "
-        f"{KRON:g} Kron radii; {IN_BOTH}",
+        "(magnitude - magnitude of the next band) of the translation - the same of the reference, within the "
+        f"reference's {KRON:g} Kron radii; {IN_BOTH}",
         f"Kron (1980, ApJS 43, 305); {SEP}",
         apertures,
         "mag",
-        "what translations are too red by in all, this band minus the next.",
+        "the magnitudes by which translations are too red in total, this band minus the next",
     ),
     Quantity(
         "peak",
         "Peak",
         "peak_error",
         "",
-        f"-2.5 log10(peak / the target's peak), the brightest pixel within {PEAK_RADIUS:g}\" of the centre",
+        f'-2.5 log10(peak / peak of the target); the peak is the brightest pixel within {PEAK_RADIUS:g}" of the centre',
         "galtrans",
         peaks,
         "mag",
-        "what the brightest pixel is too faint by.",
+        "the magnitudes by which the brightest pixel is too faint",
         FAINTEST,
     ),
     Quantity(
@@ -342,22 +397,23 @@ QUANTITIES = (
         "Ratio of the bands' peaks",
         "peak_colour_error",
         "",
-        f"-2.5 log10(peak / the next band's peak) - that of the target, the brightest pixels within {PEAK_RADIUS:g}\"",
+        "-2.5 log10(peak / peak of the next band) - the same of the target; peaks are the brightest pixels within "
+        f'{PEAK_RADIUS:g}"',
         "galtrans",
         peaks,
         "mag",
-        "what the brightest pixel is too red by, this band minus the next.",
+        "the magnitudes by which the brightest pixel is too red, this band minus the next",
     ),
     Quantity(
         "sky_level",
         "Level of the sky",
         "sky_level",
         "",
-        "(median of sky pixels of the translation - that of the target) / sigma of the target's sky",
+        "(median of the sky pixels of the translation - median of those of the target) / sigma of the target's sky",
         "galtrans",
         statistics,
         "sigma",
-        "what the sky is too bright by.",
+        "the sigmas by which the sky is too bright",
     ),
 )
 

@@ -1,8 +1,9 @@
-"""How much of the redshift is left: a photometric redshift learnt from real images and asked of translations.
+"""How much of the redshift is left: photometric redshifts that are learnt from real images and asked of translations.
 
-An indicator, no survey's photo-z: colours and concentrations in fixed apertures, a local linear fit, as many galaxies
-as the pair table has, and the PSF left as it is. What counts is the difference to the same estimator on real images; of
-what is learnt from translations, which training galaxies have none of, that to the floor.
+This is an indicator and not the photometric redshift of a survey: it uses colours and concentrations in fixed
+apertures, a local linear fit, as many galaxies as the pair table has, and the PSF as it is. Its value should be
+compared with that of the same estimator on real images. What is learnt from translations has no training galaxies,
+and should be compared with the floor.
 """
 
 from collections.abc import Callable
@@ -15,27 +16,33 @@ from translator.metrics.apertures import centre_distance
 from translator.metrics.measure import Curve, Measure, Sample, Statistics
 from translator.metrics.robust import in_bins, mean, median, sky_level, spread
 
-RADII = (1.0, 2.0, 4.0)  # of the apertures [arcsec]
-NEIGHBOURS = 50  # galaxies behind a local fit
-RIDGE = 0.3  # on its slopes, in units of scaled features; keeps it tame where neighbours are few
-FARTHEST = 5.0  # scaled features end here, so that one odd colour does not throw a fit
-FOLDS = 5  # of the cross-validation
-FEWEST = 20  # galaxies to learn from
-OUTLIER = 0.05  # of |dz| / (1 + z)
-TESTS = {  # statistic: how it is called
-    "output": "real images teach, translations are asked",
-    "reverse": "translations teach, real images are asked",
-    "target": "real images teach and are asked",
+RADII = (1.0, 2.0, 4.0)  # radii of the apertures [arcsec]
+NEIGHBOURS = 50  # galaxies of a local fit
+RIDGE = 0.3  # on the slopes, in units of scaled features; it stabilises fits with few neighbours
+FARTHEST = 5.0  # largest scaled feature, so that one odd colour does not ruin a fit
+FOLDS = 5  # folds of the cross-validation
+FEWEST = 20  # least number of galaxies to learn from
+OUTLIER = 0.05  # least |dz| / (1 + z) of an outlier
+TESTS = {  # statistic to its name
+    "output": "learnt from real images, asked of translations",
+    "reverse": "learnt from translations, asked of real images",
+    "target": "learnt from real images, asked of real images",
 }
-TITLES = {"output": "of translations", "reverse": "taught by translations", "target": "of real images"}
+TITLES = {"output": "of translations", "reverse": "learnt from translations", "target": "of real images"}
 
 
 def redshifts(sample: Sample) -> Statistics:
-    """Photometric redshifts of each galaxy, the same in every band: they come from all (galaxy, band).
+    """Return photometric redshifts of every galaxy, by 5-fold cross-validation.
 
-    `photoz_output`, `photoz_reverse`, `photoz_target` as `TESTS` says, and `photoz_true`. They are cross-validated:
-    galaxy i belongs to fold i % 5, and learnt is from the other folds; from real images also of `sample.taught`. NaN
-    where the true redshift is unknown, an image is empty, or fewer than `FEWEST` galaxies are there to learn from.
+    Galaxy i belongs to fold i % 5, and the estimator learns from the other folds. If it learns from real images, it
+    also uses `sample.taught`.
+
+    Returns
+    -------
+    dict
+        "photoz_output", "photoz_reverse" and "photoz_target", as `TESTS` says, and "photoz_true" (galaxy, band); they
+        come from all bands and are the same in each. NaN where the true redshift is unknown, an image is empty, or
+        there are fewer than `FEWEST` galaxies to learn from.
     """
     blank = np.maximum(np.nanmedian(sample.sigma, axis=0), 1e-12)
     seen = [aperture_fluxes(images, sample.pixel_scale) for images in (sample.target, sample.output)]
@@ -57,9 +64,20 @@ def redshifts(sample: Sample) -> Statistics:
 
 
 def aperture_fluxes(images: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """Light (galaxy, band, aperture) within each of `RADII` around the centre, above the frame's median [nanomaggy].
+    """Return the light within each of `RADII` around the centre, above the median of the frame.
 
-    Pixels without a value count as the mean of the others in the aperture; NaN where half of one has none.
+    Parameters
+    ----------
+    images : array
+        Images (galaxy, band, row, col) [nanomaggy/pixel].
+    pixel_scale : float
+        Side of a pixel [arcsec].
+
+    Returns
+    -------
+    array
+        Flux (galaxy, band, aperture) [nanomaggy]. Pixels without a value count as the mean of the others in the
+        aperture; NaN if half of an aperture has none.
     """
     distance = centre_distance(images.shape[2:])
     weights = np.stack([np.clip(radius / pixel_scale - distance + 0.5, 0, 1) for radius in RADII])
@@ -76,11 +94,25 @@ def aperture_fluxes(images: np.ndarray, pixel_scale: float) -> np.ndarray:
 
 
 def features(fluxes: np.ndarray, sample: Sample, blank: np.ndarray) -> np.ndarray:
-    """What an estimator sees of each galaxy (galaxy, feature) [mag]; NaN where a band has no flux.
+    """Return the features of every galaxy that an estimator sees.
 
-    Colours of neighbouring bands in each aperture, the magnitude in r (or the last band) in the largest, and in each
-    band the difference between the smallest and the largest. asinh magnitudes (Lupton et al. 1999) are softened by
-    `blank`, a blank pixel's noise (band,) [nanomaggy/pixel], so that faint fluxes and negative ones have a value too.
+    They are colours of neighbouring bands in each aperture, the magnitude in r (or the last band) in the largest
+    aperture, and in each band the difference between the smallest and the largest aperture. Magnitudes are asinh
+    magnitudes (Lupton et al. 1999), so that faint and negative fluxes have values, too.
+
+    Parameters
+    ----------
+    fluxes : array
+        Flux (galaxy, band, aperture) [nanomaggy].
+    sample : Sample
+        For the bands and the pixel scale.
+    blank : array
+        Noise of a blank pixel (band,) [nanomaggy/pixel], which softens the magnitudes.
+
+    Returns
+    -------
+    array
+        Features (galaxy, feature) [mag]; NaN where a band has no flux.
     """
     pixels = np.pi * (np.array(RADII) / sample.pixel_scale) ** 2
     softening = blank[:, None] * np.sqrt(pixels)
@@ -91,10 +123,19 @@ def features(fluxes: np.ndarray, sample: Sample, blank: np.ndarray) -> np.ndarra
 
 
 def estimate(known: np.ndarray, redshift: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Redshifts (galaxy,) of galaxies with features `asked`, from those with features `known` and a known redshift.
+    """Return redshifts of galaxies, from other galaxies with known redshifts.
 
-    A linear fit, with a small ridge, to the `NEIGHBOURS` nearest galaxies in features that are scaled to their scatter
-    (Csabai et al. 2007; Beck et al. 2016), never beyond the redshifts that are known.
+    The estimate is a linear fit with a small ridge to the `NEIGHBOURS` nearest galaxies, in features that are scaled to
+    their scatter (Csabai et al. 2007; Beck et al. 2016). It never exceeds the range of the known redshifts.
+
+    Parameters
+    ----------
+    known : array
+        Features of the known galaxies (galaxy, feature).
+    redshift : array
+        Their redshifts (galaxy,).
+    asked : array
+        Features of the galaxies in question.
     """
     result = np.full(len(asked), np.nan)
     usable = np.isfinite(redshift) & np.isfinite(known).all(axis=1)
@@ -114,29 +155,29 @@ def estimate(known: np.ndarray, redshift: np.ndarray, asked: np.ndarray) -> np.n
 
 
 def error(statistics: Statistics, test: str) -> np.ndarray:
-    """(photometric - true) / (1 + true), (galaxy, band)."""
+    """Return (photometric - true) / (1 + true) of a test (galaxy, band)."""
     true = statistics["photoz_true"]
     return (statistics[f"photoz_{test}"] - true) / (1 + true)
 
 
 def sigma_mad(statistics: Statistics, test: str) -> np.ndarray:
-    """(band,) 1.4826 times the median absolute deviation of the errors."""
+    """Return 1.4826 times the median absolute deviation of the errors (band,)."""
     return spread(error(statistics, test))
 
 
 def bias(statistics: Statistics, test: str) -> np.ndarray:
-    """(band,) mean error."""
+    """Return the mean error (band,)."""
     return mean(error(statistics, test))
 
 
 def outliers(statistics: Statistics, test: str) -> np.ndarray:
-    """(band,) share of errors beyond `OUTLIER`."""
+    """Return the share of errors beyond `OUTLIER` (band,)."""
     off = error(statistics, test)
     return mean(np.where(np.isfinite(off), np.abs(off) > OUTLIER, np.nan))
 
 
 def curve_redshift(sample: Sample) -> Curve:
-    """By how much redshifts are off against redshift, beside those from real images; the same in every band."""
+    """Return the error of redshifts as a function of redshift, with that of real images; the same in all bands."""
     statistics = redshifts(sample)
     true = statistics["photoz_true"]
     y = {label: in_bins(true, error(statistics, test))[1] for test, label in TESTS.items()}
@@ -145,16 +186,16 @@ def curve_redshift(sample: Sample) -> Curve:
 
 
 def _rows(test: str, how: str) -> tuple[Measure, ...]:
-    """The three numbers of one test."""
+    """Return the three measures of one test."""
     name = "photoz" if test == "output" else f"photoz_{test}"
     called = f"Redshift {TITLES[test]}"
     method = METHOD if test == "reverse" else METHOD + MORE
     numbers = (
-        ("sigma_mad", "scatter", sigma_mad, "How uncertain", "1.4826 MAD of dz = (z_phot - z) / (1 + z)"),
-        ("bias", "bias", bias, "How far off on average", "mean of dz = (z_phot - z) / (1 + z)"),
-        ("outliers", "outliers", outliers, "How often far off", f"share of |z_phot - z| / (1 + z) > {OUTLIER}"),
+        ("sigma_mad", "scatter", sigma_mad, "Uncertainty", "1.4826 MAD of dz = (z_phot - z) / (1 + z)"),
+        ("bias", "bias", bias, "Mean error", "mean of dz = (z_phot - z) / (1 + z)"),
+        ("outliers", "outliers", outliers, "Share of large errors", f"share of |z_phot - z| / (1 + z) > {OUTLIER}"),
     )
-    meaning = f"a redshift from all bands is, {how}; compare with real on real."
+    meaning = f"of a photometric redshift from all bands, {how}; compare it with that of real images."
     return tuple(
         Measure(f"{name}_{number}", f"{called}: {title}", "", f"{means} {meaning}", f"{formula}; {method}", SOURCE, 0.0,
                 ("redshift",), redshifts, partial(summary, test=test), alone=number == "bias", per_band=False)
@@ -163,10 +204,10 @@ def _rows(test: str, how: str) -> tuple[Measure, ...]:
 
 
 METHOD = (
-    f"local linear fit to the {NEIGHBOURS} galaxies nearest in colours and concentrations, of the other four fifths of "
-    "the test galaxies"
+    f"z_phot is a local linear fit to the {NEIGHBOURS} galaxies nearest in colours and concentrations, among the other "
+    "four fifths of the test galaxies"
 )
-MORE = " and of training galaxies, where the pair table has any"
+MORE = " and the training galaxies, if the pair table has any"
 SOURCE = (
     "Beck et al. (2016, MNRAS 460, 1371); numbers as Pasquet et al. (2019, A&A 621, A26); idea: A&A 701, A82 (2025)"
 )

@@ -1,4 +1,4 @@
-"""Means, scatters, slopes and bins that neither missing values nor a few odd galaxies disturb."""
+"""Means, scatters, slopes and bins that neither missing values nor outliers disturb."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ NORMAL = 1.4826  # standard deviation of a normal distribution over its median a
 
 
 def mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of the values that are there; NaN where there is none."""
+    """Return the mean over the first axis of the finite values; NaN where there is none."""
     there = np.isfinite(values)
     if there.all() and len(values):
         return values.mean(axis=0)
@@ -16,9 +16,9 @@ def mean(values: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis of the values that are there; NaN where there is none."""
+    """Return the median over the first axis of the finite values; NaN where there is none."""
     there = np.isfinite(values)
-    ordered = np.sort(np.where(there, values, np.nan), axis=0)  # what is not there comes last
+    ordered = np.sort(np.where(there, values, np.nan), axis=0)  # NaN comes last
     count = there.sum(axis=0)
     middle = [np.maximum(at, 0)[None] for at in ((count - 1) // 2, count // 2)]
     if len(values) == 0:
@@ -27,28 +27,43 @@ def median(values: np.ndarray) -> np.ndarray:
     return (low + high) / 2
 
 
-CLIP = 5.0  # scatters from the median beyond which a galaxy says nothing of a slope
+CLIP = 5.0  # scatters from the median, beyond which a galaxy is left out of a slope
 CONSTANT = 1e-3  # standard deviation of a reference below which there is no slope
-BINS = 8  # of a curve
-EDGE = 0.1  # of an image's width: the frame on which the sky is measured
+BINS = 8  # number of bins of a curve
+EDGE = 0.1  # width of the frame on which the sky is measured, as a share of the image's width
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """1.4826 times the median absolute deviation over the first axis (a Gaussian's sigma); NaN of fewer than two."""
+    """Return 1.4826 times the median absolute deviation over the first axis, which is the sigma of a Gaussian.
+
+    NaN where fewer than two values are finite.
+    """
     scatter = NORMAL * median(np.abs(values - median(values)))
     return np.where(np.isfinite(values).sum(axis=0) > 1, scatter, np.nan)
 
 
 def middle_and_sigma(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(band,) median, and 1.4826 times the median absolute deviation from it, of (band, pixel)."""
+    """Return the median and 1.4826 times the median absolute deviation of each band.
+
+    Parameters
+    ----------
+    values : array
+        Finite values (band, pixel).
+
+    Returns
+    -------
+    middle, sigma : array
+        Both (band,).
+    """
     middle = np.median(values, axis=1)
     return middle, NORMAL * np.median(np.abs(values - middle[:, None]), axis=1)
 
 
 def slope(output: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(band,) m of output = m * reference + c, by least squares over galaxies; NaN where the reference is constant.
+    """Return the slope m (band,) of output = m * reference + c by least squares over the galaxies.
 
-    Left out are galaxies whose difference lies beyond `CLIP` scatters of all differences.
+    Galaxies whose difference is more than `CLIP` scatters from the median difference are left out. NaN if the reference
+    is constant.
     """
     off = output - reference
     used = np.abs(off - median(off)) <= CLIP * spread(off)
@@ -60,9 +75,17 @@ def slope(output: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def in_bins(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Medians (n,) of x in bins of as many values each, all bands together, and those of y in them, (band, n).
+    """Return medians in bins of equal numbers of values, shared by all bands.
 
-    Both are (galaxy, band); one bin of NaN where there are no values.
+    Parameters
+    ----------
+    x, y : array
+        Values (galaxy, band).
+
+    Returns
+    -------
+    x, y : array
+        Medians (n,) of x and (band, n) of y in each bin. One bin with NaN if no x is finite.
     """
     if not np.isfinite(x).any():
         return np.full(1, np.nan), np.full((x.shape[1], 1), np.nan)
@@ -75,7 +98,7 @@ def in_bins(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sky_level(image: np.ndarray) -> float:
-    """The median of an image's frame, 0 where it has no values; (row, col), nanomaggy/pixel."""
+    """Return the median of the frame of an image (row, col) [nanomaggy/pixel]; 0 if the frame has no values."""
     width = max(1, round(EDGE * len(image)))
     top, bottom, left, right = image[:width], image[-width:], image[width:-width, :width], image[width:-width, -width:]
     frame = np.concatenate([part.ravel() for part in (top, bottom, left, right)])

@@ -1,4 +1,4 @@
-"""Shapes: moments by GalSim, and structure by statmorph."""
+"""Shapes of galaxies: moments by GalSim, and structure by statmorph."""
 
 import warnings
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from translator.metrics.apertures import aperture_pixels
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, kept, spread_evenly
 from translator.metrics.robust import in_bins, mean, median, sky_level, slope, spread
 
-CENTRE = 2.0  # [arcsec] within which the galaxy of an image lies
-SMOOTHING = 2.0  # [pixel] of the Gaussian under which a galaxy's outline is drawn
-OUTLINE = 1.5  # standard deviations of a blank pixel at which it is drawn
-NO_GALAXY = 4  # statmorph's flag where nothing could be measured
-NO_VALUE = -99.0  # what it writes then
+CENTRE = 2.0  # largest distance of the galaxy from the middle of its image [arcsec]
+SMOOTHING = 2.0  # Gaussian that the image is smoothed by for the outline of the galaxy [pixel]
+OUTLINE = 1.5  # level of the outline [sigma of a blank pixel]
+NO_GALAXY = 4  # statmorph's flag if nothing could be measured
+NO_VALUE = -99.0  # its values in that case
 STRUCTURES_REMEMBERED = 512  # images whose structure is kept
-STRUCTURE = {  # name: title, attribute of statmorph, whether it is a length
+STRUCTURE = {  # name to title, attribute of statmorph, and whether it is a length
     "half_light_radius": ("Half-light radius", "rhalf_ellip", True),
     "petrosian_radius": ("Petrosian radius", "rpetro_ellip", True),
     "ellipticity": ("Ellipticity", "ellipticity_asymmetry", False),
@@ -33,7 +33,23 @@ STRUCTURE = {  # name: title, attribute of statmorph, whether it is a length
 
 @kept(STRUCTURES_REMEMBERED)
 def measure_structure(image: np.ndarray, sigma: float, pixel_scale: float) -> tuple[float, ...]:
-    """The values of `STRUCTURE` [arcsec where a length] and the flag of one image (size, size)."""
+    """Return the structure of one image by statmorph.
+
+    Parameters
+    ----------
+    image : array
+        Image (size, size).
+    sigma : float
+        Noise of a blank pixel, in the unit of the image.
+    pixel_scale : float
+        Side of a pixel [arcsec].
+
+    Returns
+    -------
+    tuple of float
+        The values of `STRUCTURE` (lengths in arcsec), and statmorph's flag. NaN and `NO_GALAXY` if it cannot be
+        measured.
+    """
     nothing = (np.nan,) * len(STRUCTURE) + (NO_GALAXY,)
     image = np.asarray(image, np.float32)
     bad = ~np.isfinite(image)
@@ -43,7 +59,7 @@ def measure_structure(image: np.ndarray, sigma: float, pixel_scale: float) -> tu
         return nothing
     mask, weights = bad | (segments > 1), np.full(image.shape, sigma)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # statmorph warns of what its flag says too
+        warnings.simplefilter("ignore")  # statmorph's flag tells the same as its warnings
         try:
             found = _meter()(
                 image,
@@ -51,11 +67,11 @@ def measure_structure(image: np.ndarray, sigma: float, pixel_scale: float) -> tu
                 1,
                 mask=mask,
                 weightmap=weights,
-                niter_bh_mid=0,  # this and the Sérsic fit are not asked for here: quickly done with
+                niter_bh_mid=0,  # this and the Sérsic fit are not used here, so they are made short
                 sersic_fitting_args={"maxiter": 1},
             )
         except (ValueError, IndexError, AssertionError, ArithmeticError, RuntimeError):
-            return nothing  # it gives up on a few odd images, not always with a flag
+            return nothing  # it fails for a few odd images, not always with a flag
     values = np.array([getattr(found, attribute) for _, attribute, _ in STRUCTURE.values()], float)
     if found.flag >= NO_GALAXY or not np.isfinite(values).all() or (values == NO_VALUE).any():
         return nothing
@@ -64,9 +80,11 @@ def measure_structure(image: np.ndarray, sigma: float, pixel_scale: float) -> tu
 
 
 def outlines(image: np.ndarray, sigma: float, pixel_scale: float) -> np.ndarray:
-    """Labels (row, col) of what is brighter than `OUTLINE` * sigma once smoothed: 1 the galaxy, 2 … others, 0 sky.
+    """Return labels (row, col) of the regions above `OUTLINE` * sigma in the smoothed image: 1 the galaxy, 2 … others,
+    0 sky.
 
-    The galaxy is that to which the brightest smoothed pixel within `CENTRE` belongs. Touching sources are one.
+    The galaxy is the region of the brightest smoothed pixel within `CENTRE` of the middle. Touching sources are one
+    region.
     """
     smooth = ndimage.gaussian_filter(image, SMOOTHING)
     labels, _ = ndimage.label(smooth > OUTLINE * sigma)
@@ -76,7 +94,7 @@ def outlines(image: np.ndarray, sigma: float, pixel_scale: float) -> np.ndarray:
 
 @cache
 def _meter() -> type:
-    """statmorph's class without what is not asked for here, which takes a third of its time."""
+    """Return statmorph's class without the quantities that are not used here; they take a third of its time."""
     import statmorph
 
     unasked = ("multimode", "intensity", "deviation", "outer_asymmetry", "shape_asymmetry", "rms_asymmetry2")
@@ -85,9 +103,9 @@ def _meter() -> type:
     return type("Structure", (statmorph.SourceMorphology,), skipped)
 
 
-ONE_IN, FEWEST, MOST = 10, 8, 40  # galaxies whose structure is measured: half a second an image, so not all
-OF_CURVE = 500  # galaxies behind a curve at most, spread evenly
-SUSPECT = 1  # the worst flag of statmorph with which a value counts
+ONE_IN, FEWEST, MOST = 10, 8, 40  # galaxies whose structure is measured; an image takes half a second
+OF_CURVE = 500  # largest number of galaxies of a curve, spread evenly
+SUSPECT = 1  # the worst flag of statmorph for which a value counts
 
 REMEMBERED = 8  # sets of images whose moments are kept
 
@@ -96,20 +114,23 @@ MOMENTS = {"e1": "Ellipticity along the axes", "e2": "Ellipticity along the diag
 
 
 def missing() -> str:
-    """Which measures are left out, and why; "" where none is."""
+    """Return which measures are left out because a package is missing; "" if none is."""
     absent = [f"{names} need {package}" for package, names in PACKAGES.items() if find_spec(package) is None]
     return f"{' and '.join(absent)}, not installed here: pip install 'galtrans[shapes]'" if absent else ""
 
 
 def moments(sample: Sample) -> Statistics:
-    """Adaptive moments (galaxy, band) of the output and of the reference: the truth, without it the target.
+    """Return adaptive moments of the output and of the reference.
 
-    `hsm_e1_*` and `hsm_e2_*`: distortion (a² - b²) / (a² + b²) along the columns and at 45 deg to them; `hsm_size_*`:
-    det(moments)^(1/4) [arcsec]; the PSF is part of both. `hsm_failed_*`: 1 where there are none. NaN where they failed.
+    Returns
+    -------
+    dict
+        For both "output" and "reference": "hsm_e1_*" and "hsm_e2_*", distortion (a² − b²) / (a² + b²) along the columns
+        and at 45° to them; "hsm_size_*", det(moments)^(1/4) [arcsec]. The PSF is part of all. NaN where they failed.
+        "hsm_failed_output" and "hsm_failed_target": 1 where they failed. All are (galaxy, band).
     """
-    reference = sample.target if sample.truth is None else sample.truth
     statistics: Statistics = {}
-    for name, images in (("output", sample.output), ("reference", reference)):
+    for name, images in (("output", sample.output), ("reference", sample.reference)):
         for moment, values in zip(MOMENTS, remembered_moments(images, sample.pixel_scale), strict=True):
             statistics[f"hsm_{moment}_{name}"] = values
     of_target = statistics["hsm_size_reference"]
@@ -122,17 +143,29 @@ def moments(sample: Sample) -> Statistics:
 
 @kept(REMEMBERED)
 def remembered_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """The same as `adaptive_moments`, of images against which many are held."""
+    """Return `adaptive_moments`, kept for images that many are compared with."""
     return adaptive_moments(images, pixel_scale)
 
 
 def adaptive_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
-    """e1, e2 and size [arcsec] (3, galaxy, band) of the galaxy in the middle of each image; NaN where they fail.
+    """Return adaptive moments of the galaxy in the middle of each image, by `galsim.hsm`.
 
-    They fail where the iteration does not converge, where it walks more than `CENTRE` off, where it ends wider than a
-    quarter of the image, and where a pixel within `CENTRE` of the middle has no value; pixels without value elsewhere
-    are left out. The sky under the galaxy is the median of the image's frame. Hirata & Seljak (2003), Mandelbaum et al.
-    (2005), as in `galsim.hsm`.
+    The sky under the galaxy is the median of the frame of the image. Moments fail where the iteration does not
+    converge, where it moves more than `CENTRE` away from the middle, where it ends wider than a quarter of the image,
+    and where a pixel within `CENTRE` of the middle has no value. Other pixels without a value are left out. See Hirata
+    & Seljak (2003) and Mandelbaum et al. (2005).
+
+    Parameters
+    ----------
+    images : array
+        Images (galaxy, band, row, col).
+    pixel_scale : float
+        Side of a pixel [arcsec].
+
+    Returns
+    -------
+    array
+        e1, e2 and size [arcsec] (3, galaxy, band); NaN where they fail.
     """
     import galsim
 
@@ -157,12 +190,17 @@ def adaptive_moments(images: np.ndarray, pixel_scale: float) -> np.ndarray:
 
 
 def structure(sample: Sample) -> Statistics:
-    """Non-parametric structure (galaxy, band) of output and target, of some galaxies in one band; NaN elsewhere.
+    """Return non-parametric structure of output and target, for some galaxies in one band.
 
-    Of one galaxy in `ONE_IN`, at least `FEWEST` and at most `MOST`, spread evenly over the sample; in r, or in the last
-    band where there is no r. NaN too where statmorph's flag is above `SUSPECT` in either image. `morph_flag_*`: 0 good,
-    1 suspect, 2 bad, 4 none. The truth is no reference here: what is measured depends on the noise, so that only
-    equally noisy images compare.
+    The galaxies are one in `ONE_IN`, at least `FEWEST` and at most `MOST`, spread evenly over the sample. The band is
+    r, or the last one if there is no r. The target is the reference and not the truth: structure depends on noise, so
+    only images with the same noise can be compared.
+
+    Returns
+    -------
+    dict
+        "morph_*_output" and "morph_*_target" for each of `STRUCTURE` (galaxy, band); NaN for other galaxies and bands,
+        and where statmorph's flag is above `SUSPECT` in either image. "morph_flag_*": 0 good, 1 suspect, 2 bad, 4 none.
     """
     band = sample.bands.index("r") if "r" in sample.bands else len(sample.bands) - 1
     count = min(max(len(sample) // ONE_IN, FEWEST), MOST, len(sample))
@@ -184,39 +222,39 @@ def structure(sample: Sample) -> Statistics:
 
 
 def difference(statistics: Statistics, name: str, reference: str, relative: bool) -> np.ndarray:
-    """Output less reference (galaxy, band), in parts of the reference where relative."""
+    """Return output minus reference (galaxy, band), as a share of the reference if `relative`."""
     output, due = statistics[f"{name}_output"], statistics[f"{name}_{reference}"]
     return output / due - 1 if relative else output - due
 
 
 def bias(statistics: Statistics, name: str, reference: str, relative: bool) -> np.ndarray:
-    """(band,) median difference."""
+    """Return the median difference (band,)."""
     return median(difference(statistics, name, reference, relative))
 
 
 def scatter(statistics: Statistics, name: str, reference: str, relative: bool) -> np.ndarray:
-    """(band,) scatter of the differences."""
+    """Return the scatter of the differences (band,)."""
     return spread(difference(statistics, name, reference, relative))
 
 
 def slope_of(statistics: Statistics, name: str) -> np.ndarray:
-    """(band,) m of output = m * reference + c."""
+    """Return m of output = m * reference + c (band,)."""
     return slope(statistics[f"{name}_output"], statistics[f"{name}_reference"])
 
 
 def failures(statistics: Statistics) -> np.ndarray:
-    """(band,) share of the outputs without moments less that of the targets."""
+    """Return the share of the outputs without moments minus that of the targets (band,)."""
     return mean(statistics["hsm_failed_output"] - statistics["hsm_failed_target"])
 
 
 def flagged(statistics: Statistics) -> np.ndarray:
-    """(band,) share of the outputs whose flag is above `SUSPECT` less that of the targets."""
+    """Return the share of the outputs whose flag is above `SUSPECT` minus that of the targets (band,)."""
     output, target = statistics["morph_flag_output"], statistics["morph_flag_target"]
     return mean(np.where(np.isnan(target), np.nan, 1.0 * (output > SUSPECT) - (target > SUSPECT)))
 
 
 def curve_ellipticity(sample: Sample) -> Curve:
-    """How elongated galaxies come out that are so elongated: too round where the output is too blurred."""
+    """Return the ellipticity of outputs against that of the reference; blurred outputs are too round."""
     statistics = moments(_some(sample, OF_CURVE))
     elongation = {
         name: np.hypot(statistics[f"hsm_e1_{name}"], statistics[f"hsm_e2_{name}"]) for name in ("output", "reference")
@@ -228,7 +266,7 @@ def curve_ellipticity(sample: Sample) -> Curve:
 
 
 def curve_size(sample: Sample) -> Curve:
-    """How large galaxies come out that are so large."""
+    """Return the relative error of the size of outputs against the size of the reference."""
     statistics = moments(_some(sample, OF_CURVE))
     x, y = in_bins(statistics["hsm_size_reference"], difference(statistics, "hsm_size", "reference", True))
     labels = ("Size of the reference [arcsec]", "Size of the output / reference - 1")
@@ -236,19 +274,19 @@ def curve_size(sample: Sample) -> Curve:
 
 
 def _some(sample: Sample, count: int) -> Sample:
-    """At most so many galaxies of a sample, without the images that shapes do not need."""
+    """Return at most `count` galaxies of a sample, without the images that shapes do not need."""
     lean = replace(sample, again=None, draws=None, source=None)
     return lean if len(sample) <= count else lean.take(spread_evenly(len(sample), count))
 
 
 def _pair(name: str, title: str, relative: bool) -> tuple[Measure, Measure]:
-    """Bias and scatter of one quantity."""
+    """Return bias and scatter of one quantity."""
     moment = name.startswith("hsm")
     each, reference, source = (moments, "reference", HSM) if moment else (structure, "target", STATMORPH)
     how = f"(output / {reference} - 1)" if relative else f"(output - {reference})"
     values = {"name": name, "reference": reference, "relative": relative}
-    meaning = f"{title} of the translations: how far off in the middle; 0 is none."
-    wide = f"{title} of the translations: how far off galaxy by galaxy; a second real image is off too (the floor)."
+    meaning = f"{title} of the translations: typical error."
+    wide = f"{title} of the translations: scatter of the error; a second real image scatters, too (the floor)."
     return (
         Measure(f"{name}_bias", f"{title}: bias", "", meaning, f"median of {how} over galaxies", source,
                 0.0, (), each, partial(bias, **values)),
@@ -258,9 +296,9 @@ def _pair(name: str, title: str, relative: bool) -> tuple[Measure, Measure]:
 
 
 def _slope(moment: str, title: str) -> Measure:
-    """Whether what is twice as elongated (or large) comes out twice as elongated (or large)."""
-    meaning = f"{title}: how much of a difference between galaxies is left between their translations; 1 is all."
-    formula = "m of output = m reference + c, least squares without 5-sigma outliers; without a truth, noise lowers it"
+    """Return the measure of how much of the differences between galaxies is left."""
+    meaning = f"{title}: the share of the difference between two galaxies that their translations keep; 1 is all of it."
+    formula = "m of output = m reference + c, least squares without 5-sigma outliers; noise of the reference lowers it"
     name = f"hsm_{moment}"
     return Measure(f"{name}_slope", f"{title}: slope", "", meaning, formula, HSM, 1.0, (), moments,
                    partial(slope_of, name=name), alone=False)  # fmt: skip
@@ -271,13 +309,13 @@ STATMORPH = "Rodriguez-Gomez et al. (2019), Lotz et al. (2004), Conselice (2003)
 OF_MOMENTS = (
     *(row for moment, title in MOMENTS.items() for row in _pair(f"hsm_{moment}", title, moment == "size")),
     *(_slope(moment, title) for moment, title in MOMENTS.items()),
-    Measure("hsm_failures", "Failed shapes", "", "More galaxies without measurable shape than in real images.",
-            "share of outputs without adaptive moments, less that of targets", HSM, 0.0, (), moments, failures, False),
+    Measure("hsm_failures", "Failed shapes", "", "Excess over real images of galaxies whose shape cannot be measured.",
+            "share of outputs without adaptive moments - that of targets", HSM, 0.0, (), moments, failures, False),
 )  # fmt: skip
 OF_STRUCTURE = (
     *(row for name, (title, _, length) in STRUCTURE.items() for row in _pair(f"morph_{name}", title, length)),
-    Measure("morph_flagged", "Flagged structure", "", "More (or fewer) galaxies that statmorph cannot make out.",
-            f"share of outputs with a flag above {SUSPECT}, less that of targets", STATMORPH, 0.0, (), structure,
+    Measure("morph_flagged", "Flagged structure", "", "Excess over real images of galaxies that statmorph flags.",
+            f"share of outputs with a flag above {SUSPECT} - that of targets", STATMORPH, 0.0, (), structure,
             flagged, alone=False),
 )  # fmt: skip
 MEASURES: tuple[Measure, ...] = (

@@ -1,9 +1,10 @@
-"""Signal apart from noise: how far the light of the translations is right, and down to which scale.
+"""Signal apart from noise: how accurate the light of translations is, and down to which scale.
 
-Where there is truth, the translation's signal s is held against it. Elsewhere against the real image y = t + n, less
-what its noise n contributes to every sum: E Σ(s − y)² = Σ(s − t)² + N σ², and E |Y|² = |T|² + P in Fourier space, while
-E Re(S Y*) = Re(S T*). That assumes that n knows nothing of s (they come from different exposures), and that every pixel
-has the noise of the blank sky: photon noise of the galaxies, which the formula leaves out, counts as residual.
+With a truth t, the signal s of a translation is compared with it. Without one, s is compared with the real image y =
+t + n, and the contribution of its noise n is subtracted from every sum: E Σ(s − y)² = Σ(s − t)² + N σ², and in
+Fourier space E |Y|² = |T|² + P, while E Re(S Y*) = Re(S T*). This assumes that n is independent of s, since they
+come from different exposures, and that every pixel has the noise of blank sky: the photon noise of the galaxies
+counts as residual.
 """
 
 from functools import partial
@@ -16,26 +17,33 @@ from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pi
 from translator.metrics.robust import median
 
 FRC = "Fourier ring correlation: van Heel & Schatz (2005), J. Struct. Biol. 151, 250"
-THRESHOLD = 0.5  # of the ring correlation
-TAPER = 0.2  # share of the image's side over which its light fades to the edges before the transform
-REACH = {"truth": 1e-2, "real": 0.1}  # of the noise's power: rings where the galaxies have less show nothing
-CERTAIN = 5.0  # standard errors by which a galaxy's summed square must stand out of the noise
+THRESHOLD = 0.5  # ring correlation below which signal and light no longer agree
+TAPER = 0.2  # share of the image's side over which the light is faded to the edges before the transform
+REACH = {"truth": 1e-2, "real": 0.1}  # least power of galaxies in a ring, in units of the noise's
+CERTAIN = 5.0  # standard errors by which the sum of squares of a galaxy must exceed the noise
 AT_ONCE = 64  # galaxies in memory in Fourier space
 
 
 @in_pieces
 def residual_from_truth(sample: Sample) -> Statistics:
-    """Residual and light of each galaxy and band: Σ(s − t)² and Σt² [nanomaggy²/pixel²] over the pixels of both."""
+    """Return residual and light of each galaxy against the truth.
+
+    Returns
+    -------
+    dict
+        "residual_power" Σ(s − t)² and "light_power" Σt², each (galaxy, band) [nanomaggy²/pixel²], over the pixels that
+        both images have.
+    """
     both = np.isfinite(sample.signal) & np.isfinite(sample.truth)
     return _powers(sample.signal, sample.truth, both, np.zeros(sample.sigma.shape))
 
 
 @in_pieces
 def residual_from_real(sample: Sample) -> Statistics:
-    """The same against the real image: Σ(s − y)² − N σ² and Σy² − N σ²; NaN for galaxies that the noise hides.
+    """Return residual and light of each galaxy against the real image: Σ(s − y)² − N σ² and Σy² − N σ².
 
-    Hidden is a galaxy whose light stands out by less than `CERTAIN` times 2 σ² √(2N), the standard error of N σ² for
-    noise as correlated as that of resampled images.
+    Both are NaN for a galaxy whose light exceeds the noise by less than `CERTAIN` times 2 σ² √(2N). That is the
+    standard error of N σ² for noise that is as correlated as in resampled images.
     """
     both = np.isfinite(sample.signal) & np.isfinite(sample.target)
     found = _powers(sample.signal, sample.target, both, sample.sigma**2)
@@ -44,6 +52,7 @@ def residual_from_real(sample: Sample) -> Statistics:
 
 
 def _powers(signal: np.ndarray, light: np.ndarray, both: np.ndarray, variance: np.ndarray) -> Statistics:
+    """Return the sums of squares of signal - light and of light, minus the noise of `variance` per pixel."""
     noise = both.sum(axis=(-2, -1)) * variance
     residual = ((signal - light) ** 2).sum(axis=(-2, -1), where=both, dtype=float) - noise
     power = (light**2).sum(axis=(-2, -1), where=both, dtype=float) - noise
@@ -51,16 +60,21 @@ def _powers(signal: np.ndarray, light: np.ndarray, both: np.ndarray, variance: n
 
 
 def relative_residual(statistics: Statistics) -> np.ndarray:
-    """(band,) √ of the median over the galaxies of residual over light; 0 where noise makes that median negative."""
+    """Return √ of the median over the galaxies (band,) of residual over light; 0 if noise makes that
+    median negative.
+    """
     light = statistics["light_power"]
     share = np.divide(statistics["residual_power"], light, out=np.full(light.shape, np.nan), where=light > 0)
     return np.sqrt(np.maximum(median(share), 0.0))
 
 
 def residual_of(signal: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(band,) `relative_residual` of signals against the truth, both (galaxy, band, row, col) [nanomaggy/pixel].
+    """Return the relative residual (band,) of signals against the truth, over the pixels that both have.
 
-    Pixels that either lacks are left out.
+    Parameters
+    ----------
+    signal, truth : array
+        Images (galaxy, band, row, col) [nanomaggy/pixel].
     """
     both = np.isfinite(signal) & np.isfinite(truth)
     return relative_residual(_powers(signal, truth, both, np.zeros(both.shape[:2])))
@@ -68,7 +82,7 @@ def residual_of(signal: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 @remembered
 def rings_with_truth(sample: Sample) -> Statistics:
-    """`rings` of signal and truth; the noise that limits them is as if uncorrelated."""
+    """Return `rings` of signal and truth; the noise that limits them is taken as uncorrelated."""
     white = np.zeros((len(sample.bands), 2 * LAGS + 1, 2 * LAGS + 1))
     white[:, LAGS, LAGS] = 1.0
     return rings(sample, sample.truth, white)
@@ -76,28 +90,37 @@ def rings_with_truth(sample: Sample) -> Statistics:
 
 @remembered
 def rings_with_real(sample: Sample) -> Statistics:
-    """`rings` of signal and real image, with the power of the real image's noise taken off its own."""
+    """Return `rings` of signal and real image, with the power of the noise subtracted from the latter."""
     found = rings(sample, sample.target, noise_correlation(sample.target, sample.sigma))
     return found | {"light_rings": found["light_rings"] - found["noise_rings"]}
 
 
 def taper(size: int) -> np.ndarray:
-    """Tukey's window (size,): a cosine up and down over `TAPER` of the side (importing scipy's takes a second)."""
+    """Return Tukey's window (size,): a cosine up and down over `TAPER` of the side. Importing scipy's
+    takes a second.
+    """
     place = np.linspace(0, 1, size)
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(2 * np.minimum(place, 1 - place) / TAPER, 1))
 
 
 def rings(sample: Sample, light: np.ndarray, correlation: np.ndarray) -> Statistics:
-    """Sums over rings in Fourier space, one frequency step wide, over the tapered images' Σy².
+    """Return sums over rings in Fourier space, one frequency step wide, over Σy² of the tapered images.
 
-    Args:
-        sample: Its `signal` is compared.
-        light: With this, (galaxy, band, row, col).
-        correlation: Of the real images' noise, as of `noise_correlation`.
+    Parameters
+    ----------
+    sample : Sample
+        Its `signal` is compared.
+    light : array
+        The images (galaxy, band, row, col) that it is compared with.
+    correlation : array
+        Correlation of the noise of the real images, from `autocorrelation.noise_correlation`.
 
-    Returns:
-        cross_rings Re(S L*), signal_rings |S|², light_rings |L|² and noise_rings, the power of the real images' noise,
-        each (galaxy, band, ring), ring i at i steps, NaN where pixels miss; side (galaxy,): the images' side [arcsec].
+    Returns
+    -------
+    dict
+        "cross_rings" Re(S L*), "signal_rings" |S|², "light_rings" |L|² and "noise_rings", the power of the noise of the
+        real images, each (galaxy, band, ring). Ring i is at i frequency steps. NaN for images with missing pixels.
+        "side" (galaxy,): the side of the images [arcsec].
     """
     rows, cols = light.shape[-2:]
     window = (taper(rows)[:, None] * taper(cols)).astype(np.float32)
@@ -120,7 +143,7 @@ def rings(sample: Sample, light: np.ndarray, correlation: np.ndarray) -> Statist
 
 
 def _members(rows: int, cols: int) -> np.ndarray:
-    """(frequency of the half plane, ring) how many frequencies of the full plane each stands for in the ring."""
+    """Return how many frequencies of the plane each one of the half plane (frequency, ring) stands for in a ring."""
     side = min(rows, cols)
     radius = np.hypot(scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(cols)) * side
     weight = np.full(radius.shape, 2.0, np.float32)
@@ -132,11 +155,16 @@ def _members(rows: int, cols: int) -> np.ndarray:
 
 
 def ring_correlation(statistics: Statistics, reach: float) -> np.ndarray:
-    """(band, ring) Re ΣS L* / √(Σ|S|² Σ|L|²) over all galaxies; NaN from the first ring that the noise hides.
+    """Return the ring correlation (band, ring) Re ΣS L* / √(Σ|S|² Σ|L|²) over all galaxies.
 
-    Args:
-        statistics: Of `rings`.
-        reach: The least power of the galaxies in a ring, in units of the noise's, that shows something.
+    NaN from the first ring in which the galaxies have less than `reach` times the power of the noise.
+
+    Parameters
+    ----------
+    statistics : dict
+        What `rings` returns.
+    reach : float
+        Least power of the galaxies in a ring that shows something, in units of the power of the noise.
     """
     cross, signal, light, noise = (
         np.nansum(statistics[f"{name}_rings"], axis=0, dtype=float) for name in ("cross", "signal", "light", "noise")
@@ -147,9 +175,11 @@ def ring_correlation(statistics: Statistics, reach: float) -> np.ndarray:
 
 
 def agreement_scale(statistics: Statistics, reach: float) -> np.ndarray:
-    """(band,) the scale [arcsec], one over the frequency, where the ring correlation first falls to `THRESHOLD`.
+    """Return the scale (band,) [arcsec], one over the frequency, at which the ring correlation first falls to
+    `THRESHOLD`.
 
-    Where it does not fall as far as the noise lets us see, the scale of the last ring that is seen; NaN for none.
+    If it does not fall that far before the noise hides the galaxies, the scale of the last visible ring is returned;
+    NaN if no ring is visible. Arguments are those of `ring_correlation`.
     """
     side = statistics["side"][0]
     scales = []
@@ -169,24 +199,27 @@ def agreement_scale(statistics: Statistics, reach: float) -> np.ndarray:
 
 
 def curve_ring_correlation(sample: Sample) -> Curve:
-    """Ring correlation of signal and truth, or real image where there is no truth, and their amplitudes' ratio."""
+    """Return the ring correlation of the signal with the truth, or with the real images, and the ratio
+    of amplitudes.
+    """
     kind = "real" if sample.truth is None else "truth"
     statistics = rings_with_real(sample) if sample.truth is None else rings_with_truth(sample)
     correlation = ring_correlation(statistics, REACH[kind])
     signal, light = (np.nansum(statistics[f"{name}_rings"], axis=0) for name in ("signal", "light"))
     seen = np.isfinite(correlation)
     ratio = np.sqrt(np.divide(signal, light, out=np.full(seen.shape, np.nan), where=seen & (light > 0)))
-    against = "the real images, less their noise" if sample.truth is None else "the truth"
+    against = "the real images, minus their noise" if sample.truth is None else "the truth"
     y = {"correlation": correlation, "amplitude / its amplitude": ratio, "threshold": np.full(seen.shape, THRESHOLD)}
     x = np.arange(seen.shape[-1]) / statistics["side"][0]
     return Curve(f"Signal and {against} in Fourier rings", "frequency [1/arcsec]", "", x, y)
 
 
-RESIDUAL = "How much of the light the translations get wrong, apart from any noise."
-SCALE = "The finest detail that is really there: smaller structure in the translations is not that of the galaxy."
+RESIDUAL = "The share of the light that is wrong in the translations, apart from any noise."
+SCALE = "The finest detail that is right: smaller structure in the translations is not that of the galaxies."
 RINGS = (
-    "Images fade to their edges (Tukey window) and are weighted by 1/Σ target². Correlation Re ΣS L* / √(Σ|S|² Σ|L|²) "
-    "over the galaxies and rings in Fourier space; one over the frequency where it first falls to 0.5, or else where "
+    "Images are faded to their edges (Tukey window) and weighted by 1/Σ target². The correlation Re ΣS L* / √(Σ|S|² "
+    "Σ|L|²) is computed over the galaxies, in rings in Fourier space. The scale is one over the frequency at which it "
+    "first falls to 0.5, or at which "
 )
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -206,9 +239,9 @@ MEASURES: tuple[Measure, ...] = (
         title="Relative residual of the signal, from real images",
         unit="",
         meaning=RESIDUAL,
-        formula="√ of the median over the galaxies of (Σ(signal − target)² − N σ²) / (Σ target² − N σ²): the target's "
-        "noise adds N σ² to both sums if it is independent of the signal and that of blank sky everywhere. Galaxies "
-        "within five standard errors of the noise are left out; 0 where the median is below 0.",
+        formula="√ of the median over the galaxies of (Σ(signal − target)² − N σ²) / (Σ target² − N σ²). The noise "
+        "of the target adds N σ² to both sums if it is independent of the signal and everywhere that of blank sky. "
+        "Galaxies within five standard errors of the noise are left out; 0 if the median is below 0.",
         source="Relative L2 norm, noise subtracted",
         perfect=0.0,
         needs=(),
@@ -220,7 +253,8 @@ MEASURES: tuple[Measure, ...] = (
         title="Scale down to which the signal is right",
         unit="arcsec",
         meaning=SCALE,
-        formula=f"{RINGS}the truth has less than 1/100 of the noise's power. L is the truth's, S the signal's.",
+        formula=f"{RINGS}the truth has less than 1/100 of the power of the noise. L is the transform of the truth, S "
+        "that of the signal.",
         source=FRC,
         perfect=0.0,
         needs=("truth",),
@@ -233,10 +267,9 @@ MEASURES: tuple[Measure, ...] = (
         title="Scale down to which the signal is right, from real images",
         unit="arcsec",
         meaning=SCALE,
-        formula=f"{RINGS}the galaxies have less than a tenth of the noise's power. Σ|L|² is the target's less its "
-        "noise's: sigma² times the transform of the blank pixels' correlation to 6 pixels; the noise is taken as "
-        "independent of "
-        "the signal and the same in every pixel.",
+        formula=f"{RINGS}the galaxies have less than a tenth of the power of the noise. Σ|L|² is that of the target "
+        "minus that of its noise, which is sigma² times the transform of the correlation of blank pixels up to 6 "
+        "pixels. The noise is taken as independent of the signal and the same in every pixel.",
         source=FRC,
         perfect=0.0,
         needs=(),

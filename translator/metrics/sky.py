@@ -12,18 +12,21 @@ from translator.metrics.blank import Sky, sky_of
 from translator.metrics.measure import Curve, Measure, Sample, Statistics, pieces, remembered
 from translator.metrics.robust import mean, median
 
-RINGS = 6  # of the power spectrum, evenly from 0 to 0.5 cycles/pixel
-HISTOGRAM = np.arange(-5.25, 5.26, 0.5)  # edges [sigma of the target]
-TAIL = 3.0  # where the tails begin [the image's own sigma]
+RINGS = 6  # rings of the power spectrum, evenly from 0 to 0.5 cycles/pixel
+HISTOGRAM = np.arange(-5.25, 5.26, 0.5)  # edges of the bins [sigma of the target]
+TAIL = 3.0  # beginning of the tails [sigma of the image itself]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What `noise` measures.
+    """The measured noise of the sky of a sample.
 
-    Attributes:
-        each: Of every galaxy; `sky_level` (galaxy, band), the others (galaxy, band, 2, ...), target first.
-        power: (2, band, row, col) mean power spectra, zero frequency in the middle; units as in `powers`.
+    Attributes
+    ----------
+    each : dict
+        Statistics of every galaxy: "sky_level" (galaxy, band); the others are (galaxy, band, 2, …), target first.
+    power : array
+        Mean power spectra (2, band, row, col), zero frequency in the middle, in the unit of `powers`.
     """
 
     each: Statistics
@@ -32,7 +35,7 @@ class Noise:
 
 @remembered
 def noise(sample: Sample) -> Noise:
-    """Noise and level of the sky; NaN for a galaxy without enough sky."""
+    """Return noise and level of the sky of a sample; NaN for a galaxy without enough sky."""
     found, power, seen = [], 0.0, 0
     for piece in pieces(sample):
         sky = sky_of(piece)
@@ -55,12 +58,14 @@ def noise(sample: Sample) -> Noise:
 
 
 def statistics(sample: Sample) -> Statistics:
-    """`Noise.each`, of which every measure of the sky is made: they are measured together."""
+    """Return the statistics of every galaxy that the measures of the sky share: they are measured together."""
     return noise(sample).each
 
 
 def ranks_of(sigmas: np.ndarray) -> np.ndarray:
-    """(galaxy, band, 2) rank of each sigma among those of all galaxies, of target and translation; -1 for NaN."""
+    """Return the rank of each sigma among those of all galaxies of target and translation (galaxy, band, 2); -1 for
+    NaN.
+    """
     ranks = np.full(sigmas.shape, -1)
     for band in range(sigmas.shape[1]):
         known = ~np.isnan(sigmas[:, band])
@@ -69,15 +74,16 @@ def ranks_of(sigmas: np.ndarray) -> np.ndarray:
 
 
 def pixels_of(sky: Sky) -> np.ndarray:
-    """(galaxy,) number of sky pixels; NaN where there are none."""
+    """Return the number of sky pixels (galaxy,); NaN if there are none."""
     count = sky.where.sum(axis=(1, 2))
     return np.where(count > 0, count, np.nan)
 
 
 def correlations(sky: Sky) -> np.ndarray:
-    """(galaxy, band, 2, 12) autocorrelation of the sky at 1 to `LAGS` pixels along a column, then along a row.
+    """Return the autocorrelation of the sky at 1 to `LAGS` pixels along a column, then along a row (galaxy, band, 2,
+    12).
 
-    Mean product of pairs of sky pixels over the mean square. NaN where the sky does not vary.
+    It is the mean product of pairs of sky pixels over the mean square; NaN for a sky that does not vary.
     """
     size = [fft.next_fast_len(side + LAGS, real=True) for side in sky.where.shape[-2:]]
     pairs = lag_values(autocorrelation(sky.where.astype(np.float32), size))[:, None]
@@ -88,19 +94,23 @@ def correlations(sky: Sky) -> np.ndarray:
 
 
 def lag_values(products: np.ndarray) -> np.ndarray:
-    """(…, 1 + 2 LAGS) of an autocorrelation (…, row lag, col lag): at lag 0, then along the columns, then the rows."""
+    """Return parts of an autocorrelation (…, row lag, col lag): lag 0, then along the columns, then along the rows."""
     down, across = products[..., 1 : LAGS + 1, 0], products[..., 0, 1 : LAGS + 1]
     return np.concatenate([products[..., :1, 0], down, across], axis=-1)
 
 
 def powers(full: np.ndarray) -> np.ndarray:
-    """(galaxy, band, 2, cell) means of power spectra in `RINGS` rings of frequency, each in two halves.
+    """Return means of power spectra in `RINGS` rings of frequency, each in two halves (galaxy, band, 2, cell).
 
-    `full` (2, galaxy, band, row, col) is |F|^2 over the number of sky pixels, of the sky over the target's sigma, zero
-    where there is none: 1 for white noise of the target's sigma, whatever the mask. A ring's halves are where the
-    frequency is more along the columns than along the rows, and the others. The mask mixes frequencies, and what is
-    taken from the sky as its level is missing from the lowest: alike in target and translation, by a few per cent where
-    there is most power and a fifth where there is least.
+    The halves of a ring are the frequencies that are larger along the columns than along the rows, and the others. The
+    mask mixes frequencies, and the level that is subtracted from the sky lacks at the lowest ones. Target and
+    translation lose the same, a few per cent where there is most power and a fifth where there is least.
+
+    Parameters
+    ----------
+    full : array
+        |F|² over the number of sky pixels (2, galaxy, band, row, col). F is the transform of the sky in units of the
+        target's sigma, 0 where there is no sky. White noise of the target's sigma has 1, for any mask.
     """
     down, across = (fft.fftfreq(size) for size in full.shape[-2:])
     frequency = np.hypot(down[:, None], across)
@@ -112,7 +122,7 @@ def powers(full: np.ndarray) -> np.ndarray:
 
 
 def histograms(sky: Sky) -> np.ndarray:
-    """(galaxy, band, 2, bin) share of sky pixels between `HISTOGRAM`, and beyond at both ends."""
+    """Return the share of sky pixels in each bin of `HISTOGRAM` and beyond its ends (galaxy, band, 2, bin)."""
     bins = len(HISTOGRAM) + 1
     found = np.full((*sky.images.shape[1:3], 2, bins), np.nan, np.float32)
     width = HISTOGRAM[1] - HISTOGRAM[0]
@@ -125,7 +135,9 @@ def histograms(sky: Sky) -> np.ndarray:
 
 
 def tails(sky: Sky) -> np.ndarray:
-    """(galaxy, band, 2) sky pixels that are beyond `TAIL` of the image's own sigma; NaN where that is zero."""
+    """Return the number of sky pixels beyond `TAIL` times the image's own sigma (galaxy, band, 2); NaN
+    if sigma is 0.
+    """
     sigma = np.where(sky.sigma > 0, sky.sigma, np.nan)
     relative = sigma / sigma[0]
     beyond = (np.abs(sky.images) > TAIL * relative[..., None, None]).sum(axis=(-2, -1))
@@ -133,9 +145,9 @@ def tails(sky: Sky) -> np.ndarray:
 
 
 def band_correlations(sky: Sky) -> np.ndarray:
-    """(galaxy, band, 2, band) correlation coefficients of the sky's bands with the others; NaN of each with itself.
+    """Return correlation coefficients of the sky of each band with each other band (galaxy, band, 2, band).
 
-    NaN too where a sky does not vary.
+    NaN for a band with itself, and for a sky that does not vary.
     """
     flat = sky.images.reshape(*sky.images.shape[:3], -1)
     covariance = flat @ flat.swapaxes(-1, -2)
@@ -145,12 +157,12 @@ def band_correlations(sky: Sky) -> np.ndarray:
     return np.moveaxis(covariance / (sigma[..., None] * sigma[..., None, :]), 0, 2)
 
 
-WORST = 3.0  # of the log10 of a ratio; noise that is missing altogether counts as this
+WORST = 3.0  # largest |log10| of a ratio; also the value for noise that is missing altogether
 AMPLITUDES = np.linspace(0.0, 3.0, 61)  # at which the distribution of sigmas is shown [median sigma of the target]
 
 
 def ks_of_ranks(values: Statistics) -> np.ndarray:
-    """Largest distance of the cumulative distributions of two sets of ranks, band by band."""
+    """Return the largest distance (band,) of the cumulative distributions of two sets of ranks."""
     ranks = values["amplitude_ranks"]
     bands, kinds = ranks.shape[1], 2
     known = (ranks >= 0).all(axis=-1)
@@ -163,26 +175,28 @@ def ks_of_ranks(values: Statistics) -> np.ndarray:
 
 
 def correlation_distance(values: Statistics) -> np.ndarray:
-    """(band,) largest difference of the mean autocorrelations, of all lags."""
+    """Return the largest difference (band,) of the mean autocorrelations, over all lags."""
     target, made = np.moveaxis(mean(values["correlation"]), 1, 0)
     return np.abs(made - target).max(axis=-1)
 
 
 def power_distance(values: Statistics) -> np.ndarray:
-    """(band,) mean over cells of |log10| of the mean powers' ratio; `WORST` at most in each [dex]."""
+    """Return the mean over cells (band,) of |log10| of the ratio of the mean powers [dex], at most `WORST` in each
+    cell.
+    """
     target, made = np.moveaxis(mean(values["power"]), 1, 0)
     ratio = np.maximum(made, 10**-WORST * target) / np.where(target > 0, target, np.nan)
     return np.minimum(np.abs(np.log10(ratio)), WORST).mean(axis=-1)
 
 
 def histogram_distance(values: Statistics) -> np.ndarray:
-    """(band,) largest distance of the cumulative histograms, at the bins' edges."""
+    """Return the largest distance (band,) of the cumulative histograms, at the edges of the bins."""
     target, made = np.moveaxis(mean(values["histogram"]), 1, 0)
     return np.abs((made - target).cumsum(axis=-1)).max(axis=-1)
 
 
 def tail_ratio(values: Statistics) -> np.ndarray:
-    """(band,) log10 of the ratio of the numbers of pixels in the tails, each plus a half [dex]."""
+    """Return log10 of the ratio (band,) of the numbers of pixels in the tails, each plus a half [dex]."""
     count = values["tail"]
     both = ~np.isnan(count).any(axis=-1)
     target, made = np.where(both[..., None], count, 0.0).sum(axis=0).T + 0.5
@@ -190,7 +204,7 @@ def tail_ratio(values: Statistics) -> np.ndarray:
 
 
 def band_distance(values: Statistics) -> np.ndarray:
-    """(band,) largest difference of the mean correlation with another band; NaN where there is no other."""
+    """Return the largest difference (band,) of the mean correlation with another band; NaN if there is none."""
     target, made = np.moveaxis(mean(values["band_correlation"]), 1, 0)
     distance = np.abs(made - target)
     known = ~np.isnan(distance)
@@ -199,14 +213,14 @@ def band_distance(values: Statistics) -> np.ndarray:
 
 
 def amplitude_ratio(values: Statistics) -> np.ndarray:
-    """(band,) median of log10 of the ratio of sigmas, 10^-`WORST` at least [dex]."""
+    """Return the median (band,) of log10 of the ratio of sigmas [dex], which is at least 10^-`WORST`."""
     target, made = np.moveaxis(values["sigmas"], -1, 0)
     ratio = made / np.where(target > 0, target, np.nan)
     return median(np.log10(np.maximum(ratio, 10**-WORST)))
 
 
 def curve_noise_amplitude(sample: Sample) -> Curve:
-    """Cumulative distribution of the sky's sigma over galaxies."""
+    """Return the cumulative distribution of the sky's sigma over galaxies."""
     found = noise(sample).each["sigmas"]
     relative = found / median(found)[:, :1]
     known = ~np.isnan(relative)
@@ -218,7 +232,7 @@ def curve_noise_amplitude(sample: Sample) -> Curve:
 
 
 def curve_noise_correlation(sample: Sample) -> Curve:
-    """Autocorrelation of the sky along rows and columns."""
+    """Return the autocorrelation of the sky along rows and columns."""
     found = mean(noise(sample).each["correlation"])
     names = ((0, "target"), (1, "translation"))
     y = {f"{name}, along a column": found[:, kind, :LAGS] for kind, name in names}
@@ -227,7 +241,7 @@ def curve_noise_correlation(sample: Sample) -> Curve:
 
 
 def curve_noise_power(sample: Sample) -> Curve:
-    """Power spectrum of the sky, as a map and along its radius."""
+    """Return the power spectrum of the sky, as a map and as a function of frequency."""
     maps = dict(zip(("target", "translation"), noise(sample).power, strict=True))
     rows, cols = (fft.fftshift(fft.fftfreq(size)) for size in sample.target.shape[-2:])
     count = min(sample.target.shape[-2:]) // 4
@@ -241,7 +255,7 @@ def curve_noise_power(sample: Sample) -> Curve:
 
 
 def curve_noise_histogram(sample: Sample) -> Curve:
-    """Histogram of the sky's pixels to 5 sigma, next to a normal distribution."""
+    """Return the histogram of the sky's pixels to 5 sigma, with a normal distribution."""
     target, made = np.moveaxis(mean(noise(sample).each["histogram"]), 1, 0)[..., 1:-1]
     normal = np.broadcast_to(np.diff(ndtr(HISTOGRAM)), target.shape)
     y = {"target": target, "translation": made, "normal": normal}
@@ -252,9 +266,9 @@ def curve_noise_histogram(sample: Sample) -> Curve:
 
 
 def curve_noise_bands(sample: Sample) -> Curve:
-    """Correlation of the sky of each band with that of every other at the same pixel."""
+    """Return the correlation of the sky of each band with that of every other band at the same pixel."""
     found = mean(noise(sample).each["band_correlation"])
-    label = f"the other band: 1 to {len(found)} are {', '.join(sample.bands)}"
+    label = f"number of the other band ({', '.join(sample.bands)})"
     y = {"target": found[:, 0], "translation": found[:, 1]}
     return Curve("Correlation between bands", label, "correlation", np.arange(1.0, len(found) + 1), y)
 
@@ -263,7 +277,7 @@ def row(
     name: str, title: str, unit: str, meaning: str, formula: str, summary: Callable, alone: bool = True,
     of_means: bool = False, cap: float | None = None,
 ) -> Measure:  # fmt: skip
-    """A measure of the sky's noise: it needs nothing besides the images."""
+    """Return a measure of the sky's noise; it needs only the images."""
     source = "Compared on source-masked sky as in the sky noise of Bertin & Arnouts (1996, A&AS 117, 393)"
     return Measure(
         name, title, unit, meaning, formula, source, 0.0, (), statistics, summary, alone=alone, population=True,
@@ -276,16 +290,16 @@ MEASURES: tuple[Measure, ...] = (
         "noise_amplitude",
         "Amplitude of the noise",
         "dex",
-        "Whether there is too much noise (above zero) or too little in the middle.",
-        "median over galaxies of log10(sigma of the sky / sigma of the target's), sigma = 1.4826 MAD",
+        "Whether the typical translation has too much noise (above 0) or too little (below 0).",
+        "median over galaxies of log10(sigma of the translation's sky / sigma of the target's sky), sigma = 1.4826 MAD",
         amplitude_ratio,
     ),
     row(
         "noise_amplitude_ks",
         "Distribution of noise amplitudes",
         "",
-        "Whether shallow and deep images are as frequent as among the real ones; 1: no overlap.",
-        "Kolmogorov-Smirnov distance between the sigmas of the sky of translations and of targets, over galaxies",
+        "Whether shallow and deep images are as frequent as in real images; 1 is no overlap.",
+        "Kolmogorov-Smirnov distance over galaxies between the sigmas of the sky of translations and of targets",
         ks_of_ranks,
         alone=False,
     ),
@@ -293,8 +307,9 @@ MEASURES: tuple[Measure, ...] = (
         "noise_correlation",
         "Correlation of the noise",
         "",
-        "Whether neighbouring pixels share as much noise as in real images.",
-        f"largest |difference| of the mean autocorrelation at 1 to {LAGS} pixels along rows and columns",
+        "Whether the noise of neighbouring pixels is as correlated as in real images.",
+        f"largest |difference| from the target of the mean autocorrelation at 1 to {LAGS} pixels along rows and "
+        "columns",
         correlation_distance,
         of_means=True,
     ),
@@ -302,8 +317,9 @@ MEASURES: tuple[Measure, ...] = (
         "noise_power",
         "Power spectrum of the noise",
         "dex",
-        "By what factor the noise is wrong on a typical scale.",
-        f"mean |log10(power / power of the target's sky)| over {RINGS} rings of frequency in halves, at most {WORST:g}",
+        "The factor by which the noise is too strong or too weak at a typical scale.",
+        f"mean of |log10(power / power of the target's sky)| over {RINGS} rings of frequency, each in two halves; at "
+        f"most {WORST:g}",
         power_distance,
         of_means=True,
         cap=WORST,
@@ -312,8 +328,9 @@ MEASURES: tuple[Measure, ...] = (
         "noise_histogram",
         "Histogram of the noise",
         "",
-        "Whether pixels are as often as bright as in real sky.",
-        "largest distance of the cumulative histograms of sky pixels in units of the target's sigma, bins of 0.5",
+        "Whether the brightness of sky pixels is distributed as in real sky.",
+        "largest distance between the cumulative histograms of sky pixels, in units of the target's sigma and bins of "
+        "0.5",
         histogram_distance,
         of_means=True,
     ),
@@ -321,16 +338,17 @@ MEASURES: tuple[Measure, ...] = (
         "noise_tails",
         "Tails of the noise",
         "dex",
-        "Whether rare, bright pixels are too frequent (above zero) or too rare for the noise that there is.",
-        f"log10 of the number of sky pixels beyond {TAIL:g} of their own sigma over that of the target",
+        "Whether rare, extreme pixels are too frequent (above 0) or too rare (below 0) for the amplitude of the noise.",
+        f"log10 of the number of sky pixels beyond {TAIL:g} sigma of their own image, over that number in the target",
         tail_ratio,
     ),
     row(
         "noise_bands",
         "Noise shared by bands",
         "",
-        "Whether bands share as much noise as in real images.",
-        "largest |difference| of the mean correlation coefficient of the sky of this band with that of another",
+        "Whether the noise of different bands is as correlated as in real images.",
+        "largest |difference| from the target of the mean correlation coefficient of the sky of this band with "
+        "another band",
         band_distance,
         of_means=True,
     ),

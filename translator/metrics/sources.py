@@ -1,8 +1,8 @@
-"""Sources that translations invent or lose, and how uneven their residuals are.
+"""Sources that translations invent or lose, and the asymmetry of residuals.
 
-A source counts as lost if it is there beyond doubt (`SURE`) in what should be, and not even faintly (`FAINT`) in the
-translation; as invented if it is the other way round. So noise, and a source near the limit, make neither. Where there
-is no truth, the target's image says what should be, down to its own detection limit, in measures of other names.
+A source is lost if it is certain (`SURE`) in the truth and not even faint (`FAINT`) in the translation. It is invented
+if it is certain in the translation and not even faint in the truth. Therefore noise, and a source near the limit,
+count as neither. Without a truth, measures of other names compare with the target's image down to its own limit.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,24 @@ from translator.metrics.measure import Curve, Measure, Sample, Statistics, in_pi
 from translator.metrics.photometry import LEAST_PIXELS, SIGNIFICANT, central, detection, magnitude
 from translator.metrics.robust import median
 
-MATCH = 1.0  # within which two sources are the same, and least distance from the edge of one that counts [arcsec]
-RADIUS = 3.0  # of the circle on which residuals are compared with themselves [arcsec]
+MATCH = 1.0  # largest distance of two sources that are the same, and least distance from the edge [arcsec]
+RADIUS = 3.0  # radius of the circle in which residuals are compared with themselves [arcsec]
 X_LABEL, Y_LABEL = "magnitude [mag]", "share of sources"
 MAGNITUDES = np.arange(12.0, 31.0)  # edges of the bins of the curves
 
 
 @dataclass(frozen=True)
 class SourceSearch:
-    """How sources are looked for.
+    """Settings of the search for sources.
 
-    Attributes:
-        threshold: Under sep's 3 x 3 kernel [sigma of a blank pixel of the target].
-        contrast: Least share of the light of a source that is told from its neighbour.
-        levels: Thresholds at which neighbours are looked for.
+    Attributes
+    ----------
+    threshold : float
+        Threshold under sep's 3 × 3 kernel [sigma of a blank pixel of the target].
+    contrast : float
+        Least share of the light of a source that is separated from its neighbour.
+    levels : int
+        Number of thresholds for the separation of neighbours.
     """
 
     threshold: float
@@ -41,12 +45,27 @@ class SourceSearch:
 SURE = SourceSearch(threshold=3.0, contrast=0.02, levels=32)
 FAINT = SourceSearch(threshold=1.5, contrast=0.001, levels=64)
 
-MOST = 1000  # galaxies in which sources are looked for band by band: a noisy image takes a tenth of a second
+MOST = 1000  # galaxies in which sources are searched band by band; a noisy image takes a tenth of a second
 REMEMBERED = 40_000  # images whose sources are kept
 
 
 def sources_in(image: np.ndarray, sigma: float, depth: SourceSearch) -> np.ndarray:
-    """Places, peaks and fluxes [sigma] of the sources of an image (row, col), as sep finds them."""
+    """Return the sources that sep finds in an image.
+
+    Parameters
+    ----------
+    image : array
+        Image (row, col).
+    sigma : float
+        Noise of a blank pixel, in the unit of the image.
+    depth : SourceSearch
+        Settings.
+
+    Returns
+    -------
+    record array
+        Centroids "x" and "y" and peaks "xcpeak" and "ycpeak" [pixel], and "flux" [sigma].
+    """
     unknown = ~np.isfinite(image)
     relative = np.where(unknown, 0.0, image).astype(np.float64) / sigma
     found = sep.extract(
@@ -61,11 +80,13 @@ def sources_in(image: np.ndarray, sigma: float, depth: SourceSearch) -> np.ndarr
     return found[["x", "y", "xcpeak", "ycpeak", "flux"]].copy()
 
 
-remembered_sources = kept(REMEMBERED)(sources_in)  # of an image against which many are held
+remembered_sources = kept(REMEMBERED)(sources_in)  # for an image that many are compared with
 
 
 def unmatched(sources: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
-    """(source,) whether neither its centroid nor its peak is within `reach` pixels of that of one of the others."""
+    """Return for each source whether neither its centroid nor its peak is within `reach` pixels of one
+    of the others.
+    """
     alone = np.ones(len(sources), bool)
     for row, col in (("y", "x"), ("ycpeak", "xcpeak")):
         distance = np.hypot(sources[row][:, None] - others[row], sources[col][:, None] - others[col])
@@ -74,10 +95,23 @@ def unmatched(sources: np.ndarray, others: np.ndarray, reach: float) -> np.ndarr
 
 
 def numbers_of(should: np.ndarray, made: np.ndarray, sigma: float, scale: float) -> np.ndarray:
-    """(4, bin) numbers of sources of two images (row, col) in bins of magnitude, the first and last without end.
+    """Return numbers of sources of two images, in bins of isophotal magnitude; the first and the last bin have no end.
 
-    Sources that should be, those of them that are lost, sources that are made, those of them that are invented.
-    Magnitudes are isophotal.
+    Parameters
+    ----------
+    should : array
+        The right image (row, col).
+    made : array
+        The translation.
+    sigma : float
+        Noise of a blank pixel.
+    scale : float
+        Side of a pixel [arcsec].
+
+    Returns
+    -------
+    array
+        Numbers (4, bin): sources of the right image, lost ones among them, sources of the translation, invented ones.
     """
     found = []
     sure = [remembered_sources(should, sigma, SURE)] * 2
@@ -100,11 +134,13 @@ def numbers_of(should: np.ndarray, made: np.ndarray, sigma: float, scale: float)
 
 @remembered
 def counted(sample: Sample) -> np.ndarray:
-    """(galaxy, band, 4, bin) `numbers_of` of `signal` against the truth; NaN where sigma is unknown.
+    """Return `numbers_of` of signal against truth, or of output against target if there is no truth.
 
-    Of `MOST` galaxies, spread evenly over the sample, and NaN elsewhere.
-
-    Of `output` against the target where there is no truth.
+    Returns
+    -------
+    array
+        Numbers (galaxy, band, 4, bin), for `MOST` galaxies that are spread evenly over the sample; NaN for the others,
+        and where sigma is unknown.
     """
     found = np.full((*sample.sigma.shape, 4, len(MAGNITUDES) - 1), np.nan)
     pair = (sample.target, sample.output) if sample.truth is None else (sample.truth, sample.signal)
@@ -115,21 +151,21 @@ def counted(sample: Sample) -> np.ndarray:
 
 
 def totals(found: np.ndarray, prefix: str) -> Statistics:
-    """(galaxy, band) each of the four `numbers_of`, of all magnitudes."""
+    """Return each of the four `numbers_of` over all magnitudes, by name (galaxy, band)."""
     names = ("sources_there", "sources_lost", "sources_made", "sources_invented")
     return {f"{prefix}{name}": found[:, :, kind].sum(axis=-1) for kind, name in enumerate(names)}
 
 
 def against_truth(sample: Sample) -> Statistics:
-    """(galaxy, band) sources in the truth, those lost, sources in the signal, those invented."""
+    """Return numbers of sources: in the truth, lost ones, in the signal, invented ones (galaxy, band)."""
     return totals(counted(sample), "")
 
 
 @in_pieces
 def against_target(sample: Sample) -> Statistics:
-    """(galaxy, band) sources in the target, those lost, sources in the output, those invented.
+    """Return numbers of sources: in the target, lost ones, in the output, invented ones (galaxy, band).
 
-    Looked for in all bands together, where noise is least: the same numbers for each band.
+    They are looked for in all bands together, where noise is least, so all bands have the same numbers.
     """
     pair = [all_bands(images, sample.sigma) for images in (sample.target, sample.output)]
     found = np.array([numbers_of(*images, 1.0, sample.pixel_scale) for images in zip(*pair, strict=True)])
@@ -137,14 +173,14 @@ def against_target(sample: Sample) -> Statistics:
 
 
 def share(part: str, whole: str, values: Statistics) -> np.ndarray:
-    """(band,) sum of one statistic over that of another; NaN where that is zero."""
+    """Return the sum of one statistic over the sum of another (band,); NaN where the latter is 0."""
     some, all_of = (np.nansum(values[name], axis=0) for name in (part, whole))
     return some / np.where(all_of > 0, all_of, np.nan)
 
 
 @in_pieces
 def asymmetries(sample: Sample) -> Statistics:
-    """(galaxy, band) residual asymmetry: of what is left when the truth is taken from the signal."""
+    """Return the residual asymmetry (galaxy, band): that of the signal minus the truth."""
     found = np.full(sample.sigma.shape, np.nan)
     sky = blank(sample)
     for galaxy, image in enumerate(detection(sample)):
@@ -156,9 +192,26 @@ def asymmetries(sample: Sample) -> Statistics:
 
 
 def asymmetry(sample: Sample, galaxy: int, centre: tuple[float, float], sky: np.ndarray) -> np.ndarray:
-    """(band,) sum of |R - R turned by 180 deg| over twice that of |truth|, within `RADIUS`, less what the sky adds.
+    """Return the asymmetry of the residual R of one galaxy.
 
-    It is turned about the half of a pixel next to `centre`. NaN where the truth is not significant there.
+    It is Σ|R − R turned by 180°| over 2 Σ|truth| within `RADIUS`, minus the contribution of the sky. R is turned about
+    the half pixel next to the centre.
+
+    Parameters
+    ----------
+    sample : Sample
+        The galaxies.
+    galaxy : int
+        Index of the galaxy.
+    centre : tuple of float
+        Row and column of its centre.
+    sky : array of bool
+        Its sky pixels (row, col).
+
+    Returns
+    -------
+    array
+        Asymmetry (band,); NaN where the truth is not significant.
     """
     truth = sample.truth[galaxy].astype(np.float64)
     residual = sample.signal[galaxy] - truth
@@ -180,12 +233,12 @@ def asymmetry(sample: Sample, galaxy: int, centre: tuple[float, float], sky: np.
 
 
 def median_asymmetry(values: Statistics) -> np.ndarray:
-    """(band,) median over galaxies."""
+    """Return the median over the galaxies (band,)."""
     return median(values["residual_asymmetry"])
 
 
 def curve_sources(sample: Sample) -> Curve:
-    """Shares of sources lost and invented in each band, against magnitude: against the truth, else the target."""
+    """Return the shares of sources lost and invented against magnitude, by the truth or else the target."""
     numbers = np.nansum(counted(sample), axis=0)
     numbers = np.where(numbers[:, (0, 0, 2, 2)] > 0, numbers, np.nan)
     y = {"lost": numbers[:, 1] / numbers[:, 0], "invented": numbers[:, 3] / numbers[:, 2]}
@@ -196,12 +249,14 @@ def curve_sources(sample: Sample) -> Curve:
 
 
 def counts(against: str, needs: tuple[str, ...], prefix: str, each: Callable[[Sample], Statistics]) -> list[Measure]:
-    """Two measures: sources lost and sources invented, against the truth or the target."""
-    limit = f"{SURE.threshold:g} sigma in one, not {FAINT.threshold:g} sigma within {MATCH:g}″ in the other"
-    limit += f"; in at most {MOST} galaxies" if needs else ""
+    """Return two measures, sources lost and sources invented, against the truth or the target."""
+    limit = (
+        f"above {SURE.threshold:g} sigma in one image, not above {FAINT.threshold:g} sigma within {MATCH:g}″ in the "
+    )
+    limit += f"other; in at most {MOST} galaxies" if needs else "other"
     formulas = {
-        "lost": (f"Share of sources that are in the {against} and not in translations", "there"),
-        "invented": (f"Share of sources that are in translations and not in the {against}", "made"),
+        "lost": (f"Share of the sources in the {against} that translations do not show", "there"),
+        "invented": (f"Share of the sources in translations that the {against} does not show", "made"),
     }
     return [
         Measure(
@@ -209,13 +264,14 @@ def counts(against: str, needs: tuple[str, ...], prefix: str, each: Callable[[Sa
             title=f"Sources {kind}, against the {against}",
             unit="",
             meaning=f"{meaning}.",
-            formula=f"number {kind} / number of sources that are {whole}; {limit}",
+            formula=f"number of sources {kind} / number in the {against if whole == 'there' else 'translation'}; "
+            f"{limit}",
             source="Barbary (2016, JOSS 1, 58): sep; Bertin & Arnouts (1996, A&AS 117, 393)",
             perfect=0.0,
             needs=needs,
             each=each,
             summary=partial(share, f"{prefix}sources_{kind}", f"{prefix}sources_{whole}"),
-            per_band=needs != (),  # the target's are looked for in all bands together
+            per_band=needs != (),  # against the target, sources are searched in all bands together
         )
         for kind, (meaning, whole) in formulas.items()
     ]
@@ -228,9 +284,10 @@ MEASURES: tuple[Measure, ...] = (
         name="residual_asymmetry",
         title="Asymmetry of residuals",
         unit="",
-        meaning="How much of the galaxy's light is moved to one side: none if too bright or blurred all round.",
-        formula=f"median of sum |R - R turned by 180 deg| / (2 sum |truth|), R = signal - truth, within {RADIUS:g}″",
-        source="Conselice, Bershady & Jangren (2000, ApJ 529, 886), of residuals; sky corrected alike",
+        meaning="The share of the galaxy's light that lies on the wrong side; a symmetric error does not count.",
+        formula=f"median of Σ|R − R turned by 180°| / (2 Σ|truth|) within {RADIUS:g}″, with R = signal − truth; the "
+        "sky is subtracted",
+        source="Conselice, Bershady & Jangren (2000, ApJ 529, 886), applied to residuals",
         perfect=0.0,
         needs=("truth",),
         each=asymmetries,

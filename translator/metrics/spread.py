@@ -1,11 +1,12 @@
-"""Whether several translations of a galaxy spread as much as they say: coverage of their intervals, and PIT.
+"""Whether several translations of a galaxy differ as much as they should: coverage of their intervals, and PIT.
 
-Draws that differ from one another as the real image differs from them are exchangeable with it: the noise of the target
-is in the draws, too. From K draws of mean m and standard deviation s the stated interval is therefore that
-of one more of them, m ± t s √(1 + 1/K), t of Student's distribution with K − 1 degrees of freedom; it must hold the
-target in just 68 % (95 %) of all cases. Truth without noise is no such draw, as it sits in their middle; it is asked
-whether one translation ± the draws' spread about their own light holds it, which must be so as often. The rank of the
-target among the draws, any of 0 … K with equal chance, needs no Gaussian noise: its distribution is the PIT.
+Draws are exchangeable with the real image if the real image differs from them as they differ from each other; the
+draws contain the noise of the target, too. For K draws of mean m and standard deviation s, the interval of one more
+draw is m ± t s √(1 + 1/K), with t of Student's distribution with K − 1 degrees of freedom. It must contain the
+target in 68 % (95 %) of all cases. The truth has no noise, so it is not such a draw; it must lie as often in the
+interval of one translation ± the spread of the draws about their own signal. The rank of the target among the draws
+is any of 0 … K with equal probability, for noise of any distribution; the distribution of this rank is the PIT
+(probability integral transform).
 """
 
 from functools import partial
@@ -23,9 +24,21 @@ AT_ONCE = 16  # galaxies whose draws are copied at a time
 
 
 def held(value: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
-    """1 where the interval of `level` from draws (draw, …) holds the value (…), else 0; NaN where one is missing.
+    """Return whether the interval of a level from draws contains a value.
 
-    NaN everywhere for a single draw, which states no interval.
+    Parameters
+    ----------
+    value : array
+        Values (…).
+    draws : array
+        Draws (draw, …).
+    level : float
+        Probability of the interval, such as 0.68.
+
+    Returns
+    -------
+    array
+        1 where it contains the value, else 0; NaN where a value is missing, and everywhere for a single draw.
     """
     count = len(draws)
     if count < 2:
@@ -36,16 +49,19 @@ def held(value: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
 
 
 def _held(name: str, value: np.ndarray, draws: np.ndarray) -> Statistics:
+    """Return `held` of each of `LEVELS`, by name."""
     return {f"{name}_in_{100 * level:.0f}": held(value, draws, level) for level in LEVELS}
 
 
 @remembered
 def pixel_ranks(sample: Sample) -> Statistics:
-    """Where each pixel of the target stands among the draws' same pixel.
+    """Return the rank of each pixel of the target among the same pixel of the draws.
 
-    Returns:
-        pixel_ranks (galaxy, band, draws + 1): the share of the pixels of each rank, NaN without any pixel; and the
-        shares of the pixels that intervals hold, pixels_in_68 and pixels_in_95 (galaxy, band).
+    Returns
+    -------
+    dict
+        "pixel_ranks" (galaxy, band, draws + 1): the share of the pixels with each rank; NaN for an image without
+        pixels. "pixels_in_68" and "pixels_in_95" (galaxy, band): the share of the pixels in the intervals.
     """
     count = len(sample.draws)
     parts = []
@@ -54,7 +70,7 @@ def pixel_ranks(sample: Sample) -> Statistics:
         shape = target.shape[:2]
         inside = _held("pixels", target, draws)
         rank = (draws < target).sum(axis=0)
-        rank[~np.isfinite(target - draws.sum(axis=0))] = count + 1  # set apart
+        rank[~np.isfinite(target - draws.sum(axis=0))] = count + 1  # no rank
         rank = rank.reshape(shape[0] * shape[1], -1)
         start = (count + 2) * np.arange(len(rank))[:, None]
         histogram = np.bincount((rank + start).ravel(), minlength=start.size * (count + 2))
@@ -68,21 +84,26 @@ def pixel_ranks(sample: Sample) -> Statistics:
 
 @remembered
 def flux_ranks(sample: Sample) -> Statistics:
-    """Where the target's flux in the aperture stands among the draws'.
+    """Return the rank of the target's flux in the aperture among those of the draws.
 
-    Returns:
-        flux_ranks (galaxy, band, draws + 1): 1 at the rank, NaN without a flux; flux_pit (galaxy, band): the middle of
-        the rank's PIT values; flux_in_68 and flux_in_95 (galaxy, band): 1 where the interval holds the flux.
+    Returns
+    -------
+    dict
+        "flux_ranks" (galaxy, band, draws + 1): 1 at the rank, NaN without a flux. "flux_pit" (galaxy, band): the middle
+        of the PIT values of the rank. "flux_in_68" and "flux_in_95" (galaxy, band): 1 if the interval contains the
+        flux.
     """
     draws = aperture_flux(sample.draws, sample.pixel_scale)
     return _ranks("flux", aperture_flux(sample.target, sample.pixel_scale), draws)
 
 
 def truth_ranks(sample: Sample) -> Statistics:
-    """Where the translation's error of flux stands among what its draws' noise adds to the flux of its signal.
+    """Return the rank of the translation's error of flux among the fluxes that noise adds to the draws.
 
-    Returns:
-        truth_ranks, truth_pit, truth_in_68 and truth_in_95, as those of `flux_ranks`.
+    Returns
+    -------
+    dict
+        "truth_ranks", "truth_pit", "truth_in_68" and "truth_in_95", as in `flux_ranks`.
     """
     flux = partial(aperture_flux, pixel_scale=sample.pixel_scale)
     error = flux(sample.output) - flux(sample.truth)
@@ -90,7 +111,7 @@ def truth_ranks(sample: Sample) -> Statistics:
 
 
 def _ranks(name: str, value: np.ndarray, draws: np.ndarray) -> Statistics:
-    """Of values (galaxy, band) among draws (draw, galaxy, band)."""
+    """Return ranks, PIT values and coverage of values (galaxy, band) among draws (draw, galaxy, band)."""
     rank = (draws < value).sum(axis=0)
     ranks = (rank[..., None] == np.arange(len(draws) + 1)).astype(float)
     there = np.isfinite(value) & np.isfinite(draws).all(axis=0)
@@ -100,34 +121,36 @@ def _ranks(name: str, value: np.ndarray, draws: np.ndarray) -> Statistics:
 
 
 def coverage(statistics: Statistics, name: str) -> np.ndarray:
-    """(band,) mean over the galaxies of the share in the interval."""
+    """Return the mean over the galaxies (band,) of the share in the interval."""
     return mean(statistics[name])
 
 
 def unflatness(statistics: Statistics, name: str) -> np.ndarray:
-    """(band,) the largest distance of the cumulative distribution of the PIT values from a uniform one."""
+    """Return the largest distance (band,) of the cumulative distribution of PIT values from a uniform one."""
     ranks = mean(statistics[name])
     return np.abs(np.cumsum(ranks, axis=-1) - np.arange(1, ranks.shape[-1] + 1) / ranks.shape[-1]).max(axis=-1)
 
 
 def curve_spread(sample: Sample) -> Curve:
-    """PIT histograms of pixels and of aperture fluxes, as densities: 1 all over where the spread is right."""
+    """Return PIT histograms of pixels and of aperture fluxes, as densities; 1 everywhere if the spread is right."""
     pixels = mean(pixel_ranks(sample)["pixel_ranks"])
     fluxes = mean(flux_ranks(sample)["flux_ranks"])
     count = pixels.shape[-1]
     y = {"pixels": count * pixels, "aperture flux": count * fluxes, "right": np.ones(pixels.shape)}
-    return Curve("Place of the real image among the draws", "PIT", "density", (np.arange(count) + 0.5) / count, y)
+    return Curve("Rank of the real image among the draws", "PIT", "density", (np.arange(count) + 0.5) / count, y)
 
 
 def _coverage(kind: str, level: float, what: str, meaning: str, each, needs: tuple[str, ...]) -> Measure:
+    """Return the measure of the coverage of one interval."""
     percent = f"{100 * level:.0f}"
     return Measure(
         name=f"coverage_{kind}_{percent}",
         title=f"Coverage of the {percent} % interval: {what}",
         unit="",
         meaning=meaning,
-        formula=f"Share of values within m ± t s √(1 + 1/K): mean and standard deviation of K draws, t the two-sided "
-        f"{percent} % point of Student's distribution with K − 1 degrees of freedom; exact for Gaussian noise.",
+        formula="Share of values within m ± t s √(1 + 1/K). m and s are mean and standard deviation of K draws, t is "
+        f"the two-sided {percent} % point of Student's distribution with K − 1 degrees of freedom; exact for Gaussian "
+        "noise.",
         source="Prediction interval of one more draw (Student's t)",
         perfect=level,
         needs=needs,
@@ -138,12 +161,15 @@ def _coverage(kind: str, level: float, what: str, meaning: str, each, needs: tup
 
 
 def _flatness(kind: str, what: str, each, ranks: str) -> Measure:
+    """Return the measure of the flatness of one PIT."""
     return Measure(
         name=f"pit_{kind}",
         title=f"Flatness of the PIT: {what}",
         unit="",
-        meaning="Whether the real image lies among the draws as one of them would: not off to a side, not too central.",
-        formula="Largest distance of the cumulative share of the target's ranks among the draws from an even one.",
+        meaning="Whether the real image lies among the draws as one of them would: neither too far out nor too "
+        "central.",
+        formula="Largest distance between the cumulative distribution of the target's ranks among the draws and an "
+        "even distribution.",
         source=SOURCE,
         perfect=0.0,
         needs=("draws",),
@@ -153,9 +179,9 @@ def _flatness(kind: str, what: str, each, ranks: str) -> Measure:
     )
 
 
-PIXELS = "How often a real pixel lies in the interval of the draws' same pixel; both have noise."
-FLUX = f"How often the real image's flux within {RADIUS:.0f} arcsec lies in the interval of the draws' fluxes."
-TRUTH = "How often the true flux lies within one translation's flux ± what the draws' noise does to it."
+PIXELS = "How often a real pixel lies in the interval of the same pixel of the draws; both have noise."
+FLUX = f"How often the flux of the real image within {RADIUS:.0f} arcsec lies in the interval of the draws."
+TRUTH = "How often the true flux lies in the interval of one translation: its flux ± the noise of the draws."
 MEASURES: tuple[Measure, ...] = (
     *(_coverage("pixels", level, "pixels", PIXELS, pixel_ranks, ("draws",)) for level in LEVELS),
     *(_coverage("flux", level, "aperture flux", FLUX, flux_ranks, ("draws",)) for level in LEVELS),
