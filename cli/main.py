@@ -82,8 +82,6 @@ def galtrans() -> None:
 def main() -> None:
     """Run the command line. The exit code is 2 for wrong usage and 1 for failures; one line says what to do."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    # Threads that spin while they wait make PyTorch eight times slower where another program uses the cores too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         sys.exit(galtrans.main(standalone_mode=False))
     except click.ClickException as error:

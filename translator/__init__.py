@@ -4,6 +4,7 @@ The names below are the front door. Everything else in the package may change be
 """
 
 import importlib
+import os
 
 _FROM = {  # name: the module that has it
     "Dataset": "translator.data.dataset",
@@ -34,6 +35,11 @@ _FROM = {  # name: the module that has it
     ),
 }
 __all__ = sorted(_FROM)
+
+
+# Threads that spin while they wait make PyTorch up to eight times slower if another program uses the cores too. PyTorch
+# reads this variable when it is loaded, which the front door leaves to the first function that needs it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str):

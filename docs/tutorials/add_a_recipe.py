@@ -6,14 +6,9 @@
 # anywhere.
 
 # %%
-import os
 import sys
 import tempfile
 from pathlib import Path
-
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # set before PyTorch is loaded: much faster on a busy machine
 
 import matplotlib.pyplot as plt
 import numpy as np

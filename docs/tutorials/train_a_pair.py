@@ -8,13 +8,8 @@
 # everything after that is the same. Run it anywhere.
 
 # %%
-import os
 import tempfile
 from pathlib import Path
-
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # set before PyTorch is loaded: much faster on a busy machine
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -22,6 +22,7 @@ from survey_tools.fits.in_memory import FitsInMemory
 from survey_tools.fits.writing import band_and_mask_hdus, write_bands, write_hdus
 from survey_tools.images.cutout import resample, resample_flags
 from survey_tools.images.sky_wcs import local_scale, plain_tan, rescaled_wcs
+from survey_tools.sphere import unit_vectors
 from survey_tools.surveys import find_survey
 from survey_tools.tasks import Engine
 from survey_tools.version import VERSION
@@ -48,6 +49,7 @@ from translator.translation.translated import (
     translated_hdus,
 )
 
+SAME_PLACE = 5.0  # [arcsec] between the position of a header and that of --at, for one object
 NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
 SENT = 16  # files of a task on a cluster
 WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
@@ -328,6 +330,8 @@ def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:
 
 def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: str, how: How) -> fits.Header:
     """The primary header of a translated file."""
+    if how.at is not None:
+        source = _header_at(source, how.at)
     primary = provenance(run, domain, source, noise=how.noise, seed=how.seed)
     primary["GTINPUT"] = (header_text(name)[-NAME_LENGTH:], "file that was translated")
     primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
@@ -335,6 +339,23 @@ def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: st
     if how.force:
         primary["GTFORCED"] = (True, "taken for the model's survey by --force")
     return primary
+
+
+def _header_at(source: fits.Header, at: tuple[float, float]) -> fits.Header:
+    """Return the header of the part around a position: it names the object only if the object is at that position."""
+    header = source.copy()
+    stated = [header.get(key) for key in ("RA", "DEC")]
+    if not all(isinstance(value, (int, float)) for value in stated) or _apart(stated, at) > SAME_PLACE:
+        for key in ("OBJECT", "REDSHIFT"):
+            header.remove(key, ignore_missing=True)
+        header["RA"] = (at[0], "[deg] right ascension, ICRS")
+        header["DEC"] = (at[1], "[deg] declination, ICRS")
+    return header
+
+
+def _apart(here: Sequence[float], there: Sequence[float]) -> float:
+    """Return the angle between two positions (right ascension and declination [deg]) in arcsec."""
+    return float(np.degrees(2 * np.arcsin(np.linalg.norm(unit_vectors(*here) - unit_vectors(*there)) / 2)) * 3600)
 
 
 def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:

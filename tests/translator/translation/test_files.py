@@ -324,6 +324,17 @@ def test_a_part_is_translated_around_a_place(matched, tmp_path):
         translate_file(matched, source, "y", tmp_path / "out.fits", at=(39.0, -7.0))
 
 
+def test_a_part_is_not_named_after_the_field_that_it_is_of(matched, tmp_path):
+    """Frames of SDSS state the field, and where the telescope pointed."""
+    source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 150), 150)
+    for stated, named in (((RA - 0.5, DEC), False), ((RA, DEC + 1 / 3600), True)):
+        with fits.open(source, mode="update") as hdus:
+            hdus[0].header.update(OBJECT="1356 N", RA=stated[0], DEC=stated[1])
+        _, primary = hdus_of(translate_file(matched, source, "y", tmp_path / "out.fits", at=(RA, DEC)))
+        assert ("OBJECT" in primary) == named
+        assert (primary["RA"], primary["DEC"]) == (stated if named else (RA, DEC))
+
+
 def test_planes_draws_and_cards_say_what_came_of_it(matched, tmp_path):
     source = write(tmp_path / "a.fits", north_up_wcs(RA, DEC, 0.396, 64), 64)
     path = translate_file(
