@@ -342,14 +342,16 @@ def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: st
 
 
 def _header_at(source: fits.Header, at: tuple[float, float]) -> fits.Header:
-    """Return the header of the part around a position: it names the object only if the object is at that position."""
+    """Return the header of the part around a position, without the name of an object that is stated to be elsewhere."""
     header = source.copy()
     stated = [header.get(key) for key in ("RA", "DEC")]
-    if not all(isinstance(value, (int, float)) for value in stated) or _apart(stated, at) > SAME_PLACE:
-        for key in ("OBJECT", "REDSHIFT"):
-            header.remove(key, ignore_missing=True)
-        header["RA"] = (at[0], "[deg] right ascension, ICRS")
-        header["DEC"] = (at[1], "[deg] declination, ICRS")
+    known = all(isinstance(value, (int, float)) for value in stated)
+    if known and _apart(stated, at) <= SAME_PLACE:
+        return header
+    for key in ("OBJECT", "REDSHIFT") if known else ():
+        header.remove(key, ignore_missing=True)
+    header["RA"] = (at[0], "[deg] right ascension, ICRS")
+    header["DEC"] = (at[1], "[deg] declination, ICRS")
     return header
 
 
