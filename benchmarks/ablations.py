@@ -21,7 +21,7 @@ import click
 import numpy as np
 import torch
 
-from translator import observing
+from translator import RECIPES, Turn, observing
 from translator.data.conditions import as_tensor, one_centre
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
@@ -31,7 +31,7 @@ from translator.losses import posterior_mean
 from translator.metrics.apertures import aperture_flux
 from translator.metrics.signal import residual_of
 from translator.metrics.spread import held
-from translator.recipes import RECIPES, Turn, both, moves
+from translator.recipes import both, moves
 from translator.runs.apply import Request, request_like, translate_each
 from translator.runs.device import keep_memory
 from translator.training.session import TrainingInputs, TrainingSettings, open_session, optimizers_of

@@ -17,8 +17,8 @@ import click
 import numpy as np
 import torch
 
+from survey_tools import open_store
 from survey_tools.fits.export import export
-from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
 from translator.networks.restoration import Told
 from translator.runs.built_in import find_model

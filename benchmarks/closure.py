@@ -30,13 +30,13 @@ import torch
 from astropy.io import fits
 from scipy.ndimage import distance_transform_edt
 
+from survey_tools import open_store
 from survey_tools.archives.cfht.archive import calibrate
 from survey_tools.archives.tiles import window
 from survey_tools.errors import GaltransError
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.images.sky_wcs import read_wcs, tan_terms
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count, nanomaggies_to_magnitude
-from survey_tools.store.zarr_store import open_store
 from survey_tools.surveys import CFHT
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import resampled

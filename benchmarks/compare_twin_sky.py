@@ -17,7 +17,7 @@ from photutils.segmentation import SourceCatalog, detect_sources
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 from scipy.optimize import least_squares
 
-from survey_tools.surveys import SURVEYS
+from survey_tools import SURVEYS
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 FRAMES = "sas/dr12/boss/photoObj/frames/301/*/*/frame-{}-*.fits.bz2"

@@ -30,6 +30,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
+from survey_tools import Survey, open_store
 from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Access
@@ -41,8 +42,7 @@ from survey_tools.catalogue import read_catalogue
 from survey_tools.fits import reading
 from survey_tools.images.sky_wcs import local_cd, north_up_wcs, tan_wcs
 from survey_tools.store.verify import verify
-from survey_tools.store.zarr_store import open_store
-from survey_tools.surveys import SDSS, Survey
+from survey_tools.surveys import SDSS
 from survey_tools.tasks import Engine
 
 FRAME_TARGETS, TILE_TARGETS, TILE_SIZE = 20, 200, 8000

@@ -28,10 +28,10 @@ from flops import counted
 from gpu_summary import summarise
 from gpu_training import measure_data, measure_training
 
+from translator import RECIPES, Step
 from translator.images import Batch
 from translator.networks.layers import Grid
 from translator.networks.noise_emulator import NoiseEmulator
-from translator.recipes import RECIPES, Step
 from translator.runs.device import PRECISIONS, choose_device, computing
 from translator.training.update import Model, iterate
 

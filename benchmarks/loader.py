@@ -14,8 +14,9 @@ import torch
 from astropy.table import Table
 from figures import Figure, main
 
-from survey_tools.store.zarr_store import Store, create, read_images
-from survey_tools.surveys import CFHT, SDSS, Survey
+from survey_tools import Store, Survey
+from survey_tools.store.zarr_store import create, read_images
+from survey_tools.surveys import CFHT, SDSS
 from translator.data.batches import Batches
 from translator.data.selection import Selection
 

@@ -21,10 +21,10 @@ import click
 import numpy as np
 from astropy.table import Table
 
+from survey_tools import SURVEYS, open_store
 from survey_tools.matching.pairs import make_pairs
 from survey_tools.store.columns import CATALOGUE, MEASURED
-from survey_tools.store.zarr_store import create, open_store
-from survey_tools.surveys import SURVEYS
+from survey_tools.store.zarr_store import create
 
 SYMMETRIES = 8
 STEP = 0.03  # by which the next eight images of a galaxy are brighter

@@ -20,11 +20,12 @@ import numpy as np
 from astropy.table import Table
 from figures import machine
 
+from survey_tools import open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.catalogue import read_catalogue
 from survey_tools.matching.pairs import read_pairs
 from survey_tools.store.manifest import read_manifest, write_manifest
-from survey_tools.store.zarr_store import create, open_store
+from survey_tools.store.zarr_store import create
 from survey_tools.surveys import CFHT, SDSS
 from translator.data.selection import select
 

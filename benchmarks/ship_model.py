@@ -20,7 +20,7 @@ import click
 import numpy as np
 import torch
 
-from survey_tools.store.zarr_store import open_store
+from survey_tools import open_store
 from survey_tools.twin_sky.benchmark import (
     BENCHMARKS,
     RECORDS,

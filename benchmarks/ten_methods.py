@@ -32,7 +32,7 @@ import numpy as np
 
 from survey_tools.build.regridded import regrid_store
 from survey_tools.errors import RunError
-from translator.recipes import RECIPES, Recipe
+from translator import RECIPES, Recipe
 from translator.runs.facts import read_facts
 from translator.training import loop
 from translator.training.session import TrainingInputs, TrainingSettings, open_session

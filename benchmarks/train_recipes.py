@@ -22,7 +22,7 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.runs.device import PRECISIONS
 from translator.training import loop
 from translator.training.session import TrainingInputs, TrainingSettings, open_session

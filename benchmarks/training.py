@@ -89,8 +89,8 @@ def run(number: int, quick: bool) -> Run:
     import torch
     from flops import counted
 
+    from translator import RECIPES
     from translator.networks.layers import Grid
-    from translator.recipes import RECIPES
     from translator.runs.device import keep_memory
     from translator.training.update import Model, iterate
 

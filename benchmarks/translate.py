@@ -20,13 +20,13 @@ import torch
 from astropy.table import Table
 from figures import Figure, main
 
+from survey_tools import SURVEYS, Store
 from survey_tools.fits.export import export
 from survey_tools.images.sky_wcs import north_up_wcs, tan_terms
-from survey_tools.store.zarr_store import Store, create
-from survey_tools.surveys import SURVEYS
+from survey_tools.store.zarr_store import create
 from survey_tools.tasks import Engine
+from translator import RECIPES
 from translator.intensity import stretch
-from translator.recipes import RECIPES
 from translator.runs.checkpoint import Checkpoint, Run, build_networks, locate, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, write_facts
 from translator.translation.files import translate_files

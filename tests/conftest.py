@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from survey_tools import SURVEYS
 from survey_tools.images.sky_wcs import north_up_wcs, tan_terms, tan_wcs
 from survey_tools.store.zarr_store import create
-from survey_tools.surveys import SURVEYS
 
 # Test processes side by side share the cores, as do the programs that they start: with more threads than cores each of
 # them would take several times as long.
@@ -100,7 +100,7 @@ def make_store_fixture():
 @pytest.fixture(scope="session")
 def write_narrow_run():
     """A function that writes a run of `demo` in g and r, of width 4, with the weights that it began with."""
-    from translator.recipes import RECIPES
+    from translator import RECIPES
     from translator.runs.checkpoint import (
         Checkpoint,
         build_networks,

@@ -6,9 +6,9 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose
 
+from survey_tools import open_store
 from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.store.verify import verify
-from survey_tools.store.zarr_store import open_store
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "add_a_survey.md"
 CD = 0.168 / 3600 * np.diag([-1.0, 1.0])

@@ -11,10 +11,10 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from cli.main import galtrans
+from survey_tools import open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.fits.export import export
 from survey_tools.matching.pairs import make_pairs
-from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
 from translator.evaluation import evaluate as evaluation
 from translator.metrics import paper, table

@@ -22,11 +22,11 @@ from astropy.io import fits
 from astropy.table import Table
 
 from cli.main import main
+from survey_tools import open_store
 from survey_tools.files import SUMS
 from survey_tools.fits.band_fits import band_hdus, mask_hdu
 from survey_tools.images.sky_wcs import north_up_wcs
-from survey_tools.store.zarr_store import open_store
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, write_facts
 from translator.training.session import TrainingInputs, TrainingSettings, open_session, optimizers_of, save

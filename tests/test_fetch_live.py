@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from survey_tools import open_store
 from survey_tools.archives.download import hosts
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Access
 from survey_tools.build.fetch import fetch, work_folder
 from survey_tools.errors import ArchiveError, AwayError
 from survey_tools.store.verify import verify
-from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
 
 BANDS = "gr"

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 from cli.demo import DemoSize, run_demo
 from cli.main import galtrans
+from survey_tools import open_store
 from survey_tools.fits.export import file_name
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.matching.positions import peak_offset
-from survey_tools.store.zarr_store import open_store
 from translator.evaluation.held_out import open_held_out
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -6,8 +6,8 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from cli.main import galtrans
+from survey_tools import open_store
 from survey_tools.errors import ArchiveError
-from survey_tools.store.zarr_store import open_store
 
 
 @pytest.fixture

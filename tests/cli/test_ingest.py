@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from survey_tools.store.zarr_store import open_store
+from survey_tools import open_store
 from translator.intensity import stretch
 
 FLUX = np.random.default_rng(0).normal(0, 0.02, (4, 64, 64, 5)).astype(np.float32)

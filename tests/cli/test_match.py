@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
+from survey_tools import open_store
 from survey_tools.matching.pairs import read_pairs
-from survey_tools.store.zarr_store import open_store
 
 COUNT = 12
 RA, DEC = (np.arange(COUNT) * 0.02 - 0.1) % 360, np.full(COUNT, -7.0)

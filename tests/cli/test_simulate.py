@@ -9,8 +9,8 @@ pytest.importorskip("galsim")
 
 from cli.main import galtrans
 from cli.simulate import simulate
+from survey_tools import open_store
 from survey_tools.errors import GaltransError
-from survey_tools.store.zarr_store import open_store
 
 MAIN = "import sys; from cli.main import main; sys.argv = ['galtrans', *sys.argv[1:]]; main()"
 

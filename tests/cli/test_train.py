@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from cli.main import galtrans
 from survey_tools.errors import RunError
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.training.session import TrainingInputs, TrainingSettings, open_session
 
 

@@ -12,11 +12,11 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from cli.main import galtrans
+from survey_tools import open_store
 from survey_tools.errors import GaltransError
 from survey_tools.fits.band_fits import band_hdus
 from survey_tools.images.sky_wcs import north_up_wcs
-from survey_tools.store.zarr_store import open_store
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, write_facts
 from translator.translation.inputs import group_by_object

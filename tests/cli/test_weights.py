@@ -7,8 +7,8 @@ from cli.main import galtrans
 from survey_tools.errors import RunError
 from survey_tools.fits.band_fits import band_hdus
 from survey_tools.images.sky_wcs import north_up_wcs
+from translator import RECIPES
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 from translator.weights.transfer import to_authors, variable_name
 
 BANDS = tuple("ugriz")

@@ -1,6 +1,7 @@
 import pytest
 
-from survey_tools.surveys import SDSS, SURVEYS, find_survey
+from survey_tools import SURVEYS
+from survey_tools.surveys import SDSS, find_survey
 
 NAMES = sorted(SURVEYS)
 

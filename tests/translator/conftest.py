@@ -14,9 +14,9 @@ from astropy.table import Table
 
 from survey_tools.store.zarr_store import create
 from survey_tools.surveys import CFHT, SDSS
+from translator import RECIPES
 from translator.images import Batch, Known
 from translator.networks import layers
-from translator.recipes import RECIPES
 from translator.training.loop import FOLDER
 
 SIZES = {"x": 16, "y": 36}

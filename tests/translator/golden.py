@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from translator import RECIPES
 from translator.images import Batch, Images
 from translator.networks.layers import LATENT, Grid
-from translator.recipes import RECIPES
 from translator.weights.transfer import authors_shape, from_authors, variable_name
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "golden.npz"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from survey_tools.store.zarr_store import open_store
+from survey_tools import open_store
 from survey_tools.surveys import CFHT, SDSS
+from translator import RECIPES
 from translator.evaluation import evaluate as evaluation
 from translator.metrics import measure, shapes
 from translator.metrics.measure import Sample
 from translator.metrics.table import MEASURES, POPULATIONS
-from translator.recipes import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
 from translator.runs.facts import RunFacts, describe_domain, fingerprint_of_pairs, write_facts
 

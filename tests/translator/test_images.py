@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from translator import RECIPES
 from translator.images import Images, is_random
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 
 RANDOM = {"two_step", "no_autoencoder", "augmented_cyclegan", "augmented_cyclegan_repaired", "demo"}
 

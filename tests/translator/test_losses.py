@@ -9,11 +9,10 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn import functional as F
 
-from translator import losses
+from translator import RECIPES, losses
 from translator.images import Batch, Images
 from translator.networks.layers import Grid
 from translator.networks.noise_emulator import NoEncoder, NoNoise
-from translator.recipes import RECIPES
 
 
 class Affine(nn.Module):

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from translator import RECIPES
 from translator.images import Images
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 
 STEPS = [(name, number) for name, recipe in RECIPES.items() for number in range(len(recipe.steps))]
 

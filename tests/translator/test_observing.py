@@ -2,11 +2,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from translator import losses
+from translator import RECIPES, losses
 from translator.images import WHOLE, Batch, Images, Known, Share
 from translator.networks.layers import Grid
 from translator.observing import Spoiling, leads_down, leave_sky, observe, scene, seen_variance, share_around, spoil
-from translator.recipes import RECIPES
 
 GRIDS = {"x": Grid(2, 16, (0.1, 0.1), 0.4, (1.3, 1.3)), "y": Grid(2, 36, (0.01, 0.01), 0.18, (0.7, 0.7))}
 RATIO = 0.4 / 0.18

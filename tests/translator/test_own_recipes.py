@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from cli.main import galtrans
 from survey_tools.errors import RunError
-from translator import losses
-from translator.recipes import BAND_BY_BAND, RECIPES, Recipe, Step, Term, Turn, both, moves
+from translator import RECIPES, Recipe, Step, Term, Turn, losses
+from translator.recipes import BAND_BY_BAND, both, moves
 from translator.runs.apply import translate_each
 from translator.runs.checkpoint import load_run, locate
 from translator.runs.facts import read_facts

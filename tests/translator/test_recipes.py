@@ -6,9 +6,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from translator import RECIPES
 from translator.images import Batch, Images
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 from translator.training.session import optimizers_of
 from translator.training.update import update
 

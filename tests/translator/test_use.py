@@ -7,9 +7,9 @@ import torch
 from torch import Generator
 from torch.testing import assert_close
 
+from translator import RECIPES
 from translator.networks.layers import Grid
 from translator.observing import Observed
-from translator.recipes import RECIPES
 from translator.use import Wanted, sky_variance
 
 SCALE = {"x": 0.4, "y": 0.18}

@@ -3,9 +3,9 @@ from dataclasses import fields
 import pytest
 
 from cli.fetch import fetch
+from survey_tools import SURVEYS
 from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.plan import Access
-from survey_tools.surveys import SURVEYS
 
 
 def test_every_survey_has_an_archive():

@@ -9,12 +9,12 @@ import pytest
 import xarray
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.errors import StoreError
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.images.regrid import regrid
 from survey_tools.images.sky_wcs import rescaled_wcs
-from survey_tools.store.zarr_store import open_store
 
 COUNT, MISSING, SATURATED = 9, 4, 6
 RA, DEC = (np.arange(COUNT) * 0.1 - 0.3) % 360, 52.7 + np.arange(COUNT) * 0.01

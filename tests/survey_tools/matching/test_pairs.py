@@ -8,10 +8,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import open_store
 from survey_tools.errors import CatalogueError, StoreError
 from survey_tools.matching.hats import Catalogues
 from survey_tools.matching.pairs import make_pairs, read_pairs
-from survey_tools.store.zarr_store import open_store
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.version import VERSION
 

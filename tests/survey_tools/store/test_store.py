@@ -11,10 +11,11 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import open_store
 from survey_tools.errors import StoreError
 from survey_tools.files import write_sums
 from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS
-from survey_tools.store.zarr_store import CHUNK_BYTES, chunk_rows, create, open_begun, open_store, row_fingerprint
+from survey_tools.store.zarr_store import CHUNK_BYTES, chunk_rows, create, open_begun, row_fingerprint
 from survey_tools.surveys import CFHT, SDSS
 
 RA, DEC = np.array([10.0, 10.02, 359.9999, 0.1]), np.array([20.0, 20.01, -0.5, 89.9])

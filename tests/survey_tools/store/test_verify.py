@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import zarr
 
+from survey_tools import open_store
 from survey_tools.errors import StoreError
 from survey_tools.files import SUMS, write_sums
 from survey_tools.store.verify import verify
-from survey_tools.store.zarr_store import open_store
 from survey_tools.tasks import Engine
 
 

@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("galsim")
 
+from survey_tools import open_store
 from survey_tools.errors import GaltransError
 from survey_tools.files import SUMS
 from survey_tools.matching.pairs import read_pairs
-from survey_tools.store.zarr_store import open_store
 from survey_tools.twin_sky import benchmark as benchmark_module
 from survey_tools.twin_sky import stores as stores_module
 from survey_tools.twin_sky.benchmark import (

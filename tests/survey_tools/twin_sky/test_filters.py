@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from survey_tools.surveys import SURVEYS
+from survey_tools import SURVEYS
 from survey_tools.twin_sky.galaxies import synthetic_flux, throughput
 
 BANDS = [(survey, band) for survey in SURVEYS for band in SURVEYS[survey].bands]

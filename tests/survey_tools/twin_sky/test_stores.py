@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("galsim")
 
-from survey_tools.store.zarr_store import open_store
+from survey_tools import open_store
 from survey_tools.twin_sky.simulate import simulate_stores
 from survey_tools.twin_sky.stores import SimulatedSky, draw_targets
 

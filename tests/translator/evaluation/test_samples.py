@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from survey_tools import open_store
 from survey_tools.files import write_sums
-from survey_tools.store.zarr_store import open_begun, open_store
+from survey_tools.store.zarr_store import open_begun
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
+from translator import RECIPES
 from translator.evaluation import samples
 from translator.evaluation.held_out import open_held_out
 from translator.evaluation.samples import make_samples, rows_of
 from translator.metrics.consistency import chi_square
-from translator.recipes import RECIPES
 from translator.runs.apply import request_like
 from translator.runs.checkpoint import Checkpoint, build_networks, locate, save_checkpoint
 from translator.runs.facts import RunFacts, describe_domain, fingerprint_of_pairs, write_facts

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from survey_tools import open_store
 from survey_tools.errors import StoreError
 from survey_tools.files import write_sums
-from survey_tools.store.zarr_store import open_begun, open_store
+from survey_tools.store.zarr_store import open_begun
 from survey_tools.surveys import CFHT, SDSS
 from translator.evaluation import truth
 from translator.evaluation.truth import open_truth, truth_rows

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from translator import RECIPES
 from translator.images import OTHER
-from translator.recipes import RECIPES
 from translator.weights.transfer import scope
 
 KINDS = {  # row: what the golden file puts before and after the authors' name of a network, by role

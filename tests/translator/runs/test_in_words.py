@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from translator import RECIPES, Recipe, Step, Term, Turn
 from translator.losses import cycle, reconstruction
 from translator.networks.autoencoder import Autoencoder
-from translator.recipes import RECIPES, Recipe, Step, Term, Turn
 from translator.runs.in_words import summarise
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -9,9 +9,10 @@ from torch import nn
 from torch.optim import Adam
 
 from survey_tools.errors import RunError
+from translator import RECIPES, Step, Term, Turn
 from translator.images import Images
 from translator.losses import cycle
-from translator.recipes import RECIPES, Step, Term, Turn, both, moves
+from translator.recipes import both, moves
 from translator.runs.apply import translate_each
 from translator.runs.checkpoint import load_run
 from translator.training.loop import train

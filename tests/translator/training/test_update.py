@@ -8,9 +8,9 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
+from translator import RECIPES, Step, Term, Turn
 from translator.images import Batch, Images
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES, Step, Term, Turn
 from translator.runs.device import PRECISIONS
 from translator.training.update import Model, iterate, update
 

@@ -18,8 +18,8 @@ from survey_tools.fits.writing import write_hdus
 from survey_tools.images.sky_wcs import north_up_wcs, rescaled_wcs, scale_of, tan_terms, tan_wcs
 from survey_tools.matching.positions import peak_position
 from survey_tools.tasks import Engine
+from translator import RECIPES
 from translator.networks.noise_emulator import NoEncoder
-from translator.recipes import RECIPES
 from translator.runs import apply, checkpoint
 from translator.runs.checkpoint import Run, RunAt, build_networks
 from translator.runs.facts import Domain, RunFacts

@@ -10,15 +10,15 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
+from survey_tools import Store, open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.errors import RunError, StoreError
 from survey_tools.fits.export import export
 from survey_tools.images.cutout import sky_sigma
 from survey_tools.store.summary import summarise
 from survey_tools.store.verify import verify
-from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, load_run, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, read_facts, write_facts
 from translator.translation import stores as module

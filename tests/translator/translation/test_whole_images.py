@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from survey_tools.images.sky_wcs import north_up_wcs, tan_terms
-from translator.recipes import RECIPES
+from translator import RECIPES
 from translator.runs.checkpoint import Run, build_networks
 from translator.runs.facts import Domain, RunFacts
 from translator.translation import whole_images

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from translator import RECIPES
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 from translator.weights.transfer import authors_shape, from_authors, scope, to_authors, variable_name
 
 GOLDEN_NETWORKS = {  # where the golden file has another name than the network's scope

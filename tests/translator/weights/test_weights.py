@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from survey_tools.errors import RunError
+from translator import RECIPES
 from translator.networks.layers import Grid
-from translator.recipes import RECIPES
 from translator.runs import checkpoint
 from translator.runs.apply import translate_each
 from translator.runs.checkpoint import Checkpoint, build_networks, find_recipe, load_run, save_checkpoint
