@@ -110,7 +110,7 @@ def test_angles_have_units_or_are_arcsec():
         (lambda out: translator.translate("sdss-cfhtls", "a.fits", to="hst"), "to: 'hst' is not a known survey"),
         (
             lambda out: translator.translate("sdss-cfhtls", "a.fits", to="cfht", depth="deep"),
-            "depth: 'deep' is no depth",
+            "depth: 'deep' is not a depth",
         ),
         (lambda out: translator.translate("sdss-cfhtls", "a.fits", to="cfht", size=9), "part around `at`, which is"),
     ],

@@ -155,7 +155,7 @@ def test_two_files_of_one_name_would_overwrite_each_other(run, image, tmp_path):
         (("--to", "cfht", "--noise", "much"), "'much' is not one of 'sampled', 'none'"),
         (("--to", "cfht", "--seed", "-1"), "-1 is not in the range"),
         (("--to", "cfht", "--seeing", "sharp"), "'sharp': give a number, or one for each band"),
-        (("--to", "cfht", "--depth", "25"), "'25' is no depth: give a 5-sigma magnitude"),
+        (("--to", "cfht", "--depth", "25"), "'25' is not a depth: give a 5-sigma magnitude"),
         (("--to", "cfht", "--at", "400", "0"), "400 0: give right ascension (0 to 360)"),
         (("--to", "cfht", "--size", "20"), "around --at, which is missing"),
         (("--to", "cfht", "--unit", "Jy", "--zero-point", "25"), "--unit and --zero-point say the same"),

@@ -1,4 +1,4 @@
-"""Evaluate runs on galaxies that training never saw: measures with intervals, floors and ceilings, as a report."""
+"""Evaluate runs on galaxies that the training never saw, and write the result as a report."""
 
 import json
 import logging
@@ -31,16 +31,17 @@ from translator.runs.facts import fingerprint_of_pairs
 
 SCHEMA, SCHEMA_VERSION = "galtrans-report", 1
 REFERENCES = {
-    FLOOR: "real against real: the truth with the noise of another real image; no translation should be expected to do "
-    "better",
-    ORACLE: "what a perfect translator would give: the truth plus noise of the right kind",
-    BILINEAR: "the input interpolated onto the target's pixels: what there is without a network",
+    FLOOR: "real images compared with real images (the truth with the noise of another real image): no translation can "
+    "be expected to do better",
+    ORACLE: "a perfect translator: the truth plus noise of the right kind",
+    BILINEAR: "the input interpolated onto the pixels of the target: what is possible without a network",
     WIENER: "the best linear filter of the input, from the seeing and noise of both surveys and the mean spectrum of "
-    "galaxies: what there is without learning",
+    "galaxies: what is possible without learning",
 }
 HALVES = (
-    "real against real: one half of the real images against the other, for measures of populations only; those that "
-    "compare galaxy by galaxy have no floor here: it takes a second real image of each galaxy, and there is none"
+    "real images compared with real images: one half of the real images against the other. This is possible only for "
+    "measures of populations; measures of single galaxies have no floor here, because there is no second real image of "
+    "each galaxy"
 )
 NO_DRAWS = "it has no draws in this direction"
 log = logging.getLogger(__name__)
@@ -48,7 +49,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """What is evaluated: runs, both stores, their pair table, and the folder of the sky without noise, if any."""
+    """The inputs of an evaluation.
+
+    Attributes
+    ----------
+    runs : tuple of Path
+        Folders of the runs.
+    x, y : Path
+        Both stores.
+    pairs : Path
+        Their pair table.
+    truth : Path, optional
+        Folder with the same sky without noise.
+    """
 
     runs: tuple[Path, ...]
     x: Path
@@ -59,7 +72,21 @@ class EvaluationInputs:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How: galaxies at most (None: all), draws of some galaxies, device, seed, processes."""
+    """The settings of an evaluation.
+
+    Attributes
+    ----------
+    galaxies : int, optional
+        Largest number of galaxies; None for all.
+    draws : int
+        Number of draws of some galaxies.
+    device : str
+        Device of the networks.
+    seed : int
+        Seed of the noise, the choice of galaxies and the bootstrap.
+    workers : int
+        Number of processes.
+    """
 
     galaxies: int | None = None
     draws: int = 8
@@ -75,14 +102,35 @@ def evaluate(
     requirements: Path | None = None,
     engine: Engine | None = None,
 ) -> Report:
-    """Write OUT/report.html, report.json and galaxies.ecsv; returns the content of report.json.
+    """Measure how good translations are; write report.html, report.json and galaxies.ecsv into a folder.
 
-    The work is done by `engine`, or else by as many workers of this machine as the settings say; all give the same.
+    Parameters
+    ----------
+    inputs : EvaluationInputs
+        Runs, stores, pairs and truth.
+    settings : EvaluationSettings
+        Settings.
+    out : Path
+        The folder.
+    requirements : Path, optional
+        A TOML file of requirements.
+    engine : Engine, optional
+        Where the work is done; by default on as many workers of this machine as the settings say. The result is the
+        same.
 
-    Raises:
-        RequirementError: The file of requirements is no TOML or names what there is not; nothing has been done.
-        StoreError: A store, the pair table or the truth cannot be used.
-        RunError: A run cannot be used, or was made for other surveys, bands or pixels.
+    Returns
+    -------
+    Report
+        The folder, and the numbers as tables.
+
+    Raises
+    ------
+    RequirementError
+        If the file of requirements is not TOML, or has an unknown name. Nothing has been done then.
+    StoreError
+        If a store, the pair table or the truth cannot be used.
+    RunError
+        If a run cannot be used, or was made for other surveys, bands or pixels.
     """
     engine = engine or Engine(settings.workers)
     with work_folder(out) as work:
@@ -126,7 +174,7 @@ def evaluate(
 
 
 def name_runs(paths: tuple[Path, ...]) -> dict[str, Path]:
-    """The runs by the names of their folders, and of as many folders above as tell them apart."""
+    """Return the runs by the names of their folders, with as many parent folders as are needed to tell them apart."""
     paths = tuple(dict.fromkeys(path.resolve() for path in paths))
     for depth in range(1, 1 + max(len(path.parts) for path in paths)):
         names = ["/".join(path.parts[-depth:]) for path in paths]
@@ -136,7 +184,9 @@ def name_runs(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 
 def open_runs(paths: tuple[Path, ...], held_out: HeldOut, device: str, *, elsewhere: bool) -> dict:
-    """The runs by name, each as tasks find it and as it is loaded here; RunError where one does not suit the stores."""
+    """Return the runs by name, each as a `RunAt` for tasks and as a loaded `Run`; RunError if one does not fit the
+    stores.
+    """
     located = {name: locate(path, device, elsewhere=elsewhere) for name, path in name_runs(paths).items()}
     for _, run in located.values():
         check_run(run, held_out)
@@ -144,12 +194,12 @@ def open_runs(paths: tuple[Path, ...], held_out: HeldOut, device: str, *, elsewh
 
 
 def rows_of_runs(runs: dict[str, Run]) -> dict[str, Run]:
-    """The rows of the report that are runs, in order: each run, and its draws where it has any in some direction."""
+    """Return the rows of the report that are runs, in order: each run, and its draws if it has any."""
     return {row: run for name, run in runs.items() for domain in "yx" for row in rows_of(name, run, domain)}
 
 
 def check_run(run: Run, held_out: HeldOut) -> None:
-    """RunError unless the run translates between images such as the stores have."""
+    """Raise RunError unless the run translates between images like those of the stores."""
     for domain, store in held_out.stores.items():
         known = run.domains[domain]
         wants = known.survey, "".join(known.bands), known.size
@@ -163,7 +213,7 @@ def check_run(run: Run, held_out: HeldOut) -> None:
 
 
 def describe(inputs: EvaluationInputs, settings: EvaluationSettings, held_out: HeldOut, runs: dict[str, Run]) -> dict:
-    """The report without its numbers: what it was made from, and what the measures are."""
+    """Return the report without its numbers: what it was made from, and what the measures are."""
     pairs = fingerprint_of_pairs(held_out.pairs)
     return {
         "schema": SCHEMA,
@@ -201,7 +251,7 @@ def describe(inputs: EvaluationInputs, settings: EvaluationSettings, held_out: H
 
 
 def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dict[str, Measured], runs) -> dict:
-    """All numbers of one direction: by measure and row, with what is left out and why."""
+    """Return all numbers of one direction: by measure and row, with what is left out and why."""
     here, there = held_out.stores[OTHER[domain]], held_out.stores[domain]
     first = next(iter(rows.values()))[0].open()
     some = next((files.open() for _, files in rows.values() if files), first)  # of the galaxies with draws
@@ -237,9 +287,24 @@ def describe_direction(held_out: HeldOut, domain: str, rows: Rows, measured: dic
 
 
 def distance(value, low, high, floor: dict, perfect: float) -> np.ndarray:
-    """How far (band,) a value lies from its floor, in half widths of both intervals together; NaN where unknown.
+    """Return how far a value is from its floor, in half widths of both intervals together.
 
-    |value - perfect| - |floor - perfect|, over the root of the sum of squares of half the widths; 0 where it is better.
+    It is |value − perfect| − |floor − perfect| over the root of the sum of squares of the half widths; 0 if the value
+    is better than the floor.
+
+    Parameters
+    ----------
+    value, low, high : array
+        Values and intervals (band,).
+    floor : dict
+        The same of the floor: "value", "low" and "high".
+    perfect : float
+        The perfect value.
+
+    Returns
+    -------
+    array
+        Distance (band,); NaN if it is unknown.
     """
     worse = np.abs(value - perfect) - np.abs(floor["value"] - perfect)
     width = np.hypot(high - low, floor["high"] - floor["low"]) / 2
@@ -248,20 +313,20 @@ def distance(value, low, high, floor: dict, perfect: float) -> np.ndarray:
 
 
 def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: dict[str, Run], report: dict) -> Table:
-    """One row a galaxy, run and direction, with each statistic that galaxies have, in each band or of all together."""
+    """Return a table with a row for each galaxy, run and direction, and all statistics of single galaxies."""
     tables, some = [], drawn_galaxies(len(held_out))
     names = {domain: held_out.stores[domain].column("object_id")[held_out.rows[domain]] for domain in "xy"}
     for direction, domain in domains.items():
         bands = held_out.stores[domain].bands
         for run in runs:
             if run not in measured[direction]:
-                continue  # it has no draws in this direction
+                continue  # no draws in this direction
             count = len(held_out)
             table = Table({"direction": [direction] * count, "run": [run] * count})
             for each in "xy":
                 table[f"{each}_row"], table[f"{each}_object"] = held_out.rows[each], names[each]
             for statistic, values in measured[direction][run].columns.items():
-                if len(values) != count:  # measured of those that were drawn several times
+                if len(values) != count:  # only galaxies with draws were measured
                     values, few = np.full((count, *values.shape[1:]), np.nan), values
                     values[some] = few
                 each = [statistic] if values.ndim == 1 else [f"{statistic}_{band}" for band in bands]
@@ -277,7 +342,7 @@ def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: d
 
 
 def _describe_run(name: str, run: Run, pairs: str) -> dict:
-    """What a report says of a run, and whether it is known to have kept the test galaxies from training."""
+    """Return what a report says of a run, and whether its training did not see the test galaxies."""
     kept = run.facts.pairs == pairs
     if not kept and not name.endswith(drawn_name("")):
         log.warning("%s was not trained with this pair table: it may have seen the test galaxies", run.path)
@@ -295,7 +360,7 @@ def _describe_run(name: str, run: Run, pairs: str) -> dict:
 
 
 def _numbers(found: dict[str, np.ndarray], floor: dict | None, perfect: float) -> dict[str, list]:
-    """Value, interval and distance from the floor in each band, as JSON can hold them."""
+    """Return value, interval and distance from the floor in each band, for JSON."""
     value, low, high = (np.asarray(found[key], float) for key in ("value", "low", "high"))
     far = np.full(value.shape, np.nan) if floor is None else distance(value, low, high, floor, perfect)
     return {
@@ -305,7 +370,7 @@ def _numbers(found: dict[str, np.ndarray], floor: dict | None, perfect: float) -
 
 
 def _curve(curve) -> dict:
-    """A curve as JSON can hold it, without its maps."""
+    """Return a curve for JSON, without its maps."""
     return {
         "title": curve.title,
         "x_label": curve.x_label,
@@ -316,7 +381,7 @@ def _curve(curve) -> dict:
 
 
 def _plain(values: np.ndarray) -> list:
-    """Lists of numbers to six digits; None for what is not finite."""
+    """Return lists of numbers with six digits; None for values that are not finite."""
     if np.ndim(values) > 1:
         return [_plain(each) for each in values]
     return [float(f"{each:.6g}") if math.isfinite(each) else None for each in np.asarray(values, float)]

@@ -1,4 +1,4 @@
-"""The galaxies that no training saw, as both surveys see them: what translations are held against."""
+"""The test galaxies, which no training saw, as both surveys see them."""
 
 import logging
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from translator.networks.observation_operator import area, inverse, is_richer, s
 from translator.report.sample_files import SampleFiles
 from translator.runs.facts import describe_domain
 
-TAUGHT = 3000  # training galaxies at most that teach redshifts
+TAUGHT = 3000  # largest number of training galaxies for the redshift estimator
 AT_ONCE = 256  # galaxies in memory
-DRAWN = 32  # galaxies at most that are translated several times
+DRAWN = 32  # largest number of galaxies that are translated several times
 ROW = {"x": "x_row", "y": "y_row"}
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,18 @@ log = logging.getLogger(__name__)
 class HeldOut:
     """Test galaxies of a pair table.
 
-    Attributes:
-        stores: "x" and "y".
-        truth: The same without noise; None where the sky is real.
-        pairs: The whole pair table.
-        rows: Rows (galaxy,) of both stores.
-        counts: How many test pairs there are, how many are used, and why others are not.
+    Attributes
+    ----------
+    stores : dict
+        Stores "x" and "y".
+    truth : dict or None
+        The same without noise; None for a real sky.
+    pairs : Table
+        The whole pair table.
+    rows : dict
+        Rows (galaxy,) of both stores.
+    counts : dict
+        Number of test pairs, of those that are used, and why others are not.
     """
 
     stores: dict[str, Store]
@@ -51,15 +57,17 @@ class HeldOut:
         return len(self.rows["x"])
 
     def direction(self, domain: str) -> str:
-        """Its name where translations land in `domain`: "sdss_to_cfht"."""
+        """Return the name of the direction whose translations land in `domain`, such as "sdss_to_cfht"."""
         return "_to_".join(self.stores[each].survey["name"] for each in (OTHER[domain], domain))
 
     def alignment(self, domain: str) -> np.ndarray:
-        """From the grids of the images that are translated into `domain` to those of their targets (galaxy, 2, 3)."""
+        """Return the alignment (galaxy, 2, 3) from the grids of the inputs of translations into `domain` to those of
+        their targets.
+        """
         return alignment_into(self.stores, self.rows, domain)
 
     def richer(self) -> str | None:
-        """The domain of the richer of the two surveys; None where nothing tells them apart."""
+        """Return the domain of the richer survey; None if nothing tells which it is."""
         grids = {domain: describe_domain(store).grid for domain, store in self.stores.items()}
         try:
             return "x" if is_richer(grids["x"], grids["y"]) else "y"
@@ -67,7 +75,7 @@ class HeldOut:
             return None
 
     def training_pairs(self, most: int) -> np.ndarray:
-        """Rows of both stores (pair, 2) of training pairs with every pixel, `most` of them, evenly over the table."""
+        """Return rows (pair, 2) of at most `most` training pairs with all pixels, evenly over the table."""
         train = self.pairs[np.asarray(self.pairs["split"]) == "train"]
         rows = np.column_stack([np.asarray(train[ROW[domain]], int) for domain in "xy"])
         fit = np.ones(len(rows), bool)
@@ -89,22 +97,31 @@ def open_held_out(
     work: Path | None = None,
     engine: Engine | None = None,
 ) -> HeldOut:
-    """The test galaxies that have every pixel, unsaturated, in both stores; a random `galaxies` of them where given.
+    """Open both stores, the pair table and the truth, and choose the test galaxies.
 
-    Args:
-        x_path: Store of domain x.
-        y_path: Store of domain y.
-        pairs_path: Their pair table.
-        truth_path: Folder of the same sky without noise, as of `truth.open_truth`, or None; its objects are found by
-            their object_id.
-        galaxies: Number of galaxies at most.
-        seed: Of the choice among them.
-        work: Folder in which a truth that is archive files is cut.
-        engine: Where that is done.
+    Pairs with missing or saturated pixels are left out.
 
-    Raises:
-        StoreError: A store or table cannot be read, the bands differ, nothing is left to test on, or the truth lacks an
-            object.
+    Parameters
+    ----------
+    x_path, y_path : path-like
+        The stores.
+    pairs_path : path-like
+        Their pair table.
+    truth_path : path-like or None
+        Folder with the same sky without noise, as in `truth.open_truth`. Its objects are found by their object_id.
+    galaxies : int or None
+        Largest number of galaxies.
+    seed : int
+        Seed of the choice among them.
+    work : Path, optional
+        Folder in which a truth of archive files is cut.
+    engine : Engine, optional
+        Where it is cut.
+
+    Raises
+    ------
+    StoreError
+        If a store or table cannot be read, the bands differ, no test pair is left, or the truth lacks an object.
     """
     stores = {"x": open_store(x_path), "y": open_store(y_path)}
     if stores["x"].bands != stores["y"].bands:
@@ -131,13 +148,13 @@ def open_held_out(
 
 
 def truth_images(held_out: HeldOut, domain: str) -> np.ndarray:
-    """The test galaxies of a domain without noise (galaxy, band, row, col) [nanomaggy/pixel]."""
+    """Return the test galaxies of a domain without noise (galaxy, band, row, col) [nanomaggy/pixel]."""
     twin = held_out.truth[domain]
     return read_rows(twin, truth_rows(twin, held_out.stores[domain], held_out.rows[domain], domain))
 
 
 def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
-    """All of a direction's sample but the translations: targets, sources, truth, and other noise on the truth."""
+    """Return the sample of a direction without translations: targets, sources, truth, and truth with other noise."""
     there, here = held_out.stores[domain], held_out.stores[OTHER[domain]]
     target = read_rows(there, held_out.rows[domain])
     bands, scale = there.bands, there.pixel_scale
@@ -166,17 +183,24 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
 def other_noise(
     target: np.ndarray, truth: np.ndarray, sigma: np.ndarray, turn: int, some: np.ndarray | None = None
 ) -> np.ndarray:
-    """The truth with other noise: that of another real image, the galaxy's neighbour in brightness.
+    """Return the truth with the noise of another real image, that of the neighbour in brightness.
 
-    It is the other's target - truth, so that it has the survey's amplitudes and correlations; that of a galaxy as
-    bright has about the Poisson noise of this one. It is scaled by both images' noise of blank sky.
+    The noise is the target minus the truth of the other galaxy, so that it has the amplitude and correlation of the
+    survey. A galaxy of the same brightness has about the same Poisson noise. The noise is scaled by the noise of blank
+    sky of both images.
 
-    Args:
-        target: (galaxy, band, row, col), of two galaxies at least.
-        truth: Alike.
-        sigma: (galaxy, band).
-        turn: How many places away in brightness the other galaxy is; different turns are different noise.
-        some: Indices of the galaxies that are wanted; None for all.
+    Parameters
+    ----------
+    target : array
+        Real images (galaxy, band, row, col) of at least two galaxies.
+    truth : array
+        The same without noise.
+    sigma : array
+        Noise of a blank pixel (galaxy, band).
+    turn : int
+        How many places away in brightness the other galaxy is; different turns give different noise.
+    some : array of int, optional
+        Indices of the galaxies that are wanted; by default all.
     """
     count = len(truth)
     order = np.argsort(truth.sum(axis=(1, 2, 3)))
@@ -186,21 +210,25 @@ def other_noise(
         ratio = np.nan_to_num(sigma / sigma[other], nan=1.0, posinf=1.0)
     some = np.arange(count) if some is None else some
     made = np.empty((len(some), *truth.shape[1:]), np.result_type(truth, target, np.float32))
-    for place, galaxy in enumerate(some):  # one after the other: thousands are as large as the memory
+    for place, galaxy in enumerate(some):  # one after the other, to save memory
         its = other[galaxy]
         made[place] = truth[galaxy] + (target[its] - truth[its]) * ratio[galaxy, :, None, None].astype(np.float32)
     return made
 
 
 def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarray:
-    """What bilinear interpolation alone makes of images: the same sky, at its flux, on other grids.
+    """Return images after bilinear interpolation onto other grids: the same sky, with the same flux.
 
-    Where a new grid reaches over the edge, the outermost pixels are repeated.
+    Where a new grid extends beyond the image, the outermost pixels are repeated.
 
-    Args:
-        source: (galaxy, band, row, col).
-        alignment: From these grids to the new ones (galaxy, 2, 3), as of `networks.observation_operator`.
-        size: Rows, and columns, of the new grids.
+    Parameters
+    ----------
+    source : array
+        Images (galaxy, band, row, col).
+    alignment : array
+        Alignment from their grids to the new ones (galaxy, 2, 3), as in `networks.observation_operator`.
+    size : int
+        Rows, and columns, of the new grids.
     """
     led = torch.from_numpy(np.ascontiguousarray(alignment, np.float32))
     image = torch.from_numpy(np.ascontiguousarray(source, np.float32))
@@ -208,18 +236,18 @@ def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarra
 
 
 def drawn_galaxies(count: int) -> np.ndarray:
-    """Which galaxies are translated several times: `DRAWN`, evenly spread over the rows."""
+    """Return the galaxies that are translated several times: `DRAWN` of them, evenly over the rows."""
     return np.unique(np.linspace(0, count - 1, min(count, DRAWN)).round().astype(int))
 
 
 def _redshift(held_out: HeldOut, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Redshifts (galaxy,) of rows of both stores, from either catalogue; NaN where neither has one."""
+    """Return redshifts (galaxy,) of rows of both stores, from either catalogue; NaN if neither has one."""
     known = [held_out.stores[domain].column("redshift")[rows[domain]] for domain in "xy"]
     return np.where(np.isfinite(known[0]), known[0], known[1])
 
 
 def _taught(held_out: HeldOut, domain: str) -> dict[str, np.ndarray]:
-    """What real images of training pairs with a redshift teach of it, `TAUGHT` pairs at most: fields of a `Sample`."""
+    """Return what real images of training pairs with a redshift teach the estimator: two fields of a `Sample`."""
     pairs, store = held_out.pairs, held_out.stores[domain]
     train = pairs[np.asarray(pairs["split"]) == "train"]
     rows = {each: np.asarray(train[ROW[each]], int) for each in "xy"}

@@ -1,4 +1,4 @@
-"""Requirements on a report, as a user writes them in TOML, and which of them fail.
+"""Requirements on a report, which a user writes in TOML, and which of them fail.
 
 [sdss_to_cfht]
 aperture_offset.r = { min = -0.02, max = 0.02 }   # one band [mag]
@@ -15,18 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMITS = ("min", "max")
-VERDICT = "verdict"  # the table of a direction that has limits on the verdict and not on a measure
+VERDICT = "verdict"  # the table of a direction with limits on the verdict instead of a measure
 COUNTS = ("min_closer", "max_farther", "max_lost")
 EXAMPLE = "write lines such as `aperture_offset.r = { max = 0.02 }` under [sdss_to_cfht]"
 
 
 class RequirementError(ValueError):
-    """A file of requirements that is wrong in itself, whatever the numbers are."""
+    """A file of requirements is wrong in itself, whatever the numbers are."""
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A limit on one number: direction, measure, band, "min" or "max", and the limit, which itself is allowed."""
+    """A limit on one number of a report.
+
+    Attributes
+    ----------
+    direction : str
+        Direction, such as "sdss_to_cfht".
+    measure : str
+        Name of a measure.
+    band : str
+        Band.
+    kind : str
+        "min" or "max".
+    limit : float
+        The limit, which is allowed itself.
+    """
 
     direction: str
     measure: str
@@ -35,7 +49,7 @@ class Requirement:
     limit: float
 
     def holds(self, value: float | None) -> bool:
-        """Whether a value is within the limit; one that is missing is not."""
+        """Return whether a value is within the limit; a missing value is not."""
         if value is None or not math.isfinite(value):
             return False
         return value <= self.limit if self.kind == "max" else value >= self.limit
@@ -44,7 +58,7 @@ class Requirement:
         return f"{self.direction} {self.measure}.{self.band} {_sign(self.kind)} {self.limit:g}"
 
     def find(self, report: dict, run: str) -> tuple[float | None, str]:
-        """The number of a run that is limited, None where there is none, and then why."""
+        """Return the limited number of a run, or None, and the reason for None."""
         facts = report["directions"][self.direction]
         numbers = facts["values"].get(self.measure, {}).get(run)
         value = None if numbers is None else numbers["value"][facts["bands"].index(self.band)]
@@ -53,7 +67,19 @@ class Requirement:
 
 @dataclass(frozen=True)
 class VerdictRequirement:
-    """A limit on a count of the verdict: direction, row that runs are compared with, one of `COUNTS`, and the limit."""
+    """A limit on a count of the verdict.
+
+    Attributes
+    ----------
+    direction : str
+        Direction.
+    row : str
+        The row that runs are compared with.
+    kind : str
+        One of `COUNTS`.
+    limit : float
+        The limit.
+    """
 
     direction: str
     row: str
@@ -61,7 +87,7 @@ class VerdictRequirement:
     limit: float
 
     def holds(self, value: float | None) -> bool:
-        """Whether a count is within the limit; one that is missing is not."""
+        """Return whether a count is within the limit; a missing count is not."""
         if value is None:
             return False
         return value <= self.limit if self.kind.startswith("max") else value >= self.limit
@@ -71,7 +97,7 @@ class VerdictRequirement:
         return f"{self.direction} {VERDICT}: measures {word} against {self.row} {sign} {self.limit:g}"
 
     def find(self, report: dict, run: str) -> tuple[float | None, str]:
-        """The count of a run that is limited, None where there is none, and then why."""
+        """Return the limited count of a run, or None, and the reason for None."""
         rows = report["directions"][self.direction][VERDICT]["rows"]
         counts = rows.get(run, {"against": {}})["against"].get(self.row)
         if counts is None:
@@ -82,17 +108,21 @@ class VerdictRequirement:
 def read_requirements(
     path: Path, directions: Iterable[str], measures: Iterable[str], bands: Iterable[str], rows: Iterable[str] = ()
 ) -> list[Requirement | VerdictRequirement]:
-    """The requirements of a TOML file.
+    """Read a TOML file of requirements.
 
-    Args:
-        path: The file.
-        directions: Names that are known, such as "sdss_to_cfht".
-        measures: Likewise.
-        bands: Likewise.
-        rows: Runs and references, which a verdict may compare with.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    directions, measures, bands : iterable of str
+        Known names.
+    rows : iterable of str
+        Runs and references that a verdict may compare with.
 
-    Raises:
-        RequirementError: The file is no TOML, or names a direction, measure, band, row or limit that there is not.
+    Raises
+    ------
+    RequirementError
+        If the file is not TOML, or has an unknown direction, measure, band, row or limit.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +146,7 @@ def read_requirements(
 
 
 def _read_verdict(path: Path, direction: str, given: object, rows: Iterable[str]) -> list[VerdictRequirement]:
-    """The limits on the verdict of one direction."""
+    """Return the limits on the verdict of one direction."""
     found, where = [], f"{direction}.{VERDICT}"
     for row, limits in _known(path, where, given, rows, "row"):
         for kind, limit in _known(path, f"{where}.{row}", limits, COUNTS, "limit"):
@@ -125,10 +155,22 @@ def _read_verdict(path: Path, direction: str, given: object, rows: Iterable[str]
 
 
 def judge(requirements: list[Requirement | VerdictRequirement], report: dict) -> list[dict]:
-    """Each requirement for every run of a report: run, requirement, value, whether it holds, and why no value is there.
+    """Return each requirement for every run of a report, and whether it holds.
 
-    `report` is the content of report.json; the runs are judged, not floors or ceilings, and no run against itself. A
-    row that a direction lacks, as the draws of a run that has none there, is not judged in it.
+    References are not judged, and no run is judged against itself. A row that a direction lacks, such as the draws of a
+    run without draws there, is not judged in it.
+
+    Parameters
+    ----------
+    requirements : list
+        The requirements.
+    report : dict
+        Content of report.json.
+
+    Returns
+    -------
+    list of dict
+        "run", "requirement", "value", "holds", and "reason" for a missing value.
     """
     judged = []
     for each in requirements:
@@ -152,20 +194,21 @@ def judge(requirements: list[Requirement | VerdictRequirement], report: dict) ->
 
 
 def describe_failure(judged: dict) -> str:
-    """One line on a requirement that fails, with value and limit."""
+    """Return one line on a requirement that fails, with value and limit."""
     value = f"is {judged['value']:.4g}" if judged["value"] is not None else f"was not measured: {judged['reason']}"
     return f"{judged['run']}: {judged['requirement']} fails: it {value}"
 
 
 def _sign(kind: str) -> str:
+    """Return the sign of a limit."""
     return "<=" if kind.startswith("max") else ">="
 
 
 def _known(path: Path, where: str, given: object, known: Iterable[str], word: str) -> list[tuple[str, object]]:
-    """The items of a table whose names are known; RequirementError where it is none, or a name is not."""
+    """Return the items of a table after a check of their names."""
     known = tuple(known)
     if not isinstance(given, dict) or not given:
-        raise RequirementError(f"{path}: {where or 'the file'} is no table of {word}s; {EXAMPLE}")
+        raise RequirementError(f"{path}: {where or 'the file'} is not a table of {word}s; {EXAMPLE}")
     for name in given:
         if name not in known:
             within = f" of {where}" if where else ""
@@ -174,6 +217,7 @@ def _known(path: Path, where: str, given: object, known: Iterable[str], word: st
 
 
 def _number(path: Path, where: str, limit: object) -> float:
+    """Return a limit as a number; RequirementError if it is none."""
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
         raise RequirementError(f"{path}: the limit of {where} is {limit!r}; it must be a number")
     return float(limit)

@@ -1,4 +1,4 @@
-"""The samples of a report: each run's translations of the held-out galaxies, and what they are held against."""
+"""The samples of a report: translations of the held-out galaxies by each run, and the references."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,24 @@ from translator.runs.apply import Request, noise_seed, request_like, translate_e
 from translator.runs.checkpoint import Run, RunAt
 
 SHIFTED_AT_ONCE = 32  # galaxies in memory
-NO_OFFSET = 1e-3  # pixels below which grids have one centre
+NO_OFFSET = 1e-3  # largest offset of grids that have one centre [pixel]
 
 
 def describe_registration(sample: Sample, alignment: np.ndarray) -> dict:
-    """The offsets of the grids, and the signal residual that a perfect translation without them would get.
+    """Return the offsets of the grids, and the signal residual of a perfect translation that ignores them.
 
-    Args:
-        sample: Its truth, or else its target, is shifted by each pair's offset.
-        alignment: From the inputs' grids to the targets' (galaxy, 2, 3), as of `networks.observation_operator`.
+    Parameters
+    ----------
+    sample : Sample
+        Its truth, or else its target, is shifted by the offset of each pair.
+    alignment : array
+        Alignment from the grids of the inputs to those of the targets (galaxy, 2, 3), as in
+        `networks.observation_operator`.
 
-    Returns:
-        "offset": the median length [pixel of the target]; "residual" (band,), None where it is not known; "sentence".
+    Returns
+    -------
+    dict
+        "offset": the median length [pixel of the target]; "residual" (band,), None where unknown; "sentence".
     """
     offsets = alignment[..., 2]
     length = float(np.median(np.hypot(*offsets.T)))
@@ -42,10 +48,11 @@ def describe_registration(sample: Sample, alignment: np.ndarray) -> dict:
 
 
 def shifted_powers(sample: Sample, offsets: np.ndarray) -> Statistics:
-    """Residual and light of each galaxy (galaxy, band), when its light is moved by an offset (galaxy, 2) in pixels.
+    """Return residual and light of each galaxy (galaxy, band) if its light is moved by an offset (galaxy, 2) [pixel].
 
-    In Fourier space: Σ |exp(-2 π i k o) - 1|² |L|² and Σ |L|², which no interpolation blurs. |L|² is the power of the
-    truth, or without one that of the real image less that of its noise; a galaxy that the noise hides is NaN then.
+    They are computed in Fourier space, without the blur of an interpolation: Σ |exp(−2πiko) − 1|² |L|² and Σ |L|². |L|²
+    is the power of the truth, or else that of the real image minus that of its noise; NaN for a galaxy that the noise
+    hides.
     """
     light = sample.target if sample.truth is None else sample.truth
     rows, cols = light.shape[-2:]
@@ -53,7 +60,7 @@ def shifted_powers(sample: Sample, offsets: np.ndarray) -> Statistics:
     if sample.truth is None:
         noise = noise_power(noise_correlation(sample.target, sample.sigma), rows, cols) * rows * cols
     along, across = scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(cols)
-    times = np.full(cols // 2 + 1, 2.0)  # frequencies of the whole plane that one of the half plane stands for
+    times = np.full(cols // 2 + 1, 2.0)  # frequencies of the plane that one of the half plane stands for
     times[0] = 1.0
     if cols % 2 == 0:
         times[-1] = 1.0
@@ -73,37 +80,46 @@ def shifted_powers(sample: Sample, offsets: np.ndarray) -> Statistics:
 
 
 def _sentence(length: float, residual: list[float | None], sample: Sample) -> str:
+    """Return the registration in words."""
     if length < NO_OFFSET:
-        return "The grids of inputs and targets have one centre, so that no translation loses anything by their offset."
+        return "The grids of inputs and targets have the same centre, so no translation is affected by an offset."
     bands = ", ".join(
         f"{band} {value:.2g}" for band, value in zip(sample.bands, residual, strict=True) if value is not None
     )
-    of = "the real images, less their noise," if sample.truth is None else "the truth"
+    of = "the real images minus their noise" if sample.truth is None else "the truth"
     return (
-        f"The grids of input and target lie {length:.2f} pixels of the target apart in the median, which recipes that "
-        f"read images alone do not know: a perfect translation without that knowledge, {of} shifted by each pair's "
-        f"offset, gets a signal residual of {bands or 'an amount that the noise hides'}."
+        f"The median offset between the grids of input and target is {length:.2f} pixels of the target. Recipes that "
+        f"read only images do not know it. A perfect translation without this knowledge ({of} shifted by the offset "
+        f"of each pair) has a signal residual of {bands or 'an amount that the noise hides'}."
     )
 
 
-PART = 32  # galaxies that a task translates
+PART = 32  # galaxies of a task
 INTERPOLATED_AT_ONCE = 256  # images interpolated at once
-TAUGHT = 128  # training pairs at most from which the Wiener filter learns
-Runs = dict[str, tuple[RunAt, Run]]  # by name: where tasks find it, and the run as this process has it
+TAUGHT = 128  # largest number of training pairs for the Wiener filter
+Runs = dict[str, tuple[RunAt, Run]]  # by name: where tasks find a run, and the run loaded in this process
 
 
 @dataclass(frozen=True)
 class RequestedFile:
     """One file of translations that a run is asked for.
 
-    Attributes:
-        at: Where tasks find the run.
-        domain: Where they land.
-        seeds: Of the noise, each for all galaxies.
-        galaxies: Their places in the sample.
-        noise: Whether they have noise.
-        draw: Whether their signals are drawn, where the run has draws.
-        target: The file.
+    Attributes
+    ----------
+    at : RunAt
+        Where tasks find the run.
+    domain : str
+        Where the translations land.
+    seeds : tuple of int
+        Seeds of the noise, each for all galaxies.
+    galaxies : array of int
+        Indices of the galaxies in the sample.
+    noise : bool
+        Whether translations have noise.
+    draw : bool
+        Whether signals are drawn, if the run has draws.
+    target : Path
+        The file.
     """
 
     at: RunAt
@@ -117,16 +133,24 @@ class RequestedFile:
 
 @dataclass(frozen=True)
 class TranslationTask:
-    """What a task translates: some galaxies of a file of images, into a file from image `first` on.
+    """A task: translate some galaxies of a file of images, into a file from image `first` on.
 
-    Attributes:
-        asked: The file.
-        seed: Of these galaxies' noise.
-        source: File of the images that are translated.
-        plain: File of the same images interpolated, which stand where a translation has no pixel.
-        galaxies: Places of some galaxies.
-        request: What is known and asked of them; None for recipes that read images alone.
-        first: Place of the first one in the file.
+    Attributes
+    ----------
+    asked : RequestedFile
+        The file.
+    seed : int
+        Seed of the noise.
+    source : str
+        File of the images that are translated.
+    plain : str
+        File of the interpolated images, which replace missing pixels of translations.
+    galaxies : array of int
+        Indices of the galaxies.
+    request : Request or None
+        Conditions of images and translations; None for recipes that read only images.
+    first : int
+        Index of the first one in the file.
     """
 
     asked: RequestedFile
@@ -141,22 +165,34 @@ class TranslationTask:
 def make_samples(
     held_out: HeldOut, runs: Runs, domain: str, folder: Path, *, draws: int, seed: int, engine: Engine
 ) -> tuple[Rows, dict[str, int]]:
-    """The samples of a direction by row of the report: runs, floor, oracle, bilinear and the Wiener filter.
+    """Return the samples of a direction by row of the report: runs, floor, oracle, bilinear and Wiener filter.
 
-    A run that can draw signals has a second row, `drawn_name` of its own: one draw in place of the mean of all.
+    A run that can draw signals has a second row, `drawn_name`: one draw in place of the mean of all.
 
-    Args:
-        held_out: The galaxies.
-        runs: By name.
-        domain: "x" or "y", where translations land.
-        folder: For the arrays.
-        draws: How often some galaxies are translated, with other noise each time.
-        seed: Of the noise, which every galaxy has its own of.
-        engine: Where they are translated.
+    Parameters
+    ----------
+    held_out : HeldOut
+        The galaxies.
+    runs : dict
+        Runs by name.
+    domain : str
+        "x" or "y", where translations land.
+    folder : Path
+        Folder for the arrays.
+    draws : int
+        How often some galaxies are translated, each time with other noise.
+    seed : int
+        Seed of the noise; each galaxy has its own noise.
+    engine : Engine
+        Where they are translated.
 
-    Returns:
-        The samples, and for each row of a run the number of pixels that its translations flag. There the interpolated
-        image stands in all that is measured.
+    Returns
+    -------
+    rows : dict
+        The samples.
+    flagged : dict
+        For each row of a run, the number of pixels that its translations flag. The interpolated image replaces them in
+        all measures.
     """
     common = reference(held_out, domain, folder / "common")
     some = drawn_galaxies(len(held_out))
@@ -182,18 +218,18 @@ def make_samples(
 
 
 def drawn_name(name: str) -> str:
-    """The row of a run's draws."""
+    """Return the name of the row of a run's draws."""
     return f"{name}, draws"
 
 
 def rows_of(name: str, run: Run, domain: str) -> dict[str, bool]:
-    """The rows that a run has where translations land in `domain`, and whether their signals are drawn."""
+    """Return the rows of a run for translations into `domain`, and whether their signals are drawn."""
     drawn = run.use.has_draws(run.networks, domain)
     return {name: False} | ({drawn_name(name): True} if drawn else {})
 
 
 def _bilinear(held_out: HeldOut, common: SampleFiles, domain: str, folder: Path) -> SampleFiles:
-    """The images interpolated onto their targets' grids."""
+    """Return the images interpolated onto the grids of their targets."""
     source, alignment, size = common.open().source, held_out.alignment(domain), held_out.stores[domain].size
     pieces = np.array_split(np.arange(len(source)), -(-len(source) // INTERPOLATED_AT_ONCE))
     return common.add(folder, output=np.concatenate([resampled(source[p], alignment[p], size) for p in pieces]))
@@ -202,17 +238,26 @@ def _bilinear(held_out: HeldOut, common: SampleFiles, domain: str, folder: Path)
 def _ask(
     run: tuple[RunAt, Run], domain: str, place: Path, draw: bool, some: np.ndarray, count: int, seed: int, draws: int
 ) -> dict[str, RequestedFile]:
-    """The files of one row, by the field of `Sample` that they are.
+    """Return the files of one row, by field of `Sample`.
 
-    Args:
-        run: Where it is, and the run.
-        domain: Where translations land.
-        place: Folder of the files.
-        draw: Whether signals are drawn.
-        some: Galaxies that are translated several times; where a run can draw signals, with other ones each time.
-        count: Of all galaxies.
-        seed: Of the noise.
-        draws: How often some are translated.
+    Parameters
+    ----------
+    run : tuple
+        The run, as `RunAt` and as `Run`.
+    domain : str
+        Where translations land.
+    place : Path
+        Folder of the files.
+    draw : bool
+        Whether signals are drawn.
+    some : array of int
+        Galaxies that are translated several times; a run that can draw signals draws others each time.
+    count : int
+        Number of all galaxies.
+    seed : int
+        Seed of the noise.
+    draws : int
+        How often some are translated.
     """
     at, known = run
     use, everyone = known.use, np.arange(count)
@@ -221,7 +266,7 @@ def _ask(
         found["signal"] = RequestedFile(at, domain, (seed,), everyone, False, draw, place / "signal.npy")
         if draws > 1:
             seeds, drawn = tuple(range(seed + 1, seed + 1 + draws)), use.has_draws(known.networks, domain)
-            shared = place.parent / "draws.npy"  # the same for the mean of a run and for its draws
+            shared = place.parent / "draws.npy"  # shared by the row of means and the row of draws
             found["draws"] = RequestedFile(at, domain, seeds, some, True, drawn, shared)
     return found
 
@@ -229,7 +274,7 @@ def _ask(
 def _translate(
     held_out: HeldOut, common: SampleFiles, plain: SampleFiles, domain: str, runs: Runs, asked: dict, engine: Engine
 ) -> dict[str, int]:
-    """Have all files made; returns how many pixels of each row's translations are flagged."""
+    """Make all files; return the number of flagged pixels of each row."""
     shape = common.open().target.shape[1:]
     knows = {at: run.use.reads_any for at, run in runs.values()}
     request = (
@@ -253,7 +298,7 @@ def _translate(
 
 
 def _parts(asked: RequestedFile, source: str, plain: str, request: Request | None) -> list[TranslationTask]:
-    """The parts of one file: all galaxies with the first seed, then with the next."""
+    """Return the tasks of one file: all galaxies with the first seed, then with the next."""
     parts = []
     for turn, seed in enumerate(asked.seeds):
         for start in range(0, len(asked.galaxies), PART):
@@ -266,9 +311,9 @@ def _parts(asked: RequestedFile, source: str, plain: str, request: Request | Non
 
 
 def _translate_part(part: TranslationTask) -> int:
-    """One task; returns the number of pixels that are flagged.
+    """Run one task; return the number of flagged pixels.
 
-    A task that another one repeats, because its process was lost, writes the same.
+    A task that is repeated, because its process was lost, writes the same.
     """
     asked = part.asked
     images = np.load(part.source, mmap_mode="r")[part.galaxies]
@@ -283,7 +328,7 @@ def _translate_part(part: TranslationTask) -> int:
 
 
 def _row(common: SampleFiles, few: SampleFiles, asked: dict[str, RequestedFile], some: np.ndarray) -> tuple:
-    """A sample of all galaxies, and one of those that were drawn several times, with a run's translations."""
+    """Return a sample of all galaxies, and one of the galaxies with several draws, with the translations of a run."""
     files = {name: str(each.target) for name, each in asked.items()}
     files = {"signal": files["output"]} | files
     draws = files.pop("draws", None)
@@ -295,9 +340,10 @@ def _row(common: SampleFiles, few: SampleFiles, asked: dict[str, RequestedFile],
 
 
 def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray | None:
-    """The images through a Wiener filter; None where neither seeing, nor which survey is the richer, is known.
+    """Return the images after a Wiener filter.
 
-    None too where no training pair shows a galaxy's spectrum.
+    None if the seeing, or which survey is the richer, is unknown, or if no training pair shows the spectrum of
+    galaxies.
     """
     richer = held_out.richer()
     pairs = held_out.training_pairs(TAUGHT)
@@ -325,12 +371,12 @@ def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray |
 
 
 def _seeing(known: np.ndarray, store) -> np.ndarray:
-    """Seeing (galaxy, band) [arcsec], the store's usual one where it is not known."""
+    """Return the seeing (galaxy, band) [arcsec]; where it is unknown, the usual one of the store."""
     return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store.column("psf_fwhm")))
 
 
 def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:
-    """Real against real: with the truth the floor and the oracle, with real sky one half against the other."""
+    """Return floor and oracle with a truth; else one half of the real images against the other."""
     sample = common.open()
     if sample.again is None:
         return {FLOOR: (_halves(common, folder / FLOOR, seed), None)} if len(sample) > 3 else {}
@@ -351,7 +397,7 @@ def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some:
 
 
 def _halves(common: SampleFiles, folder: Path, seed: int) -> SampleFiles:
-    """One half of the real images as if it were a translation of the other half, for measures of populations."""
+    """Return one half of the real images as translations of the other half, for measures of populations."""
     sample = common.open()
     order = np.random.default_rng(seed).permutation(len(sample))
     half = len(order) // 2

@@ -1,4 +1,4 @@
-"""Translations as the survey of their input would see them, by the operator of the run or one fitted for the report."""
+"""Translations as the survey of their input would observe them, by the operator of a run or by one fitted to pairs."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,21 +24,26 @@ from translator.runs.checkpoint import Run, RunAt
 from translator.runs.device import one_thread
 from translator.runs.facts import describe_domain
 
-PAIRS = 128  # training pairs at most
+PAIRS = 128  # largest number of training pairs
 ITERATIONS, BATCH = 60, 4
-RATE, LAST_RATE = 0.03, 0.003  # of learning, at the beginning and at the end
+RATE, LAST_RATE = 0.03, 0.003  # learning rate at the beginning and at the end
 SEED = 0
 
 
 def fit_operator(stores: dict[str, Store], pairs: np.ndarray, richer: str) -> nn.ModuleDict:
-    """Networks that `observing.observe` reads, fitted to pairs; without pairs the operator stays as it begins.
+    """Return networks with an operator, for `observing.observe`, that is fitted to pairs.
 
-    As it begins an operator is nearly Kolmogorov's spectrum of both surveys' seeing, and the ratio of their pixels.
+    Without pairs the operator stays as it is at the start: nearly Kolmogorov's spectrum of the seeing of both surveys,
+    and the ratio of their pixels.
 
-    Args:
-        stores: By domain, "x" and "y".
-        pairs: Rows of both (pair, 2), whose images have every pixel.
-        richer: The domain of the richer survey.
+    Parameters
+    ----------
+    stores : dict
+        Stores "x" and "y".
+    pairs : array of int
+        Rows of both stores (pair, 2), whose images have all pixels.
+    richer : str
+        The domain of the richer survey.
     """
     networks = operator_networks(stores, richer)
     if not len(pairs):
@@ -52,7 +57,7 @@ def fit_operator(stores: dict[str, Store], pairs: np.ndarray, richer: str) -> nn
 
 
 def operator_networks(stores: dict[str, Store], richer: str) -> nn.ModuleDict:
-    """The networks before anything is measured or fitted."""
+    """Return the networks before anything is measured or fitted."""
     grids = {domain: describe_domain(store).grid for domain, store in stores.items()}
     made = {}
     for here, there in OTHER.items():
@@ -63,7 +68,7 @@ def operator_networks(stores: dict[str, Store], richer: str) -> nn.ModuleDict:
 
 
 def _take_seeing(networks: nn.ModuleDict, stores: dict[str, Store]) -> None:
-    """Give both surveys the usual seeing of their stores, where it is known."""
+    """Give both surveys the usual seeing of their stores, if it is known."""
     for domain, store in stores.items():
         seeing = usual_seeing(store.column("psf_fwhm"))
         if np.isfinite(seeing).all():
@@ -71,7 +76,7 @@ def _take_seeing(networks: nn.ModuleDict, stores: dict[str, Store]) -> None:
 
 
 def _whole_batch(stores: dict[str, Store], pairs: np.ndarray) -> Batch:
-    """All pairs as one batch."""
+    """Return all pairs as one batch."""
     images, known = {}, {}
     for number, domain in enumerate("xy"):
         rows = pairs[:, number]
@@ -82,7 +87,7 @@ def _whole_batch(stores: dict[str, Store], pairs: np.ndarray) -> Batch:
 
 
 def _fit(networks: nn.ModuleDict, batch: Batch, poorer: str) -> None:
-    """Fit the operator by Adam, on a few pairs at a time."""
+    """Fit the operator by Adam, to a few pairs at a time."""
     random = torch.Generator().manual_seed(SEED)
     optimiser = torch.optim.Adam(networks[f"operator_{poorer}"].parameters(), RATE)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, (LAST_RATE / RATE) ** (1 / ITERATIONS))
@@ -96,28 +101,39 @@ def _fit(networks: nn.ModuleDict, batch: Batch, poorer: str) -> None:
 
 
 def _take(batch: Batch, some: torch.Tensor) -> Batch:
+    """Return some pairs of a batch."""
     known = {name: each.map(lambda values: values[some]) for name, each in batch.known.items()}
     taken = batch.map(lambda image: image[some])
     return replace(taken, known=known, alignment=batch.alignment[some])
 
 
-PART = 32  # galaxies that a task observes
+PART = 32  # galaxies of a task
 
 
 @dataclass(frozen=True)
 class ObservationTask:
-    """What a task observes: some galaxies of a file of signals, into another file.
+    """A task: observe some galaxies of a file of signals, and write the result into another file.
 
-    Attributes:
-        by: A run with an operator, or the networks of a fitted one.
-        domain: Of the poorer survey.
-        signal: File of images of the richer survey.
-        target: File of what is seen of them.
-        first: Place of the first galaxy.
-        known: Of the images, as of `images.Known`: columns (galaxy, band) by name.
-        seeing: That is seen (galaxy, band) [arcsec].
-        alignment: From the grids that are seen to those of the images (galaxy, 2, 3).
-        size: Rows, and columns, of what is seen.
+    Attributes
+    ----------
+    by : RunAt or ModuleDict
+        A run with an operator, or networks with a fitted one.
+    domain : str
+        Domain of the poorer survey.
+    signal : str
+        File with images of the richer survey.
+    target : Path
+        File of the result.
+    first : int
+        Index of the first galaxy.
+    known : dict
+        Conditions of the images, by the names of `images.Known`, each (galaxy, band).
+    seeing : array
+        Seeing of the observation (galaxy, band) [arcsec].
+    alignment : array
+        Alignment from the grids of the observation to those of the images (galaxy, 2, 3).
+    size : int
+        Rows, and columns, of the observation.
     """
 
     by: RunAt | nn.ModuleDict
@@ -134,17 +150,25 @@ class ObservationTask:
 def add_seen(
     held_out: HeldOut, rows: Rows, runs: dict[str, tuple[RunAt, Run]], domain: str, folder: Path, engine: Engine
 ) -> Rows:
-    """The samples with what the poorer survey would see of them; rows that share their signals share that too.
+    """Return the samples with `seen`, the observation of their signals by the poorer survey.
 
-    The operator is that of the first run that has one, or else one that is fitted to training pairs.
+    The operator is that of the first run that has one, or else one that is fitted to training pairs. Rows with the same
+    signals share the result.
 
-    Args:
-        held_out: The galaxies.
-        rows: By name.
-        runs: By name, with where tasks find them.
-        domain: Of the richer survey.
-        folder: For the arrays.
-        engine: Where they are made.
+    Parameters
+    ----------
+    held_out : HeldOut
+        The galaxies.
+    rows : dict
+        Samples by row.
+    runs : dict
+        Runs by name.
+    domain : str
+        Domain of the richer survey.
+    folder : Path
+        Folder for the arrays.
+    engine : Engine
+        Where they are made.
     """
     poorer = OTHER[domain]
     by = next((at for at, run in runs.values() if has_operator(run, poorer)), None)
@@ -164,19 +188,19 @@ def add_seen(
 
 
 def has_operator(run: Run, domain: str) -> bool:
-    """Whether a run has learnt what the survey of `domain` sees of the other's images."""
+    """Return whether a run has learnt how the survey of `domain` observes images of the other survey."""
     return f"operator_{domain}" in run.networks and leads_down(run.networks, domain)
 
 
 def _is_of_these(files, rows: Rows) -> bool:
-    """Whether a sample shows the galaxies of the first row: one half of the real images against the other does not."""
+    """Return whether a sample shows the galaxies of the first row; halves of the real images do not."""
     return files.files["source"] == next(iter(rows.values()))[0].files["source"]
 
 
 def _views(
     held_out: HeldOut, by: RunAt | nn.ModuleDict, poorer: str, signal: str, target: Path
 ) -> list[ObservationTask]:
-    """The tasks of one file."""
+    """Return the tasks of one file."""
     here, there = held_out.stores[poorer], held_out.stores[OTHER[poorer]]
     known = {name: there.column(name)[held_out.rows[OTHER[poorer]]] for name in NAMES}
     seeing = here.column("psf_fwhm")[held_out.rows[poorer]]
@@ -190,7 +214,7 @@ def _views(
 
 
 def _see(view: ObservationTask) -> None:
-    """One task."""
+    """Run one task."""
     networks = view.by.open().networks if isinstance(view.by, RunAt) else view.by
     count = len(view.seeing)
     images = np.array(np.load(view.signal, mmap_mode="r")[view.first : view.first + count])

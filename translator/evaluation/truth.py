@@ -1,4 +1,4 @@
-"""The same sky without noise: stores of it, or the archive files that `galtrans simulate` writes, cut into stores."""
+"""The same sky without noise: stores, or the archive files that `galtrans simulate` writes, cut into stores."""
 
 from pathlib import Path
 
@@ -13,27 +13,35 @@ from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 from translator.data.conditions import align
 
-PLACES = {"sdss": "sas", "cfht": "cfht"}  # of each survey's files in a folder of simulated archives
-MIRRORS = {"sdss": "", "cfht": "cfht"}  # the folder below it that `fetch` takes as a mirror
-SAME_PLACE = 0.01  # pixels by which the grids of truth and store may differ
+PLACES = {"sdss": "sas", "cfht": "cfht"}  # folder of each survey's files in simulated archives
+MIRRORS = {"sdss": "", "cfht": "cfht"}  # the folder that `fetch` takes as a mirror
+SAME_PLACE = 0.01  # largest difference of the grids of truth and store [pixel]
 
 
 def open_truth(
     path, stores: dict[str, Store], rows: dict[str, np.ndarray], work: Path | None, engine: Engine | None = None
 ) -> dict[str, Store] | None:
-    """The noise-free twins of both stores, by domain; None where there is no truth.
+    """Return the noise-free twins of both stores by domain; None if there is no truth.
 
-    Args:
-        path: Folder with a store for each survey, "sdss.zarr" and "cfht.zarr"; or with noise-free archive files, "sas"
-            and "cfht", as `galtrans simulate` writes them into its folder "truth"; or None.
-        stores: By domain.
-        rows: Rows of both stores that are wanted; only these are cut from archive files.
-        work: Folder in which stores are made of archive files.
-        engine: Where they are cut.
+    Parameters
+    ----------
+    path : path-like or None
+        Folder with a store for each survey, "sdss.zarr" and "cfht.zarr"; or with noise-free archive files, "sas" and
+        "cfht", as in the folder "truth" of `galtrans simulate`.
+    stores : dict
+        Stores by domain.
+    rows : dict
+        Rows of both stores that are needed; only these are cut from archive files.
+    work : Path or None
+        Folder for stores that are made from archive files.
+    engine : Engine, optional
+        Where they are cut.
 
-    Raises:
-        StoreError: There is neither a store nor an archive of a survey, it has other bands or pixels than the store, or
-            it was cut elsewhere on the sky.
+    Raises
+    ------
+    StoreError
+        If a survey has neither a store nor an archive, or its truth has other bands or pixels, or another place on the
+        sky.
     """
     if path is None:
         return None
@@ -55,10 +63,12 @@ def open_truth(
 
 
 def truth_rows(truth: Store, store: Store, rows: np.ndarray, domain: str) -> np.ndarray:
-    """Rows (galaxy,) of the noise-free store that show the same objects on the same pixels.
+    """Return the rows (galaxy,) of the noise-free store that show the same objects on the same pixels.
 
-    Raises:
-        StoreError: An object is not there, is not whole, or was cut at another place.
+    Raises
+    ------
+    StoreError
+        If an object is missing, has missing pixels, or was cut at another place.
     """
     names = store.column("object_id")[rows]
     place = {name: row for row, name in enumerate(truth.column("object_id"))}
@@ -77,19 +87,19 @@ def truth_rows(truth: Store, store: Store, rows: np.ndarray, domain: str) -> np.
 
 
 def _terms(store: Store, rows: np.ndarray) -> list[np.ndarray]:
-    """The WCS of some rows, each term (row, …)."""
+    """Return the terms of the WCS of some rows, each (row, …)."""
     return [store.column(name)[rows] for name in ("crval", "crpix", "cd")]
 
 
 def _moved(here: list[np.ndarray], there: list[np.ndarray], size: int) -> np.ndarray:
-    """By how many pixels (grid,) two grids of one size differ at most in a corner; 0 where a WCS is unknown."""
+    """Return the largest difference (grid,) [pixel] at a corner of two grids of one size; 0 if a WCS is unknown."""
     found = align(here, size, there, size, 1.0)
     corner = (np.abs(found[..., :2] - np.eye(2)) * (size / 2)).sum(axis=-1)
     return (np.abs(found[..., 2]) + corner).max(axis=-1)
 
 
 def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine | None) -> Store:
-    """A store of the noise-free archive files of a survey, of some rows of the store that shows it with noise."""
+    """Return a store cut from the noise-free archive files, for some rows of the store with noise."""
     name = store.survey["name"]
     work.mkdir(parents=True, exist_ok=True)
     listed = work / f"{name}.ecsv"
@@ -112,13 +122,13 @@ def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine 
 
 
 def _archive(path: Path, name: str, work: Path) -> Archive:
-    """The noise-free files of a survey as an archive."""
+    """Return the noise-free files of a survey as an archive."""
     access = Access(work=work / f".{name}.files", mirror=str(path / MIRRORS[name]))
     return ARCHIVES[name].open(access, ARCHIVES[name].images_only)
 
 
 def _check(twin: Store, store: Store) -> None:
-    """StoreError where the noise-free twin of a store has other bands or pixels."""
+    """Raise StoreError if the noise-free twin of a store has other bands or pixels."""
     if (twin.bands, twin.size) != (store.bands, store.size):
         raise StoreError(
             f"{twin.path} has {twin.size} pixels in {''.join(twin.bands)} and {store.path} has {store.size} in "

@@ -1,13 +1,14 @@
-"""The Wiener filter: what there is without any learning once the seeing and the noise of both surveys are known.
+"""The Wiener filter: what is possible without learning if the seeing and the noise of both surveys are known.
 
 It is the linear filter whose result is nearest to the light on average, for a given mean power spectrum of the light
-and of the noise (Wiener 1949). In Fourier space, an object's light in the richer survey has the power P(k), T(k) is
-what an `ObservationOperator` does to it before anything is fitted, and N(k) is the power of the input's noise.
+and of the noise (Wiener 1949). In Fourier space, the light of an object in the richer survey has the power P(k). T(k)
+is the transfer function of an `ObservationOperator` that is not fitted. N(k) is the power of the noise of the input.
 
-Into the richer survey, W = T P / (T² P + N). Into the poorer one W = T P / (P + N): T of the light that a filter P / (P
-+ N) finds in the richer image. P is the object's own flux squared times a spectrum that training images show.
+Into the richer survey, W = T P / (T² P + N). Into the poorer one, W = T P / (P + N): the filter P / (P + N) finds the
+light in the richer image, and T observes it. P is the squared flux of the object times a spectrum that is measured on
+training images.
 
-Images are (galaxy, band, row, col) in nanomaggy/pixel.
+Images are (galaxy, band, row, col) [nanomaggy/pixel].
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from translator.metrics.autocorrelation import noise_correlation, noise_power
 from translator.metrics.signal import taper
 from translator.networks.observation_operator import PAD, ObservationOperator, area, inverse, sample
 
-CERTAIN = 10.0  # standard errors of their flux from which on galaxies show their spectrum
+CERTAIN = 10.0  # least flux of galaxies whose spectrum is used [standard errors]
 KOLMOGOROV = (
     2.15  # a and b of an `ObservationOperator` for exp(-3.44 (λ k / r0)^(5/3)), of FWHM 0.976 λ / r0 (Fried 1966)
 )
@@ -32,31 +33,40 @@ AT_ONCE = 32  # galaxies in memory
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Mean power of galaxies in a survey's images, for a flux of 1 as of `flux_within`, without noise.
+    """Mean power of galaxies in images of a survey, for a flux of 1 as of `flux_within`, without noise.
 
-    Attributes:
-        frequency: (ring,) [1/arcsec], from 0 on.
-        power: (band, ring).
+    Attributes
+    ----------
+    frequency : array
+        Frequencies (ring,) [1/arcsec], from 0 on.
+    power : array
+        Power (band, ring).
     """
 
     frequency: np.ndarray
     power: np.ndarray
 
     def at(self, k: Tensor) -> Tensor:
-        """The power (band, …) at frequencies (…); beyond the last ring that of the last."""
+        """Return the power (band, …) at frequencies (…); beyond the last ring it is that of the last ring."""
         found = [np.interp(k.numpy(), self.frequency, band) for band in self.power]
         return torch.from_numpy(np.stack(found).astype(np.float32))
 
 
 @dataclass(frozen=True)
 class FilterConditions:
-    """What a Wiener filter is told of images and of what they shall become.
+    """What a Wiener filter knows of images and of their results.
 
-    Attributes:
-        alignment: From the images' grids to the wanted ones (galaxy, 2, 3), as of `networks.observation_operator`.
-        seeing: Full width at half maximum of stars in the poorer survey's image (galaxy, band) [arcsec].
-        richer_seeing: The same of the richer survey's image.
-        sigma: Of a blank pixel of the image that is read (galaxy, band) [nanomaggy/pixel].
+    Attributes
+    ----------
+    alignment : array
+        Alignment from the grids of the images to the grids of the results (galaxy, 2, 3), as in
+        `networks.observation_operator`.
+    seeing : array
+        FWHM of stars in the image of the poorer survey (galaxy, band) [arcsec].
+    richer_seeing : array
+        The same in the image of the richer survey.
+    sigma : array
+        Noise of a blank pixel of the input (galaxy, band) [nanomaggy/pixel].
     """
 
     alignment: np.ndarray
@@ -65,12 +75,12 @@ class FilterConditions:
     sigma: np.ndarray
 
     def take(self, some: slice) -> "FilterConditions":
-        """Those of some galaxies."""
+        """Return the conditions of some galaxies."""
         return FilterConditions(self.alignment[some], self.seeing[some], self.richer_seeing[some], self.sigma[some])
 
 
 def by_seeing(operator: ObservationOperator) -> ObservationOperator:
-    """An operator that is not fitted, changed in place: the seeing of both surveys is of Kolmogorov's spectrum."""
+    """Give an operator Kolmogorov's spectrum for the seeing of both surveys, in place, and return it."""
     with torch.no_grad():
         operator.poorer.fill_(KOLMOGOROV)
         operator.richer.fill_(KOLMOGOROV)
@@ -78,15 +88,18 @@ def by_seeing(operator: ObservationOperator) -> ObservationOperator:
 
 
 def learn_spectrum(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) -> Spectrum:
-    """The mean spectrum of galaxies in the middle of images, in rings one frequency step wide.
+    """Return the mean spectrum of galaxies in the middle of images, in rings one frequency step wide.
 
-    Of galaxies whose flux is certain, or else of all. The power of the images' noise is taken off, and what is then
-    below 0 is 0.
+    Galaxies with a certain flux are used, or else all. The power of the noise is subtracted; negative power becomes 0.
 
-    Args:
-        images: (galaxy, band, row, col), without gaps.
-        sigma: Of a blank pixel (galaxy, band).
-        pixel_scale: [arcsec/pixel].
+    Parameters
+    ----------
+    images : array
+        Images (galaxy, band, row, col) without gaps.
+    sigma : array
+        Noise of a blank pixel (galaxy, band).
+    pixel_scale : float
+        Side of a pixel [arcsec].
     """
     size = images.shape[-1]
     window = (taper(size)[:, None] * taper(size)).astype(np.float32)
@@ -116,10 +129,10 @@ def learn_spectrum(images: np.ndarray, sigma: np.ndarray, pixel_scale: float) ->
 def restored(
     images: np.ndarray, known: FilterConditions, operator: ObservationOperator, spectrum: Spectrum, size: int
 ) -> np.ndarray:
-    """The richer survey's light behind images of the poorer one, on grids of `size` pixels.
+    """Return the light of the richer survey from images of the poorer one, on grids of `size` pixels.
 
-    Images are interpolated onto the wanted grid first. What the interpolation takes off is given back up to the
-    highest frequency that the input's pixels show; beyond it the result has nothing.
+    Images are interpolated onto the new grid first. The loss by interpolation is corrected up to the highest frequency
+    that the pixels of the input can show; beyond it the result is 0.
     """
     return _a_few_at_a_time(_restored, images, known, operator, spectrum, size)
 
@@ -127,13 +140,14 @@ def restored(
 def observed(
     images: np.ndarray, known: FilterConditions, operator: ObservationOperator, spectrum: Spectrum, size: int
 ) -> np.ndarray:
-    """What the poorer survey would see of images of the richer one, on grids of `size` pixels."""
+    """Return images of the richer survey as the poorer survey would observe them, on grids of `size` pixels."""
     return _a_few_at_a_time(_observed, images, known, operator, spectrum, size)
 
 
 def _a_few_at_a_time(
     function, images: np.ndarray, known: FilterConditions, operator, spectrum, size: int
 ) -> np.ndarray:
+    """Apply a function to `AT_ONCE` galaxies at a time."""
     parts = []
     for start in range(0, len(images), AT_ONCE):
         some = slice(start, start + AT_ONCE)
@@ -145,12 +159,13 @@ def _a_few_at_a_time(
 
 
 def _flux(images: np.ndarray, known: FilterConditions, operator: ObservationOperator, poorer: bool) -> Tensor:
-    """Flux of each object, at least its standard error (galaxy, band, 1, 1)."""
+    """Return the flux of each object (galaxy, band, 1, 1), at least its standard error."""
     flux, error = flux_within(images, known.sigma, operator.scales[0 if poorer else 1])
     return torch.from_numpy(np.maximum(flux, error).astype(np.float32))[..., None, None]
 
 
 def _restored(image: Tensor, known: FilterConditions, operator, spectrum: Spectrum, size: int, flux: Tensor) -> Tensor:
+    """Return `restored` of a few galaxies."""
     here, there = operator.scales
     pad = round(PAD / there)
     side = size + 2 * pad
@@ -168,6 +183,7 @@ def _restored(image: Tensor, known: FilterConditions, operator, spectrum: Spectr
 
 
 def _observed(image: Tensor, known: FilterConditions, operator, spectrum: Spectrum, size: int, flux: Tensor) -> Tensor:
+    """Return `observed` of a few galaxies."""
     there = operator.scales[1]
     pad = round(PAD / there)
     padded = F.pad(image, (pad,) * 4, mode="replicate")
@@ -181,16 +197,17 @@ def _observed(image: Tensor, known: FilterConditions, operator, spectrum: Spectr
 
 
 def filter_up(passed: Tensor, power: Tensor, noise: Tensor) -> Tensor:
-    """W = T P / (T² P + N); 0 where there is nothing at all."""
+    """Return W = T P / (T² P + N); 0 where both are 0."""
     below = passed**2 * power + noise
     return torch.where(below > 0, passed * power / torch.where(below > 0, below, 1.0), 0.0)
 
 
 def filter_noise(power: Tensor, noise: Tensor) -> Tensor:
-    """P / (P + N); 0 where there is nothing at all."""
+    """Return P / (P + N); 0 where both are 0."""
     below = power + noise
     return torch.where(below > 0, power / torch.where(below > 0, below, 1.0), 0.0)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
+    """Return an array as float32 tensor."""
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))

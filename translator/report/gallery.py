@@ -1,4 +1,4 @@
-"""The gallery of a report: galaxies that nobody picked, in colour and in single bands, side by side in all rows."""
+"""The gallery of a report: galaxies that are chosen by their measures, as pictures of all rows side by side."""
 
 import json
 from dataclasses import dataclass
@@ -11,37 +11,56 @@ from translator.report.panels import Panel, colour_panel, data_uri, grey_panel, 
 from translator.report.sample_files import Rows, SampleFiles
 from translator.report.verdict import YARDSTICKS
 
-FEW_RUNS = 3  # up to which the translations without noise are shown too
-MIDDLE_BY = (
-    "signal_residual",
-    "signal_residual_real",
-)  # measures by which a galaxy is the median; the first that is there
-BANDED = 5  # galaxies of a direction, at most, that are shown in every band too: pictures are what makes a page large
+FEW_RUNS = 3  # largest number of runs for which translations without noise are shown, too
+MIDDLE_BY = ("signal_residual", "signal_residual_real")  # the first that exists decides which galaxy is the median
+BANDED = 5  # largest number of galaxies that are shown in every band, too; more would make the page large
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A column of pictures: its title, the images of which sample it shows, and whether on the source's pixels."""
+    """A column of pictures.
+
+    Attributes
+    ----------
+    title : str
+        Its title.
+    files : SampleFiles
+        The sample.
+    field : str
+        The field of the sample that it shows.
+    """
 
     title: str
     files: SampleFiles
     field: str
 
     def panel(self, galaxy: int) -> Panel:
-        """The picture of one galaxy."""
+        """Return the picture of one galaxy."""
         sample = self.files.open()
         scale = sample.source_scale if self.field == "source" else sample.pixel_scale
         return Panel(self.title, getattr(sample, self.field)[galaxy], sample.bands, scale)
 
 
 def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, Measured]) -> dict:
-    """The best, the median and the worst galaxy by every measure that galaxies have, over all runs.
+    """Return the best, the median and the worst galaxy by every measure of single galaxies, over all runs.
 
-    Returns:
-        "cards": each with its place in the test set ("galaxy"), why it is here ("reasons"), the arguments of `pictures`
-            ("asks"), and its rank by every measure and by how much it is off ("ranks", JSON).
-        "measures": those that galaxies can be sorted by, to the number of galaxies that have a rank.
-        "titles": of the columns of pictures. "rgb": bands of the colour pictures.
+    Parameters
+    ----------
+    report : dict
+        Content of report.json.
+    direction : str
+        The direction.
+    rows : dict
+        Samples by row.
+    measured : dict
+        Measures by row.
+
+    Returns
+    -------
+    dict
+        "cards": for each galaxy its index in the test set ("galaxy"), why it was chosen ("reasons"), the arguments of
+        `pictures` ("asks"), and as JSON its rank and error by every measure ("ranks"). "measures": measure to the
+        number of galaxies with a rank. "titles" of the columns of pictures. "rgb": bands of the colour pictures.
     """
     misses = mean_misses([measured[run["name"]] for run in report["runs"] if run["name"] in measured])
     ranks = {name: rank(values) for name, values in misses.items()}
@@ -69,11 +88,13 @@ def make_gallery(report: dict, direction: str, rows: Rows, measured: dict[str, M
 
 
 def middle_galaxy(report: dict, direction: str, rows: Rows, measured: dict[str, Measured]) -> dict:
-    """The galaxy that the first run translates neither well nor badly: the median by the residual of its signal.
+    """Return the median galaxy of the first run, by the residual of its signal.
 
-    Returns:
-        "galaxy": Its place in the test set. "by": the measure; None where it has none and the galaxy is the first.
-        "asks": the arguments of `pictures`. "titles": of the pictures. "rank" of "count" galaxies.
+    Returns
+    -------
+    dict
+        "galaxy": its index in the test set. "by": the measure; None if there is none, and the galaxy is then the first.
+        "asks": the arguments of `pictures`. "titles" of the pictures. "rank" of "count" galaxies.
     """
     misses = measured[report["runs"][0]["name"]].misses
     by = next((name for name in MIDDLE_BY if name in misses and np.isfinite(misses[name]).any()), None)
@@ -91,10 +112,10 @@ def middle_galaxy(report: dict, direction: str, rows: Rows, measured: dict[str, 
 
 
 def mean_misses(runs: list[Measured]) -> dict[str, np.ndarray]:
-    """Measure to how far each galaxy (galaxy,) is off in the mean of all runs; NaN where unknown.
+    """Return for each measure the error of each galaxy (galaxy,), the mean of all runs; NaN if unknown.
 
-    Left out are measures that say nothing of one galaxy, those by which all are alike, and those that were made of some
-    galaxies only.
+    Left out are measures without a meaning for one galaxy, those in which all galaxies are equal, and those that were
+    made for some galaxies only.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.misses if MEASURES[name].alone))
     count = max((len(each) for run in runs for each in run.misses.values()), default=0)
@@ -111,14 +132,14 @@ def mean_misses(runs: list[Measured]) -> dict[str, np.ndarray]:
 
 
 def rank(misses: np.ndarray) -> np.ndarray:
-    """Rank (galaxy,) by how far galaxies are off, 1 the best; 0 where that is unknown."""
+    """Return the rank of each galaxy by its error, 1 for the best; 0 if the error is unknown."""
     ranks, known = np.zeros(len(misses), int), np.flatnonzero(np.isfinite(misses))
     ranks[known[np.argsort(misses[known], kind="stable")]] = np.arange(1, len(known) + 1)
     return ranks
 
 
 def chosen(ranks: dict[str, np.ndarray], titles: dict[str, str]) -> dict[int, list[str]]:
-    """Galaxy to the reasons why it is shown: the best, the median and the worst by each measure, in their order."""
+    """Return the galaxies that are shown and the reasons: best, median and worst by each measure, in their order."""
     reasons: dict[int, list[str]] = {}
     for name, each in ranks.items():
         for word, place in (("best", 1), ("median", each.max() // 2 + 1), ("worst", each.max())):
@@ -127,9 +148,9 @@ def chosen(ranks: dict[str, np.ndarray], titles: dict[str, str]) -> dict[int, li
 
 
 def _columns(report: dict, direction: str, rows: Rows, signals: bool = True) -> list[Shown]:
-    """What is seen side by side: original, translations, interpolation, target and truth.
+    """Return the columns of pictures: original, translations, interpolation, target and truth.
 
-    `signals` is whether translations without noise are among them, where runs are few and have noise.
+    With `signals`, translations without noise are included if there are few runs.
     """
     facts, runs = report["directions"][direction], [run["name"] for run in report["runs"] if run["name"] in rows]
     first = rows[runs[0]][0]
@@ -150,7 +171,13 @@ def _columns(report: dict, direction: str, rows: Rows, signals: bool = True) -> 
 
 
 def pictures(columns: list[Shown], galaxy: int, bands: tuple[str, ...]) -> list[dict]:
-    """Lines of pictures, each with its "name" and the address of a picture a column: colour, then each of the bands."""
+    """Return lines of pictures: colour, then each of the bands.
+
+    Returns
+    -------
+    list of dict
+        "name" of the line, and "cells": the address of a picture for each column.
+    """
     panels = [each.panel(galaxy) for each in columns]
     lines = [{"name": "colour", "cells": [data_uri(colour_panel(panel)) for panel in panels]}]
     return lines + [{"name": band, "cells": [data_uri(grey_panel(panel, band)) for panel in panels]} for band in bands]

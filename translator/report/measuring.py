@@ -1,4 +1,4 @@
-"""Measure the samples of a report, shared out over processes."""
+"""Measure the samples of a report, in several processes."""
 
 import warnings
 import zlib
@@ -12,28 +12,33 @@ from translator.metrics.measure import Curve, Measure, Sample, Statistics, inter
 from translator.metrics.table import CURVES_OF_POPULATIONS, GROUPS, POPULATIONS
 from translator.report.sample_files import FLOOR, Rows, SampleFiles
 
-WORDS = {  # field of a sample: why it may be missing
+WORDS = {  # field of a sample to the reason why it may be missing
     "truth": "it needs the noise-free truth (--truth DIR)",
     "again": "it needs the noise-free truth (--truth DIR) of at least two galaxies",
-    "draws": "it needs several draws of a model that is random (--draws K)",
-    "redshift": "it needs redshifts, which neither catalogue has",
-    "seen": "the input is the richer image",
+    "draws": "it needs several draws (--draws K) of a model that adds random noise",
+    "redshift": "it needs redshifts, and neither catalogue has any",
+    "seen": "the input is the image of the richer survey, which cannot be made from the other",
 }
-COSTS = {"Invention and loss": 3, "Shape": 3, "Noise": 2}  # of a heading, about; unnamed ones cost less
-FEW = 4  # processes, to which tasks of whole headings are shared out evenly enough
+COSTS = {"Invention and loss": 3, "Shape": 3, "Noise": 2}  # rough costs of headings; all others cost less
+FEW = 4  # processes that whole headings keep busy evenly
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one sample.
+    """The measures of one sample.
 
-    Attributes:
-        values: Measure to "value", "low" and "high", each (band,).
-        columns: Name of a statistic to (galaxy, band), or (galaxy,) of all bands together, where it was wanted of each
-            galaxy.
-        misses: Measure to how far each galaxy alone is from perfect (galaxy,), the median of its bands; alike, of those
-            measures that say something of a galaxy alone.
-        curves: By name.
+    Attributes
+    ----------
+    values : dict
+        Name of a measure to its "value", "low" and "high", each (band,).
+    columns : dict
+        Name of a statistic to its values (galaxy, band), or (galaxy,) of all bands together; empty unless they were
+        asked for.
+    misses : dict
+        Name of a measure to the error |value − perfect| of each galaxy alone (galaxy,), the median of its bands. Only
+        measures with a meaning for a single galaxy are included.
+    curves : dict
+        Curves by name.
     """
 
     values: dict[str, dict[str, np.ndarray]]
@@ -43,10 +48,26 @@ class Measured:
 
 
 def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, engine: Engine) -> dict:
-    """Every measure and curve of every sample: direction to row to `Measured`; each galaxy's share of the runs only.
+    """Return every measure and curve of every sample.
 
-    A task is some headings, which share what they find in the images, of some rows, which share targets and truth: all
-    rows, or fewer where there are many processes. The long ones come first.
+    A task takes some headings, which share statistics, of some rows, which share targets and truth: all rows, or fewer
+    if there are many processes. The longest tasks come first.
+
+    Parameters
+    ----------
+    samples : dict
+        Direction to row to files.
+    runs : container of str
+        Rows that are runs; only for these, values of each galaxy are kept.
+    seed : int
+        Seed of the bootstrap.
+    engine : Engine
+        Where tasks run.
+
+    Returns
+    -------
+    dict
+        Direction to row to `Measured`.
     """
     tasks, places = [], []
     for headings in sharing():
@@ -57,7 +78,7 @@ def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, engin
                 places.append([(direction, row) for row in some])
     if engine.client is not None:
         done = engine.run(_measure_rows, tasks, "measure", "task")
-    else:  # processes, where Python's lock is not in the way
+    else:  # processes and not threads, because of Python's global lock
         with one_thread_each():
             done = run_tasks(_measure_rows, [(asked,) for asked in tasks], engine.workers, "measure")
     parts = {}
@@ -71,7 +92,7 @@ def measure_all(samples: dict[str, Rows], runs: Container[str], seed: int, engin
 
 
 def sharing() -> list[tuple[str, ...]]:
-    """Headings, those together whose measures are made from the same statistics; the costliest first."""
+    """Return groups of headings whose measures use the same statistics; the costliest group comes first."""
     groups: list[tuple[str, ...]] = []
     for heading, file in GROUPS.items():
         made = {measure.each for measure in file.MEASURES}
@@ -83,7 +104,7 @@ def sharing() -> list[tuple[str, ...]]:
 
 
 def _together(parts: list[Measured]) -> Measured:
-    """What came of one sample under all headings."""
+    """Return the measures of one sample under all headings."""
     whole = Measured({}, {}, {}, {})
     for one in parts:
         for mine, more in ((whole.values, one.values), (whole.misses, one.misses), (whole.curves, one.curves)):
@@ -94,7 +115,7 @@ def _together(parts: list[Measured]) -> Measured:
 
 
 def families(measures: Iterable[Measure]) -> list[list[Measure]]:
-    """Measures together that are made from the same statistics of galaxies, which are then measured once."""
+    """Return groups of measures that use the same statistics, which are then computed once."""
     shared: dict = {}
     for measure in measures:
         shared.setdefault((measure.each, measure.needs), []).append(measure)
@@ -102,31 +123,31 @@ def families(measures: Iterable[Measure]) -> list[list[Measure]]:
 
 
 def lacking(measure: Measure, sample: Sample) -> str:
-    """Why a measure cannot be made of a sample; "" where it can."""
+    """Return why a measure cannot be made of a sample; "" if it can."""
     missing = [name for name in measure.needs if getattr(sample, name) is None]
     return "; ".join(WORDS.get(name, f"it needs {name}") for name in missing)
 
 
 def _measure_rows(asked: list[tuple]) -> list[dict[str, Measured]]:
-    """One task: what was asked of each row."""
+    """Run one task: measure each of several rows."""
     return [_measure_some(*each) for each in asked]
 
 
 def _measure_some(
     headings: tuple[str, ...], files: SampleFiles, drawn: SampleFiles | None, floor: bool, per_galaxy: bool, seed: int
 ) -> dict[str, Measured]:
-    """By heading, the measures and curves that apply to one row, `per_galaxy` with each galaxy's share."""
+    """Return, by heading, the measures and curves that apply to one row."""
     sample, several = files.open(), drawn and drawn.open()
-    halves = floor and "again" not in files.files  # of other galaxies than the target's
+    halves = floor and "again" not in files.files  # their galaxies are not those of the target
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of nothing but NaN: a band in which no galaxy could be measured
+        warnings.simplefilter("ignore")  # warnings of a band in which no galaxy could be measured
         return {heading: _measure_group(heading, sample, several, halves, per_galaxy, seed) for heading in headings}
 
 
 def _measure_group(
     heading: str, sample: Sample, several: Sample | None, halves: bool, per_galaxy: bool, seed: int
 ) -> Measured:
-    """The measures and curves of one heading that apply to one row."""
+    """Return the measures and curves of one heading that apply to one row."""
     found, used = Measured({}, {}, {}, {}), None
     for family in families(GROUPS[heading].MEASURES):
         some = several if "draws" in family[0].needs else sample
@@ -143,10 +164,10 @@ def _measure_group(
 
 
 def _measure_family(found: Measured, family: list[Measure], sample: Sample, seed: int, per_galaxy: bool) -> None:
-    """Add the values of measures that share their statistics, with intervals."""
+    """Add the values and intervals of measures that share their statistics."""
     statistics = family[0].each(sample)
     for row in family:
-        # a generator of each measure's own: its interval does not depend on which others there are
+        # each measure has its own generator, so that its interval does not depend on other measures
         random = np.random.default_rng([seed, zlib.crc32(row.name.encode())])
         low, high = interval(row, statistics, random)
         value = np.asarray(row.summary(statistics), float)
@@ -159,7 +180,7 @@ def _measure_family(found: Measured, family: list[Measure], sample: Sample, seed
 
 
 def _misses(row: Measure, statistics: Statistics) -> np.ndarray:
-    """How far the measure of each galaxy alone is from perfect (galaxy,), the median over bands; NaN where unknown."""
+    """Return |value − perfect| of each galaxy alone (galaxy,), the median over bands; NaN if unknown."""
     count = len(next(iter(statistics.values())))
     alone = of_selections(row, statistics, np.arange(count)[:, None])
     return np.nanmedian(np.abs(alone - row.perfect), axis=1)

@@ -32,20 +32,26 @@ from translator.report.verdict import (
     sentence,
 )
 
-STEPS = (0.5, 0.9, 1.1, 2.0)  # errors at which the colour changes, in units of that of `BILINEAR`
+STEPS = (0.5, 0.9, 1.1, 2.0)  # errors at which the colour changes, in units of the error of `BILINEAR`
 TOLERANCES = {"mag": 0.01, "mag/mag": 0.01, "dex": 0.02, "arcsec": 0.05, "sigma": 0.02, "": 0.01}  # by unit
-LONGEST = 32  # characters of a title in the table of all measures
+LONGEST = 32  # largest number of characters of a title in the table of all measures
 
 
 def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dict, workers: int) -> Path:
     """Write the page and return its path.
 
-    Args:
-        path: File to write.
-        report: Content of report.json.
-        samples: Direction -> row -> images.
-        measured: Direction -> row -> `Measured`: curves, and how far each galaxy is off.
-        workers: Processes that draw.
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    report : dict
+        Content of report.json.
+    samples : dict
+        Direction to row to images.
+    measured : dict
+        Direction to row to `Measured`.
+    workers : int
+        Processes that draw.
     """
     pages = Environment(
         loader=PackageLoader("translator.report"),
@@ -89,7 +95,7 @@ def write_page(path: Path, report: dict, samples: dict[str, Rows], measured: dic
 
 
 def _first_screen(report: dict, runs: list[str]) -> dict:
-    """The verdict in words and in numbers, and the headline table, each by direction."""
+    """Return the verdict in words and numbers, and the headline table, each by direction."""
     columns = headline_columns(report)
     return {
         "rule": RULE,
@@ -103,15 +109,15 @@ def _first_screen(report: dict, runs: list[str]) -> dict:
 
 
 def short(title: str) -> str:
-    """A title as a narrow column has room for it: its beginning and its end."""
+    """Return the beginning and the end of a title, to fit into a narrow column."""
     return title if len(title) <= LONGEST else f"{title[: LONGEST - 14].rstrip()}…{title[-13:].lstrip()}"
 
 
 def shade(off: float | None, other: float | None, unit: str) -> str:
-    """The class of colour of an error beside that of `BILINEAR`, from "s0" (much smaller) to "s4" (much larger).
+    """Return the colour class of an error against that of `BILINEAR`, from "s0" (much smaller) to "s4" (much larger).
 
-    An error below the tolerance of its unit counts as the tolerance, so that what is as good as perfect has no colours
-    of its own. "none" where there is no number, or nothing to compare with.
+    An error below the tolerance of its unit counts as the tolerance, so that differences between nearly perfect rows
+    have no colour. "none" if there is no number, or nothing to compare with.
     """
     if off is None or other is None or not math.isfinite(other):
         return "none"
@@ -121,13 +127,15 @@ def shade(off: float | None, other: float | None, unit: str) -> str:
 
 
 def table_rows(report: dict, direction: str, columns: list[str]) -> list[dict]:
-    """Lines of the table of all measures in one direction: runs, then what they are held against.
+    """Return the lines of the table of all measures in one direction: runs, then references.
 
-    Returns:
+    Returns
+    -------
+    list of dict
         "name"; "fixed": whether it stays below the runs; "near" of "of" measures in which it is closer than `BILINEAR`,
-            0 of 0 for `BILINEAR`; "cells": for each column the medians over bands of value, interval and distance from
-            the floor ("far"), how far the value is from perfect ("off"), the class of colour ("shade"), and whether it
-            is alike with `BILINEAR` within the intervals ("alike"). A cell is None where the row lacks the measure.
+        0 of 0 for `BILINEAR`; "cells": for each column the medians over bands of value, interval and distance from the
+        floor ("far"), the error ("off"), the colour class ("shade"), and whether it does not differ from `BILINEAR`
+        within the intervals ("alike"). A cell is None if the row lacks the measure.
     """
     facts, lines = report["directions"][direction], []
     judged = facts["verdict"]["rows"]
@@ -143,6 +151,7 @@ def table_rows(report: dict, direction: str, columns: list[str]) -> list[dict]:
 
 
 def _cell(rows: dict[str, dict], name: str, measure: dict) -> dict:
+    """Return one cell of the table of all measures."""
     found = rows[name]
     cell = {key: middle(found[key]) for key in ("value", "low", "high")} | {"far": middle(found["distance"])}
     known = errors(rows, measure["perfect"])
@@ -153,7 +162,7 @@ def _cell(rows: dict[str, dict], name: str, measure: dict) -> dict:
 
 
 def _groups(report: dict) -> list[dict]:
-    """Headings in order, with the measures that some direction has, and the curves."""
+    """Return the headings in order, with the measures that some direction has, and the curves."""
     measured = {name for each in report["directions"].values() for name in each["values"]}
     drawn = {name for each in report["directions"].values() for row in each["curves"].values() for name in row}
     groups = [
@@ -169,7 +178,7 @@ def _groups(report: dict) -> list[dict]:
 
 
 def _figures(report: dict, measured: dict[str, dict[str, Measured]]) -> dict[str, list[dict]]:
-    """Name of a curve to its figures: "title", and the arguments of `draw_curve` ("asks") or "maps"."""
+    """Return the figures of each curve: "title", and the arguments of `draw_curve` ("asks") or "maps"."""
     figures: dict[str, list[dict]] = {}
     for direction, rows in measured.items():
         facts = report["directions"][direction]
@@ -186,7 +195,7 @@ def _figures(report: dict, measured: dict[str, dict[str, Measured]]) -> dict[str
 
 
 def _draw_all(cards: list[dict], figures: dict[str, list[dict]], workers: int) -> None:
-    """Give galaxies their pictures ("lines") and figures their plot ("plot", HTML; None where they have maps)."""
+    """Add pictures ("lines") to galaxies, and plots ("plot", HTML; None for maps) to figures."""
     plots = [figure for some in figures.values() for figure in some if figure["asks"]]
     tasks = [(draw_curve, plot["asks"]) for plot in plots] + [(pictures, card["asks"]) for card in cards]
     drawn = iter(run_tasks(_draw, tasks, workers, "draw"))
@@ -200,7 +209,7 @@ def _draw_all(cards: list[dict], figures: dict[str, list[dict]], workers: int) -
 
 
 def _once(bands: list[str], curves: dict[str, Curve]) -> tuple[list[str], dict[str, Curve]]:
-    """Bands and curves, of one band where all bands are the same, as of redshifts."""
+    """Return bands and curves, reduced to one band if all bands are the same, as for redshifts."""
     lines = [y for curve in curves.values() for y in curve.y.values()]
     if len(bands) < 2 or not all(np.array_equal(y, np.broadcast_to(y[:1], y.shape), equal_nan=True) for y in lines):
         return bands, curves
@@ -209,6 +218,9 @@ def _once(bands: list[str], curves: dict[str, Curve]) -> tuple[list[str], dict[s
 
 
 def _draw(function: Callable, arguments: tuple) -> bytes | list:
+    """Run one task: draw a plot, or the pictures of a galaxy."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of a band without a value, or none to show on a logarithmic axis
+        warnings.simplefilter(
+            "ignore"
+        )  # warnings of bands without values, or without positive ones on a logarithmic axis
         return function(*arguments)

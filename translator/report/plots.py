@@ -24,28 +24,42 @@ GREYS = {
     "wiener": ("#777777", "+", (0, (4, 2, 1, 2))),
 }
 DPI = 100
-TONES = [level for grey in range(0, 256, 17) for level in [grey] * 3]  # of a picture: greys, and the colours of runs
+TONES = [level for grey in range(0, 256, 17) for level in [grey] * 3]  # palette: greys, and the colours of runs
 TONES += [
     round(255 - part * (255 - int(c[k : k + 2], 16))) for c in COLOURS for part in (1, 0.7, 0.4) for k in (1, 3, 5)
 ]
-REAL, NEARLY = "target", 0.05  # labels of real images; what part of the largest value they may differ by
+REAL, NEARLY = "target", 0.05  # label of real images; share of the largest value by which they may differ
 NARROWEST = 7.2  # [inch]: room for the legend
-MARKS = 12  # on a line, about
-TICKS = 5  # of a logarithmic axis
+MARKS = 12  # approximate number of markers on a line
+TICKS = 5  # largest number of ticks of a logarithmic axis
 
 
 def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> bytes:
-    """One curve of all rows of a report, a plot a band; a line that all share, as the target's, is drawn once."""
+    """Return one curve of all rows of a report as PNG, with a plot for each band.
+
+    A line that all rows share, such as that of the target, is drawn once.
+
+    Parameters
+    ----------
+    heading : str
+        The direction, for the title.
+    bands : list of str
+        Names of the bands.
+    curves : dict
+        Row to its curve.
+    """
     first = next(iter(curves.values()))
     columns = min(len(bands), 3)
     rows = -(-len(bands) // columns)
     lines, keys = _lines(curves)
     width = max(3.1 * columns, NARROWEST)
-    beside = min(max(int(width / (0.5 + 0.055 * max(len(label) for label, _ in keys))), 1), 4)  # labels of the legend
+    beside = min(
+        max(int(width / (0.5 + 0.055 * max(len(label) for label, _ in keys))), 1), 4
+    )  # labels in a row of the legend
     below = 0.55 + 0.17 * -(-len(keys) // beside)  # [inch] under the plots, for the x label and the legend
     height = 2.2 * rows + 0.35 + below
     figure = Figure(figsize=(width, height), dpi=DPI)
-    # margins that are stated: to find them, matplotlib would draw everything three times
+    # margins are stated, because matplotlib would draw everything three times to find them
     edges = {"left": 0.75 / width, "right": 1 - 0.1 / width, "bottom": below / height, "top": 1 - 0.5 / height}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=edges | {"wspace": 0.22, "hspace": 0.35}).ravel()
     for number, axis in enumerate(axes):
@@ -56,13 +70,13 @@ def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> byte
             axis.add_line(_curve_line(x, y[number], look))
         axis.autoscale()
         axis.set_title(bands[number], fontsize=9, y=1.0)
-        bright = any((y[number] > 0).any() for _, y, _ in lines)  # else matplotlib has no logarithmic axis to draw
+        bright = any((y[number] > 0).any() for _, y, _ in lines)  # matplotlib cannot draw a logarithmic axis otherwise
         axis.set(xscale="log" if first.log_x else "linear", yscale="log" if first.log_y and bright else "linear")
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25)
         _hasten(axis)
     figure.suptitle(f"{first.title}: {heading}", fontsize=9, y=1 - 0.08 / height, va="top")
-    for axis in axes[: len(bands)][-columns:]:  # not of the figure, where the legend would cover it
+    for axis in axes[: len(bands)][-columns:]:  # not on the figure, where the legend would cover it
         axis.set_xlabel(first.x_label, fontsize=8)
     figure.supylabel(first.y_label, fontsize=8, x=0.05 / width, y=(edges["bottom"] + edges["top"]) / 2, ha="left")
     handles = [_curve_line([], [], look) for _, look in keys]
@@ -71,7 +85,7 @@ def draw_curve(heading: str, bands: list[str], curves: dict[str, Curve]) -> byte
 
 
 def _hasten(axis: Axes) -> None:
-    """Few ticks in plain words on logarithmic axes, and labels at stated places: finding these takes most of a plot."""
+    """Set few ticks on logarithmic axes and fixed places of labels; finding them takes most of the time of a plot."""
     for one, place in ((axis.xaxis, (0.5, -0.16)), (axis.yaxis, (-0.2, 0.5))):
         one.set_label_coords(*place)
         if one.get_scale() == "log":
@@ -81,7 +95,7 @@ def _hasten(axis: Axes) -> None:
 
 
 def log_ticks(low: float, high: float) -> np.ndarray:
-    """At most `TICKS` round numbers between two positive ones: as many in each decade as there is room for, or none."""
+    """Return at most `TICKS` round numbers between two positive ones, with as many in each decade as fit."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     for steps in ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1,)):
         some = np.outer(decades, steps).ravel()
@@ -92,19 +106,19 @@ def log_ticks(low: float, high: float) -> np.ndarray:
 
 
 def style(name: str, runs: list[str]) -> tuple:
-    """Colour, marker and line of a row of the report."""
+    """Return colour, marker and line of a row of the report."""
     if name in GREYS:
         return GREYS[name]
     number = runs.index(name)
-    turn = number + number // len(COLOURS)  # so that neighbours differ in grey too
+    turn = number + number // len(COLOURS)  # so that neighbours differ in grey, too
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], LINES[turn % len(LINES)]
 
 
 def _lines(curves: dict[str, Curve]) -> tuple[list[tuple], list[tuple]]:
-    """x, y (band, n) and look of each line; and the legend: label and look.
+    """Return x, y (band, n) and look of each line; and label and look of each entry of the legend.
 
-    Lines that all rows share are drawn once, in black. Where a row has several lines, dashes tell these apart and the
-    legend has rows and dashes, not all pairs of them.
+    Lines that all rows share are drawn once, in black. If a row has several lines, dashes distinguish them, and the
+    legend lists rows and dashes instead of all pairs.
     """
     runs, lines, keys = [name for name in curves if name not in GREYS], [], []
     shared, first = _shared(curves), next(iter(curves.values()))
@@ -125,13 +139,14 @@ def _lines(curves: dict[str, Curve]) -> tuple[list[tuple], list[tuple]]:
 
 
 def _curve_line(x, y, look: tuple) -> Line2D:
+    """Return a line of a plot."""
     colour, marker, line = look
     marks = max(len(x) // MARKS, 1)
     return Line2D(x, y, color=colour, linestyle=line, linewidth=1.2, marker=marker, markersize=3.5, markevery=marks)
 
 
 def _shared(curves: dict[str, Curve]) -> set[str]:
-    """Labels whose line is the same in all rows; or nearly, of one target whose sources were masked differently."""
+    """Return the labels whose line is the same in all rows, or nearly the same for the real images."""
     first = next(iter(curves.values()))
     return {
         label
@@ -141,6 +156,7 @@ def _shared(curves: dict[str, Curve]) -> set[str]:
 
 
 def _alike(one: np.ndarray, other: np.ndarray, label: str) -> bool:
+    """Return whether two lines are the same; lines of real images may differ by `NEARLY`."""
     if np.array_equal(one, other, equal_nan=True):
         return True
     if not label.startswith(REAL) or one.shape != other.shape:
@@ -150,7 +166,7 @@ def _alike(one: np.ndarray, other: np.ndarray, label: str) -> bool:
 
 
 def _png(figure: Figure) -> bytes:
-    """A figure as PNG of `TONES` only, which takes a third of the room."""
+    """Return a figure as PNG with the colours of `TONES` only, which makes it three times smaller."""
     canvas, held = FigureCanvasAgg(figure), io.BytesIO()
     canvas.draw()
     palette = Image.new("P", (1, 1))
@@ -160,18 +176,18 @@ def _png(figure: Figure) -> bytes:
     return held.getvalue()
 
 
-WIDTH, LEFT, GAP = 460, 124, 7  # of the plot, of the names, and between bands
-LINE, TOP, BOTTOM = 15, 16, 17  # height of a row of the report, of the names of bands, and of the axis
-LONGEST = 18  # characters of a name
-FAR = 10  # times the median distance from perfect, beyond which a mark is an arrow and a number
+WIDTH, LEFT, GAP = 460, 124, 7  # widths of the plot, of the names, and between bands
+LINE, TOP, BOTTOM = 15, 16, 17  # heights of a row of the report, of the names of bands, and of the axis
+LONGEST = 18  # largest number of characters of a name
+FAR = 10  # distance from perfect, in units of the median one, beyond which an arrow and a number are drawn
 ONE = "all bands"
-CLOSE = 1e-5  # to its cap, within which a value is at it
+CLOSE = 1e-5  # largest difference from the cap of a value that is at the cap
 
 
 def number(value: float | None, cap: float | None = None) -> str:
-    """A number as the page shows it: three digits; a dash where there is none.
+    """Return a number as text with three digits; a dash if there is none.
 
-    A measure that can state no more than `cap` is "> cap" where it has that value.
+    A number at its `cap`, the largest value that a measure can state, becomes "> cap".
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -179,12 +195,12 @@ def number(value: float | None, cap: float | None = None) -> str:
 
 
 def at_cap(value: float | None, cap: float | None) -> bool:
-    """Whether a value is the largest that its measure can state."""
+    """Return whether a value is the largest that its measure can state."""
     return cap is not None and value is not None and value >= cap - CLOSE
 
 
 def as_shown(values: dict[str, dict], bands: list[str]) -> tuple[dict[str, dict], list[str]]:
-    """The same, once, where all bands share one number, as redshifts do; else as it came."""
+    """Return values and bands, reduced to one band if all bands share one number, as for redshifts."""
     lists = [found[key] for found in values.values() for key in ("value", "low", "high")]
     if len(bands) < 2 or any(len(set(each)) > 1 for each in lists):
         return values, bands
@@ -192,13 +208,18 @@ def as_shown(values: dict[str, dict], bands: list[str]) -> tuple[dict[str, dict]
 
 
 def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: list[str]) -> str:
-    """One measure in one direction as SVG.
+    """Return one measure in one direction as SVG.
 
-    Args:
-        row: What report.json says of the measure.
-        values: Row of the report -> "value", "low", "high", each (band,); None where there is none.
-        bands: Names.
-        runs: Rows that are runs: these have colours.
+    Parameters
+    ----------
+    row : dict
+        The measure in report.json.
+    values : dict
+        Row of the report to "value", "low" and "high", each (band,), with None for missing values.
+    bands : list of str
+        Names of the bands.
+    runs : list of str
+        Rows that are runs; only these have colours.
     """
     values, bands = as_shown(values, bands)
     cap = row.get("cap")
@@ -235,7 +256,7 @@ def draw_measure(row: dict, values: dict[str, dict], bands: list[str], runs: lis
 
 
 def _range(perfect: float, values: dict[str, dict], cap: float | None) -> tuple[float, float]:
-    """Ends of the axis: all values, and their intervals as far as these; not what is far from all others, or capped."""
+    """Return the ends of the axis: all values with their intervals, except outliers and capped values."""
     known = [v for found in values.values() for v in found["value"] if v is not None and not at_cap(v, cap)]
     away = [abs(value - perfect) for value in known]
     reach = max(FAR * float(np.median(away)) if away else 0, min((a for a in away if a > 0), default=0)) or math.inf
@@ -249,7 +270,7 @@ def _range(perfect: float, values: dict[str, dict], cap: float | None) -> tuple[
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """One to three round numbers on the axis."""
+    """Return one to three round numbers on the axis."""
     rough = (high - low) / 2
     power = 10 ** math.floor(math.log10(rough))
     step = max(factor * power for factor in (1, 2, 5) if factor * power <= rough)
@@ -258,11 +279,12 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _label(tick: float, ticks: list[float]) -> str:
+    """Return the label of a tick."""
     return number(0.0 if abs(tick) < 1e-9 * max(map(abs, ticks)) else tick).replace("e+0", "e")
 
 
 def _frame(band: str, start: float, width: float, height: int, ticks: list[tuple[float, str]]) -> str:
-    """Name and axis of a band; numbers at the ends stay within."""
+    """Return name and axis of a band; labels at the ends stay inside."""
     base = height - BOTTOM
     words = [f'<text x="{start + width / 2:.1f}" y="11" text-anchor="middle">{escape(band)}</text>']
     words.append(
@@ -276,7 +298,7 @@ def _frame(band: str, start: float, width: float, height: int, ticks: list[tuple
 
 
 def _floor(found: dict | None, number: int, place, height: int) -> str:
-    """What real images give, as a grey band through all rows."""
+    """Return the interval of real images, as a grey band through all rows."""
     if found is None or found["value"][number] is None:
         return ""
     ends = [found["value"][number] if found[key][number] is None else found[key][number] for key in ("low", "high")]
@@ -287,7 +309,7 @@ def _floor(found: dict | None, number: int, place, height: int) -> str:
 
 
 def _line(name: str, line: list[tuple], y: float, colour: str) -> str:
-    """Name, intervals and marks of a row of the report; an arrow and the number where a value is off the axis."""
+    """Return name, intervals and marks of a row; an arrow and the number for a value outside the axis."""
     short = name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 + 1 :]}"
     words = [f'<text x="0" y="{y + 4}">{escape(short)}</text>']
     bars = "".join(f"M{left} {y}H{right}" for _, (left, _, right), inside, *_ in line if inside)

@@ -1,4 +1,6 @@
-"""In how many measures a run is closer to perfect than another row, and a few numbers in physical units."""
+"""The verdict of a report: the number of measures in which a run is closer to perfect than another
+row, and headlines.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,46 +11,49 @@ import numpy as np
 from translator.report.plots import as_shown, at_cap, number
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE
 
-YARDSTICKS = (FLOOR, ORACLE)  # references that show what is possible; no translation competes with them
-AT_FLOOR, WITHIN = 1.0, 3.0  # distances from the floor that are counted [half widths of both intervals together]
+YARDSTICKS = (FLOOR, ORACLE)  # references that show what is possible, and that runs do not compete with
+AT_FLOOR, WITHIN = 1.0, 3.0  # limits of the distance from the floor [half widths of both intervals together]
 COUNTS = ("closer", "farther", "alike", "lost")
-FEW_RUNS = 3  # up to which a sentence compares runs with each other too
-INPUT = "photoz_target_"  # measures of the redshifts that real images give, and what they are called for translations
-OF_INPUT = "photoz_"
+FEW_RUNS = 3  # largest number of runs for which a sentence compares runs with each other, too
+INPUT = "photoz_target_"  # beginning of the measures of redshifts from real images
+OF_INPUT = "photoz_"  # beginning of the same measures for translations
 RULE = (
-    "A run is closer than another row in a measure where its |value − perfect|, the median over bands, is smaller by "
-    "more than the half widths of both intervals in quadrature, and farther where it is larger by more than that; in "
-    "between they are alike, and a measure that could not be made for a row, in half of its bands or more, is lost for "
-    "that row."
+    "A run is closer than another row in a measure if its |value − perfect| (median over bands) is smaller by more "
+    "than the half widths of both intervals, added in quadrature. It is farther if it is larger by more than that. "
+    "Otherwise the two rows are alike. A measure is lost for a row if it could not be made in half of the bands or "
+    "more."
 )
 
 
 def middle(values: Iterable[float | None]) -> float | None:
-    """The median of the numbers that are there; None where none is."""
+    """Return the median of the numbers that are not None; None if there is none."""
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
 
 
 def distances(facts: dict, row: str) -> dict[str, float]:
-    """Measure to how far a row of a direction is from the floor, the median over bands; those that have a floor."""
+    """Return how far a row is from the floor, the median over bands, for each measure with a floor."""
     far = {name: middle(rows[row]["distance"]) for name, rows in facts["values"].items() if row in rows}
     return {name: value for name, value in far.items() if value is not None}
 
 
 def fixed_set(values: dict[str, dict]) -> list[str]:
-    """The measures of which at least one row, run or reference, has a number in at least one band."""
+    """Return the measures that have a number for at least one row in at least one band."""
     return [name for name, rows in values.items() if _bands(rows)]
 
 
 def errors(rows: dict[str, dict], perfect: float) -> dict[str, tuple[float, float]]:
-    """Each row's |value - perfect| and half the width of its interval, both the median over bands.
+    """Return the error |value − perfect| of each row and half the width of its interval, both medians over bands.
 
-    The bands are those in which at least one of the rows has a value. A row without a value in one of them is
-    infinitely far off there; so its error is infinite, and the measure is lost for it, where it lacks half of them.
+    The bands are those in which at least one row has a value. A row without a value in one of them has an infinite
+    error there, so the measure is lost for a row that lacks half of the bands.
 
-    Args:
-        rows: Row to "value", "low" and "high", a list of numbers or None for each band.
-        perfect: The perfect value.
+    Parameters
+    ----------
+    rows : dict
+        Row to "value", "low" and "high", each a list of numbers or None for each band.
+    perfect : float
+        The perfect value.
     """
     bands, found = _bands(rows), {}
     for row, numbers in rows.items():
@@ -60,9 +65,14 @@ def errors(rows: dict[str, dict], perfect: float) -> dict[str, tuple[float, floa
 
 
 def compare(one: tuple[float, float], other: tuple[float, float], yardstick: bool = False) -> str:
-    """Whether the first of two rows is "closer", "farther" or "alike", or has "lost" a measure; arguments as `errors`.
+    """Return "closer", "farther", "alike" or "lost" for the first of two rows.
 
-    What is lost for a `yardstick` says nothing of the other: that counts as alike.
+    Parameters
+    ----------
+    one, other : tuple of float
+        Error and half width of both rows, from `errors`.
+    yardstick : bool
+        Whether the second row only shows what is possible. A measure that is lost for it then counts as "alike".
     """
     if math.isinf(one[0]):
         return "lost"
@@ -75,17 +85,22 @@ def compare(one: tuple[float, float], other: tuple[float, float], yardstick: boo
 
 
 def judge_direction(facts: dict, perfect: dict[str, float]) -> dict:
-    """The verdict on every row of a direction, as report.json has it.
+    """Return the verdict on every row of a direction, as in report.json.
 
-    Args:
-        facts: What report.json says of the direction, with its "values".
-        perfect: Measure to its perfect value.
+    Parameters
+    ----------
+    facts : dict
+        The direction in report.json, with its "values".
+    perfect : dict
+        Measure to its perfect value.
 
-    Returns:
-        "measures": The fixed set.
-        "rows": Row to "against", and to "at_floor" and "within_3" of "of" measures that are within 1 and 3 half widths
-            of their floor. "against" has, for each other row, how many measures are "closer", "farther", "alike" and
-            "lost" of "of", and which ones are farther ("farther_in").
+    Returns
+    -------
+    dict
+        "measures": the measures that count. "rows": row to "against", "at_floor", "within_3" and "of". "against" has
+        for each other row the numbers of measures that are "closer", "farther", "alike" and "lost", out of "of", and
+        the names of those that are farther ("farther_in"). "at_floor" and "within_3" are the numbers of measures within
+        1 and 3 half widths of the floor.
     """
     measures = fixed_set(facts["values"])
     rows = list(dict.fromkeys(row for name in measures for row in facts["values"][name]))
@@ -112,17 +127,17 @@ def judge_direction(facts: dict, perfect: dict[str, float]) -> dict:
 
 
 def redshifts_of_input(other: dict) -> dict[str, dict]:
-    """What the input's real images give: measures of redshifts to their numbers; empty where nothing is known.
+    """Return the measures of redshifts from the real images of the input survey; empty if they are unknown.
 
-    In the opposite direction, `other`, the input survey is the target. Its real images of the same galaxies were given
-    to the same estimator there, which also had learnt from real images of that survey.
+    In the opposite direction, `other`, the input survey is the target. There, its real images of the same galaxies were
+    given to the same estimator, which had learnt from real images of that survey, too.
     """
     of_target = {name: rows for name, rows in other["values"].items() if name.startswith(INPUT) and rows}
     return {name.replace(INPUT, OF_INPUT): next(iter(rows.values())) for name, rows in of_target.items()}
 
 
 def rivals(report: dict, direction: str, run: str) -> list[str]:
-    """The rows that a run's sentence names: references but for `YARDSTICKS`, and other runs where these are few."""
+    """Return the rows that the sentence on a run names: references except `YARDSTICKS`, and other runs if few."""
     runs = [each["name"] for each in report["runs"]]
     others = [name for name in runs if name != run] if len(runs) <= FEW_RUNS else []
     references = [name for name in report["directions"][direction]["references"] if name not in YARDSTICKS]
@@ -130,14 +145,14 @@ def rivals(report: dict, direction: str, run: str) -> list[str]:
 
 
 def sentence(report: dict, direction: str, run: str) -> str:
-    """The verdict on a run in words: "closer to the truth than bilinear in 61 of 82 measures, farther in 9"."""
+    """Return the verdict on a run in words: "closer to the truth than bilinear in 61 of 82 measures, farther in 9"."""
     lacks = report["directions"][direction].get("lacks", {})
     if run in lacks:
         return lacks[run]
     verdict = report["directions"][direction]["verdict"]["rows"].get(run)
     known = [name for name in rivals(report, direction, run) if verdict and name in verdict["against"]]
     if not known:
-        return "nothing was measured that it could be compared in"
+        return "no measure could be compared"
     parts, goal = [], "the truth" if report["truth"] else "the real images"
     for name in known:
         counts = verdict["against"][name]
@@ -148,37 +163,48 @@ def sentence(report: dict, direction: str, run: str) -> str:
 
 
 def _bands(rows: dict[str, dict]) -> list[int]:
-    """Places of the bands in which at least one row has a value."""
+    """Return the places of the bands in which at least one row has a value."""
     lists = [numbers["value"] for numbers in rows.values()]
     return [k for k, each in enumerate(zip(*lists, strict=True)) if any(value is not None for value in each)]
 
 
 def _count(words: dict[str, str]) -> dict:
+    """Return how often each word of `COUNTS` occurs, and which measures are farther."""
     counts = {word: sum(each == word for each in words.values()) for word in COUNTS}
     return counts | {"of": len(words), "farther_in": [name for name, each in words.items() if each == "farther"]}
 
 
-INPUT_ROW = "input itself"  # real images of the input survey, where the same question can be asked of them
+INPUT_ROW = "input itself"  # real images of the input survey, for the measures of redshifts
 
 
 def percent(value: float) -> float:
-    """A share in per cent."""
+    """Return a share in per cent."""
     return 100 * value
 
 
 def factor(value: float) -> float:
-    """A number in dex as a factor."""
+    """Return a number in dex as a factor."""
     return 10**value
 
 
 def unchanged(value: float) -> float:
-    """The value as it is."""
+    """Return the value as it is."""
     return value
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A column: its group, title and unit, the measures of which the first that is there is shown, and how."""
+    """A column of the headline table.
+
+    Attributes
+    ----------
+    group, title, unit : str
+        Its words.
+    measures : tuple of str
+        The first of these measures that exists is shown.
+    show : callable
+        Converts a value for display.
+    """
 
     group: str
     title: str
@@ -205,7 +231,9 @@ HEADLINES = (
 
 
 def headline_columns(report: dict) -> list[dict]:
-    """The columns that some direction has: "group", "title", "unit", "measure", "perfect" as shown, and "show"."""
+    """Return the columns that some direction has: "group", "title", "unit", "measure", "perfect" as
+    shown, and "show".
+    """
     measured = {name for facts in report["directions"].values() for name in facts["verdict"]["measures"]}
     columns = []
     for each in HEADLINES:
@@ -218,12 +246,14 @@ def headline_columns(report: dict) -> list[dict]:
 
 
 def headline_rows(report: dict, direction: str, columns: list[dict]) -> list[dict]:
-    """Lines of the table in one direction: runs, what they compete with, the floor, and the input itself.
+    """Return the lines of the headline table in one direction: runs, their rivals, the floor, and the input itself.
 
-    Returns:
-        "name"; "fixed": whether it is no run; "cells": for each column "value", "half" (of the interval's width),
-        "bands" (all bands, in words), and "shade": "closer", "farther" or "alike" for a run beside `BILINEAR`, else "".
-        A cell is None where the row has no value.
+    Returns
+    -------
+    list of dict
+        "name"; "fixed": whether the line is not a run; "cells": for each column "value", "half" width of the interval,
+        "bands" (all bands, in words), and "shade": "closer", "farther" or "alike" for a run against `BILINEAR`, else
+        "". A cell is None if the row has no value.
     """
     facts = report["directions"][direction]
     runs = [run["name"] for run in report["runs"]]
@@ -248,7 +278,9 @@ def headline_rows(report: dict, direction: str, columns: list[dict]) -> list[dic
 
 
 def matrix(report: dict, direction: str) -> dict:
-    """Every run against every other row: "columns" (names), "rows" of "name" and "cells" (counts; None for itself)."""
+    """Return every run against every other row: "columns" (names), and "rows" with "name" and "cells" (counts, or
+    None).
+    """
     facts = report["directions"][direction]
     judged, runs = facts["verdict"]["rows"], [run["name"] for run in report["runs"]]
     columns = [name for name in [*facts["references"], *runs] if name in judged]
@@ -259,6 +291,7 @@ def matrix(report: dict, direction: str) -> dict:
 
 
 def _cell(report: dict, facts: dict, column: dict, name: str, run: bool) -> dict | None:
+    """Return one cell of the headline table; None if the row has no value."""
     rows = facts["values"].get(column["measure"], {})
     cell = _number_cell(report, facts, column, rows, name)
     if cell is not None and run and BILINEAR in rows:
@@ -268,7 +301,7 @@ def _cell(report: dict, facts: dict, column: dict, name: str, run: bool) -> dict
 
 
 def _number_cell(report: dict, facts: dict, column: dict, rows: dict, name: str) -> dict | None:
-    """The value of the band in the middle, as it is shown; None where the row has none."""
+    """Return a cell with the value of the middle band; None if the row has no value."""
     if rows.get(name) is None:
         return None
     measure, show = report["measures"][column["measure"]], column["show"]
@@ -293,9 +326,9 @@ def _number_cell(report: dict, facts: dict, column: dict, rows: dict, name: str)
 
 
 def _middle_bands(values: list[float | None], all_values: list[list[float | None]], perfect: float) -> list[int]:
-    """Places of the one or two bands in the middle by |value - perfect|; none where one of them lacks a value.
+    """Return the places of the one or two middle bands in the order of |value − perfect|; none if one lacks a value.
 
-    `all_values` are those of all rows: bands that only other rows have count as the farthest off.
+    `all_values` are those of all rows: a band in which only other rows have a value counts as the farthest off.
     """
     there = [k for k in range(len(values)) if any(each[k] is not None for each in all_values)]
     known = [k for k in there if values[k] is not None]
@@ -305,9 +338,10 @@ def _middle_bands(values: list[float | None], all_values: list[list[float | None
 
 
 def _half(low: float | None, high: float | None, show: Callable[[float], float]) -> float | None:
-    """Half the width of an interval as it is shown; None where an end is unknown."""
+    """Return half the width of an interval as it is shown; None if an end is unknown."""
     return None if low is None or high is None else (show(high) - show(low)) / 2
 
 
 def _shown(value: float | None, show: Callable[[float], float], cap: float | None) -> str:
+    """Return a value as text, as it is shown; a dash for None."""
     return "–" if value is None else number(show(value), None if cap is None else show(cap))

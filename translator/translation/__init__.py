@@ -1,1 +1,1 @@
-"""FITS files and stores, translated."""
+"""Translation of FITS files and of stores by a trained run."""

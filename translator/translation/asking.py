@@ -1,4 +1,4 @@
-"""What a user asks of translations: seeing, depth, grid and draws, and what is known of inputs beside their headers."""
+"""What a user asks of translations: seeing, depth, grid and draws, and the calibration of inputs."""
 
 import hashlib
 import math
@@ -18,26 +18,29 @@ from survey_tools.images.sky_wcs import grid_cards, plain_tan, read_grid, tan_te
 from survey_tools.photometry import magnitude_to_nanomaggies
 from translator.translation.whole_images import SkyGrid
 
-APERTURE = 2.0  # diameter of the aperture of a stated depth [arcsec]
-SIGNIFICANT = 5.0  # standard deviations of the flux in it
-AFTER_PIXELS = ("preview", "force")  # what is asked that decides no pixel of a translation
+APERTURE = 2.0  # diameter of the aperture of a depth [arcsec]
+SIGNIFICANT = 5.0  # flux in the aperture at a depth [standard deviations]
+AFTER_PIXELS = ("preview", "force")  # fields of `How` that do not change any pixel
 A_DEPTH = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Depth:
-    """How noisy blank sky shall be.
+    """The noise of blank sky that is wanted.
 
-    Attributes:
-        value: A 5-sigma AB magnitude within 2 arcsec, or the standard deviation of a pixel [nanomaggy].
-        is_magnitude: Which of the two.
+    Attributes
+    ----------
+    value : float
+        A 5-sigma AB magnitude within 2 arcsec, or the standard deviation of a pixel [nanomaggy].
+    is_magnitude : bool
+        Which of the two `value` is.
     """
 
     value: float
     is_magnitude: bool
 
     def sigma(self, pixel_scale: float) -> float:
-        """Standard deviation of a pixel [nanomaggy], of uncorrelated noise."""
+        """Return the standard deviation of a pixel [nanomaggy], for uncorrelated noise."""
         if not self.is_magnitude:
             return self.value
         pixels = math.pi * (APERTURE / 2 / pixel_scale) ** 2
@@ -45,11 +48,17 @@ class Depth:
 
 
 def read_depth(text: str) -> Depth:
-    """A depth as users write it: 25.2mag, or 0.002nanomaggy; ValueError where it is neither."""
+    """Return the depth in a text such as "25.2mag" or "0.002nanomaggy".
+
+    Raises
+    ------
+    ValueError
+        If the text is not a depth.
+    """
     match = A_DEPTH.fullmatch(text.strip())
     if not match or float(match[1]) <= 0:
         raise ValueError(
-            f"{text!r} is no depth: give a 5-sigma magnitude within 2 arcsec, such as 25.2mag, or the noise of a "
+            f"{text!r} is not a depth: give a 5-sigma magnitude within 2 arcsec, such as 25.2mag, or the noise of a "
             "pixel, such as 0.002nanomaggy"
         )
     return Depth(float(match[1]), match[2].lower() == "mag")
@@ -59,21 +68,36 @@ def read_depth(text: str) -> Depth:
 class How:
     """How images are translated.
 
-    Attributes:
-        noise: Whether translations have the survey's noise.
-        seed: Of all that is drawn.
-        seeing: Full width at half maximum of stars that is wanted [arcsec], one number for all bands or one for each of
-            the run's; None for the survey's usual.
-        depth: Noise that is wanted, alike; None for that of an object of the survey, drawn at random.
-        like: A FITS file whose grid, seeing and depth are wanted.
-        draws: How many draws of each image are written besides the best guess.
-        planes: Whether signal, standard deviation and mask are written, too.
-        at: Right ascension and declination [deg] around which a part is translated; None for the whole image.
-        size: Side of that part [arcsec]; None for that of the images that the run was trained on.
-        unit: Of the input's pixels, where its header is silent.
-        zero_point: AB magnitude of one unit of the input, alike.
-        preview: Whether a picture is written beside each file.
-        force: Whether inputs are translated whose headers say that they are of another survey, or no observations.
+    Attributes
+    ----------
+    noise : bool
+        Whether translations get the noise of the survey.
+    seed : int
+        Seed of all random numbers.
+    seeing : tuple of float, optional
+        FWHM of stars that is wanted [arcsec], one number for all bands or one for each band of the run; by default the
+        usual one of the survey.
+    depth : tuple of Depth, optional
+        Noise that is wanted, one for all bands or one for each; by default that of an object of the survey, drawn at
+        random.
+    like : Path, optional
+        A FITS file whose grid, seeing and depth are wanted.
+    draws : int
+        Number of draws of each image that are written besides the best guess.
+    planes : bool
+        Whether signal, standard deviation and mask are written, too.
+    at : tuple of float, optional
+        Right ascension and declination [deg] of the centre of the part that is translated; by default the whole image.
+    size : float, optional
+        Side of that part [arcsec]; by default that of the images the run was trained on.
+    unit : str, optional
+        Unit of the pixels of inputs whose headers do not state it.
+    zero_point : float, optional
+        AB magnitude of one unit of such inputs.
+    preview : bool
+        Whether a picture is written beside each file.
+    force : bool
+        Whether inputs are translated although their headers say that they are of another survey, or not observations.
     """
 
     noise: bool = True
@@ -92,34 +116,41 @@ class How:
 
     @property
     def given(self) -> Given:
-        """What the user says of the calibration of files whose headers are silent, or contradict themselves."""
+        """The calibration that the user states for files whose headers are silent or contradict themselves."""
         return Given(self.unit, self.zero_point)
 
     @property
     def needs_any(self) -> list[str]:
-        """Options that only a recipe can obey that reads any image and is told what is known of it."""
+        """Options that only a recipe can obey that reads any image with its conditions."""
         plain = How()
         names = ("seeing", "depth", "like", "draws", "planes", "at", "size")
         return [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
 
     @property
     def fingerprint(self) -> str:
-        """Of all that decides a translation's pixels and planes, in 16 letters."""
+        """A hash of 16 letters of everything that decides pixels and planes of a translation."""
         said = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name not in AFTER_PIXELS}
         return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What is taken from the file of `How.like`: its grid, and (band,) conditions, NaN where its headers state none.
+    """Grid and conditions of the file `How.like`; conditions are (band,), and NaN if its headers do not state them.
 
-    Attributes:
-        wcs: Of its pixels, with all that its header states.
-        shape: Rows and columns.
-        cards: Of the header that states the WCS.
-        grid: The same as plain TAN terms; None where these do not say the same.
-        seeing: [arcsec].
-        sigma: Noise of a pixel of blank sky [nanomaggy].
+    Attributes
+    ----------
+    wcs : WCS
+        WCS of its pixels, with everything that its header states.
+    shape : tuple of int
+        Rows and columns.
+    cards : tuple of Card
+        Cards of the header that state the WCS.
+    grid : SkyGrid or None
+        The same as plain TAN terms; None if the WCS is not a plain TAN projection.
+    seeing : array
+        Seeing [arcsec].
+    sigma : array
+        Noise of a pixel of blank sky [nanomaggy].
     """
 
     wcs: WCS
@@ -131,9 +162,12 @@ class Pattern:
 
 
 def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
-    """Grid, seeing and depth of a file, band by band by EXTNAME or FILTER where it names them.
+    """Read grid, seeing and depth of a file; bands are found by EXTNAME or FILTER if it names them.
 
-    ImageError where it cannot be read or has no image with a celestial WCS.
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or has no image with a celestial WCS.
     """
     headers, _ = band_headers(path, bands)
     if not headers:
@@ -145,8 +179,8 @@ def read_pattern(path: Path, bands: tuple[str, ...]) -> Pattern:
     except ValueError as error:
         raise ImageError(f"{path} has a WCS that cannot be used: {first_line(error)}") from error
     if wcs is None:
-        raise ImageError(f"{path}: its image has no celestial WCS, so nothing can be made like it")
-    with suppress(ValueError):  # it is no plain tangential one, as translations are made on
+        raise ImageError(f"{path}: its image has no celestial WCS, so no translation can be like it")
+    with suppress(ValueError):  # translations need a plain TAN projection
         grid = SkyGrid(*tan_terms(plain_tan(wcs, shape)), shape)
 
     def stated(keyword: str) -> np.ndarray:

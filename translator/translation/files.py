@@ -1,4 +1,4 @@
-"""Translate FITS images of one survey into the other's, calibrated and with a WCS, by a trained run."""
+"""Translate FITS images of one survey into images of the other, calibrated and with a WCS, by a trained run."""
 
 import hashlib
 import logging
@@ -50,23 +50,27 @@ from translator.translation.translated import (
 )
 
 SAME_PLACE = 5.0  # [arcsec] between the position of a header and that of --at, for one object
-NAME_LENGTH = 40  # characters of a name that a header card holds beside its comment
+NAME_LENGTH = 40  # characters of a name that fit into a header card beside the comment
 SENT = 16  # files of a task on a cluster
-WAITING = 2  # threads more than workers, for one at a time reads or writes FITS, and others wait to
-WASTED = 2.0  # times the area that a model reads, above which an image is not cut without being asked
+WAITING = 2  # additional threads, because only one at a time reads or writes FITS
+WASTED = 2.0  # largest area of an image that is cut without being asked, in units of the area that a model reads
 log = logging.getLogger(__name__)
-_large = threading.Lock()  # held while an image is translated that takes much of the memory
+_large = threading.Lock()  # held while a large image is translated, which takes much memory
 Inputs = tuple[Path | FitsInMemory, ...]  # the files of one object or field
 
 
 @dataclass
 class TranslationOutcome:
-    """What became of files.
+    """The result of translating files.
 
-    Attributes:
-        rows: Of the table of a command, one for each translation.
-        notes: Lines for the user.
-        errors: Of those that cannot be translated.
+    Attributes
+    ----------
+    rows : list of dict
+        Rows of the table of a command, one for each translation.
+    notes : list of str
+        Lines for the user.
+    errors : list of GaltransError
+        Errors of files that cannot be translated.
     """
 
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -74,7 +78,7 @@ class TranslationOutcome:
     errors: list[GaltransError] = field(default_factory=list)
 
     def add(self, other: "TranslationOutcome") -> None:
-        """Take up what became of others."""
+        """Add the result of other files."""
         self.rows += other.rows
         self.notes += other.notes
         self.errors += other.errors
@@ -82,14 +86,20 @@ class TranslationOutcome:
 
 @dataclass(frozen=True)
 class Read:
-    """A file, read for a recipe that reads images alone, of one size.
+    """A file that was read for a recipe that reads only images, of one size.
 
-    Attributes:
-        images: (band, row, col) [nanomaggy/pixel], in the order of the run's bands.
-        header: Of the primary HDU.
-        checksum: SHA-256 of the file.
-        target: WCS of its translation.
-        flags: (band, row, col) which pixels of the translation rest on pixels that the file flags (`MASK_r` of band r).
+    Attributes
+    ----------
+    images : array
+        Images (band, row, col) [nanomaggy/pixel], in the order of the run's bands.
+    header : Header
+        Header of the primary HDU.
+    checksum : str
+        SHA-256 of the file.
+    target : WCS
+        WCS of its translation.
+    flags : array of bool
+        Pixels of the translation (band, row, col) that rest on pixels that the file flags (`MASK_r` of band r).
     """
 
     images: np.ndarray
@@ -102,21 +112,31 @@ class Read:
 def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how) -> Path:
     """Translate one object or field and write the result.
 
-    Args:
-        run: The trained model.
-        path: FITS of the other domain's survey: one image HDU a band named by EXTNAME or FILTER, or a cube; or several
-            files with some of the bands each. A recipe that reads any image is content with some of the bands, with
-            gaps, and with any number of pixels.
-        domain: "x" or "y", where the translation lands.
-        out: File to write: one image HDU a band, in nanomaggies, on the target's grid; NaN where a pixel would rest on
-            too little of the input.
-        how: Fields of `asking.How`. The same input and seed give the same noise.
+    Parameters
+    ----------
+    run : Run
+        The trained model.
+    path : Path or tuple of Path
+        FITS file of the other domain's survey: one image HDU a band, named by EXTNAME or FILTER, or a cube; or several
+        files with some of the bands each. A recipe that reads any image also accepts missing bands, gaps, and any
+        number of pixels.
+    domain : str
+        "x" or "y", where the translation lands.
+    out : Path
+        File to write: one image HDU a band [nanomaggy/pixel] on the grid of the target survey; NaN where a pixel would
+        rest on too little input.
+    **how
+        Fields of `asking.How`. The same input and seed give the same noise.
 
-    Returns:
-        The path written.
+    Returns
+    -------
+    Path
+        The file.
 
-    Raises:
-        ImageError: Where the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
+    Raises
+    ------
+    ImageError
+        If the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
     """
     outcome = translate_group(run, domain, [(_inputs(path), out)], How(**how))
     if outcome.errors:
@@ -125,15 +145,26 @@ def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how)
 
 
 def translate_files(located: RunAt, to: str, files: dict, engine: Engine, how: How | None = None) -> TranslationOutcome:
-    """Translate many files as `translate_file` does each; files are read and written while networks are at others.
+    """Translate many files, each as `translate_file` does; files are read and written while networks work on others.
 
-    Args:
-        located: The trained model.
-        to: Survey to translate into.
-        files: Of each file to read, or tuple of files, the one to write.
-        engine: Where they are translated; as many files are in memory as it has workers, and `WAITING` (on a GPU: as
-            many times what passes its networks at once).
-        how: What is asked of all.
+    Parameters
+    ----------
+    located : RunAt
+        The trained model.
+    to : str
+        Survey to translate into.
+    files : dict
+        File, or tuple of files, to read, to the file to write.
+    engine : Engine
+        Where they are translated. Its number of workers plus `WAITING` is the number of files in memory (on a GPU,
+        times the number that passes the networks together).
+    how : How, optional
+        What is asked.
+
+    Returns
+    -------
+    TranslationOutcome
+        Rows, notes and errors; an error of one file does not stop the others.
     """
     step = SENT
     if engine.client is None:
@@ -151,10 +182,12 @@ def translate_files(located: RunAt, to: str, files: dict, engine: Engine, how: H
 
 
 def _inputs(path: Path | Inputs) -> Inputs:
+    """Return the files of one object as a tuple."""
     return path if isinstance(path, tuple) else (path,)
 
 
 def _translate_at(located: RunAt, to: str, how: How, files: list[tuple[Inputs, Path]]) -> TranslationOutcome:
+    """Run one task: translate a few files."""
     run = located.open()
     return translate_group(run, run.domain_of(to), files, how)
 
@@ -210,7 +243,7 @@ def _make_any(run: Run, domain: str, paths: Inputs, how: How) -> tuple[Translate
 
 
 def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
-    """Translate a few files by a recipe that reads images alone, of one size."""
+    """Translate a few files by a recipe that reads only images, of one size."""
     read, outcome = {}, TranslationOutcome()
     for paths, out in files:
         try:
@@ -228,7 +261,7 @@ def _translate_plain(run: Run, domain: str, files: list[tuple[Inputs, Path]], ho
 
 
 def _make_plain(run: Run, domain: str, read: list[Read], how: How) -> np.ndarray:
-    """Translate files that were read by a recipe that reads images alone: (file, band, row, col)."""
+    """Translate files of a recipe that reads only images; return the translations (file, band, row, col)."""
     if not read:
         return np.empty(0)
     seeds = [noise_seed(how.seed, found.checksum) for found in read]
@@ -313,12 +346,12 @@ def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
 
 
 def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:
-    """Whether a file is the translation of the same by the same run, asked for alike."""
+    """Return whether a file is the translation of the same input by the same run, with the same settings."""
     digest = hashlib.sha256()
     try:
         with reading_fits, warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # which is what astropy makes of a truncated file
-            with open(out, "rb") as file, fits.open(file) as hdus:  # astropy leaves a bad file open
+            warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
+            with open(out, "rb") as file, fits.open(file) as hdus:  # astropy does not close a bad file
                 header = hdus[0].header.copy()
         for path in _inputs(paths):
             digest.update(path.read_bytes())
@@ -329,7 +362,7 @@ def is_made(run: Run, paths: Path | Inputs, out: Path, how: How) -> bool:
 
 
 def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: str, how: How) -> fits.Header:
-    """The primary header of a translated file."""
+    """Return the primary header of a translated file."""
     if how.at is not None:
         source = _header_at(source, how.at)
     primary = provenance(run, domain, source, noise=how.noise, seed=how.seed)
@@ -361,10 +394,35 @@ def _apart(here: Sequence[float], there: Sequence[float]) -> float:
 
 
 def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size: int) -> tuple[np.ndarray, WCS]:
-    """The bands as (band, row, col) [nanomaggy/pixel] on one grid of the survey's pixel scale and size.
+    """Return the bands on one grid with the pixel scale and size of the survey.
 
-    Bands that have that grid already are taken as they are; else all are resampled onto it, around the centre of the
-    first. ImageError where pixels are missing in it, or where most of the image would be thrown away.
+    Bands that have this grid are returned unchanged; else all are resampled onto it, around the centre of the first
+    one.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    bands : list of BandImage
+        The bands.
+    names : sequence of str
+        Their names.
+    pixel_scale : float
+        Side of a pixel [arcsec].
+    size : int
+        Rows, and columns.
+
+    Returns
+    -------
+    images : array
+        Images (band, row, col) [nanomaggy/pixel].
+    wcs : WCS
+        Their WCS.
+
+    Raises
+    ------
+    ImageError
+        If pixels are missing on the grid, or most of the image would be discarded.
     """
     first = bands[0]
     scale, wcs = local_scale(first.wcs, first.image.shape), None
@@ -399,7 +457,9 @@ def on_grid(path: Path, bands: list[BandImage], names, pixel_scale: float, size:
 
 
 def provenance(run: Run, domain: str, source: fits.Header, *, noise: bool, seed: int) -> fits.Header:
-    """Primary header of a translation: that it is one, what made it, and the object it is of."""
+    """Return the primary header of a translation: that it is a translation, what made it, and the
+    object that it shows.
+    """
     surveys = {name: find_survey(run.domains[name].survey).title for name in "xy"}
     header = fits.Header()
     header["SYNTH"] = (True, SYNTHETIC)

@@ -1,4 +1,4 @@
-"""Which FITS files are translated, and which of them show the same object in other bands."""
+"""Find the FITS files that are translated, and which of them show the same object in other bands."""
 
 import re
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ A_BAND = re.compile(rf"(?:^|[-_.])([{BANDS}])(?=[-_.]|$)")  # a band in the name
 
 
 def find_files(named: Iterable[Path]) -> list[Path]:
-    """The FITS files that are meant: those named, and those inside the folders that are named, each once.
+    """Return the FITS files that are named and those inside the folders that are named, each once.
 
     Raises
     ------
     ArgumentError
-        A path does not exist, a folder has no FITS file, or nothing is named.
+        If a path does not exist, a folder has no FITS file, or nothing is named.
     """
     found: list[Path] = []
     for path in named:
@@ -38,7 +38,10 @@ def find_files(named: Iterable[Path]) -> list[Path]:
 
 
 def group_by_object(files: Iterable[Path]) -> dict[tuple[Path, ...], str]:
-    """The files of each object, and its name: files whose names differ only in the letter of a band are one object."""
+    """Return the files of each object, with its name.
+
+    Files whose names differ only in the letter of a band are one object.
+    """
     groups: dict[tuple[Path, str], dict[str, list[Path]]] = {}
     for path in files:
         stem = stem_of(path)
@@ -57,7 +60,7 @@ def group_by_object(files: Iterable[Path]) -> dict[tuple[Path, ...], str]:
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without the endings of FITS and of compression."""
+    """Return the name of a file without the endings of FITS and of compression."""
     name = path.name
     ending = max((each for each in SUFFIXES if name.lower().endswith(each)), key=len, default="")
     return name[: len(name) - len(ending)] or name

@@ -1,4 +1,4 @@
-"""FITS files as observations: pixels on one grid, calibrated, with what their headers, stars and sky say of them."""
+"""Read FITS files as observations: calibrated pixels on one grid, and the conditions from headers, stars and sky."""
 
 import hashlib
 import logging
@@ -33,34 +33,44 @@ from translator.translation.asking import How
 from translator.translation.whole_images import SkyGrid
 
 CONDITIONS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # as `galtrans export` states them
-SCALE_TOLERANCE = 0.005  # relative; the paper's own sizes of both surveys' images differ by 0.3 %
-ENOUGH_FOR_STARS = 160  # pixels a side of an image in which stars are looked for
-COARSEST = 10.0  # times the side of the pixels that a run reads, beyond which an image is not resampled to them
-DEFAULT_SIZE = 64  # pixels a side of a part whose size is not stated
-AROUND = 20.0  # how much more is read of an image than is translated [arcsec]
-ENOUGH_SKY = 500  # pixels of an image by which its noise is measured
-NOISELESS = 1e-7  # of its brightest pixel, below which what is measured of an image's sky is no noise
+SCALE_TOLERANCE = 0.005  # relative; in the paper the sizes of the two surveys' images differ by 0.3 %
+ENOUGH_FOR_STARS = 160  # least side of an image in which stars are measured [pixel]
+COARSEST = 10.0  # largest side of pixels that are resampled, in units of the side of the run's pixels
+DEFAULT_SIZE = 64  # side of a part whose size is not stated [pixel]
+AROUND = 20.0  # width around a part that is read, too [arcsec]
+ENOUGH_SKY = 500  # least number of pixels for a measurement of the noise
+NOISELESS = 1e-7  # least noise, in units of the brightest pixel; a smaller value is rounding
 HEADER, STARS, SKY, USUAL = "header", "stars", "blank sky", "usual"
 log = logging.getLogger(__name__)
-# Held where FITS is read or written: its reader sets Python's warnings, which threads share.
+# Held while FITS is read or written, because its reader changes Python's warnings, which threads share.
 reading_fits = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One object or field, read for a translation.
+    """One object or field that was read for a translation.
 
-    Attributes:
-        paths: Files that it was read from.
-        images: (band, row, col) float32 [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
-        grid: Of its pixels.
-        bands: Which of the run's bands it has (band,), bool.
-        header: Of the first file's primary HDU.
-        checksum: SHA-256 of the files.
-        known: Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy] (band,) by the names of a store's
-            columns; NaN where they are not known.
-        origin: Where each of them is from, by the same names: `HEADER`, `STARS`, `SKY` or `USUAL`.
-        resampled: What was done to its pixels; "" where nothing was.
+    Attributes
+    ----------
+    paths : tuple of Path
+        Its files.
+    images : array
+        Images (band, row, col) float32 [nanomaggy/pixel], in the order of the run's bands; NaN where there is no data.
+    grid : SkyGrid
+        Grid of its pixels.
+    bands : array of bool
+        Which of the run's bands it has (band,).
+    header : Header
+        Header of the primary HDU of the first file.
+    checksum : str
+        SHA-256 of the files.
+    known : dict
+        Seeing [arcsec], noise [nanomaggy/pixel] and gain [electron/nanomaggy], each (band,), by the names of a store's
+        columns; NaN if unknown.
+    origin : dict
+        Where each of them comes from, by the same names: `HEADER`, `STARS`, `SKY` or `USUAL`.
+    resampled : str
+        What was done to its pixels; "" for nothing.
     """
 
     paths: tuple[Path, ...]
@@ -75,26 +85,33 @@ class Observation:
 
     @property
     def name(self) -> str:
-        """What it is called: its first file."""
+        """The name of its first file."""
         return self.paths[0].name
 
 
 def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Domain, how: How) -> Observation:
-    """Read one object or field from a file, or from several with some of its bands each.
+    """Read one object or field from a file, or from several files with some of its bands each.
 
-    The grid of the band in the middle is kept where it has the run's pixel scale and is a plain tangential one; else,
-    and for bands on other grids, pixels are resampled. What no header states of seeing is measured on the image's
-    stars, and noise on its blank sky, where it has enough of either.
+    The grid of the middle band is kept if it has the pixel scale of the run and is a plain TAN projection. Otherwise,
+    and for bands on other grids, pixels are resampled. If no header states the seeing, it is measured on stars of the
+    image; if none states the noise, it is measured on blank sky.
 
-    Args:
-        paths: The files.
-        bands: Of the run.
-        domain: What the run knows of the survey whose images it reads.
-        how: For the unit and zero point of files whose headers are silent.
+    Parameters
+    ----------
+    paths : tuple of Path
+        The files.
+    bands : tuple of str
+        Bands of the run.
+    domain : Domain
+        What the run knows of the survey of the images.
+    how : How
+        For unit and zero point of files whose headers are silent, and for the part that is read.
 
-    Raises:
-        ImageError: A file cannot be read, or has no band, no WCS, no calibration or no pixel of a band; or two files
-            have the same band; or a header says that the image is of another survey, unless `how.force`.
+    Raises
+    ------
+    ImageError
+        If a file cannot be read, or has no band, WCS, calibration or pixel of a band; if two files have the same band;
+        or if a header says that the image is of another survey, unless `how.force`.
     """
     pixel_scale = domain.pixel_scale
     found: dict[str, BandImage] = {}
@@ -116,7 +133,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
         for name, keyword in CONDITIONS.items() if band in found else ():
             known[name][place] = stated_number(found[band].header, keyword)
     origin = dict.fromkeys(known, HEADER)
-    for place, band in enumerate(bands):  # by the stars of all of the image, before a part of it is cut
+    for place, band in enumerate(bands):  # on all stars of the image, before a part of it is cut
         if band in found and not np.isfinite(known["psf_fwhm"][place]):
             known["psf_fwhm"][place] = _star_width(found[band])
             origin["psf_fwhm"] = STARS
@@ -130,7 +147,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
     for band, image in zip(order, images, strict=True):
         if not np.isfinite(image).any():
             raise ImageError(f"{paths[0]}: band {band} has no data in any of its {image.size} pixels; leave it out")
-    if resampled:  # a header speaks of other pixels
+    if resampled:  # headers describe the pixels before
         known["sky_sigma"][:] = np.nan
     for place in np.flatnonzero(there & ~np.isfinite(known["sky_sigma"])):
         known["sky_sigma"][place] = _sky(whole[place])
@@ -142,7 +159,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
 
 
 def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iterable[BandImage], how: How) -> None:
-    """ImageError where headers say that an image is none of the survey that a run reads, unless `how.force`."""
+    """Raise ImageError if headers say that an image is not of the survey that a run reads, unless `how.force`."""
     survey, bands = find_survey(domain.survey), list(bands)
     for band in () if how.force else bands:
         why = contradiction(survey, (primary, band.header), local_scale(band.wcs, band.image.shape), domain.pixel_scale)
@@ -157,7 +174,7 @@ def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iter
 
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, SkyGrid, str]:
-    """The bands (band, row, col) float32 on one grid, and what was done to them."""
+    """Return the bands (band, row, col) float32 on one grid, and what was done to them."""
     middle = list(found)[len(found) // 2]
     first = found[middle]
     shape, scale, wcs = first.image.shape, local_scale(first.wcs, first.image.shape), None
@@ -165,8 +182,8 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
         wcs = plain_tan(first.wcs, shape)
     if not scale < COARSEST * pixel_scale:
         raise ImageError(
-            f"{path} has pixels of {scale:.4g} arcsec, and the run reads those of {pixel_scale:g}: what is more than "
-            f"{COARSEST:g} times as coarse shows no galaxy; check its WCS"
+            f"{path} has pixels of {scale:.4g} arcsec, and the run reads those of {pixel_scale:g}: pixels that are "
+            f"more than {COARSEST:g} times as large do not show galaxies; check its WCS"
         )
     right_scale = abs(scale / pixel_scale - 1) < SCALE_TOLERANCE
     if wcs is not None and right_scale:
@@ -193,10 +210,10 @@ def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) ->
 
 
 def _pixels_over(side: int, ratio: float) -> int:
-    """How many pixels, of `ratio` times the size, cover an image of `side` pixels.
+    """Return how many pixels of `ratio` times the size cover an image of `side` pixels.
 
-    Coarser pixels count all the light that falls into them, so all of them must lie in the image. Their number is even
-    where the input's is, so that what lies between two pixels in the middle still does.
+    Coarser pixels count all the light that falls into them, so they must lie completely in the image. Their number is
+    even if that of the input is even, so that a centre between two pixels stays there.
     """
     if ratio <= COARSER:
         return max(1, round(side / ratio))
@@ -205,7 +222,7 @@ def _pixels_over(side: int, ratio: float) -> int:
 
 
 def same_grid(band: BandImage, first: BandImage) -> bool:
-    """Whether two bands have one grid, to a hundredth of a pixel at its corners."""
+    """Return whether two bands have the same grid, to a hundredth of a pixel at its corners."""
     if band is first or band.wcs is first.wcs:
         return band.image.shape == first.image.shape
     shape = first.image.shape
@@ -213,7 +230,7 @@ def same_grid(band: BandImage, first: BandImage) -> bool:
 
 
 def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImage:
-    """The part of a band that a translation around `how.at` depends on; ImageError where it does not show it."""
+    """Return the part of a band that a translation around `how.at` depends on; ImageError if it is outside."""
     rows, cols = band.image.shape
     scale = local_scale(band.wcs, band.image.shape)
     col, row = pixels_of(band.wcs, [how.at])[0]
@@ -225,9 +242,7 @@ def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImag
         )
     side = how.size or DEFAULT_SIZE * pixel_scale
     reach = (side * np.sqrt(0.5) + AROUND) / scale
-    if (
-        band.wcs.cpdis1 or band.wcs.cpdis2 or band.wcs.det2im1 or band.wcs.det2im2
-    ):  # tables that a part cannot take over
+    if band.wcs.cpdis1 or band.wcs.cpdis2 or band.wcs.det2im1 or band.wcs.det2im2:  # a part cannot keep these tables
         return band
     first = [max(0, int(at - reach)) for at in (float(row), float(col))]
     last = [min(side, int(at + reach) + 2) for at, side in ((float(row), rows), (float(col), cols))]
@@ -236,7 +251,7 @@ def _part(path: Path, band: BandImage, how: How, pixel_scale: float) -> BandImag
 
 
 def _star_width(band: BandImage) -> float:
-    """Seeing of an image by its stars [arcsec]; NaN where it is small or shows too few."""
+    """Return the seeing of an image by its stars [arcsec]; NaN if it is small or shows too few stars."""
     image = band.image
     if min(image.shape) < ENOUGH_FOR_STARS:
         return np.nan
@@ -249,7 +264,7 @@ def _star_width(band: BandImage) -> float:
 
 
 def _sky(image: np.ndarray) -> float:
-    """Noise of an image's blank sky; NaN where it has too little of it."""
+    """Return the noise of an image's blank sky; NaN if it has too little."""
     missing = ~np.isfinite(image)
     if missing.size - missing.sum() < ENOUGH_SKY:
         return np.nan
@@ -258,5 +273,5 @@ def _sky(image: np.ndarray) -> float:
 
 
 def as_wcs(grid: SkyGrid) -> WCS:
-    """The WCS of a grid."""
+    """Return the WCS of a grid."""
     return tan_wcs(grid.crval, grid.crpix, grid.cd)

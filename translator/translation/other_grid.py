@@ -1,7 +1,7 @@
-"""Translations put onto a grid of pixels that no model makes: that of another file, of any pixel scale and projection.
+"""Put translations onto a grid that the model cannot make: that of another file, of any pixel scale and projection.
 
-A model translates onto plain pixels of its survey's scale. Here such a translation goes onto the pixels that are wanted
-(`cutout.resample`, which keeps flux), with what happens to its noise.
+A model translates onto plain pixels of its survey's scale. Here such a translation is resampled onto the pixels that
+are wanted (`cutout.resample`, which keeps flux), and the change of its noise is computed.
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,28 @@ from survey_tools.images.sky_wcs import local_scale, pixels_of, places_of, resca
 from translator.networks.measured_survey import MeasuredSurvey
 from translator.translation.whole_images import SkyGrid
 
-BORDER = 6  # pixels of the model's grid around what is wanted, by which interpolation reaches beyond it
-TRIED = 96  # pixels a side of the grid that is wanted, on which the noise is tried
-TRIED_BENEATH = 1200  # pixels beneath them a side, at most
+BORDER = 6  # pixels of the model's grid around the wanted ones, for the interpolation
+TRIED = 96  # side of the part of the wanted grid on which the noise is tried [pixel]
+TRIED_BENEATH = 1200  # largest side of the part beneath it [pixel]
 TRIALS = 4  # fields of noise that are tried
-COARSEST = 50  # times the side of a pixel of a translation, up to which it is put onto other pixels
-EDGE = 101  # points along each side of a grid, between which it is taken for straight
+COARSEST = 50  # largest side of wanted pixels, in units of the side of a pixel of the translation
+EDGE = 101  # points along each side of a grid; it is taken as straight between them
 
 
 @dataclass(frozen=True)
 class OtherGrid:
-    """Pixels that are wanted, and the plain ones beneath them on which a model translates.
+    """The pixels that are wanted, and the plain pixels beneath them onto which a model translates.
 
-    Attributes:
-        wcs: Of the pixels that are wanted, with all that it states.
-        shape: Their rows and columns.
-        cards: Of the header that states it.
-        beneath: Of the model's survey's scale, around all of it.
+    Attributes
+    ----------
+    wcs : WCS
+        WCS of the pixels that are wanted, with everything that it states.
+    shape : tuple of int
+        Their rows and columns.
+    cards : tuple of Card
+        Cards of the header that state the WCS.
+    beneath : SkyGrid
+        Pixels of the model's scale that cover all of them.
     """
 
     wcs: WCS
@@ -44,12 +49,25 @@ class OtherGrid:
     def over(
         cls, wcs: WCS, shape: tuple[int, int], cards, pixel_scale: float, *, within: SkyGrid | None = None
     ) -> "OtherGrid":
-        """The grid `wcs` of `shape`, over plain pixels of `pixel_scale` [arcsec/pixel] of the same centre and turn.
+        """Return the grid `wcs` of `shape`, over plain pixels of `pixel_scale` with the same centre and orientation.
 
-        Where only what lies `within` another grid is wanted, the pixels beneath reach no farther than that.
+        Parameters
+        ----------
+        wcs : WCS
+            The grid that is wanted.
+        shape : tuple of int
+            Its rows and columns.
+        cards : sequence of Card
+            Cards that state it.
+        pixel_scale : float
+            Side of the pixels beneath [arcsec].
+        within : SkyGrid, optional
+            A grid; the pixels beneath do not reach beyond it.
 
-        Raises:
-            ValueError: Where its pixels are too coarse, its edges are not on the sky, or it shows nothing of that.
+        Raises
+        ------
+        ValueError
+            If the pixels are too coarse, the edges are not on the sky, or the grids do not overlap.
         """
         ratio = local_scale(wcs, shape) / pixel_scale
         if not ratio < COARSEST:
@@ -78,19 +96,23 @@ class OtherGrid:
 
     @property
     def ratio(self) -> float:
-        """Area of a pixel that is wanted, in pixels of those beneath."""
+        """The area of a wanted pixel, in pixels of those beneath."""
         return (local_scale(self.wcs, self.shape) / self.beneath.pixel_scale) ** 2
 
     def flux(self, images: np.ndarray) -> np.ndarray:
-        """Images (band, row, col) [flux/pixel] of the pixels beneath, on those that are wanted: float32, flux kept."""
+        """Return images (band, row, col) [flux/pixel] of the pixels beneath on the wanted pixels, as float32."""
         return np.stack([resample(image, self.plain, self.wcs, self.shape) for image in images])
 
     def variance(self, images: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        """Variances (band, row, col) of noise, whose standard deviation changes by `factor` (band,)."""
+        """Return variances (band, row, col) of noise on the wanted pixels; the standard deviation changes by `factor`
+        (band,).
+        """
         return self.flux(images) / self.ratio * factor[:, None, None] ** 2
 
     def noise_factor(self, survey: MeasuredSurvey) -> np.ndarray:
-        """By how much the noise of a pixel changes (band,): tried with noise as correlated as the survey's."""
+        """Return the factor (band,) by which the noise of a pixel changes, from a trial with noise as correlated as the
+        survey's.
+        """
         most = max(1, min(TRIED, int(TRIED_BENEATH * self.beneath.pixel_scale / local_scale(self.wcs, self.shape))))
         shape = tuple(min(side, most) for side in self.shape)
         start = [(whole - part) // 2 for whole, part in zip(self.shape, shape, strict=True)]
@@ -104,9 +126,9 @@ class OtherGrid:
 
 
 def _extent(plain: WCS, wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest pixel (2,) of a grid `plain` that the edges of another, of `shape`, reach.
+    """Return the least and the largest pixel (2,) of a grid `plain` at the edges of another grid of `shape`.
 
-    ValueError where none of its edges is on that half of the sky.
+    ValueError if none of its edges is on that half of the sky.
     """
     rows, cols = (np.linspace(-0.5, side - 0.5, EDGE) for side in shape)
     around = [np.column_stack([cols, np.full(EDGE, row)]) for row in (rows[0], rows[-1])]

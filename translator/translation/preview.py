@@ -1,4 +1,4 @@
-"""A picture beside a translation: the input, what it became, and how uncertain that is, at one stretch."""
+"""A picture beside a translation: the input, the result, and its uncertainty, at one stretch."""
 
 import io
 from pathlib import Path
@@ -16,17 +16,17 @@ from translator.translation.observation import Observation, as_wcs
 from translator.translation.translated import Translated
 from translator.translation.whole_images import SkyGrid
 
-TIMES = 5  # as bright as it is, that a standard deviation is shown
-SIDE = 420  # pixels of the larger side of a panel
-GAP, TITLE = 8, 18  # between panels; above them
+TIMES = 5  # factor by which a standard deviation is multiplied for display
+SIDE = 420  # larger side of a panel [pixel]
+GAP, TITLE = 8, 18  # space between panels, and for titles above them [pixel]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def write_preview(made: Translated, run: Run, path: Path) -> None:
-    """Write a PNG with the input, the translation and, where planes were asked for, its standard deviation.
+    """Write a PNG with the input, the translation and, if planes were asked for, its standard deviation.
 
-    All are surface brightnesses at the stretch of galtrans's pictures (Lupton et al. 2004). North is where each grid
-    has it; the first row is at the bottom.
+    All are surface brightnesses at the stretch of galtrans's pictures (Lupton et al. 2004). The orientation is that of
+    each grid; the first row is at the bottom.
     """
     observation, whole = made.observation, made.whole
     domain = made.asked.domain
@@ -50,7 +50,7 @@ def write_store_preview(store: Store, row: int, path: Path) -> None:
 
 
 def _write(sheet: Image.Image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, complete or not at all."""
     held = io.BytesIO()
     sheet.save(held, format="PNG", optimize=True)
     with whole_file(path) as temporary:
@@ -58,13 +58,13 @@ def _write(sheet: Image.Image, path: Path) -> None:
 
 
 def _on(grid: SkyGrid, observation: Observation) -> np.ndarray:
-    """The input (band, row, col) on the grid of the translation, for the eye alone."""
+    """Return the input (band, row, col) on the grid of the translation, for display only."""
     here, there = as_wcs(observation.grid), as_wcs(grid)
     return np.stack([resample(image, here, there, grid.shape) for image in observation.images])
 
 
 def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
-    """Titled pictures in a row."""
+    """Return titled pictures in a row."""
     width = sum(picture.width for _, picture in pictures) + GAP * (len(pictures) + 1)
     height = max(picture.height for _, picture in pictures) + TITLE + GAP
     sheet = Image.new("RGB", (width, height), WHITE)
@@ -77,7 +77,7 @@ def side_by_side(pictures: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def _colour(images: np.ndarray, bands: tuple[str, ...], pixel_scale: float) -> Image.Image:
-    """Images (band, row, col) [nanomaggy/pixel] in colour, grey where there is one band, in a panel's size."""
+    """Return images (band, row, col) [nanomaggy/pixel] in colour (grey for one band) in the size of a panel."""
     rgb = coloured(Panel("", images, bands, pixel_scale))
     picture = Image.fromarray(np.ascontiguousarray(rgb[::-1]))
     factor = SIDE / max(picture.size)

@@ -1,4 +1,4 @@
-"""Translate a whole store of one survey into a store of images such as the other would have, chunk by chunk."""
+"""Translate a whole store of one survey into a store of images like those of the other survey, chunk by chunk."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,14 +29,22 @@ from translator.translation.whole_images import RequestedImage, SkyGrid, Whole, 
 class StoreJob:
     """What a task needs to translate rows.
 
-    Attributes:
-        at: The run.
-        store: Of the images.
-        bands: Places in it of those of the run's bands that it has.
-        there: Their places among the run's bands.
-        domain: Where translations land.
-        size: Rows, and columns, of a translation.
-        how: What is asked.
+    Attributes
+    ----------
+    at : RunAt
+        The run.
+    store : Store
+        Store of the images.
+    bands : tuple of int
+        Places in the store of the run's bands that it has.
+    there : tuple of int
+        Places of these bands among the run's bands.
+    domain : str
+        Where translations land.
+    size : int
+        Rows, and columns, of a translation.
+    how : How
+        What is asked.
     """
 
     at: RunAt
@@ -60,34 +68,50 @@ def translate_store(
     overwrite: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Store:
-    """Translate every object of a store into a new store; returns that, open.
+    """Translate every object of a store into a new store, and return it.
 
-    Rows are the same objects, with their catalogue. Each image keeps centre and orientation and has the pixels of the
-    other survey. Its sky sigma is measured; its PSF is what was asked for, or unknown where the recipe reads images
-    alone; its zero point is unknown. A row without an image, or, for such a recipe, with pixels missing, is NaN, and
-    its manifest says why; it also says which translations are inconsistent with their input. Saturated pixels are
-    flagged where they lie. The noise of an object depends on the seed and its row alone. Returns an existing store
-    unchanged if it was made from the same; resumes one that was interrupted (`OUT.part`), to the same bytes.
+    Rows are the same objects, with their catalogue. Each image keeps its centre and orientation and gets the pixels of
+    the other survey. The sky sigma of translations is measured. Their PSF is the one that was asked for, or unknown if
+    the recipe reads only images. Their zero point is unknown. Saturated pixels are flagged at their places. The noise
+    of an object depends only on the seed and its row.
 
-    A recipe that reads any image fills the column `consistency`, and on request makes arrays like `images` beside them
-    (`Store.planes`): `signal` and `sigma` with `how.planes`, and `draw_1`, `draw_2`, … with `how.draws`.
+    A row without an image (or, for a recipe that reads only images, with missing pixels) is NaN, and its manifest says
+    why. The manifest also says which translations are inconsistent with their input. A recipe that reads any image
+    fills the column `consistency`. On request it makes further arrays (`Store.planes`): `signal` and `sigma` with
+    `how.planes`, and `draw_1`, `draw_2`, … with `how.draws`.
 
-    Args:
-        run_path: Folder of a trained run.
-        store_path: Store of one of its surveys, on the pixels that it was trained on; a recipe that reads any image
-            takes any size of them, and some of the bands.
-        out: Where the new store will be.
-        to: Survey to translate into, to be sure; there is but one that the run can make of the store's.
-        how: What is asked: of `asking.How` the fields noise, seed, seeing, depth, draws and planes.
-        device: Of the networks, in the processes that do the work.
-        engine: Where tasks run; in one thread by default.
-        overwrite: Replace a store that is there, once the new one is finished.
-        chunk_bytes: Bytes that the images of a chunk of the new store may take.
+    An existing store is returned unchanged if it was made with the same settings. A store that was interrupted
+    (`OUT.part`) is resumed, with the same bytes as the result.
 
-    Raises:
-        RunError: The run cannot be loaded, or translates other surveys, bands or pixels.
-        StoreError: The store cannot be opened; or `out` is the store itself, was made from something else, is no
-            store, or is being made by another process.
+    Parameters
+    ----------
+    run_path : path-like
+        Folder of a trained run.
+    store_path : path-like
+        Store of one of its surveys, on the pixels of the training. A recipe that reads any image accepts images of any
+        size, and some of the bands.
+    out : path-like
+        Path of the new store.
+    to : str, optional
+        Survey to translate into, as a check; it follows from the run and the store.
+    how : How, optional
+        What is asked: the fields noise, seed, seeing, depth, draws and planes of `asking.How`.
+    device : str
+        Device of the networks, in the processes that do the work.
+    engine : Engine, optional
+        Where tasks run; by default in one thread.
+    overwrite : bool
+        Whether to replace an existing store, once the new one is finished.
+    chunk_bytes : int, optional
+        Largest size of a chunk of images [byte].
+
+    Raises
+    ------
+    RunError
+        If the run cannot be loaded, or translates other surveys, bands or pixels.
+    StoreError
+        If the store cannot be opened, or `out` is the store itself, was made from something else, is not a store, or is
+        being made by another process.
     """
     engine, how = engine or Engine(), how or How()
     store = open_store(store_path)
@@ -116,7 +140,7 @@ def translate_store(
 
 
 def _domain(run: Run, store: Store, to: str | None, how: How) -> str:
-    """Where translations of the store land; RunError where the run does not read such images as it has."""
+    """Return where translations of the store land; RunError if the run cannot read its images."""
     if store.synthetic and not how.force:
         raise RunError(
             f"{store.path} is {store.synthetic}; give a store of observations, or pass --force if this is what you mean"
@@ -146,11 +170,12 @@ def _domain(run: Run, store: Store, to: str | None, how: How) -> str:
 
 
 def _grids(*of) -> list[tuple[int, float]]:
+    """Return size and pixel scale of each."""
     return [(each.size, each.pixel_scale) for each in of]
 
 
 def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
-    """What the new store is made from."""
+    """Return the settings of the new store."""
     sums = store.path / SUMS
     return {
         "command": "galtrans translate",
@@ -173,7 +198,7 @@ def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
 
 
 def _asked(how: How) -> dict:
-    """What is asked besides noise and seed, as settings state it."""
+    """Return what is asked besides noise and seed, for the settings."""
     found = {"seeing": how.seeing and list(how.seeing), "planes": how.planes, "draws": how.draws}
     found["depth"] = how.depth and [
         f"{each.value:g}{'mag' if each.is_magnitude else 'nanomaggy'}" for each in how.depth
@@ -182,7 +207,7 @@ def _asked(how: How) -> dict:
 
 
 def planes_of(how: How) -> dict[str, str]:
-    """The arrays beside the images that are asked for: name to description."""
+    """Return the arrays beside the images that are asked for: name to description."""
     found = {}
     if how.planes:
         found["signal"] = "translation without noise: the mean of all that it may be"
@@ -193,7 +218,7 @@ def planes_of(how: How) -> dict[str, str]:
 
 
 def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
-    """The input's manifest; but an object that was done and could not be translated has failed, for what was found."""
+    """Return the manifest of the input, in which an object that could not be translated has failed, with a reason."""
     columns = {key: values.astype(object) for key, values in before.items()}
     translated, was_done = made["reason"] == "", columns["status"] == DONE
     lost = was_done & ~translated
@@ -205,7 +230,7 @@ def _manifest(name: str, before: Manifest, made: Manifest) -> Manifest:
 
 
 def _translate_chunk(job: StoreJob, rows: slice) -> Chunk:
-    """Some rows of the store, translated; NaN where they cannot be. Its manifest says why, "" where they are."""
+    """Translate some rows; NaN where they cannot be. The manifest has the reasons, "" for a translation."""
     run = job.at.open()
     there = run.domains[job.domain]
     originals = read_originals(job.store, rows, job.bands)
@@ -247,14 +272,14 @@ def _translate_chunk(job: StoreJob, rows: slice) -> Chunk:
 
 
 def _plane(made: Whole, name: str) -> np.ndarray:
-    """One of `planes_of` of a translation (band, row, col)."""
+    """Return one of `planes_of` of a translation (band, row, col)."""
     if name.startswith("draw_"):
         return made.draws[int(name.removeprefix("draw_")) - 1]
     return made.signal if name == "signal" else made.sigma
 
 
 def _one(run: Run, job: StoreJob, image: np.ndarray, wcs: WCS, target: WCS, known: dict, seed: int) -> Whole:
-    """One row by a recipe that reads any image, as `translate` makes a file of it."""
+    """Translate one row by a recipe that reads any image, as `translate_file` does with a file of it."""
     there, count = run.domains[job.domain], len(run.bands)
     whole = np.full((count, *image.shape[1:]), np.nan, np.float32)
     whole[list(job.there)] = image
@@ -277,23 +302,23 @@ def _one(run: Run, job: StoreJob, image: np.ndarray, wcs: WCS, target: WCS, know
 
 
 def _remark(consistency: np.ndarray) -> str:
-    """A word on a translation that is not consistent with its input; "" for one that is."""
+    """Return a remark on a translation that is not consistent with its input; "" otherwise."""
     worst = np.nanmax(consistency) if np.isfinite(consistency).any() else np.nan
     return f"inconsistent with its input: chi2 a pixel is {worst:.2f}, and not about 1" if worst > DOUBTFUL else ""
 
 
 def _plain_request(job: StoreJob) -> Request:
-    """Nothing is known or asked for by recipes that read images alone."""
+    """Return an empty request; RunError if something is asked that needs another recipe."""
     if job.how.needs_any:
         raise RunError(f"{job.how.needs_any[0]} needs a run of a recipe that is told what is known of images")
     return Request()
 
 
 def _why_not(run: Run, image: np.ndarray, crpix: np.ndarray) -> str:
-    """Why an image (band, row, col) cannot be translated; "" where it can."""
+    """Return why an image (band, row, col) cannot be translated; "" if it can."""
     missing = (~np.isfinite(image)).sum(axis=(1, 2))
     if run.use.reads_any and (missing < image[0].size).any():
-        missing[:] = 0  # it has a band at least, and gaps are no hindrance
+        missing[:] = 0  # it has at least one band, and may have gaps
     band = int(np.argmax(missing > 0))
     if missing[band]:
         return (

@@ -1,4 +1,4 @@
-"""One observation through a run that reads any image, and the FITS file that it becomes."""
+"""Translate one observation by a run that reads any image, and make the HDUs of the result."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -29,24 +29,31 @@ from translator.translation.observation import SCALE_TOLERANCE, USUAL, Observati
 from translator.translation.other_grid import OtherGrid
 from translator.translation.whole_images import RequestedImage, SkyGrid, Whole, tile_count, translate_whole
 
-DOUBTFUL = 1.5  # χ² a pixel beyond which an input is unlike what the run knows
-LARGE = 1_000_000  # pixels of an image, above which one is translated at a time, for the memory it takes
+DOUBTFUL = 1.5  # χ² per pixel above which an input is unlike those that the run knows
+LARGE = 1_000_000  # pixels above which only one image is translated at a time, because of its memory
 SYNTHETIC = "made by a neural network: NOT an observation"
-MANY_TILES = 4  # of which a progress bar tells
-WIDELY = 3.0  # standard deviations of the logarithm of a survey's noise that count as its range
+MANY_TILES = 4  # tiles above which a progress bar is shown
+WIDELY = 3.0  # half width of the range of a survey's noise [standard deviations of its logarithm]
 
 
 @dataclass(frozen=True)
 class Translated:
-    """An observation's translation.
+    """The translation of an observation.
 
-    Attributes:
-        observation: What was translated.
-        asked: What was asked.
-        whole: What came of it.
-        flags: Words for what a user should know: "inconsistent", "seeing unknown", "beyond training".
-        notes: A line on each.
-        other: The grid that it was put onto, where the model does not make that.
+    Attributes
+    ----------
+    observation : Observation
+        The input.
+    asked : RequestedImage
+        What was asked.
+    whole : Whole
+        The result.
+    flags : tuple of str
+        What a user should know: "inconsistent", "seeing unknown", "beyond training".
+    notes : tuple of str
+        A line on each flag.
+    other : OtherGrid or None
+        The grid that the result was resampled onto, if the model does not translate onto it.
     """
 
     observation: Observation
@@ -58,7 +65,7 @@ class Translated:
 
     @property
     def worst(self) -> float:
-        """The largest χ² a pixel of the bands; NaN into the poorer survey."""
+        """The largest χ² per pixel of the bands; NaN for translations into the poorer survey."""
         values = self.whole.consistency[self.observation.bands]
         return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
 
@@ -66,14 +73,21 @@ class Translated:
 def translate_observation(run: Run, observation: Observation, domain: str, how: How) -> Translated:
     """Translate one observation as a user asks.
 
-    Args:
-        run: Of a recipe that reads any image.
-        observation: To be translated.
-        domain: "x" or "y", where it lands.
-        how: What is asked.
+    Parameters
+    ----------
+    run : Run
+        A run of a recipe that reads any image.
+    observation : Observation
+        The input.
+    domain : str
+        "x" or "y", where the translation lands.
+    how : How
+        What is asked.
 
-    Raises:
-        ImageError: What is asked for lies outside of the observation, or its number of bands is another.
+    Raises
+    ------
+    ImageError
+        If what is asked lies outside the observation, or has another number of bands.
     """
     asked, other = _asked(run, observation, domain, how)
     factor = np.ones(len(run.bands))
@@ -90,13 +104,13 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     if other is not None:
         whole = _carried(whole, other, factor)
     if not np.isfinite(whole.image[observation.bands]).any():
-        raise ImageError(f"{observation.paths[0]}: nothing of what is asked for lies in it, or rests on enough of it")
+        raise ImageError(f"{observation.paths[0]}: it shows nothing of what is asked for, or too little of it")
     asked = replace(asked, seeing=seeing_of(run, domain, asked.seeing))
     return Translated(observation, asked, whole, flags, notes, other)
 
 
 def _carried(whole: Whole, other: OtherGrid, factor: np.ndarray) -> Whole:
-    """A translation on another grid; the noise of a pixel changes by `factor` (band,)."""
+    """Return a translation on another grid; the noise of a pixel changes by `factor` (band,)."""
     sigma = None
     if whole.spread is not None:
         sigma = np.sqrt(whole.spread + other.variance(whole.noise, factor)).astype(np.float32)
@@ -111,17 +125,17 @@ def _carried(whole: Whole, other: OtherGrid, factor: np.ndarray) -> Whole:
 
 
 def seeing_of(run: Run, domain: str, asked: np.ndarray) -> np.ndarray:
-    """The seeing (band,) [arcsec] that translations have: what is asked for, else the survey's usual."""
+    """Return the seeing (band,) [arcsec] of translations: what is asked, or else the usual one of the survey."""
     return np.where(np.isfinite(asked), asked, run.networks[f"survey_{domain}"].psf_fwhm.cpu().numpy())
 
 
 def _telling(progress: Progress | None) -> Callable[[int, int], None]:
-    """What tells the progress of each tile."""
+    """Return the function that reports the progress of each tile."""
     return (lambda at, of: None) if progress is None else progress.reach
 
 
 def _asked(run: Run, observation: Observation, domain: str, how: How) -> tuple[RequestedImage, OtherGrid | None]:
-    """What is asked of a run, from what a user asks; and the grid that the result goes onto, if it is another."""
+    """Return what a user asks in terms of a run, and the grid of the result if the model cannot translate onto it."""
     there, bands = run.domains[domain], run.bands
     seeing, sigma = each_band(how.seeing, bands, "--seeing"), np.full(len(bands), np.nan)
     grid, other = _grid(run, observation, domain, how), None
@@ -135,7 +149,7 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> tuple[R
                     pattern.wcs, pattern.shape, pattern.cards, there.pixel_scale, within=observation.grid
                 )
             except ValueError as error:
-                raise ImageError(f"{how.like}: nothing can be made on its grid: {error}") from error
+                raise ImageError(f"{how.like}: no translation can be made on its grid: {error}") from error
             grid = other.beneath
         seeing = np.where(np.isfinite(seeing), seeing, pattern.seeing)
         sigma = pattern.sigma
@@ -158,7 +172,7 @@ def _asked(run: Run, observation: Observation, domain: str, how: How) -> tuple[R
 
 
 def each_band(values: tuple[float, ...] | None, bands: tuple[str, ...], option: str) -> np.ndarray:
-    """(band,) of one number for all bands or one for each; NaN where nothing is asked."""
+    """Return values (band,) from one number for all bands or one for each; NaN if nothing is asked."""
     if values is None:
         return np.full(len(bands), np.nan)
     if len(values) not in (1, len(bands)):
@@ -170,7 +184,7 @@ def each_band(values: tuple[float, ...] | None, bands: tuple[str, ...], option: 
 
 
 def _grid(run: Run, observation: Observation, domain: str, how: How) -> SkyGrid:
-    """The grid of a translation: the same sky as that of the input, or a part of it."""
+    """Return the grid of a translation: the same sky as the input, or a part of it."""
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     wcs, shape = as_wcs(observation.grid), observation.grid.shape
     if how.at is None:
@@ -186,7 +200,7 @@ def _grid(run: Run, observation: Observation, domain: str, how: How) -> SkyGrid:
 def _remarks(
     run: Run, observation: Observation, domain: str, asked: RequestedImage, whole: Whole
 ) -> tuple[tuple, tuple]:
-    """Flags, and a line on each, about an input or a wish that the run is no good for."""
+    """Return flags, and a line on each, if the run does not suit the input or what is asked."""
     flags, notes = [], []
     here, there = run.domains[OTHER[domain]], run.domains[domain]
     if observation.origin["psf_fwhm"] == USUAL:
@@ -217,15 +231,15 @@ def _remarks(
         band = int(np.nanargmax(values))
         flags.append("inconsistent")
         notes.append(
-            f"CONSIST = {values[band]:.2f} in band {run.bands[band]}: the translation, seen again as the input was, is "
-            f"not the input (about 1 is right, above {DOUBTFUL} is not); saturated stars, artefacts or another "
-            "telescope do this"
+            f"CONSIST = {values[band]:.2f} in band {run.bands[band]}: the translation, observed again like the input, "
+            f"differs from the input (about 1 is right, above {DOUBTFUL} is not); possible reasons are saturated "
+            "stars, artefacts or another telescope"
         )
     return tuple(flags), tuple(notes)
 
 
 def _beyond(word: str, unit: str, values, least, most, bands) -> list[str]:
-    """A line where values (band,) lie beyond a range."""
+    """Return a line if values (band,) are outside a range."""
     outside = np.flatnonzero((values < least) | (values > most))
     if not len(outside):
         return []
@@ -282,14 +296,14 @@ def translated_hdus(made: Translated, run: Run, primary: fits.Header, *, planes:
 
 
 def _state_grid(header: fits.Header, other: OtherGrid) -> None:
-    """Put the cards of another grid into a header, in the place of those of the model's."""
+    """Replace the cards of the model's grid in a header by those of another grid."""
     for keyword in {card.keyword for card in grid_cards(header) if not card.keyword.startswith("NAXIS")}:
         del header[keyword]
     header.extend(other.cards, end=True)
 
 
 def _state(header: fits.Header, made: Translated, place: int) -> None:
-    """Put into a band's header what it is and what it was made from."""
+    """Write into the header of a band its seeing, noise and input."""
     observation, asked, whole = made.observation, made.asked, made.whole
     header["PSFFWHM"] = (round(float(asked.seeing[place]), 4), "[arcsec] seeing that it imitates")
     if asked.noise:
@@ -308,7 +322,7 @@ def _state(header: fits.Header, made: Translated, place: int) -> None:
 
 
 def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
-    """An HDU beside that of a band."""
+    """Return an HDU that belongs to that of a band."""
     name = f"{kind}_{hdu.header['EXTNAME']}"
     made = fits.ImageHDU(image, hdu.header.copy())
     made.header["EXTNAME"] = name
@@ -317,13 +331,13 @@ def _plane(hdu: fits.ImageHDU, kind: str, image: np.ndarray) -> fits.ImageHDU:
 
 
 def place_of(wcs: WCS, shape: tuple[int, int]) -> dict[str, float]:
-    """Where the middle of an image lies [deg, ICRS], as tables state it."""
+    """Return the centre of an image [deg, ICRS], for tables."""
     ra, dec = centre_of(wcs, shape)
     return {"ra": round(float(ra), 6), "dec": round(float(dec), 6)}
 
 
 def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
-    """What the table of a command says of one translation."""
+    """Return the row of one translation in the table of a command."""
     observation, grid = made.observation, made.asked.grid
     some = observation.bands
     return {
@@ -340,17 +354,20 @@ def row_of(made: Translated, run: Run, out: Path) -> dict[str, object]:
 
 
 def _middle(values) -> float:
-    """The median of the numbers that are known, as tables state it; NaN where none is."""
+    """Return the median of the known numbers, for tables; NaN if none is known."""
     known = np.array(values, float)[np.isfinite(np.array(values, float))]
     return round(float(np.median(known)), 4) if len(known) else np.nan
 
 
 def row_of_file(name: str, out: Path) -> dict[str, object]:
-    """What the table of a command says of a translation that was written before, by its headers.
+    """Return the row in the table of a command for a translation that was written before, from its headers.
 
-    Args:
-        name: Of the file that was translated.
-        out: Its translation.
+    Parameters
+    ----------
+    name : str
+        Name of the file that was translated.
+    out : Path
+        Its translation.
     """
     with reading_fits, fits.open(out) as hdus:
         primary = hdus[0].header

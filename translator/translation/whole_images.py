@@ -1,8 +1,8 @@
-"""Images of any size through a run that reads any image: in overlapping tiles, without seams, in bounded memory.
+"""Translate images of any size by a run that reads any image: in overlapping tiles, without seams, in bounded memory.
 
-A translation is made tile by tile on its own grid. Each tile is read from as much of the input as its pixels depend on,
-and only its middle is kept. What holds for the image as a whole is done once: the level of the noise that its sky still
-has, and the random numbers, which are drawn for the whole grid so that a draw does not change where tiles meet.
+A translation is made tile by tile on its own grid. Each tile is read from the part of the input that its pixels depend
+on, and only its middle is kept. Two things are done once for the whole image: the measurement of the noise that is
+still in its sky, and the drawing of random numbers, so that a draw has no seams where tiles meet.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,19 +27,27 @@ from translator.runs.checkpoint import Run
 from translator.runs.device import one_thread
 from translator.use import Signal, Wanted, known_variance, missing_sigma, seed_shapes, signal_of
 
-MIDDLE = 512  # pixels a side of the middle of a tile, on the grid of the translation
-SEEN_AT_ONCE = 192  # pixels a side of the input that are seen again at once
-STEP = 8  # pixels: tiles begin at multiples of it, as networks halve their maps three times
-MARGIN = 72  # pixels around the middle: how far a network sees [pixel]
-REACH = 12.0  # how much farther the input is read [arcsec]: how far seeing spreads light
-WHOLE = 0.999  # share of the light that a pixel sees, which counts as all of it
-NEAR = 0.99  # cosine of an angle on the sky, within which grids may meet
-DRAWS = 8  # by which the spread of the signal is measured, unless told otherwise
+MIDDLE = 512  # side of the middle of a tile on the grid of the translation [pixel]
+SEEN_AT_ONCE = 192  # side of the part of the input that is observed again at once [pixel]
+STEP = 8  # tiles begin at multiples of it [pixel], because networks halve their maps three times
+MARGIN = 72  # width around the middle: the reach of a network [pixel]
+REACH = 12.0  # additional width that is read of the input [arcsec]: the reach of the seeing
+WHOLE = 0.999  # share of the light of a pixel that counts as all of it
+NEAR = 0.99  # cosine of the largest angle on the sky between grids that may meet
+DRAWS = 8  # least number of draws for the standard deviation of the signal
 
 
 @dataclass(frozen=True)
 class SkyGrid:
-    """A plane of pixels on the sky: TAN terms as of `tan.tan_terms`, and its rows and columns."""
+    """A plane of pixels on the sky.
+
+    Attributes
+    ----------
+    crval, crpix, cd : array
+        TAN terms, as in `sky_wcs.tan_terms`.
+    shape : tuple of int
+        Rows and columns.
+    """
 
     crval: np.ndarray
     crpix: np.ndarray
@@ -47,36 +55,47 @@ class SkyGrid:
     shape: tuple[int, int]
 
     def window(self, first: tuple[int, int], shape: tuple[int, int]) -> "SkyGrid":
-        """The grid of `shape` whose first pixel is (row, col) `first` of this one."""
+        """Return the grid of `shape` whose first pixel is (row, col) `first` of this one."""
         return SkyGrid(self.crval, self.crpix - np.array(first[::-1], float), self.cd, shape)
 
     @property
     def pixel_scale(self) -> float:
-        """[arcsec/pixel], the geometric mean of both axes."""
+        """Geometric mean of the sides of a pixel [arcsec]."""
         return 3600 * float(np.sqrt(abs(np.linalg.det(self.cd))))
 
     @property
     def terms(self) -> list[np.ndarray]:
-        """As `conditions.align` reads those of one grid."""
+        """The terms of one grid, as `conditions.align` reads them."""
         return [self.crval[None], self.crpix[None], self.cd[None]]
 
 
 @dataclass(frozen=True)
 class RequestedImage:
-    """What is asked of the translation of one image; arrays are (band,), NaN for what is usual.
+    """What is asked of the translation of one image. Arrays are (band,), with NaN for the usual value.
 
-    Attributes:
-        domain: "x" or "y", where it lands.
-        grid: Of the translation.
-        seeing: Full width at half maximum of stars [arcsec].
-        sigma: Noise of a pixel of blank sky [nanomaggy/pixel].
-        gain: [electron/nanomaggy].
-        noise: Whether it has noise.
-        draws: How many draws are made.
-        spread: Whether the spread of draws is wanted, of `DRAWS` at least.
-        seed: Of all random numbers.
-        carry: What puts differences of signals (band, row, col) onto the pixels whose errors are wanted; they are those
-            of `grid` unless it is given, and the spread is that on these.
+    Attributes
+    ----------
+    domain : str
+        "x" or "y", where it lands.
+    grid : SkyGrid
+        Grid of the translation.
+    seeing : array
+        FWHM of stars [arcsec].
+    sigma : array
+        Noise of a pixel of blank sky [nanomaggy/pixel].
+    gain : array
+        Gain [electron/nanomaggy].
+    noise : bool
+        Whether it has noise.
+    draws : int
+        Number of draws.
+    spread : bool
+        Whether the standard deviation of at least `DRAWS` draws is wanted.
+    seed : int
+        Seed of all random numbers.
+    carry : callable, optional
+        Resamples differences of signals (band, row, col) onto the pixels whose errors are wanted; by default these are
+        the pixels of `grid`.
     """
 
     domain: str
@@ -93,17 +112,28 @@ class RequestedImage:
 
 @dataclass(frozen=True)
 class Whole:
-    """A translation of one image (band, row, col), float32 [nanomaggy/pixel]; NaN where it rests on too little.
+    """The translation of one image, each (band, row, col) float32 [nanomaggy/pixel]; NaN where it rests on too little
+    input.
 
-    Attributes:
-        image: With noise, where it is wanted; else the signal.
-        signal: Without noise: the mean of all that it may be; None where only the image is wanted, and has noise.
-        sigma: Standard deviation of the error to expect, of draws and noise together; None unless it is wanted.
-        spread: Variance of the draws alone, on the pixels of `RequestedImage.carry`; None unless `sigma` is wanted.
-        noise: Variance of the noise alone, alike, on the pixels of the translation.
-        draws: Signals drawn from all that it may be, with noise where that is wanted; each alike.
-        noise_sigma: Of a pixel of blank sky (band,) [nanomaggy/pixel], as the image has it; 0 without noise.
-        consistency: χ² a pixel (band,) of the input, had the signal been behind it; NaN into the poorer survey.
+    Attributes
+    ----------
+    image : array
+        The translation, with noise if that is wanted.
+    signal : array or None
+        The translation without noise: the mean of all possible images. None if only an image with noise is wanted.
+    sigma : array or None
+        Standard deviation of the expected error, of draws and noise together; None unless it is wanted.
+    draws : list of array
+        Signals drawn from all possible images, with noise if that is wanted.
+    noise_sigma : array
+        Noise of a pixel of blank sky (band,) [nanomaggy/pixel] in `image`; 0 without noise.
+    consistency : array
+        χ² per pixel (band,) between the input and the signal as observed by the survey of the input; NaN for
+        translations into the poorer survey.
+    spread : array or None
+        Variance of the draws alone, on the pixels of `RequestedImage.carry`; None unless `sigma` is wanted.
+    noise : array or None
+        Variance of the noise alone, on the pixels of the translation; None unless `sigma` is wanted.
     """
 
     image: np.ndarray
@@ -127,28 +157,50 @@ def translate_whole(
 ) -> Whole:
     """Translate one image of any size.
 
-    Args:
-        run: A trained model that reads any image.
-        image: (band, row, col) [nanomaggy/pixel]; NaN where there is no data, everywhere in a band that is missing.
-        grid: Of the image.
-        known: `conditions.NAMES` of it, each (band,); NaN where it is not known.
-        asked: What is wanted.
-        done: Is told after each tile how many of how many are done.
+    Parameters
+    ----------
+    run : Run
+        A trained model that reads any image.
+    image : array
+        Image (band, row, col) [nanomaggy/pixel]; NaN where there is no data, and everywhere in a missing band.
+    grid : SkyGrid
+        Its grid.
+    known : dict
+        Its conditions, by the names `conditions.NAMES`, each (band,); NaN if unknown.
+    asked : RequestedImage
+        What is asked.
+    done : callable, optional
+        Called after each tile with the number of finished tiles and of all tiles.
+
+    Returns
+    -------
+    Whole
+        The translation.
     """
     maker = _Maker(run, image, grid, known, asked, done)
-    alone = len(maker.tiles) > 1  # a large image is not one of many that are made side by side
+    alone = len(maker.tiles) > 1  # a large image may use all threads, as no other is translated at the same time
     with torch.no_grad(), nullcontext() if alone else one_thread(run.device):
         return maker.whole()
 
 
 def tile_count(shape: tuple[int, int]) -> int:
-    """Tiles that a grid of `shape` is made in."""
+    """Return the number of tiles of a grid of `shape`."""
     return sum(1 for _ in _tiles(shape))
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """A window of a grid: its first (row, col), its shape, and the part of it that is kept, in pixels of the grid."""
+    """A window of a grid.
+
+    Attributes
+    ----------
+    first : tuple of int
+        Row and column of its first pixel.
+    shape : tuple of int
+        Rows and columns.
+    kept : tuple of slice
+        The part that is kept, in pixels of the grid.
+    """
 
     first: tuple[int, int]
     shape: tuple[int, int]
@@ -156,7 +208,7 @@ class _Tile:
 
     @property
     def inner(self) -> tuple[slice, slice]:
-        """What is kept, in pixels of the tile."""
+        """The part that is kept, in pixels of the tile."""
         return tuple(slice(k.start - f, k.stop - f) for k, f in zip(self.kept, self.first, strict=True))
 
     @property
@@ -166,7 +218,9 @@ class _Tile:
 
 
 def _tiles(shape: tuple[int, int], middle: int | None = None, margin: int = MARGIN) -> Iterator[_Tile]:
-    """The tiles of a grid: one for a small grid, else windows that overlap by twice the margin, up to its edges."""
+    """Iterate over the tiles of a grid: one for a small grid, else windows that overlap by twice the margin, up to its
+    edges.
+    """
     middle = middle or MIDDLE
     if max(shape) <= middle + 2 * margin:
         yield _Tile((0, 0), shape, (slice(0, shape[0]), slice(0, shape[1])))
@@ -191,11 +245,11 @@ class _Maker:
         self.random = Generator().manual_seed(asked.seed)
 
     def _one(self, values: np.ndarray) -> Tensor:
-        """(band,) as (1, band) on the networks' device."""
+        """Return values (band,) as (1, band) on the device of the networks."""
         return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None].to(self.device)
 
     def whole(self) -> Whole:
-        """All of the work."""
+        """Return the translation."""
         asked, networks = self.asked, self.run.networks
         count = max(asked.draws, DRAWS if asked.spread else 0)
         self.total, self.at = len(self.tiles) * (1 + count), 0
@@ -231,16 +285,18 @@ class _Maker:
         return Whole(image, kept, sigma, draws, noise_sigma, consistency, spread if asked.spread else None, noise)
 
     def _missing(self, signal: np.ndarray, sky: np.ndarray, drawn: Tensor) -> np.ndarray:
-        """Noise of blank sky (band,) that signals lack."""
+        """Return the noise of blank sky (band,) that signals lack."""
         networks, wanted = self.run.networks, self._wanted()
         reached = None if leads_down(networks, self.asked.domain) else torch.from_numpy(sky)[None]
         already = known_variance(networks, self.known, wanted, torch.from_numpy(signal)[None], reached)
         return missing_sigma(wanted, drawn, already.to(self.device))[0].cpu().numpy()
 
     def _empty(self, kind=np.float32) -> np.ndarray:
+        """Return zeros (band, row, col) on the grid of the translation."""
         return np.zeros((self.bands, *self.asked.grid.shape), kind)
 
     def _wanted(self, alignment: Tensor | None = None, shape: tuple[int, int] = (0, 0)) -> Wanted:
+        """Return what is asked of networks for a part of the translation."""
         asked = self.asked
         if alignment is None:
             ratio = self.grid.pixel_scale / asked.grid.pixel_scale
@@ -256,7 +312,7 @@ class _Maker:
         )
 
     def _signal(self, tile: _Tile, seeds: list[Tensor] | None = None, mean: np.ndarray | None = None) -> Signal:
-        """What a tile becomes, without noise; 0 and not good where the image has nothing for it."""
+        """Return the signal of a tile; 0 and not good where the image has nothing for it."""
         window = self.asked.grid.window(tile.first, tile.shape)
         part = _seen_from(window, self.grid)
         self.at += 1
@@ -271,7 +327,7 @@ class _Maker:
         return found
 
     def _observed(self, part: tuple[slice, slice], window: SkyGrid) -> tuple[Observed, Tensor]:
-        """A part of the image, and the alignment from it to a window of the translation's grid."""
+        """Return a part of the image, and the alignment from it to a window of the translation's grid."""
         pixels = self.image[(slice(None), *part)]
         here = self.grid.window((part[0].start, part[1].start), pixels.shape[1:])
         alignment = lead(here.terms, here.shape, window.terms, window.shape)
@@ -281,12 +337,12 @@ class _Maker:
         return Observed(image, good, self.known), torch.from_numpy(alignment).to(self.device)
 
     def _add_noise(self, signal: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-        """Add the survey's noise to a signal, in its place and band by band; None of noise adds nothing."""
+        """Add the noise of the survey to a signal, in place and band by band; nothing if `missing` is None."""
         if missing is None:
             return signal
         survey, shape = self.run.networks[f"survey_{self.asked.domain}"], signal.shape[1:]
         gain = survey.usual("gain", self._one(self.asked.gain))[0]
-        around = tuple(next_fast_len(side, real=True) for side in shape)  # others take several times as long
+        around = tuple(next_fast_len(side, real=True) for side in shape)  # other sizes take several times as long
         for band in range(self.bands):
             white = torch.randn(1, 1, *around, generator=self.random).to(self.device)
             field = survey.correlated(white, slice(band, band + 1))[0, 0, : shape[0], : shape[1]]
@@ -296,7 +352,7 @@ class _Maker:
         return signal
 
     def _drawn(self, mean: np.ndarray, count: int, missing) -> tuple[list[np.ndarray], np.ndarray]:
-        """The draws that are wanted, and the variance of all."""
+        """Return the draws that are wanted, and the variance of all draws."""
         kept, total, squares = [], 0.0, 0.0
         shapes = seed_shapes(self.run.networks, self.asked.domain, self._padded())
         for number in range(count):
@@ -315,12 +371,12 @@ class _Maker:
         return kept, np.maximum(squares - total**2 / count, 0) / max(count - 1, 1)
 
     def _padded(self) -> tuple[int, int]:
-        """Rows and columns that the tiles reach to, all of one size."""
+        """Return the rows and columns that the tiles cover, all of one size."""
         ends = (max(tile.first[axis] + tile.shape[axis] for tile in self.tiles) for axis in (0, 1))
         return tuple(-(-end // STEP) * STEP for end in ends)
 
     def _cut(self, seed: Tensor, tile: _Tile, shape: tuple[int, ...]) -> Tensor:
-        """The random numbers of a tile, of those of the whole; maps may be of half the resolution or less."""
+        """Return the random numbers of a tile; maps may have half the resolution or less."""
         if len(shape) == 1:
             return seed[None].to(self.device)
         pixels = self._padded()[0] // shape[1]
@@ -329,7 +385,7 @@ class _Maker:
         return seed[:, row : row + rows, col : col + cols][None].to(self.device)
 
     def _consistency(self, signal: np.ndarray) -> np.ndarray:
-        """χ² a pixel (band,) of the input, by what the poorer survey would see of the signal."""
+        """Return χ² per pixel (band,) between the input and the signal as the poorer survey would observe it."""
         networks, poorer = self.run.networks, OTHER[self.asked.domain]
         survey = networks[f"survey_{poorer}"]
         told = Known(self._one(self.asked.seeing), self._one(self.asked.sigma), self._one(self.asked.gain))
@@ -363,40 +419,46 @@ class _Maker:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def _supported(self, there: np.ndarray, pixel_scale: float, led: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Pixels (1, band, *shape) of the input, bool, of which all light that they see is in a signal.
+        """Return the pixels (1, band, *shape) of the input whose light comes completely from pixels of the signal with
+        a value.
 
-        Args:
-            there: Which pixels of the signal are there (band, row, col).
-            pixel_scale: Of the signal [arcsec/pixel].
-            led: From the input's grid to the signal's.
-            shape: Of the part of the input.
+        Parameters
+        ----------
+        there : array of bool
+            Pixels of the signal that have a value (band, row, col).
+        pixel_scale : float
+            Side of a pixel of the signal [arcsec].
+        led : Tensor
+            Alignment from the grid of the input to that of the signal.
+        shape : tuple of int
+            Shape of the part of the input.
         """
         reach = round(3 * float(self.run.networks[f"survey_{OTHER[self.asked.domain]}"].psf_fwhm.max()) / pixel_scale)
         side = 2 * (reach // 2) + 1
-        if there.all():  # as usual: what is far enough from the edges
+        if there.all():  # the usual case: pixels far enough from the edges
             most = torch.tensor([(n - side) / 2 for n in there.shape[1:]], device=self.device)
             inside = (places(led, shape).abs() <= most).all(-1)
             return inside[:, None].expand(-1, self.bands, -1, -1)
         whole = torch.from_numpy(there)[None].to(self.device, led.dtype)
-        whole = F.pad(whole, (reach,) * 4)  # beyond the edges nothing is known
+        whole = F.pad(whole, (reach,) * 4)  # nothing is known beyond the edges
         return sample(box(whole, side)[..., reach:-reach, reach:-reach], led, shape) > WHOLE
 
 
 def _padded_window(image: np.ndarray, tile: _Tile) -> np.ndarray:
-    """The pixels of a tile (band, row, col); beyond the edges of the image those of the edge."""
+    """Return the pixels of a tile (band, row, col); beyond the image, its edge pixels are repeated."""
     part = image[(slice(None), *tile.over)]
     beyond = [(0, side - there) for side, there in zip(tile.shape, part.shape[1:], strict=True)]
     return np.pad(part, [(0, 0), *beyond], mode="edge")
 
 
 def _middle(grid: SkyGrid) -> np.ndarray:
-    """The direction (3,) of a grid's middle."""
+    """Return the direction (3,) of the middle of a grid."""
     rows, cols = grid.shape
     return tan_places(*grid.terms, np.array([[(cols - 1) / 2, (rows - 1) / 2]]))[0, 0]
 
 
 def _seen_from(window: SkyGrid, image: SkyGrid) -> tuple[slice, slice] | None:
-    """The part of an image that a window of another grid depends on; None where they do not meet."""
+    """Return the part of an image that a window of another grid depends on; None if they do not meet."""
     rows, cols = window.shape
     if float(_middle(window) @ _middle(image)) < NEAR:
         return None

@@ -34,6 +34,6 @@ def test_it_is_said_in_a_sentence():
     alignment = np.broadcast_to([[2.0, 0, 0.6], [0, 2.0, 0.8]], (5, 2, 3))
     found = describe_registration(images, alignment)
     assert found["offset"] == 1.0
-    assert "lie 1.00 pixels of the target apart in the median" in found["sentence"]
+    assert "median offset between the grids of input and target is 1.00 pixels" in found["sentence"]
     still = describe_registration(images, np.broadcast_to([[2.0, 0, 0], [0, 2.0, 0]], (5, 2, 3)))
-    assert "have one centre" in still["sentence"]
+    assert "have the same centre" in still["sentence"]

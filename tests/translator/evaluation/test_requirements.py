@@ -70,7 +70,7 @@ def test_a_limit_is_of_one_band_or_of_all(written):
         ("[sdss_to_cfht]\nflux_bias.r = { most = 1 }", "no limit of sdss_to_cfht.flux_bias.r is called 'most'"),
         ("[sdss_to_cfht]\nflux_bias.r = { max = '1' }", "must be a number"),
         ("[sdss_to_cfht]\nflux_bias.r = { max = nan }", "must be a number"),
-        ("[sdss_to_cfht]\nflux_bias.r = 1", "no table of limits"),
+        ("[sdss_to_cfht]\nflux_bias.r = 1", "is not a table of limits"),
         (
             "[sdss_to_cfht.verdict]\nbilinaer = { min_closer = 1 }",
             "no row of sdss_to_cfht.verdict is called 'bilinaer'; known are bilinear, wiener, good, bad",
@@ -80,7 +80,7 @@ def test_a_limit_is_of_one_band_or_of_all(written):
             "no limit of sdss_to_cfht.verdict.bilinear is called 'max_closer'; known are min_closer, max_farther",
         ),
         ("[sdss_to_cfht.verdict]\nbilinear = { min_closer = true }", "must be a number"),
-        ("[sdss_to_cfht]\nverdict = 3", "no table of rows"),
+        ("[sdss_to_cfht]\nverdict = 3", "is not a table of rows"),
     ],
 )
 def test_what_cannot_be_meant_is_named(written, text, said):

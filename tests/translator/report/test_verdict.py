@@ -142,5 +142,5 @@ def test_many_runs_are_not_compared_with_each_other_in_sentences():
 
 def test_a_direction_without_numbers_has_a_verdict_too():
     report = {"runs": [{"name": "run"}], "truth": None, "directions": {"d": facts() | {"verdict": judged()}}}
-    assert sentence(report, "d", "run") == "nothing was measured that it could be compared in"
+    assert sentence(report, "d", "run") == "no measure could be compared"
     assert fixed_set({}) == []

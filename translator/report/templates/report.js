@@ -99,7 +99,7 @@
         const rank = place(each);
         each.card.hidden = !all.checked && !(rank in words);
         each.card.querySelector(".role").textContent = (words[rank] || "") + (rank in words ? " by " + name + "." : "");
-        each.card.querySelector(".rank").textContent = rank === Infinity ? "Not measured by this."
+        each.card.querySelector(".rank").textContent = rank === Infinity ? "Not measured."
           : "Rank " + rank + " of " + count + "; " + each.ranks[by.value][1] + " from perfect.";
         holder.append(each.card);
       });
