@@ -92,7 +92,8 @@ def _sections(group: click.Group, words: list[str]) -> Iterator[str]:
     """Yield the lines of one section for each command, and for the commands of a command."""
     for name, command in _commands(group):
         path = [*words, name]
-        context = click.Context(command, info_name=" ".join(path))
+        # a command keeps the names of its help option from the first context that it sees
+        context = click.Context(command, info_name=" ".join(path), **galtrans.context_settings)
         yield f"{'#' * len(path)} {' '.join(path)}\n"
         yield f"```text\n{' '.join([*path, *command.collect_usage_pieces(context)])}\n```\n"
         yield from _paragraphs(command.help or "")
