@@ -245,7 +245,7 @@ def text_of(page: Path) -> str:
 
 def every_command(group, words):
     """Yield each command below a group, with the words that call it."""
-    context = click.Context(group)
+    context = click.Context(group, **galtrans.context_settings)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         yield [*words, name], command

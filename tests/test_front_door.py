@@ -19,6 +19,7 @@ from astropy.wcs import WCS
 
 import survey_tools
 import translator
+from survey_tools import tasks
 from survey_tools.accept import a_catalogue, an_angle, per_band
 from survey_tools.errors import ArgumentError, CatalogueError, GaltransError, RunError, StoreError
 
@@ -263,7 +264,8 @@ def test_a_recipe_of_ones_own_needs_no_name(sky, tmp_path):
         translator.load_run(tmp_path / "run", device="cpu")
 
 
-def test_cluster_clients_and_addresses_are_places_of_work(sky, tmp_path):
+def test_cluster_clients_and_addresses_are_places_of_work(sky, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "PATIENCE", "1s")
     with pytest.raises(ConnectionError, match="no Dask scheduler answers"):
         survey_tools.regrid(sky / "cfht.zarr", sky / "sdss.zarr", tmp_path / "y.zarr", workers="tcp://127.0.0.1:9")
     with pytest.raises(ArgumentError, match="workers: 0 is not a whole number of at least 1"):

@@ -42,7 +42,7 @@ def test_what_is_no_web_address_is_named(text):
 
 
 def test_an_empty_name_is_none():
-    with pytest.raises(ArchiveError, match="GALTRANS_CACHE is ''; give folder"):
+    with pytest.raises(ArchiveError, match="GALTRANS_CACHE is ''; give this: folder"):
         read_settings({"GALTRANS_CACHE": ""})
 
 
