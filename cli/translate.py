@@ -162,7 +162,7 @@ def translate(run: Path, files: tuple[Path, ...], out: Path, **options) -> None:
 
 
 def _say_store(made, out: Path, there: bool) -> None:
-    """Say what became of a store."""
+    """Print what became of a store."""
     if there:
         click.echo(f"{out} is complete already.")
     done = int((made.manifest()["status"] == "done").sum())
@@ -174,10 +174,10 @@ def _say_store(made, out: Path, there: bool) -> None:
 
 
 def _say_files(made, out: Path) -> None:
-    """Say what became of files; the error of one that could not be translated ends the command."""
+    """Print what became of files; the error of one that could not be translated ends the command."""
     kept, wanted = len(made.kept), made.wanted
     if kept:
-        click.echo(f"{kept} of {wanted} were translated before, from the same and alike")
+        click.echo(f"{kept} of {wanted} were translated before with the same settings, and are kept")
     for note in made.notes:
         click.echo(f"Note: {note}", err=True)
     new = len(made.paths) - kept

@@ -80,7 +80,7 @@ def test_results_are_not_replaced_unless_asked_for(run, image, tmp_path):
     before = (tmp_path / "galaxy_cfht.fits").stat().st_mtime_ns
     again = call(*words)
     assert again.exit_code == 0
-    assert "1 of 1 were translated before, from the same and alike" in again.output
+    assert "1 of 1 were translated before with the same settings, and are kept" in again.output
     assert (tmp_path / "galaxy_cfht.fits").stat().st_mtime_ns == before
     other = call(*words, "--seed", 1)
     assert other.exit_code == 2
