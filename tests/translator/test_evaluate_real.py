@@ -1,8 +1,8 @@
 """The report on real pixels, without a truth: SDSS frames of one field, and cutouts of T0007 stacks of another.
 
-No galaxy is in both, so the pair table is made up: what is measured of pairs says nothing here, but must do so in
-numbers; what is measured of populations, noise and fine detail, is of real sky. Whether measures of pairs are right on
-real light is asked of galaxies on which blank sky of other places of the frame is put, twice.
+No galaxy is in both, so the pair table is made up. The measures of pairs have no meaning here, but must have values;
+the measures of populations, noise and fine detail are those of real sky. Measures of pairs are checked on real galaxies
+to which blank sky from other places of the frame is added, twice.
 """
 
 import json
@@ -51,7 +51,7 @@ def stores(tmp_path_factory, real_data, known_sky):
 
 @pytest.fixture(scope="module")
 def report(stores):
-    """That of an untrained, narrow run, on seven made-up pairs."""
+    """The report of an untrained, narrow run on seven made-up pairs."""
     rows, recipe = np.arange(len(STACKED)), replace(RECIPES["demo"], width=4)
     pairs = Table({"x_row": rows, "y_row": rows, "separation": 0.0 * rows, "peak_offset": 0.0 * rows})
     pairs["split"] = "test"
@@ -90,7 +90,7 @@ def test_what_a_real_sky_allows_is_measured_and_the_rest_is_named(report):
 
 
 def test_every_number_of_a_run_is_one(report):
-    """But for colours of the last band, and shapes, which too few of these galaxies have."""
+    """Except colours of the last band, and shapes, which too few of these galaxies have."""
     for name, direction in report["directions"].items():
         for key, rows in direction["values"].items():
             # an untrained network loses most galaxies: then errors have no scatter and no slope
@@ -124,7 +124,7 @@ def test_the_noise_of_real_stacks_and_cutouts_is_as_correlated_as_it_is(report):
 
 @pytest.fixture(scope="module")
 def twice(stores):
-    """Real galaxies, on which blank sky of the same frame is put, another one in targets, translations and draws."""
+    """Real galaxies with blank sky of the same frame added: different sky in targets, translations and draws."""
     count = len(GALAXIES)
     light = stores.sdss.images[:count]
     blank, sigma = stores.sdss.images[count:], stores.sdss.column("sky_sigma")[count:]

@@ -1,4 +1,4 @@
-"""The page in a browser: Chromium without a screen. Skipped where it or the package that drives it is missing."""
+"""The page in a browser: Chromium without a screen. The tests are skipped if it or playwright is missing."""
 
 import shutil
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ WIDE, NARROW = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def opened(report_page):
-    """The page as a browser without network shows it, and all that went wrong meanwhile."""
+    """The page in a browser without network, and all errors of the page."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
@@ -33,19 +33,19 @@ def opened(report_page):
 
 
 def unfold(page):
-    """Open every part of the page that is folded at first."""
+    """Open every folded part of the page."""
     page.evaluate("document.querySelectorAll('details.fold').forEach(each => { each.open = true; })")
 
 
 def order(page):
-    """Runs in the map of all measures, top to bottom, in the first direction."""
+    """Return the runs in the map of all measures, top to bottom, in the first direction."""
     return page.eval_on_selector_all(
         "#summary tbody:nth-of-type(1) tr[data-row]", "rows => rows.map(r => r.dataset.row)"
     )
 
 
 def cards(page):
-    """Galaxy and role of the cards that the first gallery shows, in order."""
+    """Return galaxy and role of the cards that the first gallery shows, in order."""
     return page.eval_on_selector_all(
         ".gallery:first-of-type .card:not([hidden])",
         "cards => cards.map(c => [c.dataset.galaxy, c.querySelector('.role').textContent.split(' ')[0]])",

@@ -1,4 +1,4 @@
-"""A whole report of two toy runs on stores of small images; the page and the files that it leaves."""
+"""A whole report of two toy runs on stores of small images: its page and its files."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def world(tmp_path_factory, tiny_store, pair_table):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_measures():
-    """The measures that are quick, and networks that are narrow."""
+    """Only quick measures, and narrow networks."""
     groups = {"The paper's figures": paper, "Signal apart from noise": signal, "Noise": sky, "Spread": spread}
     measures = {each.name: each for file in groups.values() for each in file.MEASURES}
     whole = [(known, dict(known)) for known in (table.GROUPS, table.MEASURES)]
@@ -89,7 +89,7 @@ def without_truth(world):
 
 
 class Structure(HTMLParser):
-    """Whether every element is closed in order; and its identifiers, links and texts."""
+    """Parse a page: check that elements are closed in order, and collect identifiers, links and texts."""
 
     def __init__(self):
         super().__init__()

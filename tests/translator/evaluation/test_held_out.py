@@ -9,7 +9,7 @@ from translator.metrics.redshift import aperture_fluxes
 
 @pytest.fixture(scope="module")
 def opened(tiny_store, pair_table, tmp_path_factory):
-    """Six pairs, of which the third and the last are for tests; one image of the fifth has a gap."""
+    """Six pairs, of which the third and the last are test pairs; one image of the fifth pair has a gap."""
     folder, ra = tmp_path_factory.mktemp("held"), 150 + 0.1 * np.arange(6)
     x = tiny_store(folder / "x.zarr", SDSS, 16, ra)
     y = tiny_store(folder / "y.zarr", CFHT, 42, ra, spoilt=(4,))

@@ -1,4 +1,4 @@
-"""What the measures of a report look at: rows, offsets of the grids, draws, and pixels that a translation flags."""
+"""The samples of a report: rows, offsets of the grids, draws, and pixels that a translation flags."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -14,7 +14,7 @@ RA = 150 + 0.1 * np.arange(COUNT)
 
 
 def with_grid(store, shift=0.0):
-    """The store with a WCS whose grids lie `shift` pixels further along the columns."""
+    """Return the store with a WCS whose grids are shifted by `shift` pixels along the columns."""
     step = np.diag([-1.0, 1.0]) * store.pixel_scale / 3600
     columns = {
         "crval": np.stack([RA, np.zeros(COUNT)], axis=1),

@@ -24,7 +24,7 @@ RATIO = SCALES[0] / SCALES[1]
 
 
 def moffat(size, scale, fwhm, flux, row=0.0, col=0.0):
-    """A star of Moffat's profile, beta 3.5, so many arcsec off the centre."""
+    """Return a star with Moffat's profile, beta 3.5, at an offset from the centre [arcsec]."""
     radius = fwhm / (2 * np.sqrt(2 ** (1 / 3.5) - 1))
     place = (np.arange(size) - (size - 1) / 2) * scale
     star = (1 + ((place[:, None] - row) ** 2 + (place - col) ** 2) / radius**2) ** -3.5

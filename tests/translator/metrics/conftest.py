@@ -1,8 +1,8 @@
-"""Galaxies of known light under known noise, translated perfectly, and translated wrong in one known way each.
+"""Galaxies with known light and known noise: translated perfectly, and translated wrongly in one known way each.
 
-`oracle` is the truth under noise of its own. Of each other sample `output`, `signal` and `draws` are spoiled, and
-nothing else is: `shifted` (along the columns), `blurred`, `rescaled`, `noiseless`, `noise_doubled`, `white_noise`,
-`source_dropped` (the companion of every galaxy), `source_added` (one more in every image).
+`oracle` is the truth with noise of its own. In each other sample, only `output`, `signal` and `draws` are wrong:
+`shifted` (along the columns), `blurred`, `rescaled`, `noiseless`, `noise_doubled`, `white_noise`, `source_dropped` (the
+companion of every galaxy) and `source_added` (one more source in every image).
 """
 
 from dataclasses import dataclass, replace
@@ -27,12 +27,14 @@ RESCALED = 1.1  # factor of `rescaled`
 class Light:
     """Elliptical Gaussians, one in each image: the sources of one kind.
 
-    Attributes:
-        flux: (galaxy, band) [nanomaggy]
-        row: (galaxy,) of the centre [pixel], 0 at the centre of the first pixel.
-        col: (galaxy,)
-        along: (galaxy,) standard deviation along the columns [pixel].
-        across: (galaxy,) standard deviation along the rows [pixel].
+    Attributes
+    ----------
+    flux : array
+        Flux (galaxy, band) [nanomaggy].
+    row, col : array
+        Centre (galaxy,) [pixel]; 0 is the centre of the first pixel.
+    along, across : array
+        Standard deviation along the columns and along the rows (galaxy,) [pixel].
     """
 
     flux: np.ndarray
@@ -42,7 +44,7 @@ class Light:
     across: np.ndarray
 
     def draw(self, shift: float = 0.0, blur: float = 0.0, size: int = SIZE, step: float = 1.0) -> np.ndarray:
-        """Images (galaxy, band, row, col) of `size` pixels, each as wide as `step` pixels; moved and blurred first."""
+        """Return images (galaxy, band, row, col), moved and blurred, of `size` pixels that are `step` pixels wide."""
         pixel = (np.arange(size) + 0.5) * step - 0.5
         rows = profile(pixel, self.row, np.hypot(self.across, blur), step)
         cols = profile(pixel, self.col + shift, np.hypot(self.along, blur), step)
@@ -51,7 +53,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Known:
-    """What is true of the samples: their galaxies, the fainter companion of each, and the source that is added."""
+    """The true sources of the samples: galaxies, a fainter companion of each, and the source that is added."""
 
     galaxies: Light
     companions: Light
@@ -64,13 +66,13 @@ class Known:
 
 
 def profile(pixel, centre, sigma, step: float) -> np.ndarray:
-    """(galaxy, pixel) share of a Gaussian's light in each pixel, at the pixels' centres."""
+    """Return the share of a Gaussian's light in each pixel (galaxy, pixel), computed at the centre of the pixel."""
     distance = (pixel - centre[:, None]) / sigma[:, None]
     return step * np.exp(-0.5 * distance**2) / (np.sqrt(2 * np.pi) * sigma[:, None])
 
 
 def noise(shape: tuple[int, ...], seed: int, width: float = NOISE_WIDTH) -> np.ndarray:
-    """Gaussian noise (…, band, row, col) of `SIGMA`, correlated as a white field under a Gaussian kernel is."""
+    """Return Gaussian noise (…, band, row, col) of `SIGMA`, correlated like a white field after a Gaussian kernel."""
     white = np.random.default_rng(seed).normal(size=shape)
     if width:
         white = gaussian_filter(white, (0,) * (len(shape) - 2) + (width, width), mode="wrap")
@@ -82,7 +84,7 @@ def noise(shape: tuple[int, ...], seed: int, width: float = NOISE_WIDTH) -> np.n
 
 @pytest.fixture(scope="session")
 def known() -> Known:
-    """24 galaxies of 4 to 150 nanomaggy near the middle; companions and added sources of 4 at opposite corners."""
+    """24 galaxies of 4 to 150 nanomaggy near the middle, with companions and added sources of 4 at opposite corners."""
     random = np.random.default_rng(5)
     middle, ones = (SIZE - 1) / 2, np.ones(GALAXIES)
     colour = random.uniform(0.6, 1.2, GALAXIES)
@@ -103,7 +105,7 @@ def known() -> Known:
 
 @pytest.fixture(scope="session")
 def make_sample(known: Known):
-    """A function that makes a sample of translations without noise (galaxy, band, row, col), and of their noise."""
+    """A function that makes a sample from translations without noise (galaxy, band, row, col) and their noise."""
     truth = known.galaxies.draw() + known.companions.draw()
     source = sum(light.draw(blur=2.0, size=SIZE // 2, step=2.0) for light in (known.galaxies, known.companions))
     redshift = (1.0859 * np.log(known.galaxies.flux[:, 1] / known.galaxies.flux[:, 0]) - 0.5) / 2.0
@@ -128,19 +130,19 @@ def make_sample(known: Known):
 
 @pytest.fixture(scope="session")
 def oracle(known: Known, make_sample) -> Sample:
-    """The truth under noise as the target's."""
+    """The truth with noise like that of the target."""
     return make_sample(known.galaxies.draw() + known.companions.draw())
 
 
 @pytest.fixture(scope="session")
 def shifted(known: Known, make_sample) -> Sample:
-    """Everything `known.shift` pixels further along the columns."""
+    """All light `known.shift` pixels further along the columns."""
     return make_sample(known.galaxies.draw(shift=SHIFT) + known.companions.draw(shift=SHIFT))
 
 
 @pytest.fixture(scope="session")
 def blurred(known: Known, make_sample) -> Sample:
-    """Light under a Gaussian of standard deviation `known.blur` pixels."""
+    """The light after a Gaussian of standard deviation `known.blur` pixels."""
     return make_sample(known.galaxies.draw(blur=BLUR) + known.companions.draw(blur=BLUR))
 
 
@@ -170,11 +172,11 @@ def white_noise(oracle: Sample, make_sample) -> Sample:
 
 @pytest.fixture(scope="session")
 def source_dropped(known: Known, make_sample) -> Sample:
-    """Without the companions."""
+    """Images without the companions."""
     return make_sample(known.galaxies.draw())
 
 
 @pytest.fixture(scope="session")
 def source_added(known: Known, make_sample) -> Sample:
-    """One source too many in each image."""
+    """Images with one source too many."""
     return make_sample(known.galaxies.draw() + known.companions.draw() + known.added.draw())

@@ -1,4 +1,4 @@
-"""Intervals: many selections of galaxies asked at once are what each alone is."""
+"""Intervals: the result for many selections of galaxies at once is that for each selection alone."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ QUICK = {name: measure for name, measure in MEASURES.items() if measure.each is 
 
 @pytest.fixture(scope="module")
 def statistics(oracle):
-    """What each measure is made of, in two bands, with one value missing here and there."""
+    """Statistics of each measure in two bands, with some missing values."""
     random, known = np.random.default_rng(3), {}
     for measure in QUICK.values():
         if measure.applies(oracle) and measure.each not in known:

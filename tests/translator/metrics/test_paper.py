@@ -70,7 +70,9 @@ def test_figure_6_sees_the_amplitude_of_noise(noise_doubled, noiseless):
 
 
 def test_figure_6_sees_the_colour_of_noise(known, oracle, white_noise):
-    """White noise of equal amplitude is short of low frequencies, and above at high ones, by the kernel's transfer."""
+    """White noise of the same amplitude has too little power at low frequencies and too much at high ones, as the
+    kernel says.
+    """
     lags = np.arange(-4, 5)
     kernel = np.exp(-0.5 * (lags / known.noise_width) ** 2)
     kernel /= np.sqrt((kernel**2).sum())

@@ -18,7 +18,7 @@ def value(name, sample):
 
 
 def noise_free(sample):
-    """The same with the translation's noise left out: what theory says, not how well it is measured."""
+    """The same without the noise of the translation, for a comparison with theory."""
     return replace(sample, output=sample.signal)
 
 
@@ -67,7 +67,9 @@ def test_a_flux_to_the_power_1_1_has_a_slope_of_a_tenth(oracle, known):
 
 @pytest.mark.parametrize(("amplitude", "due"), [(1.0, np.sqrt(2)), (2.0, np.sqrt(5)), (0.0, 1.0)])
 def test_the_scatter_of_peaks_is_that_of_the_noise_of_both(amplitude, due):
-    """So steep that always the same pixel is the brightest: sigma / peak in magnitudes, of two images."""
+    """The galaxies are so steep that the same pixel is always the brightest: the scatter is sigma / peak of two images
+    [mag].
+    """
     random, shape = np.random.default_rng(4), (2000, 2, 3, 3)
     peak = np.zeros((3, 3))
     peak[1, 1] = 50.0
@@ -78,7 +80,7 @@ def test_the_scatter_of_peaks_is_that_of_the_noise_of_both(amplitude, due):
 
 
 def in_circle(light, radius, shift=0.0, blur=0.0):
-    """(galaxy,) share of Gaussians within a circle around their centre before they were shifted: over fine columns."""
+    """Return the share of Gaussians within a circle around their centre before a shift (galaxy,), by fine columns."""
     x = np.linspace(-radius, radius, 4001)
     half = np.sqrt(np.maximum(radius**2 - x**2, 0))
     along, across = np.hypot(light.along, blur)[:, None], np.hypot(light.across, blur)[:, None]

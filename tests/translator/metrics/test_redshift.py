@@ -1,4 +1,4 @@
-"""Redshifts that are a known function of colour, and colours that are spoiled by a known amount."""
+"""Redshifts that are a known function of colour, with colours that are spoiled by a known amount."""
 
 from dataclasses import replace
 
@@ -108,7 +108,7 @@ def test_a_training_set_is_enough_for_few_galaxies_and_may_have_gaps(coloured):
 
 
 def test_noise_of_translations_is_in_their_redshifts_as_it_is_in_their_colours(coloured):
-    """What noise does to a redshift grows with its amplitude, and is not in that of real images."""
+    """The effect of noise on redshifts grows with its amplitude, and redshifts of real images do not have it."""
     random = np.random.default_rng(7)
     noise = 10 * SIGMA * random.normal(size=coloured.truth.shape)
     once, twice = (replace(coloured, output=coloured.truth + factor * noise) for factor in (1, 2))

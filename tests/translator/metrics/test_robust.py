@@ -1,4 +1,4 @@
-"""Numbers that a few odd galaxies must not move."""
+"""Statistics that a few odd galaxies must not change."""
 
 import numpy as np
 import pytest

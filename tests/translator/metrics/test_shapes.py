@@ -26,7 +26,7 @@ def size_of(light, blur: float = 0.0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def alone(known, oracle):
-    """A function that gives samples of the galaxies without companions and noise, `draw`n as it is told."""
+    """A function that returns samples of the galaxies without companions and noise, with options of `draw`."""
     truth = known.galaxies.draw()
 
     def drawn(factor: float = 1.0, **spoilt) -> Sample:
@@ -115,7 +115,7 @@ def test_curves_show_what_blur_does(known, alone):
 
 
 def test_blur_makes_galaxies_along_the_diagonals_rounder_too(known):
-    """(a² − b²)/(a² + b²) of turned Gaussians; what counts in a blurred one is its greater area."""
+    """(a² − b²)/(a² + b²) of turned Gaussians: a blur increases the area."""
     rows, cols = np.indices((48, 48)) - 23.5
     along, across = (cols + rows) / np.sqrt(2), (cols - rows) / np.sqrt(2)
     a, b = np.array([5.0, 4.5, 4.0, 3.0, 3.0, 3.0]), np.array([3.0, 3.0, 3.0, 3.5, 4.0, 5.0])
@@ -135,7 +135,7 @@ def test_blur_makes_galaxies_along_the_diagonals_rounder_too(known):
 
 @pytest.fixture(scope="module")
 def few(known, oracle):
-    """A function that gives a sample of the galaxies `FEW`: statmorph takes a fifth of a second an image."""
+    """A function that returns a sample of the galaxies `FEW`; statmorph takes a fifth of a second for an image."""
 
     def drawn(output: np.ndarray) -> Sample:
         return replace(oracle, output=output, signal=output).take(FEW)

@@ -1,8 +1,8 @@
-"""What every measure makes of a perfect translation that is spoiled in one known way.
+"""Check every measure on perfect translations that are spoiled in one known way.
 
-`TABLE` says of each measure which copies it sees, and by how much as far as theory says so; any other it must not see:
-that one lies within the oracle's interval. A measure that is not in the table fails. Where a measure sees what one
-might think it should not, or does not see what it might, the reason stands beside its row.
+`TABLE` states for each measure which copies it must notice and, if there is a theory, by how much its value changes. It
+must not notice the other copies: their values lie within the interval of the oracle. A measure that is not in the table
+fails. Where the table is surprising, the reason stands beside the row.
 """
 
 from collections.abc import Callable
@@ -17,29 +17,35 @@ from translator.metrics.apertures import aperture_flux
 from translator.metrics.redshift import aperture_fluxes, redshifts
 from translator.metrics.table import MEASURES as ALL
 
-MEASURES = {name: row for name, row in ALL.items() if "seen" not in row.needs}  # which test_consistency spoils
+MEASURES = {name: row for name, row in ALL.items() if "seen" not in row.needs}  # test_consistency checks the others
 COPIES = ("shifted", "blurred", "rescaled", "noiseless", "noise_doubled", "white_noise", "source_dropped",
           "source_added")  # fmt: skip
-AMPLITUDES = {"noiseless": 0.0, "noise_doubled": 2.0}  # of a copy's noise, in units of the oracle's
-WIDTHS = 3.0  # half widths of the oracle's 68 % interval, about 3 sigma, within which a copy is not told from it
-EXACT = 1e-6  # within which values are equal where there is no interval
-BRIGHT = np.array([18, 23])  # galaxies whose structure is measured: too few for an interval, hence
-STRUCTURE = {  # how much that of one of them differs between realisations of its noise, measured on eight of them
+AMPLITUDES = {"noiseless": 0.0, "noise_doubled": 2.0}  # noise of a copy in units of the oracle's
+WIDTHS = 3.0  # difference from the oracle that counts as none [half widths of its 68 % interval, about 3 sigma]
+EXACT = 1e-6  # largest difference of equal values of measures without an interval
+BRIGHT = np.array([18, 23])  # galaxies whose structure is measured; they are too few for an interval
+STRUCTURE = {  # scatter of the structure of one galaxy between realisations of its noise, from eight of them
     "half_light_radius": 0.023, "petrosian_radius": 0.021, "ellipticity": 0.025, "concentration": 0.027,
     "asymmetry": 0.018, "smoothness": 0.003, "gini": 0.010, "m20": 0.024,
 }  # fmt: skip
-TEACHERS = 12  # times as many galaxies from which redshifts are learnt
+TEACHERS = 12  # number of galaxies from which redshifts are learnt, in units of the sample's
 
 
 @dataclass(frozen=True)
 class Seen:
-    """How a copy's value must differ from the oracle's.
+    """The difference that is expected between the value of a copy and that of the oracle.
 
-    Attributes:
-        due: The copy's value (band,) from the oracle's, what is known of the galaxies, and the copy. None where it is
-            only known to be beyond the oracle's interval, or not to be.
-        within: Largest distance from `due`; in units of it where `relative`.
-        sign: Where `due` is None: 1 for larger, -1 for smaller, 0 for neither.
+    Attributes
+    ----------
+    due : callable, optional
+        From the oracle's value, the known galaxies and the copy to the copy's value (band,). None if the value is only
+        known to be outside, or inside, the interval of the oracle.
+    within : float
+        Largest distance from `due`; a share of it if `relative`.
+    relative : bool
+        Whether `within` is relative.
+    sign : int
+        If `due` is None: 1 for larger, -1 for smaller, 0 for neither.
     """
 
     due: Callable | None = None
@@ -48,7 +54,7 @@ class Seen:
     sign: int = 0
 
     def fault(self, value, oracle, limit, known, copy) -> str:
-        """What is wrong; "" where nothing is. Bands in which the oracle has no value count for nothing."""
+        """Return what is wrong, or "". Bands in which the oracle has no value are ignored."""
         there = np.isfinite(oracle)
         if self.due is not None:
             due = np.broadcast_to(self.due(oracle, known, copy), value.shape)
@@ -63,28 +69,28 @@ STILL, UP, DOWN = (Seen(sign=sign) for sign in (0, 1, -1))
 
 
 def at(value: float, within: float) -> Seen:
-    """Its value is this."""
+    """The copy has this value."""
     return Seen(lambda *_: value, within)
 
 
 def by(change: float | Callable, within: float) -> Seen:
-    """It is larger than the oracle's by this, a number or a function of what is known of the galaxies."""
+    """The copy's value is larger than the oracle's by this number, or function of the known galaxies."""
     return Seen(lambda oracle, known, _: oracle + (change(known) if callable(change) else change), within)
 
 
 def times(factor: float | Callable, within: float) -> Seen:
-    """It is the oracle's times this; `within` is relative."""
+    """The copy's value is the oracle's times this; `within` is relative."""
     return Seen(lambda oracle, known, _: oracle * (factor(known) if callable(factor) else factor), within, True)
 
 
 def longer(known) -> float:
-    """Share by which a blur makes Gaussians larger along their long axes."""
+    """Return the share by which a blur makes Gaussians longer along their long axes."""
     long = np.maximum(known.galaxies.along, known.galaxies.across)[BRIGHT]
     return np.median(np.hypot(long, known.blur) / long) - 1
 
 
 def blurred_peak(known) -> float:
-    """Magnitudes that it takes off their peaks."""
+    """Return the magnitudes by which a blur makes their peaks fainter."""
     return np.median(5 * np.log10(sizes(known, known.blur) / sizes(known)))
 
 
@@ -98,7 +104,7 @@ def e1(known, blur: float = 0.0) -> np.ndarray:
 
 
 def wider(quantity: Callable, relative: bool) -> Seen:
-    """A scatter to which comes that of what a blur does to galaxies, which differs between them."""
+    """The scatter includes that of the effect of a blur, which differs between galaxies."""
 
     def due(oracle, known, _):
         change = quantity(known, known.blur) - quantity(known)
@@ -109,12 +115,12 @@ def wider(quantity: Callable, relative: bool) -> Seen:
 
 
 def flatter(quantity: Callable) -> Seen:
-    """A slope that a blur takes down, to that of the blurred quantity with the true one."""
+    """The slope becomes that of the blurred quantity with the true one."""
     return times(lambda known: np.polyfit(quantity(known), quantity(known, known.blur), 1)[0], 0.2)
 
 
 def held(level: float, light: Callable, within: float) -> Seen:
-    """A coverage of `light` of images, to which the copy's draws are off by its wrong light, and the target is not."""
+    """The coverage of `light` for draws that differ from the target by the wrong light of the copy."""
     reach = norm.ppf((1 + level) / 2)
 
     def due(oracle, known, copy):
@@ -128,7 +134,7 @@ def held(level: float, light: Callable, within: float) -> Seen:
 
 
 def summed_error(oracle, known, copy) -> np.ndarray:
-    """Figure 5 of wrong light: means of folded Gaussians over that of the noise of two images."""
+    """Figure 5 for wrong light: means of folded Gaussians over that of the noise of two images."""
     width = np.sqrt(2) * copy.sigma[..., None, None]
     off = np.abs(copy.signal - copy.truth) / width
     return oracle * (foldnorm.mean(off) / foldnorm.mean(0.0)).mean(axis=(0, 2, 3))
@@ -257,7 +263,7 @@ def teachers(oracle, known) -> dict:
 
 
 def statistics_of(sample, teachers: dict) -> dict:
-    """Of each measure what it is made of; structure of `BRIGHT` only."""
+    """The statistics of each measure; structure for `BRIGHT` only."""
     special = {shapes.structure: sample.take(BRIGHT), redshifts: replace(sample, **teachers)}
     found = {each: each(special.get(each, sample)) for each in dict.fromkeys(row.each for row in MEASURES.values())}
     return {name: found[row.each] for name, row in MEASURES.items()}
@@ -268,7 +274,7 @@ def values_of(statistics: dict) -> dict:
 
 
 def widths_of(statistics: dict) -> dict:
-    """Half the width (band,) of the interval of each measure; of structure, what is known of it."""
+    """Half the width (band,) of the interval of each measure; for structure, its known scatter."""
     widths = {f"morph_{name}_{kind}": value for name, value in STRUCTURE.items() for kind in ("bias", "scatter")}
     for name, each in statistics.items():
         if name not in widths:

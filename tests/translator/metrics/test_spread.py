@@ -16,7 +16,7 @@ def value(name, sample):
 
 
 def covered(level: float, draws: int, ratio: float) -> float:
-    """The right answer for a value of Gaussian noise among draws with `ratio` times that noise."""
+    """The right coverage for a value with Gaussian noise among draws with `ratio` times that noise."""
     reach = t.ppf((1 + level) / 2, draws - 1) * ratio * np.sqrt((1 + 1 / draws) / (1 + ratio**2 / draws))
     return 1 - 2 * t.sf(reach, draws - 1)
 

@@ -1,4 +1,4 @@
-"""What the page says of a synthetic report of ten runs; see test_report_browser.py for how it looks and behaves."""
+"""The content of the page of a synthetic report of ten runs; test_report_browser.py checks look and behaviour."""
 
 import re
 

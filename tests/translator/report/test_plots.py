@@ -1,4 +1,4 @@
-"""Plots and pictures of a report: marks where the numbers are, noise that survives, rows that stay apart in grey."""
+"""Plots and pictures of a report: places of marks, visible noise, and rows that differ in grey."""
 
 import io
 import re
@@ -18,7 +18,7 @@ ROW = {"title": "a < b", "perfect": 0.0}
 
 
 def values(**rows):
-    """Rows of a report whose intervals reach a tenth to either side."""
+    """Rows of a report whose intervals extend by a tenth to either side."""
     return {
         name: {"value": each, **{k: [v and v + d for v in each] for k, d in (("low", -0.1), ("high", 0.1))}}
         for name, each in rows.items()
@@ -26,7 +26,7 @@ def values(**rows):
 
 
 def dots(svg):
-    """Colour class to the places (x, y) of its dots, of each line."""
+    """Return the places (x, y) of the dots of each line, by class of colour."""
     return [
         (colour, [tuple(map(float, each)) for each in re.findall(r"M([\d.]+) ([\d.]+)h0", path)])
         for colour, path in re.findall(r'class="d (c\d?)" d="([^"]*)"', svg)
@@ -116,7 +116,7 @@ def test_large_maps_are_averaged():
 
 
 def galaxy(noise=0.04):
-    """A galaxy on noise [nanomaggy/arcsec^2], brighter in the south."""
+    """A galaxy with noise [nanomaggy/arcsec²], brighter at the bottom."""
     images = np.random.default_rng(0).normal(0, noise, (5, 64, 64))
     images[:, :8] += 5
     return Panel("a", images, tuple("ugriz"), 1.0)

@@ -1,4 +1,4 @@
-"""The headline table: physical units, the band in the middle, and what is beyond a cap."""
+"""The headline table: physical units, the middle band, and values beyond a cap."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The verdict: counts over one fixed set of measures, in which no row gains by what it lacks."""
+"""The verdict: counts over one fixed set of measures, so that no row gains by missing measures."""
 
 import math
 
@@ -16,7 +16,7 @@ from translator.report.verdict import (
 
 
 def numbers(*value, half=0.1):
-    """A row's numbers, with intervals that reach `half` to either side, and a distance from the floor of its value."""
+    """Return the numbers of a row, with intervals that extend by `half`, and the value as distance from the floor."""
     low, high = ([v and v + sign * half for v in value] for sign in (-1, 1))
     return {"value": list(value), "low": low, "high": high, "distance": [v and abs(v) for v in value]}
 
@@ -114,7 +114,9 @@ def test_the_input_s_redshifts_are_those_of_real_images_in_the_other_direction()
 
 
 def described(truth, *runs):
-    """A report in which the first run is better than the second, and both than bilinear; the second lacks b."""
+    """A report in which the first run is better than the second, and both are better than bilinear;
+    the second lacks b.
+    """
     rows = {run: numbers(float(k + 1)) for k, run in enumerate(runs)} | {
         "bilinear": numbers(9.0),
         "floor": numbers(0.0),

@@ -35,7 +35,7 @@ ROTATED = tan_wcs((RA, DEC), (32.5, 32.5), 0.396 / 3600 * np.array([[-0.6, 0.8],
 
 
 class Resizer(nn.Module):
-    """A translator whose answer is known: the same sky on another grid, at the same flux a pixel."""
+    """A translator with a known result: the same sky on another grid, with the same flux per pixel."""
 
     def __init__(self, size):
         super().__init__()
@@ -71,7 +71,7 @@ def run() -> Run:
 
 
 def write(path, wcs, size, *, at=(RA, DEC), header=None, edit=None):
-    """A galaxy 1.5 arcsec wide at a position [deg], in every band."""
+    """Write a galaxy 1.5 arcsec wide at a position [deg], in every band."""
     col, row = wcs.wcs_world2pix([at], 0)[0]
     rows, cols = np.indices((size, size))
     distance = np.hypot(rows - row, cols - col) * scale_of(wcs)
@@ -83,13 +83,13 @@ def write(path, wcs, size, *, at=(RA, DEC), header=None, edit=None):
 
 
 def centroid(path, band="r"):
-    """Where the galaxy lies on the sky [deg], by the file's own WCS."""
+    """Return the position of the galaxy on the sky [deg], by the WCS of the file."""
     with fits.open(path) as hdus:
         return WCS(hdus[band].header).pixel_to_world_values(*peak_position(hdus[band].data))
 
 
 def offset(ra, dec):
-    """Arcsec from the galaxy drawn."""
+    """Return the distance from the galaxy that was drawn [arcsec]."""
     return 3600 * np.hypot((ra - RA - 1 / 3600) * np.cos(np.radians(DEC)), dec - DEC - 2 / 3600)
 
 
@@ -171,7 +171,7 @@ def test_bands_on_different_grids_are_brought_together(run, tmp_path):
 
 
 def test_many_files_are_what_each_is_alone(run, tmp_path, monkeypatch):
-    """In whatever company they pass the networks, and whoever fails."""
+    """The result does not depend on other files that pass the networks together, or that fail."""
     at = RunAt(Path("runs/known"), run.checksum, "cpu")
     monkeypatch.setattr(checkpoint, "load_run", lambda path, device: run)
     sources = [write(tmp_path / f"{name}.fits", ROTATED, 64, at=(RA + k / 9000, DEC)) for k, name in enumerate("abcde")]
@@ -209,7 +209,7 @@ def test_missing_pixels_are_refused(run, tmp_path):
 
 @pytest.fixture
 def matched():
-    """A run of `psf_matched` with the weights that it began with, whose seeing is matched and noise measured."""
+    """A run of `psf_matched` with its initial weights, with measured seeing and noise."""
     facts = RunFacts(
         "psf_matched",
         (1, 1, 1),
@@ -229,7 +229,7 @@ def matched():
 
 
 def two_of_them(path):
-    """A file with bands g and i alone."""
+    """Write a file with bands g and i only."""
     write(path, north_up_wcs(RA, DEC, 0.396, 64), 64)
     with fits.open(path) as hdus:
         hdus["g"].header["PSFFWHM"], hdus["g"].header["SKYSIGMA"] = 1.2, 0.01
@@ -284,7 +284,7 @@ def test_the_mask_of_a_file_holds_though_the_image_is_resampled(matched, tmp_pat
 
 
 def randomised(run):
-    """The run, but with weights that make something of everything."""
+    """Return the run with random weights, so that every network changes its input."""
     torch.manual_seed(3)
     for parameter in run.networks.parameters():
         if float(parameter.detach().abs().max()) == 0:
@@ -378,7 +378,7 @@ def test_a_translation_is_like_another_file(matched, tmp_path):
 
 
 def pattern_header(scale: float, kind: str) -> fits.Header:
-    """The header of an image of 70 x 60 pixels around (RA, DEC) with pixels of `scale` [arcsec]."""
+    """Return the header of an image of 70 × 60 pixels around (RA, DEC) with pixels of `scale` [arcsec]."""
     header = fits.Header({"NAXIS1": 60, "NAXIS2": 70, "CRPIX1": 30.0, "CRPIX2": 36.0, "PSFFWHM": 0.7, "SKYSIGMA": 0.01})
     place, names = (RA, DEC), ("RA---TAN", "DEC--TAN")
     if kind == "galactic":
@@ -548,7 +548,7 @@ def test_what_lies_beneath_a_wide_grid_reaches_as_far_as_the_image(matched):
 
 
 def as_file(hdus, path):
-    """The bytes of a file with these HDUs and their checksums."""
+    """Return the bytes of a file with these HDUs and their checksums."""
     write_hdus(hdus, path)
     return path.read_bytes()
 

@@ -1,4 +1,4 @@
-"""A store translated into a store: whose rows, whose pixels, what became of each; again, resumed, and refused."""
+"""Translation of a store into a store: its rows and pixels, resuming, and errors."""
 
 import hashlib
 import logging
@@ -34,13 +34,13 @@ GRIDS = {"x": ("sdss", 64, 0.396), "y": ("cfht", 136, 0.186)}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, write_narrow_run):
-    """A narrow run in two bands with the weights that it began with."""
+    """A narrow run in two bands with its initial weights."""
     return write_narrow_run(tmp_path_factory.mktemp("runs") / "narrow")
 
 
 @pytest.fixture(scope="module")
 def x(tmp_path_factory, make_store):
-    """SDSS in three bands, of which the run reads two: a row without image, one with a hole, one saturated."""
+    """An SDSS store in three bands, of which the run reads two: a row has no image, one a gap, one saturated pixels."""
     path = tmp_path_factory.mktemp("stores") / "x.zarr"
     with pytest.MonkeyPatch.context() as patch:
         finish = Store.finish
@@ -217,7 +217,7 @@ def test_the_store_itself_is_not_written_over(run, x):
 
 @pytest.fixture(scope="module")
 def matched(tmp_path_factory):
-    """A narrow run of `psf_matched` in three bands, with the weights that it began with."""
+    """A narrow run of `psf_matched` in three bands, with its initial weights."""
     path = tmp_path_factory.mktemp("runs") / "matched"
     domains = {
         d: Domain(survey, ("g", "r", "i"), *grid, (0.01,) * 3, "", (seeing,) * 3)

@@ -1,4 +1,4 @@
-"""Images of any size: without seams, alike with those of cutouts, in draws as in the best guess."""
+"""Images of any size: no seams, the same result as for cutouts, also in draws."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ KNOWN = {"psf_fwhm": np.array([1.3, 1.2]), "sky_sigma": np.full(2, SIGMA["x"]), 
 
 @pytest.fixture(scope="module")
 def run():
-    """A run of `psf_matched` whose networks make something of everything, though nothing useful."""
+    """A run of `psf_matched` with random weights, so that every network changes its input."""
     domains = {
         "x": Domain("sdss", BANDS, 64, 0.396, (0.01,) * 2, "a", (1.3,) * 2),
         "y": Domain("cfht", BANDS, 136, 0.186, (0.001,) * 2, "b", (0.7,) * 2),
