@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from cli.evaluate import FILES
 from cli.options import overwrite_option, seed_option, verbose_option, workers_option
 from survey_tools.version import VERSION
 
@@ -160,7 +159,9 @@ def _report(out: Path, seed: int, workers: int, size: DemoSize) -> None:
     """Compare translations of held-out galaxies with the other survey's images and with the truth."""
     inputs = out / "run", out / "sdss.zarr", out / "cfht.zarr", out / "pairs.ecsv", "--truth", out / "sky" / "truth"
     how = "--galaxies", size.judged, "--draws", size.draws, "--seed", seed, "--workers", workers
-    there = [(out / "report" / name).exists() for name in FILES]
+    import translator  # loads torch with the first name that is asked for
+
+    there = [(out / "report" / name).exists() for name in translator.REPORT_FILES]
     if not all(there):  # an interruption may have left a part of a report
         _run("evaluate", *inputs, "--out", out / "report", *how, *(("--overwrite",) if any(there) else ()))
 

@@ -15,8 +15,6 @@ from cli.options import (
 )
 from survey_tools.errors import GaltransError
 
-FILES = ("report.html", "report.json", "galaxies.ecsv")
-
 
 @click.command()
 @click.argument("runs", metavar="RUN…", nargs=-1, required=True)
@@ -73,10 +71,12 @@ def evaluate(
         runs, x, y, pairs, out=out, truth=truth, require=require, galaxies=galaxies, draws=draws, device=device,
         seed=seed, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo,
     )  # fmt: skip
-    click.echo(f"Wrote {', '.join(str(out / name) for name in FILES)}")
+    click.echo(f"Wrote {', '.join(str(out / name) for name in translator.REPORT_FILES)}")
     requirements = report.content["requirements"]
     failed = [each for each in requirements if not each["holds"]]
     for each in failed:
         click.echo(translator.describe_failure(each), err=True)
     if failed:
-        raise GaltransError(f"{len(failed)} of {len(requirements)} requirements fail; see {out / FILES[0]}")
+        raise GaltransError(
+            f"{len(failed)} of {len(requirements)} requirements fail; see {out / translator.REPORT_FILES[0]}"
+        )

@@ -42,6 +42,11 @@ def a_store(value: Any, argument: str) -> Store:
     return value if isinstance(value, Store) else open_store(a_path(value, argument))
 
 
+def a_store_path(value: Any, argument: str) -> Path:
+    """The path of a store, from a store or its path."""
+    return value.path if isinstance(value, Store) else a_path(value, argument)
+
+
 def a_survey(value: Any, argument: str = "survey") -> Survey:
     """The row of a survey, from the row itself or its name."""
     if isinstance(value, Survey):

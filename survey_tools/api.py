@@ -18,6 +18,7 @@ from survey_tools.accept import (
     a_count,
     a_path,
     a_store,
+    a_store_path,
     a_survey,
     an_angle,
     is_elsewhere,
@@ -185,9 +186,11 @@ def fetch(
             fail_away=fail_away,
             tell=say,
         )
-    unknown = np.isnan(store.column("psf_fwhm")).all(axis=1) & (store.manifest()["status"] == DONE)
-    if asked.without_seeing and unknown.any():
-        tell(f"Of {int(unknown.sum())} objects {asked.without_seeing} gave the seeing: their psf_fwhm is NaN.")
+    if asked.without_seeing:
+        unknown = np.isnan(store.column("psf_fwhm")).all(axis=1)
+        unknown = unknown.any() and unknown & (store.manifest()["status"] == DONE)
+        if np.any(unknown):
+            tell(f"Of {int(np.sum(unknown))} objects {asked.without_seeing} gave the seeing: their psf_fwhm is NaN.")
     return store
 
 
@@ -461,8 +464,9 @@ def crossmatch(
     if path is not None and path.exists() and not overwrite:
         raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
     radius, most = an_angle(radius, "radius"), an_angle(max_peak_offset, "max_peak_offset")
-    places = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
-    stores = [each.path if isinstance(each, Store) else each for each in (x_store, y_store)]
+    places = [a_store_path(x, "x"), a_store_path(y, "y")]
+    images = (("x_store", x_store), ("y_store", y_store))
+    stores = [None if each is None else a_store_path(each, name) for name, each in images]
     hats = [is_hats(place) for place in places]
     catalogues = None
     if all(hats):
@@ -549,10 +553,7 @@ def regrid(
     >>> from survey_tools import regrid
     >>> small = regrid("cfht.zarr", like="sdss.zarr", out="cfht64.zarr")  # doctest: +SKIP
     """
-    paths = [
-        each.path if isinstance(each, Store) else a_path(each, name)
-        for name, each in (("store", store), ("like", like), ("out", out))
-    ]
+    paths = [a_store_path(store, "store"), a_store_path(like, "like"), a_path(out, "out")]
     if is_elsewhere(workers):
         paths = [path.absolute() for path in paths]
     with workers_of(workers, wait_for_workers, tell) as engine:
@@ -694,7 +695,7 @@ def verify(store: Any, *, workers: int = 1) -> list[str]:
     StoreError
         There is no store, or it has no checksums.
     """
-    path = store.path if isinstance(store, Store) else a_path(store, "store")
+    path = a_store_path(store, "store")
     with workers_of(workers) as engine:
         return verify_store(path, engine)
 

@@ -154,6 +154,14 @@ def test_a_store_is_indexed_iterated_and_given_to_xarray(sky):
     assert str(whole.object_id[2].values) == store.column("object_id")[2]
 
 
+def test_going_through_a_store_reads_each_chunk_once(sky, monkeypatch):
+    store, read = survey_tools.open_store(sky / "sdss.zarr"), []
+    inner = type(store.images).__getitem__
+    monkeypatch.setattr(type(store.images), "__getitem__", lambda self, key: read.append(key) or inner(self, key))
+    assert len(list(store)) == len(store)
+    assert read == [rows for rows in store.chunks() for _ in ("images", "mask")]
+
+
 def test_two_stores_are_paired_regridded_and_described(sky, tmp_path):
     x, y = survey_tools.open_store(sky / "sdss.zarr"), sky / "cfht.zarr"
     pairs = survey_tools.crossmatch(x, y, radius=1 * u.arcsec, test_size=2, out=tmp_path / "pairs.ecsv")

@@ -18,6 +18,7 @@ _FROM = {  # name: the module that has it
     "unstretch": "translator.intensity",
     **dict.fromkeys(
         (
+            "REPORT_FILES",
             "Translations",
             "describe_recipe",
             "describe_run",

@@ -21,6 +21,7 @@ from survey_tools.accept import (
     a_count,
     a_path,
     a_store,
+    a_store_path,
     a_survey,
     an_angle,
     is_elsewhere,
@@ -45,6 +46,9 @@ from translator.translation.stores import translate_store
 from translator.translation.translated import row_of_file
 
 TABLE = "translated.ecsv"
+REPORT_FILES = ("report.html", "report.json", "galaxies.ecsv")
+"""Names of the files that `evaluate` writes: the page, and the same numbers for programs."""
+
 OF_FILES = ("at", "size", "like", "preview", "unit", "zero_point")  # what is not for stores
 
 
@@ -190,7 +194,7 @@ def train(
 
     path = a_path(run, "run")
     _check_recipe(recipe, pairs, x, y)
-    stores = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
+    stores = [a_store_path(x, "x"), a_store_path(y, "y")]
     for name, value in (("batch_size", batch_size), ("width", width)):
         if value is not None:
             a_count(value, name, 1)
@@ -586,13 +590,13 @@ def evaluate(
     from translator.evaluation.requirements import RequirementError
 
     folder = a_path(out, "out")
-    there = [folder / name for name in REPORT if (folder / name).exists()]
+    there = [folder / name for name in REPORT_FILES if (folder / name).exists()]
     if there and not overwrite:
         raise ArgumentError("out", f"{there[0]} exists already; choose another `out` or pass `overwrite`")
     several = [runs] if isinstance(runs, (str, os.PathLike, Run)) else list(runs)
     if not several:
         raise ArgumentError("runs", "give at least one run")
-    stores = [each.path if isinstance(each, Store) else a_path(each, name) for name, each in (("x", x), ("y", y))]
+    stores = [a_store_path(x, "x"), a_store_path(y, "y")]
     with _pairs_as_file(pairs, folder) as table, workers_of(workers, wait_for_workers, tell) as engine:
         inputs = EvaluationInputs(
             tuple(a_run(each, "runs") for each in several),
@@ -612,9 +616,6 @@ def evaluate(
     for line in report.summary:
         tell(line)
     return report
-
-
-REPORT = ("report.html", "report.json", "galaxies.ecsv")  # files of a report
 
 
 def preview(store: Any, pictures: Mapping[int, Any]) -> list[Path]:

@@ -10,7 +10,7 @@ import json
 import operator
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -287,8 +287,6 @@ class Store:
         KeyError
             The store has no such ``object_id``.
         """
-        from astropy.nddata import CCDData, StdDevUncertainty  # imported here, because few need it and it is slow
-
         if isinstance(which, slice):
             return [self[row] for row in range(*which.indices(len(self)))]
         if isinstance(which, str):
@@ -300,30 +298,38 @@ class Store:
         if not -len(self) <= row < len(self):
             raise IndexError(f"{self.path} has rows 0 to {len(self) - 1}, and not row {row}")
         row %= len(self)
-        images, mask = self.images[row : row + 1][0], self.mask[row : row + 1][0]
-        values = {name: self.column(name, slice(row, row + 1))[0] for name in self.columns}
-        grid = self.wcs(row) if np.isfinite(values["crval"]).all() else None
-        shared = {name: values[name].item() for name in self.input_catalogue_names}
-        found = {}
-        for at, band in enumerate(self.bands):
-            own = {
-                c.name: values[c.name][at].item()
-                for c in MEASURED + TRANSLATED
-                if c.dims == ("band",) and c.name in values
-            }
-            found[band] = CCDData(
-                images[at],
-                unit=PIXEL_UNIT,
-                mask=mask[at],
-                wcs=grid,
-                uncertainty=StdDevUncertainty(np.full(images[at].shape, own["sky_sigma"], np.float32)),
-                meta={"survey": self.survey["name"], "band": band, "pixel_scale": self.pixel_scale} | shared | own,
-            )
-        return found
+        return next(self._objects(slice(row, row + 1)))
 
     def __iter__(self):
-        """Iterate over the images of each object, in order, as ``store[row]`` returns them."""
-        return (self[row] for row in range(len(self)))
+        """Iterate over the images of each object, in order, as ``store[row]`` returns them; each chunk is read once."""
+        for rows in self.chunks():
+            yield from self._objects(rows)
+
+    def _objects(self, rows: slice) -> Iterator[dict]:
+        """Yield the images of each object of some rows, which are read together."""
+        from astropy.nddata import CCDData, StdDevUncertainty  # imported here, because few need it and it is slow
+
+        images, masks = self.images[rows], self.mask[rows]
+        columns = {name: self.column(name, rows) for name in self.columns}
+        per_band = [c.name for c in MEASURED + TRANSLATED if c.dims == ("band",) and c.name in columns]
+        names = self.input_catalogue_names
+        for place, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            values = {name: column[place] for name, column in columns.items()}
+            known = np.isfinite(values["crval"]).all()
+            grid = tan_wcs(values["crval"], values["crpix"], values["cd"]) if known else None
+            shared = {name: values[name].item() for name in names}
+            found = {}
+            for at, band in enumerate(self.bands):
+                own = {name: values[name][at].item() for name in per_band}
+                found[band] = CCDData(
+                    image[at],
+                    unit=PIXEL_UNIT,
+                    mask=mask[at],
+                    wcs=grid,
+                    uncertainty=StdDevUncertainty(np.full(image[at].shape, own["sky_sigma"], np.float32)),
+                    meta={"survey": self.survey["name"], "band": band, "pixel_scale": self.pixel_scale} | shared | own,
+                )
+            yield found
 
     def to_xarray(self):
         """Return the whole store as a Dataset whose arrays are Dask arrays, with one Dask chunk for each chunk of the
