@@ -223,6 +223,26 @@ def test_an_array_needs_its_wcs_and_its_unit(sky, run):
         translator.translate(run, {"g": NDData(array[0], unit=u.nmgy)}, to="cfht")
 
 
+def test_images_that_cannot_be_used_are_refused_and_nothing_is_written(sky, run, tmp_path):
+    store = survey_tools.open_store(sky / "sdss.zarr")
+    image, grid = store[0]["r"], store.wcs(0)
+    for bad, words in (
+        ({"r": image, "w": image}, "'w' is not a band of these surveys, which have u, g, r, i, z"),
+        (
+            {"r": CCDData(np.zeros((3, 3, 3)), unit=u.nmgy, wcs=grid)},
+            r"band r has pixels of type float64 and shape \(3, 3, 3\)",
+        ),
+        ((np.full((2, 64, 64), "a"), grid), "the array has pixels of type <U1"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            translator.translate(run, bad, to="cfht", bands="gr", unit="nanomaggy")
+    path = survey_tools.export(store, 0, tmp_path / "fits").paths[0]
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(GaltransError, match="truncated"):
+        translator.translate(run, path, to="cfht", out=tmp_path / "out")
+    assert not list(tmp_path.glob("out/*.fits"))
+
+
 def test_a_store_is_translated_into_a_store(sky, run, tmp_path):
     store = survey_tools.open_store(sky / "sdss.zarr")
     made = translator.translate(run, store, out=tmp_path / "made.zarr", seeing=0.7 * u.arcsec)

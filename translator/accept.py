@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _several(image: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(image, (list, tuple)) and bool(image) and all(isinstance(each, kinds) for each in image)
 
 
-def some_hdus(image: Any, bands: tuple[str, ...]) -> list[fits.HDUList]:
+def some_hdus(image: Any, bands: tuple[str, ...], known: Collection[str]) -> list[fits.HDUList]:
     """An image in memory as lists of HDUs, each with some of its bands.
 
     Parameters
@@ -94,6 +94,8 @@ def some_hdus(image: Any, bands: tuple[str, ...]) -> list[fits.HDUList]:
         What the user has. An array has the shape (band, row, col), or (row, col) for a single band.
     bands : tuple of str
         The bands of an array or of a cube, in their order.
+    known : collection of str
+        The bands that an image may have.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def some_hdus(image: Any, bands: tuple[str, ...]) -> list[fits.HDUList]:
         return list(image)
     if isinstance(image, tuple) and len(image) == 2 and isinstance(image[1], (WCS, fits.Header)):
         array, grid = np.asarray(image[0]), image[1]
-        array = array[None] if array.ndim == 2 else array
+        array = _pixels(array[None] if array.ndim == 2 else array, 3, "the array")
         if array.ndim != 3 or len(array) != len(bands):
             raise ArgumentError(
                 "image", f"an array of shape {array.shape} does not have the {len(bands)} bands {''.join(bands)}"
@@ -122,6 +124,9 @@ def some_hdus(image: Any, bands: tuple[str, ...]) -> list[fits.HDUList]:
             "image",
             f"{type(image).__name__} is no image; give a path, an HDUList, an NDData for each band, or (array, WCS)",
         )
+    unknown = [band for band in image if band not in known]
+    if unknown:
+        raise ArgumentError("image", f"{unknown[0]!r} is not a band of these surveys, which have {', '.join(known)}")
     return [_list({str(band): _plane(band, each) for band, each in image.items()})]
 
 
@@ -157,7 +162,17 @@ def _plane(band: str, image: NDData) -> tuple:
     cards |= {
         key: value for key, value in meta.items() if A_CARD.fullmatch(key) and isinstance(value, (str, int, float))
     }
-    return np.asarray(image.data), image.mask, _header_of(grid), cards, unit
+    return _pixels(image.data, 2, f"band {band}"), image.mask, _header_of(grid), cards, unit
+
+
+def _pixels(data: Any, axes: int, what: str) -> np.ndarray:
+    """Pixels that are numbers and have as many axes as they should; ArgumentError for others."""
+    pixels = np.asarray(data)
+    if pixels.dtype.kind not in "fiub" or pixels.ndim != axes:
+        raise ArgumentError(
+            "image", f"{what} has pixels of type {pixels.dtype} and shape {pixels.shape}; give numbers in {axes} axes"
+        )
+    return pixels
 
 
 def _header_of(grid: WCS) -> fits.Header:

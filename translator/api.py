@@ -270,7 +270,7 @@ class Translations:
     notes : list of str
         Lines for the user on single files.
     errors : list of GaltransError
-        Of the files that could not be translated.
+        Of the files that could not be translated. If there is one object only, its error is raised instead.
     """
 
     table: Table
@@ -416,7 +416,9 @@ def translate(
             return _files(run, paths, a_path(out, "out"), to, how, device, engine, overwrite)
     model = run if isinstance(run, Run) else load_run(run, device)
     if paths is None:
-        return translate_hdus(model, some_hdus(image, tuple(bands) if bands else model.bands), to, how)
+        surveys = (a_survey(domain.survey) for domain in model.domains.values())
+        known = dict.fromkeys(band for survey in surveys for band in survey.bands)
+        return translate_hdus(model, some_hdus(image, tuple(bands) if bands else model.bands, known), to, how)
     objects = group_by_object(find_files(paths))
     if len(objects) > 1:
         raise ArgumentError("out", f"{len(objects)} objects are translated into a folder: give `out`")
@@ -501,6 +503,8 @@ def _files(
         )
     todo = {files: made for files, made in outputs.items() if files not in kept}
     outcome = translate_files(located, to, todo, engine, how)
+    if outcome.errors and len(objects) == 1:
+        raise outcome.errors[0]
     before = [row_of_file(files[0].name, outputs[files]) for files in outputs if files in kept]
     table = Table(rows=before + outcome.rows) if before or outcome.rows else Table()
     if len(table):
