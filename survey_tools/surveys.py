@@ -65,6 +65,81 @@ CFHT = Survey(
     source="CFHTLS T0007 documentation (Terapix): stacks rescaled to zero point 30 AB, empty pixels are exactly 0",
 )
 
+HSC = Survey(
+    name="hsc",
+    title="HSC-SSP",
+    bands=("g", "r", "i", "z", "y"),
+    pixel_scale=0.168,
+    zero_point=27.0,
+    cutout_size=152,
+    filters={
+        "HSC-G": "g",
+        "HSC-R": "r",
+        "HSC-R2": "r",
+        "HSC-I": "i",
+        "HSC-I2": "i",
+        "HSC-Z": "z",
+        "HSC-Y": "y",
+    },
+    no_data=None,
+    north_up=False,
+    source="HSC-SSP PDR3 (Aihara et al. 2022, PASJ 74, 247): coadds of 27 AB, pixels without data are NaN",
+)
+DES = Survey(
+    name="des",
+    title="DES",
+    bands=("g", "r", "i", "z", "y"),
+    pixel_scale=0.263,
+    zero_point=30.0,
+    cutout_size=96,
+    filters={
+        "g DECam SDSS c0001 4720.0 1520.0": "g",
+        "r DECam SDSS c0002 6415.0 1480.0": "r",
+        "i DECam SDSS c0003 7835.0 1470.0": "i",
+        "z DECam SDSS c0004 9260.0 1520.0": "z",
+        "Y DECam c0005 10095.0 1130.0": "y",
+    },
+    no_data=None,
+    north_up=False,
+    source="DES DR2 (Abbott et al. 2021, ApJS 255, 20): coadded tiles of zero point 30 AB (MAGZERO)",
+)
+LEGACY = Survey(
+    name="legacy",
+    title="Legacy Surveys",
+    bands=("g", "r", "i", "z"),
+    pixel_scale=0.262,
+    zero_point=22.5,
+    cutout_size=96,
+    filters={"g": "g", "r": "r", "i": "i", "z": "z"},
+    no_data=None,
+    north_up=False,
+    source="DESI Legacy Imaging Surveys DR10 (Dey et al. 2019, AJ 157, 168): bricks in nanomaggies",
+)
+PS1 = Survey(
+    name="ps1",
+    title="Pan-STARRS1",
+    bands=("g", "r", "i", "z", "y"),
+    pixel_scale=0.25,
+    zero_point=25.0,
+    cutout_size=104,
+    filters={"g.00000": "g", "r.00000": "r", "i.00000": "i", "z.00000": "z", "y.00000": "y"},
+    no_data=None,
+    north_up=False,
+    source="Pan-STARRS1 DR2 stacks (Waters et al. 2020, ApJS 251, 4): 25 AB for one second, pixels scaled by asinh",
+)
+KIDS = Survey(
+    name="kids",
+    title="KiDS",
+    bands=("u", "g", "r", "i"),
+    pixel_scale=0.2,
+    zero_point=0.0,
+    cutout_size=128,
+    filters={"OCAM_u_SDSS": "u", "OCAM_g_SDSS": "g", "OCAM_r_SDSS": "r", "OCAM_i_SDSS": "i"},
+    no_data=0.0,
+    north_up=False,
+    source="KiDS-ESO DR4 (Kuijken et al. 2019, A&A 625, A2): coadds of zero point 0 AB",
+)
+
 MARKS = {  # words in SURVEY, TELESCOP or INSTRUME by which an image is known to be of a survey
     "sdss": ("SDSS", "Sloan"),
     "cfht": ("CFHT", "MegaPrime", "MegaCam", "Terapix"),
@@ -72,7 +147,7 @@ MARKS = {  # words in SURVEY, TELESCOP or INSTRUME by which an image is known to
 CATALOGUE_COLUMNS = {  # whole numbers by which a survey's own catalogue names the image of an object, and descriptions
     "sdss": {name: f"SDSS {name} of the object" for name in ("run", "rerun", "camcol", "field")},
 }
-SURVEYS = {survey.name: survey for survey in (SDSS, CFHT)}
+SURVEYS = {survey.name: survey for survey in (SDSS, CFHT, HSC, DES, LEGACY, PS1, KIDS)}
 
 
 def find_survey(name: str) -> Survey:
