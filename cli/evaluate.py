@@ -38,6 +38,7 @@ from survey_tools.errors import GaltransError
     show_default=True,
     help="Number of noise realisations of some galaxies.",
 )
+@click.option("--bands", show_default="those of the first run", help="Bands of both stores to take, such as gri.")
 @workers_option
 @scheduler_option
 @device_option
@@ -45,7 +46,7 @@ from survey_tools.errors import GaltransError
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 @verbose_option
 def evaluate(
-    runs, x, y, pairs, out, truth, require, galaxies, draws, workers, scheduler, device, seed, overwrite
+    runs, x, y, pairs, out, truth, require, galaxies, draws, bands, workers, scheduler, device, seed, overwrite
 ) -> None:
     """Measure how good the translations of trained runs are, on galaxies that the training never saw.
 
@@ -68,8 +69,8 @@ def evaluate(
     import translator
 
     report = translator.evaluate(
-        runs, x, y, pairs, out=out, truth=truth, require=require, galaxies=galaxies, draws=draws, device=device,
-        seed=seed, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo,
+        runs, x, y, pairs, out=out, truth=truth, require=require, galaxies=galaxies, draws=draws, bands=bands,
+        device=device, seed=seed, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo,
     )  # fmt: skip
     click.echo(f"Wrote {', '.join(str(out / name) for name in translator.REPORT_FILES)}")
     requirements = report.content["requirements"]

@@ -90,14 +90,32 @@ def _gone_on_with(path, resume: bool):
     help="Number of iterations between checkpoints.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
+@click.option(
+    "--bands", show_default="all that both stores have", help="Bands of both stores to train on, such as gri."
+)
 @seed_option
 @verbose_option
 def train(
-    x, y, pairs, recipe, path, iterations, batch_size, width, device, precision, data, checkpoint_every, resume, seed
+    x,
+    y,
+    pairs,
+    recipe,
+    path,
+    iterations,
+    batch_size,
+    width,
+    device,
+    precision,
+    data,
+    checkpoint_every,
+    resume,
+    bands,
+    seed,
 ) -> None:
     """Train a model to translate between the surveys of two stores.
 
-    X.zarr is the survey with the larger pixels (SDSS) and Y.zarr the other (CFHTLS). pairs.ecsv comes from `galtrans
+    X.zarr is the survey with the larger pixels (SDSS) and Y.zarr the other (CFHTLS). Bands that only one of the two has
+    are left out. pairs.ecsv comes from `galtrans
     crossmatch`: its train rows serve as pairs, its test rows are never seen, and all other objects serve as unpaired
     images. A recipe that learns from unpaired images alone does not need the table; if it is given, the recipe leaves
     out the same objects as the others do. Ctrl-C saves the state and prints how to resume. A training that was resumed
@@ -114,7 +132,7 @@ def train(
         run = translator.train(
             x, y, pairs, run=path, recipe=recipe, iterations=iterations, batch_size=batch_size, width=width, seed=seed,
             device=device, precision=precision, data=data, checkpoint_every=checkpoint_every, resume=resume,
-            tell=click.echo,
+            bands=bands, tell=click.echo,
         )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
         click.echo(f"The trained model lies in {path}. Next:")

@@ -133,6 +133,7 @@ def train(
     data: str = "auto",
     checkpoint_every: int = 500,
     resume: bool = False,
+    bands: Any = None,
     tell: Tell = silent,
 ) -> Run:
     """Train a model to translate between the surveys of two stores.
@@ -168,6 +169,8 @@ def train(
         Iterations between checkpoints.
     resume : bool
         Go on from the newest checkpoint of the run.
+    bands : str or sequence of str, optional
+        Bands of both stores to train on, such as "gri"; by default all that both stores have.
     tell : callable
         Is given lines for the user.
 
@@ -204,10 +207,21 @@ def train(
         counts = tuple(a_count(each, "iterations", 1) for each in several)
     with _pairs_as_file(pairs, path) as table, joined(device) as (share, device):
         settings = TrainingSettings(
-            recipe, counts, batch_size, a_count(seed, "seed"), device, checkpoint_every, width, precision, data
+            recipe,
+            counts,
+            batch_size,
+            a_count(seed, "seed"),
+            device,
+            checkpoint_every,
+            width,
+            precision,
+            data,
+            _bands_of_both(bands),
         )
         session = open_together(TrainingInputs(*stores, table), path, settings, share, resume=resume)
         say = tell if share.rank == 0 else silent
+        for line in session.notes:
+            say(line)
         names = {"x": f"unpaired {stores[0].name}", "y": f"unpaired {stores[1].name}", "pairs": "pairs"}
         for name, numbers in session.selection.counts.items():
             say(f"{names[name]}: {describe(numbers)}")
@@ -224,6 +238,16 @@ def train(
         if share.rank > 0:  # the first process may still be writing the checkpoint
             return session.run
         return load_run_folder(path, device, recipe=recipe if isinstance(recipe, Recipe) else None)
+
+
+def _bands_of_both(bands: Any) -> tuple[str, ...] | None:
+    """The bands to take of two stores, each once; None for all that both have."""
+    if bands is None:
+        return None
+    taken = tuple(bands) if isinstance(bands, (str, list, tuple)) else ()
+    if not taken or len(set(taken)) != len(taken) or not all(isinstance(band, str) for band in taken):
+        raise ArgumentError("bands", f"{bands!r}: give each band once, such as gri")
+    return taken
 
 
 def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:
@@ -539,6 +563,7 @@ def evaluate(
     require: Any = None,
     galaxies: int | None = None,
     draws: int = 8,
+    bands: Any = None,
     device: str = "auto",
     seed: int = 0,
     workers: Any = 1,
@@ -569,6 +594,8 @@ def evaluate(
         Test galaxies at most, drawn at random.
     draws : int
         Noise realisations of some galaxies.
+    bands : str or sequence of str, optional
+        Bands of the stores to take, such as "gri"; by default those of the first run.
     device, seed, workers, wait_for_workers, tell
         As for `translate`.
     overwrite : bool
@@ -609,7 +636,12 @@ def evaluate(
             None if truth is None else a_path(truth, "truth"),
         )
         settings = EvaluationSettings(
-            None if galaxies is None else a_count(galaxies, "galaxies", 1), draws, device, seed, engine.workers
+            None if galaxies is None else a_count(galaxies, "galaxies", 1),
+            draws,
+            device,
+            seed,
+            engine.workers,
+            _bands_of_both(bands),
         )
         where = folder.absolute() if is_elsewhere(engine) else folder
         try:

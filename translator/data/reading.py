@@ -3,7 +3,8 @@
 import dask
 import numpy as np
 
-from survey_tools.store.zarr_store import Store, read_images
+from survey_tools.store.in_bands import read_images_in_bands
+from survey_tools.store.zarr_store import Store
 
 
 def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
@@ -15,7 +16,7 @@ def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
     chunk = rows // step
     needed = np.unique(chunk)
     parts = dask.compute(
-        *(dask.delayed(read_images, pure=False)(store, n) for n in needed.tolist()), scheduler="threads"
+        *(dask.delayed(read_images_in_bands, pure=False)(store, n) for n in needed.tolist()), scheduler="threads"
     )
     images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
     for number, part in zip(needed, parts, strict=True):
@@ -45,7 +46,7 @@ def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
 
 def read_chunk(store: Store, number: int) -> np.ndarray:
     """Return the images (row, band, row, col) of one chunk, read by the thread that calls."""
-    return dask.get({"images": (read_images, store, number)}, "images")
+    return dask.get({"images": (read_images_in_bands, store, number)}, "images")
 
 
 def image_bytes(store: Store) -> int:

@@ -27,7 +27,7 @@ from translator.report.page import write_page
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, work_folder
 from translator.report.verdict import judge_direction, redshifts_of_input
 from translator.runs.checkpoint import Run, locate
-from translator.runs.facts import fingerprint_of_pairs
+from translator.runs.facts import fingerprint_of_pairs, read_facts
 
 SCHEMA, SCHEMA_VERSION = "galtrans-report", 1
 REFERENCES = {
@@ -86,6 +86,8 @@ class EvaluationSettings:
         Seed of the noise, the choice of galaxies and the bootstrap.
     workers : int
         Number of processes.
+    bands : tuple of str, optional
+        Bands of the stores to take; by default those of the first run.
     """
 
     galaxies: int | None = None
@@ -93,6 +95,7 @@ class EvaluationSettings:
     device: str = "auto"
     seed: int = 0
     workers: int = 1
+    bands: tuple[str, ...] | None = None
 
 
 def evaluate(
@@ -141,6 +144,7 @@ def evaluate(
             inputs.truth,
             galaxies=settings.galaxies,
             seed=settings.seed,
+            bands=settings.bands or read_facts(inputs.runs[0]).domains["x"].bands,
             work=work,
             engine=engine,
         )

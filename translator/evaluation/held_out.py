@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from survey_tools.errors import StoreError
 from survey_tools.matching.pairs import read_pairs
+from survey_tools.store.in_bands import share_bands
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 from translator.data.conditions import alignment_into
@@ -94,6 +95,7 @@ def open_held_out(
     *,
     galaxies: int | None,
     seed: int,
+    bands: tuple[str, ...] | None = None,
     work: Path | None = None,
     engine: Engine | None = None,
 ) -> HeldOut:
@@ -113,6 +115,8 @@ def open_held_out(
         Largest number of galaxies.
     seed : int
         Seed of the choice among them.
+    bands : tuple of str, optional
+        Bands to take; by default all that both stores have.
     work : Path, optional
         Folder in which a truth of archive files is cut.
     engine : Engine, optional
@@ -121,12 +125,10 @@ def open_held_out(
     Raises
     ------
     StoreError
-        If a store or table cannot be read, the bands differ, no test pair is left, or the truth lacks an object.
+        If a store or table cannot be read, a band is lacking, no test pair is left, or the truth lacks an object.
     """
-    stores = {"x": open_store(x_path), "y": open_store(y_path)}
-    if stores["x"].bands != stores["y"].bands:
-        bands = " and ".join("".join(store.bands) for store in stores.values())
-        raise StoreError(f"{x_path} and {y_path} have bands {bands}; fetch both with the same --bands")
+    x, y, _ = share_bands(open_store(x_path), open_store(y_path), bands)
+    stores = {"x": x, "y": y}
     pairs = read_pairs(pairs_path, *stores.values())
     test = pairs[np.asarray(pairs["split"]) == "test"]
     rows = {domain: np.asarray(test[ROW[domain]], int) for domain in stores}

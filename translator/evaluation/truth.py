@@ -9,6 +9,7 @@ from survey_tools.archives.plan import Access, Archive
 from survey_tools.build.fetch import fetch
 from survey_tools.catalogue import read_catalogue
 from survey_tools.errors import ArchiveError, StoreError
+from survey_tools.store.in_bands import take_bands
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 from translator.data.conditions import align
@@ -52,7 +53,7 @@ def open_truth(
         if not there.exists() and work is not None and name in PLACES and (path / PLACES[name]).is_dir():
             truth[domain] = _cut(path, store, rows[domain], work / "truth", engine)
         elif there.exists():
-            truth[domain] = open_store(there)
+            truth[domain] = take_bands(open_store(there), store.bands)
         else:
             raise StoreError(
                 f"{path} has neither {there.name} nor noise-free archive files of {name}; give the folder `truth` that "

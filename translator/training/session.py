@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from survey_tools.errors import RunError
 from survey_tools.matching.pairs import read_pairs
+from survey_tools.store.in_bands import share_bands
 from survey_tools.store.zarr_store import Store, open_store
 from translator.data.batches import Batches
 from translator.data.selection import Selection, select
@@ -70,6 +71,8 @@ class TrainingSettings:
         recipe if the device has it.
     data : str
         Where images are kept: "auto", "device" or "stream", as of `Batches`.
+    bands : tuple of str, optional
+        Bands of both stores to train on. By default those of the run that is resumed, or all that both stores have.
     """
 
     recipe: str | Recipe = "two_step"
@@ -81,6 +84,7 @@ class TrainingSettings:
     width: int | None = None
     precision: str | None = None
     data: str = "auto"
+    bands: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -117,6 +121,8 @@ class Session:
         This process's share of every batch.
     given : Recipe or None
         The recipe as the user gave it; None if it was given by its name.
+    notes : list of str
+        Remarks on the stores, for the user.
     """
 
     path: Path
@@ -133,6 +139,7 @@ class Session:
     optimizers: list[Optimizer] = field(default_factory=list)
     share: Share = WHOLE
     given: Recipe | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def model(self) -> Model:
@@ -182,7 +189,9 @@ def open_session(
         raise RunError(f"{path} exists already; resume that run with --resume, or choose another --run")
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
-    stores = open_store(inputs.x), open_store(inputs.y)
+    bands = settings.bands or (begun.domains["x"].bands if begun else None)
+    *stores, notes = share_bands(open_store(inputs.x), open_store(inputs.y), bands)
+    stores = stores[0], stores[1]
     checkpoint = read_checkpoint(path) if begun and not begun.imported else None
     name, given = name_recipe(settings.recipe), settings.recipe if isinstance(settings.recipe, Recipe) else None
     recipe = _with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint)
@@ -211,6 +220,7 @@ def open_session(
         checkpoint_every=settings.checkpoint_every,
         share=share,
         given=given,
+        notes=notes,
     )
     if begun:
         _restore(session, checkpoint)
@@ -346,6 +356,7 @@ def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: Trai
     words = [*start, *stores, "--recipe", facts.recipe, option, path]
     words += ["--seed", facts.seed] if facts.seed else []
     words += ["--device", settings.device] if settings.device != "auto" else []
+    words += ["--bands", "".join(settings.bands)] if settings.bands else []
     return shlex.join(str(word) for word in [*words, "--resume"])
 
 
