@@ -1,4 +1,4 @@
-"""Two stores with other bands: what both have is taken, the rest is said, and pixels and columns stay with their band."""
+"""Two stores with other bands: what both have is taken, the rest is said, and pixels and columns keep their band."""
 
 import pickle
 
