@@ -54,7 +54,9 @@ def _gone_on_with(path, resume: bool):
     "--iterations",
     type=Counts(),
     show_default="the recipe's",
-    help="Iterations of each step: one number for all steps, or one for each, such as 300,500,150.",
+    help="Iterations of each step: one number for all steps, or one for each, such as 300,500,150. With --resume, more "
+    "iterations lengthen the run, even if it has ended: steps that are over keep theirs, and the learning rate of the "
+    "present (or last) step goes on as it is at this part of the longer step.",
 )
 @click.option(
     "--batch-size",

@@ -152,7 +152,9 @@ def train(
     recipe : str or Recipe
         The name of a recipe of galtrans (`RECIPES`), "my_module:NAME" of one of your own, or a `Recipe`.
     iterations : int or sequence of int, optional
-        Iterations of each step, one number for all or one for each; by default the recipe's.
+        Iterations of each step, one number for all or one for each; by default the recipe's. With `resume` they may be
+        more than the run was begun with, even if it has ended: steps that are over keep theirs, the present (or last)
+        step becomes longer, and its learning rate goes on as it is at this part of the longer step.
     batch_size : int, optional
         Images of x, of y, and pairs in a batch; by default the recipe's.
     width : int, optional

@@ -20,6 +20,7 @@ from translator.runs.device import PRECISIONS
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
 TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that are lists in JSON
+OPTIONAL = ("lengthened",)  # facts that run.json states only if there is something to state
 DIFFERENCES = {  # facts that a resumed run must share, and the words for them
     "recipe": "--recipe",
     "domains": "pair of stores",
@@ -97,6 +98,9 @@ class RunFacts:
         Channels of the networks' first layers; 0, as in older runs, stands for the recipe's own.
     precision : str
         Precision of its convolutions, a row of `device.PRECISIONS`.
+    lengthened : tuple of dict
+        Each change of `iterations` when the run was resumed: "at" which iteration, "from" and "to" the iterations of
+        each step, and "schedule", sentences on the learning rates.
     """
 
     recipe: str
@@ -109,6 +113,7 @@ class RunFacts:
     imported: dict[str, str] = field(default_factory=dict)
     width: int = 0
     precision: str = "float32"
+    lengthened: tuple[dict, ...] = ()
 
 
 def describe_domain(store: Store) -> Domain:
@@ -185,7 +190,8 @@ def _comparable(fact: object) -> object:
 
 def write_facts(path: Path, facts: RunFacts) -> None:
     """Begin a run in the folder `path`."""
-    document = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | asdict(facts)
+    stated = {name: value for name, value in asdict(facts).items() if value or name not in OPTIONAL}
+    document = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | stated
     with whole_file(path / "run.json") as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n")
 
@@ -209,6 +215,7 @@ def read_facts(path: Path) -> RunFacts:
         }
         if set(domains) != {"x", "y"}:
             raise KeyError("domains")
+        document |= {"lengthened": tuple(document.get("lengthened", ()))}
         facts = RunFacts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
         _check_types(facts)
         return facts
@@ -232,6 +239,7 @@ def _check_types(facts: RunFacts) -> None:
             *facts.imported.values(),
         ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
+        dict: facts.lengthened,
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
         (int, float): [
             number

@@ -31,6 +31,7 @@ from translator.runs.device import choose_device, has_bf16
 from translator.runs.facts import RunFacts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.runs.recipe_names import find_recipe, is_importable, name_recipe
 from translator.training.ranks import gather, in_all, launcher, restarted
+from translator.training.schedule import describe_changes, with_iterations
 from translator.training.update import Model
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Session:
     given : Recipe or None
         The recipe as the user gave it; None if it was given by its name.
     notes : list of str
-        Remarks on the stores, for the user.
+        Lines for the user: remarks on the stores, and on how the run goes on.
     """
 
     path: Path
@@ -158,7 +159,7 @@ def open_session(
     """Begin a run in the folder `path`, or resume it at its newest checkpoint.
 
     A run that is resumed may get another number of iterations, even if it had ended: those of the steps that are over
-    stay as they were, and the learning rate goes on as in a step of the new length.
+    stay as they were, and the learning rate goes on as in a step of the new length. run.json lists each such change.
 
     Each of several processes that train together opens the session with its share. A run does not depend on how many
     processes there are.
@@ -194,7 +195,7 @@ def open_session(
     stores = stores[0], stores[1]
     checkpoint = read_checkpoint(path) if begun and not begun.imported else None
     name, given = name_recipe(settings.recipe), settings.recipe if isinstance(settings.recipe, Recipe) else None
-    recipe = _with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint)
+    recipe = with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint)
     if recipe.same_grid and stores[0].size != stores[1].size:
         raise RunError(_how_to_regrid(inputs, name, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
@@ -224,8 +225,10 @@ def open_session(
     )
     if begun:
         _restore(session, checkpoint)
-    if share.rank == 0 and (begun is None or begun.iterations != facts.iterations):
-        write_facts(path, replace(begun, iterations=facts.iterations) if begun else facts)
+    if begun:
+        session.notes += _go_on(session, begun)
+    if share.rank == 0 and session.facts != begun:
+        write_facts(path, session.facts)
     if session.iteration == 0:
         measure_surveys(session.networks, stores, selection)
     return session
@@ -273,6 +276,19 @@ def _facts(
     )
 
 
+def _go_on(session: Session, begun: RunFacts) -> list[str]:
+    """Give a resumed session the facts of its run, with its new iterations among them; return lines on these."""
+    facts = replace(begun, iterations=session.facts.iterations)
+    if begun.iterations == facts.iterations:
+        session.facts = facts
+        done = session.iteration >= sum(facts.iterations)
+        return ["the run has done all its iterations; give more --iterations to make it longer"] if done else []
+    lines = describe_changes(session.recipe, begun.iterations, session.iteration)
+    change = {"at": session.iteration, "from": [*begun.iterations], "to": [*facts.iterations], "schedule": lines}
+    session.facts = replace(facts, lengthened=(*begun.lengthened, change))
+    return lines
+
+
 def _precision(recipe: Recipe, device: str) -> str:
     """Return the recipe's precision if the device computes in it, else float32."""
     return recipe.precision if recipe.precision != "bf16" or has_bf16(choose_device(device)) else "float32"
@@ -301,49 +317,6 @@ def optimizers_of(step: Step, networks: nn.ModuleDict) -> list[Optimizer]:
     return [
         Adam([p for name in turn.moves for p in networks[name].parameters()], turn.learning_rate) for turn in step.turns
     ]
-
-
-def _with_iterations(
-    recipe: Recipe,
-    iterations: int | tuple[int, ...] | None,
-    begun: RunFacts | None,
-    checkpoint: Checkpoint | None,
-) -> Recipe:
-    """Return the recipe with other iterations in each step: the wanted ones, or those of the run that is resumed.
-
-    Steps that are over at its checkpoint keep theirs, and the present one has as many as it has done, or more. Learning
-    rates fall at the same parts of a step, however long it is.
-    """
-    wanted = (iterations,) if isinstance(iterations, int) else iterations
-    counts = wanted or (begun.iterations if begun else None)
-    if wanted and len(wanted) == 1:
-        counts = wanted * len(recipe.steps)
-    elif wanted and len(wanted) != len(recipe.steps):
-        raise RunError(
-            f"--iterations has {len(wanted)} numbers, and the recipe has {len(recipe.steps)} steps; give one number "
-            "for all, or one for each"
-        )
-    if counts is None or len(counts) != len(recipe.steps):
-        return recipe
-    if begun and checkpoint and len(begun.iterations) == len(counts) and 0 <= checkpoint.step < len(counts):
-        present = checkpoint.step
-        counts = begun.iterations[:present] + counts[present:]
-        done = checkpoint.iteration - sum(counts[:present])
-        if counts[present] < done:
-            raise RunError(
-                f"--iterations has {counts[present]} for step {present + 1}, of which the run has done {done}; give "
-                "as many or more, or choose another --run"
-            )
-    steps = tuple(
-        replace(step, iterations=n, decay_every=_scaled(step.decay_every, n / step.iterations))
-        for step, n in zip(recipe.steps, counts, strict=True)
-    )
-    return replace(recipe, steps=steps)
-
-
-def _scaled(decay_every: int | None, ratio: float) -> int | None:
-    """Return after how many iterations learning rates are divided in a step that is `ratio` times as long."""
-    return decay_every and max(1, round(decay_every * ratio))
 
 
 def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: TrainingSettings) -> str:
