@@ -17,6 +17,7 @@ from translator.networks.restoration import Told, box, tell
 
 PSF_STEPS, SIGMA_STEPS = 5.0, 3.0  # of the logarithms in which seeing and noise are told
 LEAST_NOISE = 0.2  # part of the poorer survey's noise that is always added
+PAIRS_BY_NOISE = 4.0  # real pairs in a batch for each part of an observation's noise that its target has too
 SUPPORT = 0.5  # share of the pixels around, within the input's seeing, below which an output pixel is flagged
 
 
@@ -27,7 +28,8 @@ class Spoiling:
     Attributes
     ----------
     paired : float
-        Share of a batch that is real pairs instead of observations made by the operator.
+        Share of a batch that is real pairs instead of observations made by the operator, if the richer survey is much
+        deeper than the poorer one; see `share_of_pairs`.
     unknown : float
         Share of a batch whose seeing, and share of it whose noise, is not told.
     few_bands : float
@@ -279,7 +281,7 @@ def _scene(images: Images, domain: str, spoiling: Spoiling) -> Scene:
     missing = torch.sqrt((sigma**2 - already).clamp(min=0) + (LEAST_NOISE * sigma) ** 2 * (already > sigma**2))
     white = images.draw(torch.randn, *made.shape[1:])
     made = made + survey.noise(made, missing, survey.usual("gain", ours.gain), white)
-    paired = images.draw(torch.rand, 1) < spoiling.paired
+    paired = images.draw(torch.rand, 1) < share_of_pairs(already / sigma**2, spoiling)
 
     def choose(pair: Tensor, other: Tensor) -> Tensor:
         return torch.where(paired.reshape(count, *[1] * (other.ndim - 1)), pair, other)
@@ -295,6 +297,25 @@ def _scene(images: Images, domain: str, spoiling: Spoiling) -> Scene:
     observed, seeing = spoil(images, made, ours, known.psf_fwhm, sigma, spoiling)
     told = tell_of(networks, domain, observed, seeing, batch.alignment, size)
     return Scene(told, target, known, observed.bands.to(target)[..., None, None])
+
+
+def share_of_pairs(known_noise: Tensor, spoiling: Spoiling = USUAL) -> Tensor:
+    """Return the chance (B, 1) of each slot of a batch to be a real pair.
+
+    The noise of a target is also in the observation that is made of it. Where the richer survey is much deeper, this
+    noise is negligible. Where both surveys are about as deep, a network that learns from such observations learns to
+    restore the noise as well; in a real pair the noise of both images is independent. With a share p of pairs and a
+    share s of the observation's noise that the target has too, (1 - p) s of that noise is restored. With p = 4 s this
+    is at most a sixteenth.
+
+    Parameters
+    ----------
+    known_noise : Tensor
+        Share of the variance of an observation's noise that its target has too (B, band).
+    spoiling : Spoiling
+        The least share of pairs.
+    """
+    return (PAIRS_BY_NOISE * known_noise.median(1, keepdim=True).values).clamp(spoiling.paired, max(spoiling.paired, 1))
 
 
 def leave_sky(images: Images, image: Tensor, sigma: Tensor, spoiling: Spoiling = USUAL) -> Tensor:

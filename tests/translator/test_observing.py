@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -5,7 +7,17 @@ from numpy.testing import assert_allclose
 from translator import RECIPES, losses
 from translator.images import WHOLE, Batch, Images, Known, Share
 from translator.networks.layers import Grid
-from translator.observing import Spoiling, leads_down, leave_sky, observe, scene, seen_variance, share_around, spoil
+from translator.observing import (
+    Spoiling,
+    leads_down,
+    leave_sky,
+    observe,
+    scene,
+    seen_variance,
+    share_around,
+    share_of_pairs,
+    spoil,
+)
 
 GRIDS = {"x": Grid(2, 16, (0.1, 0.1), 0.4, (1.3, 1.3)), "y": Grid(2, 36, (0.01, 0.01), 0.18, (0.7, 0.7))}
 RATIO = 0.4 / 0.18
@@ -129,3 +141,20 @@ def test_some_observations_have_a_level_and_a_slope_of_sky_that_was_left():
     assert_allclose(level.std(), 2 * Spoiling().sky_left, rtol=0.2)
     slope = left[touched][..., -1, :].mean(-1) - left[touched][..., 0, :].mean(-1)
     assert_allclose(slope.std() / 2, 2 * Spoiling().sky_left, rtol=0.2)
+
+
+@pytest.mark.parametrize(("depth", "least", "most"), [(0.01, 0.0, 0.2), (0.2, 0.95, 1.0)])
+def test_surveys_that_are_about_as_deep_learn_from_real_pairs(depth, least, most):
+    """Otherwise the noise of a target, which is in the observation made of it as well, would be restored."""
+    model, whole = networks(), batch(200)
+    known = {"y": Known(*(torch.full((200, 2), value) for value in (0.7, depth, 1e4)))}
+    whole = replace(whole, known=whole.known | known)
+    learnt = scene(Images(model, whole, torch.Generator().manual_seed(2)), "y")
+    paired = (learnt.target == whole.pair_y).flatten(1).all(1).float().mean()
+    assert least <= float(paired) <= most
+
+
+def test_the_share_of_pairs_grows_with_the_noise_that_a_target_shares():
+    shared = torch.tensor([[0.001, 0.001], [0.1, 0.1], [0.2, 0.6], [0.9, 0.9]])
+    assert_allclose(share_of_pairs(shared)[:, 0], [0.08, 0.4, 0.8, 1.0], rtol=1e-6)
+    assert float(share_of_pairs(shared, Spoiling(paired=1.1)).min()) > 1
