@@ -8,6 +8,8 @@ import importlib
 _FROM = {  # name: the module that has it
     "SURVEYS": "survey_tools.surveys",
     "Survey": "survey_tools.surveys",
+    "load_surveys": "survey_tools.surveys",
+    "register_survey": "survey_tools.surveys",
     "Store": "survey_tools.store.zarr_store",
     "open_store": "survey_tools.store.zarr_store",
     **dict.fromkeys(("archive_settings", "check_archives", "count_targets", "find_targets"), "survey_tools.ask"),

@@ -27,7 +27,7 @@ from survey_tools.accept import (
     workers_of,
 )
 from survey_tools.archives.download.mirror import Mirror
-from survey_tools.archives.known import ARCHIVES
+from survey_tools.archives.known import ARCHIVES, tiles_of
 from survey_tools.archives.plan import Access
 from survey_tools.build import fetch as building
 from survey_tools.build.regridded import regrid_store
@@ -40,7 +40,7 @@ from survey_tools.store.manifest import DONE, FAILED
 from survey_tools.store.summary import summarise, summarise_begun
 from survey_tools.store.verify import verify as verify_store
 from survey_tools.store.zarr_store import Store, open_store
-from survey_tools.surveys import SURVEYS
+from survey_tools.surveys import SURVEYS, Survey
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,14 @@ def fetch(
     catalogue : path-like, Table, QTable, pandas.DataFrame or SkyCoord
         The objects: ``object_id``, ``ra``, ``dec``, and optionally ``redshift`` and the columns of the archive, such as
         ``run, rerun, camcol, field`` of SDSS. Objects of a SkyCoord are called "0", "1" and so on.
-    survey : str or archive
-        "sdss", "cfht", or an archive of your own (see "Add a survey" in the documentation).
+    survey : str, Survey or archive
+        The name of any survey of `SURVEYS`, such as "sdss"; the row of one of your own; or an archive of your own (see
+        "Add a survey" in the documentation).
     out : path-like
         Where the store will be, such as "sdss.zarr".
     mirror : path-like, optional
-        A folder, or an http(s) address, of the archive's files. By default the live archive is asked.
+        A folder, or an http(s) address, of the archive's files. By default the live archive is asked; surveys whose
+        archive galtrans does not ask, such as HSC-SSP, need a mirror.
     columns : mapping, optional
         The catalogue's own names of columns, such as ``{"ra": "RA_DEG"}``.
     bands : str or sequence of str, optional
@@ -288,7 +290,7 @@ def _check_fetch(
     if given and mirror is None:
         raise ArgumentError("unit", "`unit` and `zero_point` are for files that you have: give their `mirror`")
     if isinstance(survey, str) and survey not in ARCHIVES:
-        raise ArgumentError("survey", f"{survey!r} has no archive here; known are {', '.join(ARCHIVES)}")
+        raise ArgumentError("survey", f"{survey!r} is not a known survey; known are {', '.join(ARCHIVES)}")
     table = a_catalogue(catalogue, columns)
     place = None if mirror is None else str(mirror)
     if elsewhere:  # the workers are at home in other folders
@@ -296,15 +298,19 @@ def _check_fetch(
         place = place and Mirror(place, building.work_folder(path)).place
     access = Access(work=building.work_folder(path), mirror=place, keep=keep, limit=keep_limit, given=given)
     wanted = {name: value for name, value in options.items() if value is not None}
-    if not isinstance(survey, str):
+    if isinstance(survey, Survey):
+        known = ARCHIVES[survey.name] if SURVEYS.get(survey.name) == survey else tiles_of(survey)
+    elif isinstance(survey, str):
+        known = ARCHIVES[survey]
+    else:
         if wanted:
             raise ArgumentError(next(iter(wanted)), "it is an option of the archives of galtrans, and yours is another")
         return _Fetch(path, survey, table, access, _ordered(bands, survey.survey), "neither a header nor stars")
-    known = ARCHIVES[survey]
     names = [each.name for each in fields(known.options)]
     unknown = [name for name in wanted if name not in names]
     if unknown:
-        raise ArgumentError(unknown[0], f"it is not an option of {survey}, which has {', '.join(names)}")
+        has = f"which has {', '.join(names)}" if names else "which has none"
+        raise ArgumentError(unknown[0], f"it is not an option of {known.survey.name}, {has}")
     own = known.options(**wanted)
     archive = known.open(access, own)
     missing = known.without_seeing if own.seeing else ""

@@ -15,12 +15,12 @@ from astropy.table import Column, Table, vstack
 
 from survey_tools.errors import CatalogueError
 from survey_tools.sphere import friends_of_friends, unit_vectors
-from survey_tools.surveys import CATALOGUE_COLUMNS
+from survey_tools.surveys import OWN
 from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
 
 log = logging.getLogger(__name__)
 
-OF_SURVEYS = tuple(name for columns in CATALOGUE_COLUMNS.values() for name in columns)
+OF_SURVEYS = tuple(name for survey in OWN.values() for name in survey.catalogue_columns)
 NAMES = {  # our columns: their names in archives and programs, in lower case, the best first
     "object_id": ("object_id", "objid", "bestobjid", "source_id", "specobjid", "obj_id", "objectid", "number", "id"),
     "redshift": ("redshift", "zspec", "z_spec", "specz"),
@@ -86,7 +86,7 @@ def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str]
     -------
     Table
         In the order of the file: object_id (str), ra, dec (float64 [deg], ICRS), redshift (float64, NaN if unknown)
-        and, if the catalogue has all of them, the columns of one survey in `CATALOGUE_COLUMNS` (int32).
+        and, if the catalogue has all of them, the columns of one survey's `catalogue_columns` (int32).
 
     Raises
     ------
@@ -247,12 +247,11 @@ def _columns(raw: Table, path: Path, columns: Mapping[str, str]) -> _Found:
     for ours, others in NAMES.items():
         own = columns.get(ours) or _first(raw, others, path)
         names |= {ours: own} if own else {}
-    for columns_of_one in CATALOGUE_COLUMNS.values():
-        missing = [name for name in columns_of_one if name not in names]
-        if 0 < len(missing) < len(columns_of_one):
-            raise CatalogueError(
-                f"{path}: no column {' nor '.join(missing)}; give all of {', '.join(columns_of_one)}, or none of them"
-            )
+    for survey in OWN.values():
+        missing = [name for name in survey.catalogue_columns if name not in names]
+        if 0 < len(missing) < len(survey.catalogue_columns):
+            every = ", ".join(survey.catalogue_columns)
+            raise CatalogueError(f"{path}: no column {' nor '.join(missing)}; give all of {every}, or none of them")
     found = _Found(names, *_pair(raw, path, columns))
     for own in (*names.values(), found.longitude, found.latitude):
         if own and raw[own].ndim != 1:

@@ -7,6 +7,7 @@ GaltransError
 ├── StoreError        a store is missing, unfinished, of another schema, or not the one that was meant
 ├── ImageError        a FITS image given by the user lacks what is needed to translate it
 ├── RunError          a training run is missing, unfinished or made for other data
+├── SurveyError       a survey of a user's own file cannot be used
 └── ArgumentError     an argument of a public function cannot be used: a ValueError as well
 
 AwayError             an archive cannot be reached: a ConnectionError, since a later run may find it
@@ -73,6 +74,10 @@ class ImageError(GaltransError):
 
 class RunError(GaltransError):
     """A training run is missing, unfinished or was made for other data."""
+
+
+class SurveyError(GaltransError):
+    """A survey of a user's own file cannot be used: the file cannot be run, or a row is not possible."""
 
 
 class ArgumentError(GaltransError, ValueError):

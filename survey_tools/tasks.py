@@ -55,7 +55,8 @@ LOST = "the cluster lost its workers, or its scheduler; see their logs"
 #
 # Caches of functions that depend on their arguments alone (functools.cache and lru_cache) are in images/sky_wcs.py,
 # images/regrid.py, archives/sdss/frame_noise.py, archives/sdss/psfield.py, twin_sky/draw.py, twin_sky/galaxies.py,
-# translator/metrics/shapes.py and translator/runs/device.py. SURVEYS, ARCHIVES and RECIPES are constants.
+# translator/metrics/shapes.py and translator/runs/device.py. ARCHIVES and RECIPES are
+# constants; surveys.SURVEYS grows by surveys from outside, and so does the environment variable surveys.FILES.
 # hosts.forget() and ways.forget() return to the state of a new process; a forked process calls the former, because a
 # lock that another thread held would stay locked in it.
 

@@ -90,7 +90,7 @@ def test_angles_have_units_or_are_arcsec():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda out: survey_tools.fetch("none.csv", "hst", out), "survey: 'hst' has no archive here; known are sdss"),
+        (lambda out: survey_tools.fetch("none.csv", "hst", out), "survey: 'hst' is not a known survey; known are sdss"),
         (lambda out: survey_tools.fetch(SkyCoord(1, 2, unit="deg"), "sdss", out, bands="xy"), "each band once, out of"),
         (lambda out: survey_tools.fetch(SkyCoord(1, 2, unit="deg"), "sdss", out, how="tiles"), "how: it is not an opt"),
         (lambda out: survey_tools.fetch(SkyCoord(1, 2, unit="deg"), "sdss", out, unit="mJy"), "give their `mirror`"),

@@ -47,7 +47,7 @@ class ImageFile:
     name : str
         Name of the file, relative to the mirror; for one of several images with the number of its HDU, `FILE[2]`.
     band : str
-        Band, by its FILTER.
+        Band, by the keyword of its filter.
     shape : (int, int)
         Rows and columns of its pixels.
     wcs : WCS
@@ -83,7 +83,7 @@ class Companion:
 
 def is_image_of(survey: Survey, header: fits.Header) -> bool:
     """Return whether a header is that of an image of this survey, in one of its bands."""
-    return "FILTER" in header and str(header["FILTER"]).strip() in survey.filters
+    return survey.band_of(header) is not None
 
 
 def part_of(name: str) -> tuple[str, int | None]:
@@ -129,7 +129,7 @@ def describe(
     except UNREADABLE as error:
         return [Unreadable(name, "", str(damaged(name, error)))]
     if sky and mirror.remote and isinstance(beyond, int) and beyond > hdus[-1].index:
-        band = survey.filters[str(sky[0].header["FILTER"]).strip()]
+        band = survey.band_of(sky[0].header)
         why = f"{name} has {beyond} extensions, but a web server shows only the first; download it, and pass its folder"
         return [Unreadable(name, band, why)]
     alone = len(sky) == 1 and (sky == first or not first)
@@ -154,7 +154,7 @@ def _looked_at(stream, name: str, *, whole: bool, packed: bool) -> list[Hdu]:
 
 def _described(survey: Survey, hdu: Hdu, name: str, note: Note | None) -> ImageFile | Unreadable:
     """Return one image of a file."""
-    band = survey.filters[str(hdu.header["FILTER"]).strip()]
+    band = survey.band_of(hdu.header)
     if len(hdu.shape) != 2:
         why = (
             f"{name} has {' x '.join(map(str, hdu.shape))} pixels, but an image has two axes; give its planes as files"
@@ -210,7 +210,8 @@ def open_image(
     with mirror.opened(file, partial(open_pixels, name=name, index=index), **known) as (hdu, pixels):
         header = hdu.header
         if not is_image_of(survey, header):
-            raise ArchiveError(f"{name} has FILTER {header.get('FILTER')!r}, which is not a filter of {survey.title}")
+            said = next((f"{key} {header[key]!r}" for key in survey.filter_keywords if key in header), "no FILTER")
+            raise ArchiveError(f"{name} has {said}, which is not a filter of {survey.title}")
         yield image_file(survey, hdu.header, name), header, pixels
 
 
@@ -231,7 +232,7 @@ def image_file(survey: Survey, header: fits.Header, name: str, note: Note | None
         raise ArchiveError(f"{name} has no celestial WCS")
     with suppress(ValueError):  # a WCS that is not plain can still be resampled
         wcs = plain_tan(wcs, shape)
-    band = survey.filters[str(header["FILTER"]).strip()]
+    band = survey.band_of(header)
     return ImageFile(name, band, shape, wcs, None if note is None else note(header))
 
 

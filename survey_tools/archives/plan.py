@@ -233,8 +233,10 @@ def require_bands(root: str, survey: Survey, bands: tuple[str, ...], found: list
                 f"none of the {survey.title} images in {root} can be used: {len(unreadable)} file"
                 f"{'s' * (len(unreadable) > 1)}, first: {unreadable[0].reason}"
             )
+        keywords = " or ".join(survey.filter_keywords)
         raise ArchiveError(
-            f"{root} has no {survey.title} image: the keyword FILTER of no FITS file names one of the survey's filters"
+            f"{root} has no {survey.title} image: the keyword {keywords} of no FITS file names one of the survey's "
+            "filters"
         )
     if absent:
         raise ArchiveError(f"{root} has no {survey.title} image of band {', '.join(absent)}; pass --bands {present}")

@@ -23,7 +23,7 @@ from survey_tools.images.cutout import Cutout
 from survey_tools.images.quality import Read, star_fwhm
 from survey_tools.images.sky_wcs import local_scale, plain_tan, tan_terms, tan_wcs
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
-from survey_tools.surveys import Survey
+from survey_tools.surveys import FileFunction, Survey
 from survey_tools.tasks import Run
 
 DIGITS = 10  # decimals of terms [deg, pixel] to which the WCS of two bands must agree to share a grid
@@ -362,9 +362,16 @@ def _grid_of(image: ImageFile) -> tuple:
     return (*image.wcs.wcs.ctype, *image.shape, *np.round(terms, DIGITS))
 
 
+def _word(argument: object) -> str:
+    """Return a short word for an argument of a function; a survey is named, and its row is in the store."""
+    return argument.name if isinstance(argument, Survey) else repr(argument)
+
+
 def name_of(function: Callable) -> str:
     """Return the name of a function, with the arguments that are already given to it."""
     if isinstance(function, partial):
-        words = [*map(repr, function.args), *(f"{name}={value}" for name, value in function.keywords.items())]
+        words = [*map(_word, function.args), *(f"{name}={value}" for name, value in function.keywords.items())]
         return f"{name_of(function.func)}({', '.join(words)})"
+    if isinstance(function, FileFunction):
+        return str(function)
     return f"{function.__module__}.{function.__qualname__}"

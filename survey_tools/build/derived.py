@@ -14,7 +14,7 @@ from survey_tools.images.cutout import resample_flags, sky_sigma
 from survey_tools.images.sky_wcs import rescaled_wcs, tan_terms, tan_wcs
 from survey_tools.store.columns import empty_columns
 from survey_tools.store.zarr_store import Store, open_store
-from survey_tools.surveys import Survey
+from survey_tools.surveys import Survey, row_of
 from survey_tools.tasks import Engine
 
 
@@ -212,4 +212,4 @@ def row_of_survey(store: Store) -> Survey:
     Survey
         The row of the survey, as the store keeps it.
     """
-    return Survey(**{key: tuple(value) if isinstance(value, list) else value for key, value in store.survey.items()})
+    return row_of(store.survey)

@@ -20,12 +20,16 @@ from survey_tools.fits.reading import BLOCK, UNREADABLE, Hdu, damaged, images_of
 from survey_tools.fits.zeros import AUTO, judge_zeros, rounding_of
 from survey_tools.images.sky_wcs import grid_cards, read_grid
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
-from survey_tools.surveys import MARKS, SURVEYS, Survey
+from survey_tools.surveys import SURVEYS, Survey
 
 log = logging.getLogger(__name__)
 
-BANDS_OF_FILTER = {name: band for survey in SURVEYS.values() for name, band in survey.filters.items()}
 IMPOSSIBLE = 1e10  # [nanomaggy] flux of a pixel of AB magnitude -2.5, brighter than Sirius
+
+
+def band_by_filter(header: fits.Header) -> str | None:
+    """Return the band that a header names by its filter, whichever survey's; None if it names none."""
+    return next((band for survey in SURVEYS.values() if (band := survey.band_of(header))), None)
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class FitsImages:
         for hdu, name in images:
             band = self._band_by_name(name)
             if band is None and not said_by_header(hdu.own):
-                band = BANDS_OF_FILTER.get(str(hdu.header.get("FILTER", "")).strip())
+                band = band_by_filter(hdu.header)
             if band in self.found:
                 self.twice = self.twice or band
             elif band and len(hdu.shape) == 2:
@@ -396,14 +400,20 @@ SCALE_TOLERANCE = 0.02  # relative difference between an image's pixels and thos
 STATED = ("SURVEY", "TELESCOP", "INSTRUME")  # keywords whose text may name a survey, its telescope or its camera
 
 
-def unknown_survey(headers: Iterable[fits.Header]) -> str:
-    """Return the survey that a header names by SURVEY and for which galtrans has no row; "" if there is none."""
+def other_survey(survey: Survey, headers: Iterable[fits.Header]) -> str:
+    """Return the survey that a header names by SURVEY, if it is not `survey`; "" if there is none."""
     stated = [str(header.get("SURVEY", "")).strip() for header in headers]
-    known = [mark.lower() for marks in MARKS.values() for mark in marks]
-    return next((header_text(text) for text in stated if text and not any(each in text.lower() for each in known)), "")
+    return next((header_text(text) for text in stated if text and not survey.is_named_in(text)), "")
 
 
-def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, wanted_scale: float) -> str:
+def filter_of(survey: Survey, header: fits.Header) -> str:
+    """Return the name of the filter that a header states by a survey's keywords; "" if it states none."""
+    return next((str(header[key]).strip() for key in survey.filter_keywords if key in header), "")
+
+
+def contradiction(
+    survey: Survey, headers: Iterable[fits.Header], scale: float, wanted_scale: float, other: Survey | None = None
+) -> str:
     """Return why an image is not an observation of a survey, in words; "" if nothing says so.
 
     The words name a keyword and its value.
@@ -418,26 +428,27 @@ def contradiction(survey: Survey, headers: Iterable[fits.Header], scale: float, 
         Side of its pixels [arcsec].
     wanted_scale : float
         Side of the pixels with which images of the survey are read [arcsec].
+    other : Survey, optional
+        The survey that the image may have been mistaken for, such as the other one of a run; any by default.
     """
-    affirmed = False
+    affirmed, others = False, [each for each in ([other] if other else SURVEYS.values()) if each.name != survey.name]
     for header in headers:
         if header.get("SYNTH") is True:
             into = str(header.get("GTTO", "")).strip()
             return f"SYNTH = T: it is a translation{f' into {into}' if into else ''} and not an observation"
         for key in STATED:
             text = str(header.get(key, "")).strip()
-            named = [name for name, marks in MARKS.items() if any(mark.lower() in text.lower() for mark in marks)]
-            affirmed |= survey.name in named
-            if named and survey.name not in named:
+            ours = survey.is_named_in(text)
+            affirmed |= ours
+            if not ours and any(each.is_named_in(text) for each in others):
                 return f"{key} = {header_text(text)!r}, which is not {survey.title}"
-        told = str(header.get("FILTER", "")).strip()  # a single letter may be a band of any survey
-        of = [each for each in SURVEYS.values() if told in each.filters and told not in survey.bands]
-        if of and survey.name not in [each.name for each in of]:
-            return f"FILTER = {header['FILTER']!r}, a filter of {of[0].title} and not of {survey.title}"
+        of = [each for each in others if each.band_of(header) and len(filter_of(each, header)) > 1]
+        if of and not survey.band_of(header):  # a single letter may be a band of any survey
+            return f"FILTER = {filter_of(of[0], header)!r}, a filter of {of[0].title} and not of {survey.title}"
     if affirmed or abs(scale / wanted_scale - 1) <= SCALE_TOLERANCE:
         return ""
-    for each in SURVEYS.values():
-        if each.name != survey.name and abs(scale / each.pixel_scale - 1) <= SCALE_TOLERANCE:
+    for each in others:
+        if abs(scale / each.pixel_scale - 1) <= SCALE_TOLERANCE:
             return (
                 f"pixels of {scale:.3f} arcsec, as {each.title} has them, where {survey.title} has {wanted_scale:g}, "
                 f"and no keyword {', '.join(STATED)} that names {survey.title}"

@@ -23,7 +23,7 @@ from survey_tools.ingestion.cubes import Cube, find_cube, is_cube_file, labels, 
 from survey_tools.ingestion.fits_cutouts import FitsObject, find_objects, fits_files, is_fits_file, read_stamp
 from survey_tools.photometry import NANOMAGGY_ZERO_POINT, counts_to_nanomaggies
 from survey_tools.store.columns import empty_columns
-from survey_tools.surveys import CATALOGUE_COLUMNS, Survey
+from survey_tools.surveys import OWN, Survey
 
 log = logging.getLogger(__name__)
 
@@ -218,9 +218,9 @@ def _catalogue_of(cubes: list[Cube], files: list[str]) -> Table:
         has, lacks = cubes[placed.index(True)].path, cubes[placed.index(False)].path
         raise CatalogueError(f"{has} has positions and {lacks} has none; give those of all images by --positions")
     shared = [name for name in tables[0].colnames if all(name in table.colnames for table in tables)]
-    for columns in CATALOGUE_COLUMNS.values():  # a catalogue has all of them or none
-        if not columns.keys() <= set(shared):
-            shared = [name for name in shared if name not in columns]
+    for survey in OWN.values():  # a catalogue has all columns of a survey or none
+        if not survey.catalogue_columns.keys() <= set(shared):
+            shared = [name for name in shared if name not in survey.catalogue_columns]
     table = Table({name: np.concatenate([np.asarray(table[name]) for table in tables]) for name in shared})
     if "object_id" not in shared or len(set(table["object_id"].tolist())) < len(table):
         rows = [row for cube in cubes for row in range(len(cube))]

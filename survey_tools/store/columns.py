@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from survey_tools.surveys import CATALOGUE_COLUMNS
+from survey_tools.surveys import OWN
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ CATALOGUE = (
     Column("redshift", "f8", (), "", "redshift in the catalogue"),
 )
 OF_SURVEYS = tuple(  # columns that the catalogue of one survey may have besides
-    Column(name, "i4", (), "", words) for columns in CATALOGUE_COLUMNS.values() for name, words in columns.items()
+    Column(name, "i4", (), "", words) for survey in OWN.values() for name, words in survey.catalogue_columns.items()
 )
 MEASURED = (
     Column("crval", "f8", ("axis",), "deg", "CRVAL of the cutout's TAN WCS, ICRS"),

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from survey_tools.files import whole_file
 from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.photometry import nanomaggies_to_counts
-from survey_tools.surveys import CATALOGUE_COLUMNS, CFHT, SDSS
+from survey_tools.surveys import CFHT, OWN, SDSS
 from survey_tools.tasks import run_tasks
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import CFHT_EXPOSURE, CfhtExposure, SdssExposure, draw_exposure, draw_night
@@ -203,7 +203,7 @@ def make_archive(out: Path, patch: Patch, workers: int) -> None:
         mine = targets[targets[survey]]
         mine = mine[np.random.default_rng([patch.seed, 1, SURVEY_CODE[survey] - 1]).permutation(len(mine))]
         catalogue = catalogue_of(survey, mine, patch.seed)
-        if survey in CATALOGUE_COLUMNS:
+        if OWN[survey].catalogue_columns:
             catalogue = with_fields(catalogue)
         catalogue.write(out / name, overwrite=True)
     tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]

@@ -226,8 +226,8 @@ def _lines(made: Translated) -> list[str]:
 
 def _make_any(run: Run, domain: str, paths: Inputs, how: How) -> tuple[Translated, fits.Header]:
     """Read and translate one object or field by a recipe that reads any image; return it and its primary header."""
-    here = run.domains[OTHER[domain]]
-    observation = read_observation(paths, run.bands, here, how)
+    here, there = run.domains[OTHER[domain]], run.domains[domain]
+    observation = read_observation(paths, run.bands, here, how, there)
     if observation.images[0].size > LARGE:
         with _large:
             made = translate_observation(run, observation, domain, how)
@@ -334,7 +334,7 @@ def _read(run: Run, paths: Inputs, domain: str, how: How) -> Read:
         raise ImageError(f"{path} and others: recipe {run.recipe} needs all bands in one file")
     with reading_fits:
         bands, header = read_bands(path, run.bands, how.given, find_survey(here.survey))
-        require_survey(path, here, header, bands, how)
+        require_survey(path, here, header, bands, how, there)
         images, wcs = on_grid(path, bands, run.bands, here.pixel_scale, here.size)
         target = rescaled_wcs(wcs, images.shape[1:], there.pixel_scale, there.size)
         flags = np.zeros((len(bands), there.size, there.size), bool)

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from survey_tools.errors import ImageError
-from survey_tools.fits.band_fits import BandImage, contradiction, read_present, stated_number, unknown_survey
+from survey_tools.fits.band_fits import BandImage, contradiction, other_survey, read_present, stated_number
 from survey_tools.images.cutout import COARSER, resample, sky_sigma
 from survey_tools.images.quality import star_fwhm
 from survey_tools.images.sky_wcs import (
@@ -89,7 +89,9 @@ class Observation:
         return self.paths[0].name
 
 
-def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Domain, how: How) -> Observation:
+def read_observation(
+    paths: tuple[Path, ...], bands: tuple[str, ...], domain: Domain, how: How, other: Domain | None = None
+) -> Observation:
     """Read one object or field from a file, or from several files with some of its bands each.
 
     The grid of the middle band is kept if it has the pixel scale of the run and is a plain TAN projection. Otherwise,
@@ -106,6 +108,8 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
         What the run knows of the survey of the images.
     how : How
         For unit and zero point of files whose headers are silent, and for the part that is read.
+    other : Domain, optional
+        What the run knows of its other survey, for which the images may have been mistaken.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
                 raise ImageError(
                     f"{path} has band {twice[0]}, which {paths[0]} or another file has, too; give one of them"
                 )
-            require_survey(path, domain, primary, read.values(), how)
+            require_survey(path, domain, primary, read.values(), how, other)
             found |= read
             header = primary if header is None else header
             digest.update(path.read_bytes())
@@ -158,19 +162,31 @@ def read_observation(paths: tuple[Path, ...], bands: tuple[str, ...], domain: Do
     return Observation(paths, whole, grid, there, header, digest.hexdigest(), known, origin, resampled)
 
 
-def require_survey(path: Path, domain: Domain, primary: fits.Header, bands: Iterable[BandImage], how: How) -> None:
-    """Raise ImageError if headers say that an image is not of the survey that a run reads, unless `how.force`."""
+def require_survey(
+    path: Path,
+    domain: Domain,
+    primary: fits.Header,
+    bands: Iterable[BandImage],
+    how: How,
+    other: Domain | None = None,
+) -> None:
+    """Raise ImageError if headers say that an image is of the run's other survey, or a translation.
+
+    `how.force` lets it pass. An image of a third survey is reported by a warning.
+    """
     survey, bands = find_survey(domain.survey), list(bands)
+    mistaken = None if other is None else find_survey(other.survey)
     for band in () if how.force else bands:
-        why = contradiction(survey, (primary, band.header), local_scale(band.wcs, band.image.shape), domain.pixel_scale)
+        scale = local_scale(band.wcs, band.image.shape)
+        why = contradiction(survey, (primary, band.header), scale, domain.pixel_scale, mistaken)
         if why:
             raise ImageError(
                 f"{path} has {why}; the run reads {survey.title} here: give its images, choose the other --to, or pass "
                 "--force if this is what you mean"
             )
-    other = unknown_survey(band.header for band in bands) or unknown_survey([primary])
-    if other:
-        log.warning(f"{path} is of {other}, and the run was trained for {survey.title}: CONSIST tells whether it fits")
+    third = other_survey(survey, (band.header for band in bands)) or other_survey(survey, [primary])
+    if third:
+        log.warning(f"{path} is of {third}, and the run was trained for {survey.title}: CONSIST tells whether it fits")
 
 
 def _on_one_grid(path: Path, found: dict[str, BandImage], pixel_scale: float) -> tuple[np.ndarray, SkyGrid, str]:

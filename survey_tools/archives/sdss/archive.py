@@ -28,11 +28,11 @@ from survey_tools.archives.sdss.frames import (
     nothing,
 )
 from survey_tools.errors import ArchiveError
-from survey_tools.surveys import CATALOGUE_COLUMNS, SDSS, Survey
+from survey_tools.surveys import SDSS, Survey
 from survey_tools.tasks import Run
 
 FRAME_BYTES = 3_600_000  # mean over all frames
-FRAME_COLUMNS = tuple(CATALOGUE_COLUMNS["sdss"])
+FRAME_COLUMNS = tuple(SDSS.catalogue_columns)
 HALF_DIAGONAL = SDSS.cutout_size / 2 * SDSS.pixel_scale * np.sqrt(2)  # [arcsec] of a cutout
 PSF_CACHE = 2_000_000_000  # [byte] of psField files that are kept until the other bands of their field need them
 
