@@ -45,11 +45,17 @@ def _gone_on_with(path, resume: bool):
 @click.argument("pairs", type=EXISTING_FILE, metavar="[pairs.ecsv]", required=False)
 @click.option(
     "--recipe",
-    default="two_step",
-    show_default=True,
+    show_default="two_step, or that of --from",
     help="One of those that `galtrans recipes` lists, or my_module:NAME for a recipe of your own.",
 )
 @click.option("--run", "--out", "path", type=NEW_PATH, required=True, help="Folder of the run.")
+@click.option(
+    "--from",
+    "start_from",
+    metavar="RUN",
+    help="Begin from the weights of this run, imported weights too, or of a model of `galtrans models`. What is "
+    "measured of the surveys, such as their noise, is measured anew.",
+)
 @click.option(
     "--iterations",
     type=Counts(),
@@ -103,6 +109,7 @@ def train(
     pairs,
     recipe,
     path,
+    start_from,
     iterations,
     batch_size,
     width,
@@ -127,14 +134,15 @@ def train(
     Examples:
       galtrans train sdss.zarr cfht.zarr pairs.ecsv --recipe demo --run runs/demo
       galtrans train sdss.zarr cfht.zarr --recipe cyclegan --run runs/cyclegan
+      galtrans train sdss.zarr cfht.zarr pairs.ecsv --from sdss-cfhtls --iterations 300,500,150 --run runs/mine
     """
     import translator
 
     with _gone_on_with(path, resume):
         run = translator.train(
-            x, y, pairs, run=path, recipe=recipe, iterations=iterations, batch_size=batch_size, width=width, seed=seed,
-            device=device, precision=precision, data=data, checkpoint_every=checkpoint_every, resume=resume,
-            bands=bands, tell=click.echo,
+            x, y, pairs, run=path, recipe=recipe, start_from=start_from, iterations=iterations,
+            batch_size=batch_size, width=width, seed=seed, device=device, precision=precision, data=data,
+            checkpoint_every=checkpoint_every, resume=resume, bands=bands, tell=click.echo,
         )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
         click.echo(f"The trained model lies in {path}. Next:")

@@ -37,6 +37,7 @@ from translator.recipes import RECIPES, Recipe
 from translator.runs.built_in import BuiltInModel, find_model, models
 from translator.runs.checkpoint import Run, locate
 from translator.runs.checkpoint import load_run as load_run_folder
+from translator.runs.facts import read_facts
 from translator.runs.in_words import Summary, summarise, summarise_run
 from translator.runs.recipe_names import find_recipe, name_recipe
 from translator.translation.asking import How
@@ -123,7 +124,8 @@ def train(
     pairs: Any = None,
     *,
     run: Any,
-    recipe: str | Recipe = "two_step",
+    recipe: str | Recipe | None = None,
+    start_from: Any = None,
     iterations: int | Sequence[int] | None = None,
     batch_size: int | None = None,
     width: int | None = None,
@@ -149,8 +151,13 @@ def train(
         What `survey_tools.crossmatch` gives. A recipe that learns from unpaired images alone can do without.
     run : path-like
         The folder of the run.
-    recipe : str or Recipe
-        The name of a recipe of galtrans (`RECIPES`), "my_module:NAME" of one of your own, or a `Recipe`.
+    recipe : str or Recipe, optional
+        The name of a recipe of galtrans (`RECIPES`), "my_module:NAME" of one of your own, or a `Recipe`. By default
+        that of `start_from`, or "two_step".
+    start_from : Run, str or path-like, optional
+        A run, its folder, or the name of a model that comes with galtrans, from whose weights the training begins. Its
+        recipe and the shapes of its weights must be the same; weights of `psf_matched` also begin a training in fewer
+        bands. What is measured of the surveys (noise, seeing, colours) is measured anew on `x` and `y`.
     iterations : int or sequence of int, optional
         Iterations of each step, one number for all or one for each; by default the recipe's. With `resume` they may be
         more than the run was begun with, even if it has ended: steps that are over keep theirs, the present (or last)
@@ -196,8 +203,11 @@ def train(
     from translator.training import loop
     from translator.training.ranks import joined
     from translator.training.session import TrainingInputs, TrainingSettings, open_together
+    from translator.training.start import Start
 
     path = a_path(run, "run")
+    start = None if start_from is None else Start(_name_of_run(start_from), a_run(start_from, "start_from"))
+    recipe = recipe or (read_facts(start.path).recipe if start else "two_step")
     _check_recipe(recipe, pairs, x, y)
     stores = [a_store_path(x, "x"), a_store_path(y, "y")]
     for name, value in (("batch_size", batch_size), ("width", width)):
@@ -219,6 +229,7 @@ def train(
             precision,
             data,
             _bands_of_both(bands),
+            start,
         )
         session = open_together(TrainingInputs(*stores, table), path, settings, share, resume=resume)
         say = tell if share.rank == 0 else silent
@@ -250,6 +261,11 @@ def _bands_of_both(bands: Any) -> tuple[str, ...] | None:
     if not taken or len(set(taken)) != len(taken) or not all(isinstance(band, str) for band in taken):
         raise ArgumentError("bands", f"{bands!r}: give each band once, such as gri")
     return taken
+
+
+def _name_of_run(run: Any) -> str:
+    """What a user calls a run, or the folder of a `Run`."""
+    return str(run.path if isinstance(run, Run) else run)
 
 
 def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:

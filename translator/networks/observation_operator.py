@@ -81,6 +81,15 @@ def area(alignment: Tensor) -> Tensor:
     return torch.linalg.det(alignment[..., :2]).abs()[:, None, None, None]
 
 
+BAND_AXES = {  # of each parameter: the axis of the bands, and how many entries in a row one band has
+    "poorer": ((0, 1),),
+    "richer": ((0, 1),),
+    "powers": ((1, 1),),
+    "rest": ((0, 1),),
+    "colour": ((0, 1), (1, 1)),
+}
+
+
 class ObservationOperator(nn.Module):
     """The poorer survey's image of the richer survey's, by some forty numbers that are fitted to pairs.
 
@@ -99,6 +108,8 @@ class ObservationOperator(nn.Module):
     width : int
         Not used.
     """
+
+    band_axes = BAND_AXES
 
     def __init__(self, here: Grid, there: Grid, width: int = 0) -> None:
         super().__init__()

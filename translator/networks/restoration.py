@@ -220,8 +220,23 @@ class UNet(nn.Module):
         return [(SEEDS, rows >> level, cols >> level) for level in levels] + [(SEEDS,)]
 
 
+UNSHUFFLED = 4  # channels of one band after an image is folded to half its size
+BAND_AXES = {  # of weights of a `UNet` named "net": the axis of the bands, and how many channels in a row one band has
+    "net.first.weight": ((1, UNSHUFFLED),),
+    "net.last.weight": ((0, UNSHUFFLED),),
+    "net.last.bias": ((0, UNSHUFFLED),),
+    "net.code.0.weight": ((1, 1),),
+}
+
+
 class Restoration(nn.Module):
-    """The mean of all images that the richer survey may have of what the poorer one saw."""
+    """The mean of all images that the richer survey may have of what the poorer one saw.
+
+    Its input for a band that is missing is 0, conditions included. Therefore the weights without those of some bands
+    restore the others as all weights do if these bands are missing.
+    """
+
+    band_axes = BAND_AXES
 
     def __init__(self, here: Grid, there: Grid, width: int = 64) -> None:
         super().__init__()
@@ -235,6 +250,8 @@ class Restoration(nn.Module):
 
 class Draws(nn.Module):
     """One of the images that the richer survey may have, drawn around their mean."""
+
+    band_axes = BAND_AXES
 
     def __init__(self, here: Grid, there: Grid, width: int = 64) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from translator.runs.device import PRECISIONS
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
 TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that are lists in JSON
-OPTIONAL = ("lengthened",)  # facts that run.json states only if there is something to state
+OPTIONAL = ("lengthened", "begun_from")  # facts that run.json states only if there is something to state
 DIFFERENCES = {  # facts that a resumed run must share, and the words for them
     "recipe": "--recipe",
     "domains": "pair of stores",
@@ -101,6 +101,8 @@ class RunFacts:
     lengthened : tuple of dict
         Each change of `iterations` when the run was resumed: "at" which iteration, "from" and "to" the iterations of
         each step, and "schedule", sentences on the learning rates.
+    begun_from : dict
+        The weights that its training began from, as of `training.start`; empty if it began anew. It is "from" in JSON.
     """
 
     recipe: str
@@ -114,6 +116,7 @@ class RunFacts:
     width: int = 0
     precision: str = "float32"
     lengthened: tuple[dict, ...] = ()
+    begun_from: dict = field(default_factory=dict)
 
 
 def describe_domain(store: Store) -> Domain:
@@ -191,6 +194,8 @@ def _comparable(fact: object) -> object:
 def write_facts(path: Path, facts: RunFacts) -> None:
     """Begin a run in the folder `path`."""
     stated = {name: value for name, value in asdict(facts).items() if value or name not in OPTIONAL}
+    if "begun_from" in stated:
+        stated["from"] = stated.pop("begun_from")
     document = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | stated
     with whole_file(path / "run.json") as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n")
@@ -215,7 +220,7 @@ def read_facts(path: Path) -> RunFacts:
         }
         if set(domains) != {"x", "y"}:
             raise KeyError("domains")
-        document |= {"lengthened": tuple(document.get("lengthened", ()))}
+        document |= {"lengthened": tuple(document.get("lengthened", ())), "begun_from": document.pop("from", {})}
         facts = RunFacts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
         _check_types(facts)
         return facts
@@ -239,7 +244,7 @@ def _check_types(facts: RunFacts) -> None:
             *facts.imported.values(),
         ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
-        dict: facts.lengthened,
+        dict: [*facts.lengthened, facts.begun_from],
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
         (int, float): [
             number

@@ -94,6 +94,9 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
         remedy = "it is being trained, or was interrupted: the same `galtrans train` with --resume finishes it"
         lines.insert(0, ("NOT FINISHED", remedy))
     lines.append(("trained", done))
+    if facts.begun_from:
+        lines.append(("begun from", f"{facts.begun_from['run']}, iteration {facts.begun_from['iteration']:,}"))
+    lines += [("lengthened", f"at iteration {each['at']:,}: {' '.join(each['schedule'])}") for each in facts.lengthened]
     lines.append(("batch size", f"{facts.batch_size}, seed {facts.seed}, {facts.precision}"))
     return [*lines, _made_by(facts)]
 

@@ -32,6 +32,7 @@ from translator.runs.facts import RunFacts, check_same, describe_domain, fingerp
 from translator.runs.recipe_names import find_recipe, is_importable, name_recipe
 from translator.training.ranks import gather, in_all, launcher, restarted
 from translator.training.schedule import describe_changes, with_iterations
+from translator.training.start import Start, describe_start, open_start, take_weights
 from translator.training.update import Model
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class TrainingSettings:
         Where images are kept: "auto", "device" or "stream", as of `Batches`.
     bands : tuple of str, optional
         Bands of both stores to train on. By default those of the run that is resumed, or all that both stores have.
+    start : Start, optional
+        The run whose weights a new training begins from; its width is then the default.
     """
 
     recipe: str | Recipe = "two_step"
@@ -86,6 +89,7 @@ class TrainingSettings:
     precision: str | None = None
     data: str = "auto"
     bands: tuple[str, ...] | None = None
+    start: Start | None = None
 
 
 @dataclass
@@ -200,8 +204,10 @@ def open_session(
         raise RunError(_how_to_regrid(inputs, name, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
     selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
-    facts = _facts(settings, stores, pairs, recipe, begun)
+    start = open_start(settings.start, name) if settings.start and not begun else None
+    facts = _facts(settings, stores, pairs, recipe, begun, start and start.facts)
     if begun:
+        _check_start(path, begun, settings.start)
         check_same(path, begun, facts)
     if facts.batch_size % share.count:
         raise RunError(
@@ -223,6 +229,10 @@ def open_session(
         given=given,
         notes=notes,
     )
+    if start:
+        stated = take_weights(session.networks, start, facts, stores)
+        session.facts = replace(facts, begun_from=stated)
+        session.notes += describe_start(stated, start, facts)
     if begun:
         _restore(session, checkpoint)
     if begun:
@@ -260,10 +270,29 @@ def open_together(
     return session
 
 
+def _check_start(path: Path, begun: RunFacts, start: Start | None) -> None:
+    """RunError if a run is resumed that was begun from other weights than those that are named now."""
+    was = begun.begun_from.get("run")
+    if start and start.name != was:
+        raise RunError(
+            f"{path} was begun {f'from {was}' if was else 'without --from'}, and not from {start.name}; resume it "
+            "without --from, or choose another --run"
+        )
+
+
 def _facts(
-    settings: TrainingSettings, stores: tuple[Store, Store], pairs: Table | None, recipe: Recipe, begun: RunFacts | None
+    settings: TrainingSettings,
+    stores: tuple[Store, Store],
+    pairs: Table | None,
+    recipe: Recipe,
+    begun: RunFacts | None,
+    start: RunFacts | None,
 ) -> RunFacts:
-    """Return what a run is made from; settings that are left open follow the run that is resumed, or the recipe."""
+    """Return what a run is made from.
+
+    Settings that are left open follow the run that is resumed, or the recipe; the width also that of the run from which
+    a training starts.
+    """
     return RunFacts(
         recipe=name_recipe(settings.recipe),
         iterations=tuple(step.iterations for step in recipe.steps),
@@ -271,7 +300,7 @@ def _facts(
         seed=settings.seed,
         domains={"x": describe_domain(stores[0]), "y": describe_domain(stores[1])},
         pairs=fingerprint_of_pairs(pairs) if pairs else "",
-        width=settings.width or (begun or recipe).width,
+        width=settings.width or (begun.width if begun else (start and start.width) or recipe.width),
         precision=settings.precision or (begun.precision if begun else _precision(recipe, settings.device)),
     )
 
