@@ -23,6 +23,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "export": "cli.stores",
     "crossmatch": "cli.match",
     "regrid": "cli.match",
+    "partition": "cli.stores",
     "recipes": "cli.recipes",
     "train": "cli.train",
     "translate": "cli.translate",

@@ -1,4 +1,4 @@
-"""`galtrans verify`, `galtrans info` and `galtrans export`: check a store, describe it, and write it as FITS."""
+"""`galtrans verify`, `info`, `partition` and `export`: check a store, describe it, split it, and write it as FITS."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 
 import survey_tools
-from cli.options import EXISTING_STORE, NEW_PATH, overwrite_option, verbose_option, workers_option
+from cli.options import (
+    EXISTING_STORE,
+    NEW_PATH,
+    overwrite_option,
+    scheduler_option,
+    verbose_option,
+    where_of,
+    workers_option,
+)
 from survey_tools.errors import StoreError
 
 SHOWN = 20  # faults that are listed
@@ -16,15 +24,16 @@ A_SLICE = re.compile(r"\s*(\d+)?\s*(?:(:)\s*(\d+)?\s*)?")
 @click.command()
 @click.argument("store", type=EXISTING_STORE)
 @workers_option
+@scheduler_option
 @verbose_option
-def verify(store: Path, workers: int) -> None:
+def verify(store: Path, workers: int, scheduler: str | None) -> None:
     """Check STORE: compare every file with its checksum, and every pixel with the columns and the manifest.
 
     \b
     Example:
       galtrans verify sdss.zarr
     """
-    wrong = survey_tools.verify(store, workers=workers)
+    wrong = survey_tools.verify(store, workers=where_of(workers, scheduler)["workers"])
     for line in wrong[:SHOWN]:
         click.echo(line)
     if len(wrong) > SHOWN:
@@ -49,13 +58,48 @@ def info(store: Path) -> None:
       galtrans info runs/two_step
     """
     run = None
-    if not (store / "zarr.json").exists():  # then torch, which runs need, need not be loaded
+    known = (store / "zarr.json").exists() or (store / "partitions.json").exists()
+    if not known:  # then torch, which runs need, need not be loaded
         import translator
 
         run = translator.find_run(store)
     lines = survey_tools.describe(store) if run is None else translator.describe_run(run)
     for label, text in lines:
         click.echo(f"{label:<14}{text}")
+
+
+@click.command()
+@click.argument("store", type=EXISTING_STORE)
+@click.argument("out", type=NEW_PATH)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=131_072,
+    show_default=True,
+    help="Largest number of objects of a partition.",
+)
+@workers_option
+@scheduler_option
+@overwrite_option
+@verbose_option
+def partition(store: Path, out: Path, rows: int, workers: int, scheduler: str | None, overwrite: bool) -> None:
+    """Split STORE into a partitioned store OUT: one store for each HEALPix pixel, in a folder laid out as a HATS
+    catalogue.
+
+    A pixel is split in four while it has more objects than --rows. STORE stays as it is. After an interruption, the
+    same command resumes.
+
+    \b
+    Example:
+      galtrans partition sdss.zarr sdss-parts --rows 100000
+    """
+    there = out.exists() and not overwrite
+    made = survey_tools.partition(
+        store, out, rows=rows, **where_of(workers, scheduler), overwrite=overwrite, tell=click.echo
+    )
+    if there:
+        click.echo(f"{out} is complete already.")
+    click.echo(f"{len(made):,} objects in {len(made.partitions):,} partitions\nWrote {out}")
 
 
 @click.command()

@@ -11,7 +11,8 @@ _FROM = {  # name: the module that has it
     "load_surveys": "survey_tools.surveys",
     "register_survey": "survey_tools.surveys",
     "Store": "survey_tools.store.zarr_store",
-    "open_store": "survey_tools.store.zarr_store",
+    "PartitionedStore": "survey_tools.store.partitioned",
+    "open_store": "survey_tools.store.partitioned",
     **dict.fromkeys(("archive_settings", "check_archives", "count_targets", "find_targets"), "survey_tools.ask"),
     **dict.fromkeys(
         (
@@ -21,6 +22,7 @@ _FROM = {  # name: the module that has it
             "export",
             "fetch",
             "ingest",
+            "partition",
             "regrid",
             "simulate",
             "verify",

@@ -19,7 +19,8 @@ from astropy.table import Table
 from survey_tools.catalogue import KEYS, read_catalogue
 from survey_tools.errors import ArgumentError
 from survey_tools.fits.calibration import Given, read_unit
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.partitioned import PartitionedStore, open_store
+from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import SURVEYS, Survey
 from survey_tools.tasks import WAIT, Engine, dashboard, engine
 
@@ -37,14 +38,14 @@ def a_path(value: Any, argument: str) -> Path:
     raise ArgumentError(argument, f"{value!r} is not a path; give text or a pathlib.Path")
 
 
-def a_store(value: Any, argument: str) -> Store:
+def a_store(value: Any, argument: str) -> Store | PartitionedStore:
     """An open store, from a store or its path."""
-    return value if isinstance(value, Store) else open_store(a_path(value, argument))
+    return value if isinstance(value, (Store, PartitionedStore)) else open_store(a_path(value, argument))
 
 
 def a_store_path(value: Any, argument: str) -> Path:
     """The path of a store, from a store or its path."""
-    return value.path if isinstance(value, Store) else a_path(value, argument)
+    return value.path if isinstance(value, (Store, PartitionedStore)) else a_path(value, argument)
 
 
 def a_survey(value: Any, argument: str = "survey") -> Survey:

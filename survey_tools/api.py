@@ -36,10 +36,15 @@ from survey_tools.files import whole_file
 from survey_tools.fits.export import Exported, export_files
 from survey_tools.matching.hats import Catalogues, is_hats, write_matches
 from survey_tools.matching.pairs import make_pairs
+from survey_tools.partitions.derived import regrid_partitions
+from survey_tools.partitions.inspection import summarise_partitions, summarise_unfinished, verify_partitions
+from survey_tools.partitions.layout import ROWS
+from survey_tools.partitions.split import split_store
 from survey_tools.store.manifest import DONE, FAILED
+from survey_tools.store.partitioned import PartitionedStore, is_partitioned, open_store
 from survey_tools.store.summary import summarise, summarise_begun
 from survey_tools.store.verify import verify as verify_store
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import SURVEYS, Survey
 
 
@@ -562,8 +567,62 @@ def regrid(
     paths = [a_store_path(store, "store"), a_store_path(like, "like"), a_path(out, "out")]
     if is_elsewhere(workers):
         paths = [path.absolute() for path in paths]
+    make = regrid_partitions if is_partitioned(paths[0]) else regrid_store
+    if make is regrid_store and is_partitioned(paths[1]):
+        paths[1] = open_store(paths[1]).store(0).path  # any of its stores has its grid
     with workers_of(workers, wait_for_workers, tell) as engine:
-        return regrid_store(*paths, engine=engine, overwrite=overwrite)
+        return make(*paths, engine=engine, overwrite=overwrite)
+
+
+def partition(
+    store: Any,
+    out: Any,
+    *,
+    rows: int = ROWS,
+    workers: Any = 1,
+    wait_for_workers: float | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> PartitionedStore:
+    """Split a store into a partitioned one: one store for each HEALPix pixel, in a folder laid out as a HATS catalogue.
+
+    A pixel is split in four while it has more than ``rows`` objects. Pixels, columns and manifest stay; rows are in the
+    order of the HEALPix curve.
+
+    Parameters
+    ----------
+    store : Store or path-like
+        The store to split. It stays as it is.
+    out : path-like
+        Where the partitioned store will be. An interrupted call is resumed by the same call.
+    rows : int
+        Objects of a partition at most.
+    workers, wait_for_workers, tell
+        As for `fetch`.
+    overwrite : bool
+        Replace an existing partitioned store, once the new one is complete.
+
+    Returns
+    -------
+    PartitionedStore
+
+    Raises
+    ------
+    ArgumentError, StoreError, CatalogueError
+        An argument or the store cannot be used, or an object has no position.
+
+    Examples
+    --------
+    >>> from survey_tools import partition
+    >>> parts = partition("sdss.zarr", "sdss-parts", rows=100_000)  # doctest: +SKIP
+    """
+    paths = [a_store_path(store, "store"), a_path(out, "out")]
+    if is_partitioned(paths[0]):
+        raise ArgumentError("store", f"{paths[0]} is partitioned already")
+    if is_elsewhere(workers):
+        paths = [path.absolute() for path in paths]
+    with workers_of(workers, wait_for_workers, tell) as engine:
+        return split_store(*paths, most=a_count(rows, "rows", 1), engine=engine, overwrite=overwrite)
 
 
 def simulate(
@@ -681,15 +740,15 @@ def export(store: Any, rows: Any, out: Any, *, overwrite: bool = False) -> Expor
     return export_files(opened, wanted, a_path(out, "out"), overwrite=overwrite)
 
 
-def verify(store: Any, *, workers: int = 1) -> list[str]:
+def verify(store: Any, *, workers: Any = 1) -> list[str]:
     """Check a store: every file against its checksum, every pixel against the columns and the manifest.
 
     Parameters
     ----------
-    store : Store or path-like
+    store : Store, PartitionedStore or path-like
         The store.
-    workers : int
-        Threads.
+    workers : int, str or distributed.Client
+        As for `fetch`. Of a partitioned store, each partition is one task.
 
     Returns
     -------
@@ -702,8 +761,9 @@ def verify(store: Any, *, workers: int = 1) -> list[str]:
         There is no store, or it has no checksums.
     """
     path = a_store_path(store, "store")
+    path = path.absolute() if is_elsewhere(workers) else path
     with workers_of(workers) as engine:
-        return verify_store(path, engine)
+        return verify_partitions(path, engine) if is_partitioned(path) else verify_store(path, engine)
 
 
 def describe(store: Any) -> list[tuple[str, str]]:
@@ -714,7 +774,9 @@ def describe(store: Any) -> list[tuple[str, str]]:
     StoreError
         There is no store.
     """
-    if isinstance(store, Store):
-        return summarise(store)
-    path = a_path(store, "store")
-    return summarise(open_store(path)) if path.exists() else summarise_begun(path)
+    if not isinstance(store, (Store, PartitionedStore)):
+        path = a_path(store, "store")
+        if not path.exists():
+            return summarise_unfinished(path) or summarise_begun(path)
+        store = open_store(path)
+    return summarise_partitions(store) if isinstance(store, PartitionedStore) else summarise(store)

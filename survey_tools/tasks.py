@@ -72,7 +72,8 @@ class Engine:
     ----------
     workers : int
         Threads of this process, unless there is a cluster. Threads are enough, because decompression, interpolation and
-        reading release Python's lock.
+        reading release Python's lock. With 0, tasks run one after the other in the thread that calls, and no progress
+        is shown: this is for tasks within a task.
     client : dask.distributed.Client
         The client of a Dask cluster, or None.
     wait : float
@@ -141,7 +142,10 @@ class Engine:
             came = max(moved, live() - before if live else 0)
             return f"{size(came)}, {size(came / max(time.monotonic() - began, 1.0))}/s"
 
-        with logging_redirect_tqdm(), Progress(len(results), desc, unit, facts=bytes_moved) as progress:
+        with (
+            logging_redirect_tqdm(),
+            Progress(len(results), desc, unit, facts=bytes_moved, silent=self.workers == 0) as progress,
+        ):
 
             def advance(result: Any) -> None:
                 nonlocal moved
@@ -150,7 +154,8 @@ class Engine:
                 progress.update()
 
             on_cluster = partial(_on_cluster, self.client, most, self.wait)
-            how = partial(_on_threads, self.workers) if self.client is None else on_cluster
+            how = partial(_on_threads, self.workers) if self.workers else _in_line
+            how = how if self.client is None else on_cluster
             for index, result in how(function, items, advance):
                 results[index] = result
         return results
@@ -241,6 +246,14 @@ def dashboard(client: Any) -> str:
 
 def _version() -> str:
     return VERSION
+
+
+def _in_line(function: Callable, items: Iterable, advance: Callable) -> Iterator[tuple[int, Any]]:
+    """Yield index and result of every item, one after the other."""
+    for index, item in enumerate(items):
+        result = function(item)
+        advance(result)
+        yield index, result
 
 
 def _on_threads(workers: int, function: Callable, items: Iterable, advance: Callable) -> Iterator[tuple[int, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from survey_tools.errors import StoreError
 from survey_tools.store.columns import MEASURED, TRANSLATED
-from survey_tools.store.zarr_store import Store, StoredPixels, read_images
+from survey_tools.store.zarr_store import Store, StoredPixels
 
 PER_BAND = {column.name for column in MEASURED + TRANSLATED if column.dims == ("band",)}
 
@@ -67,6 +67,10 @@ class StoreInBands(Store):
         values = self.whole.column(name, rows)
         return values[:, self.places] if name in PER_BAND else values
 
+    def read_chunk(self, number: int) -> np.ndarray:
+        """Return the images of one chunk, as `Store.read_chunk` does, of the bands that are seen."""
+        return in_bands(self.whole.read_chunk(number), self.places)
+
     def to_xarray(self):
         """Return the store as a Dataset, as `Store.to_xarray` does, of the bands that are seen."""
         return self.whole.to_xarray().isel(band=self.places)
@@ -109,7 +113,9 @@ def take_bands(store: Store, bands: Sequence[str]) -> Store:
             f"{store.path} has no band {', '.join(lacking)}; its bands are {''.join(store.bands)}: give some of "
             "these as --bands, or fetch the others"
         )
-    return store if tuple(bands) == store.bands else StoreInBands(store, bands)
+    if tuple(bands) == store.bands:
+        return store
+    return store.in_bands(bands) if hasattr(store, "in_bands") else StoreInBands(store, bands)
 
 
 def share_bands(x: Store, y: Store, bands: Sequence[str] | None = None) -> tuple[Store, Store, list[str]]:
@@ -150,6 +156,4 @@ def share_bands(x: Store, y: Store, bands: Sequence[str] | None = None) -> tuple
 
 def read_images_in_bands(store: Store, number: int) -> np.ndarray:
     """Return the images of one chunk, as `read_images` does, of a store in all or in some of its bands."""
-    if isinstance(store, StoreInBands):
-        return in_bands(read_images(store.whole, number), store.places)
-    return read_images(store, number)
+    return store.read_chunk(number)

@@ -177,6 +177,28 @@ class Store:
         step = self.images.chunks[0]
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks it has."""
+        return -(-len(self) // self.images.chunks[0])
+
+    def chunk_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of the chunk that each of some rows is in (row,)."""
+        return rows // self.images.chunks[0]
+
+    def chunk_span(self, number: int) -> slice:
+        """Return the rows of one chunk."""
+        step = self.images.chunks[0]
+        return slice(number * step, min((number + 1) * step, len(self)))
+
+    def read_chunk(self, number: int) -> np.ndarray:
+        """Return the images of one chunk (object, band, row, col) [nanomaggy/pixel], read-only."""
+        return read_images(self, number)
+
+    def take(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return the values of a column in any rows, in their order."""
+        return self.column(name)[rows]
+
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return one column: one value, or a few, per object.
 

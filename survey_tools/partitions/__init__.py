@@ -1,0 +1,1 @@
+"""Partitioned stores: one store for each HEALPix pixel of a folder that is laid out as a HATS catalogue."""
