@@ -42,7 +42,7 @@ from translator.runs.facts import describe_domain, read_facts, write_facts
 
 MODELS = Path(__file__).parents[1] / "translator" / "models"
 LARGEST = 8e6  # bytes of a model in the package
-TEN = Benchmark(sdss=2, cfht=2, train=2, test=10, seed=11)
+TEN = Benchmark(x=2, y=2, train=2, test=10, seed=11)
 SMALL = 4096  # numbers of a tensor that stays float32
 EXACT = ("survey_", "operator_")  # networks that stay float32
 FIGURES = {  # of the card: measure of the report

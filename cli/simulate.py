@@ -1,4 +1,4 @@
-"""`galtrans simulate`: a sky that both surveys see, as archive files or as stores."""
+"""`galtrans simulate`: a sky that several surveys see, as archive files or as stores."""
 
 import shlex
 from pathlib import Path
@@ -12,6 +12,11 @@ from cli.options import bands_option, overwrite_option, verbose_option, workers_
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @click.option(
+    "--surveys",
+    help="Surveys that see the sky, with commas: two or more of sdss, cfht, hsc, des, legacy, ps1, kids.",
+    show_default="sdss,cfht",
+)
+@click.option(
     "--galaxies",
     type=click.IntRange(min=1),
     help="Write stores with this many objects of each survey instead of archive files.",
@@ -19,7 +24,7 @@ from cli.options import bands_option, overwrite_option, verbose_option, workers_
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 1),
-    help="With --galaxies: share of each survey's objects that the other survey sees as well.  [default: 0.5]",
+    help="With --galaxies: share of each survey's objects that the other surveys see as well.  [default: 0.5]",
 )
 @click.option(
     "--benchmark",
@@ -34,6 +39,7 @@ from cli.options import bands_option, overwrite_option, verbose_option, workers_
 @verbose_option
 def simulate(
     out: Path,
+    surveys: str | None,
     galaxies: int | None,
     overlap: float | None,
     benchmark: str | None,
@@ -42,25 +48,28 @@ def simulate(
     seed: int | None,
     overwrite: bool,
 ) -> None:
-    """Simulate a sky as both surveys see it: the same galaxies and stars, with each survey's seeing and noise.
+    """Simulate a sky as several surveys see it: the same galaxies and stars, with each survey's seeing and noise.
 
-    Without --galaxies, the sky is written as the files of the archives (SDSS frames and CFHTLS stacks) with a catalogue
+    Without --galaxies, the sky is written as the files of the archives (SDSS frames, CFHTLS stacks) with a catalogue
     for each survey, so that `galtrans fetch` can read them. With --galaxies N, objects are drawn directly into stores.
     In both cases, the same images without noise are written to OUT/truth. The same seed gives the same sky for any
     number of workers.
 
     With --benchmark, the stores are a fixed set that is the same for everyone: unpaired objects of both surveys, pairs
-    to train on and to test on, and the test pairs without noise. After an interruption, the same command resumes.
+    to train on and to test on, and the test pairs without noise. Two --surveys see the same sky; only what SDSS and
+    CFHTLS see of it is compared with a record. After an interruption, the same command resumes.
 
     \b
     Example:
       galtrans simulate --out sky
       galtrans simulate --galaxies 2000 --out twins --seed 1
+      galtrans simulate --surveys des,hsc --galaxies 2000 --out twins
       galtrans simulate --benchmark twin-v1-small --out bench
     """
     there = (out / "simulation.json").exists() and not overwrite  # and made from the same, or the call below refuses
     written = survey_tools.simulate(
         out,
+        surveys=surveys,
         galaxies=galaxies,
         overlap=overlap,
         benchmark=benchmark,
@@ -70,29 +79,31 @@ def simulate(
         overwrite=overwrite,
     )
     if benchmark:
-        next_commands = _after_benchmark(out)
+        next_commands = _after_benchmark(written)
     else:
-        next_commands = _after_archive(out, bands) if galaxies is None else _after_stores(out)
+        next_commands = _after_archive(out, written, bands) if galaxies is None else _after_stores(written)
     click.echo(f"{out} is complete already." if there else f"Wrote {', '.join(str(path) for path in written)}")
     click.echo("Next:")
     for command in next_commands:
         click.echo(f"  galtrans {command}")
 
 
-def _after_archive(out: Path, bands: str | None) -> list[str]:
+def _after_archive(out: Path, written: list[Path], bands: str | None) -> list[str]:
     """What to run on archive files."""
     some = f" --bands {bands}" if bands else ""
-    sdss, cfht = _quoted(out / "catalogue.ecsv"), _quoted(out / "catalogue_cfht.ecsv")
-    return [
-        f"fetch sdss --catalogue {sdss} --mirror {_quoted(out)} --out sdss.zarr{some}",
-        f"fetch cfht --catalogue {cfht} --mirror {_quoted(out / 'cfht')} --out cfht.zarr{some}",
-        "crossmatch sdss.zarr cfht.zarr --out pairs.ecsv --test-size 40",
+    files = written[: written.index(out / "truth")]  # of each survey, in the order of the catalogues
+    names = ["sdss" if path.name == "sas" else path.name for path in files]
+    fetches = [
+        f"fetch {name} --catalogue {_quoted(catalogue)} --mirror {_quoted(out if name == 'sdss' else path)}"
+        f" --out {name}.zarr{some}"
+        for name, path, catalogue in zip(names, files, written[len(files) + 1 :], strict=True)
     ]
+    return [*fetches, f"crossmatch {names[0]}.zarr {names[1]}.zarr --out pairs.ecsv --test-size 40"]
 
 
-def _after_stores(out: Path) -> list[str]:
+def _after_stores(written: list[Path]) -> list[str]:
     """What to run on stores."""
-    stores = f"{_quoted(out / 'sdss.zarr')} {_quoted(out / 'cfht.zarr')}"
+    stores, out = " ".join(map(_quoted, written[:2])), written[0].parent
     pairs = _quoted(out / "pairs.ecsv")
     return [
         f"crossmatch {stores} --out {pairs}",
@@ -100,10 +111,10 @@ def _after_stores(out: Path) -> list[str]:
     ]
 
 
-def _after_benchmark(out: Path) -> list[str]:
+def _after_benchmark(written: list[Path]) -> list[str]:
     """What to run on a benchmark sky."""
-    stores, pairs = f"{_quoted(out / 'sdss.zarr')} {_quoted(out / 'cfht.zarr')}", _quoted(out / "pairs.ecsv")
-    run, truth = _quoted(out / "run"), _quoted(out / "truth")
+    stores, out = " ".join(_quoted(path) for path in written if path.suffix == ".zarr"), written[0].parent
+    run, truth, pairs = _quoted(out / "run"), _quoted(out / "truth"), _quoted(out / "pairs.ecsv")
     return [
         f"train {stores} {pairs} --recipe two_step --run {run}",
         f"evaluate {run} {stores} {pairs} --truth {truth} --out {_quoted(out / 'report')}",

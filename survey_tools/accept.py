@@ -6,7 +6,7 @@ Each function here checks one kind of argument and raises `ArgumentError`, which
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,18 @@ def some_bands(value: Any, survey: Survey, argument: str = "bands") -> tuple[str
     if not bands or len(set(bands)) != len(bands) or not set(bands) <= set(survey.bands):
         raise ArgumentError(argument, f"{value!r}: give each band once, out of {''.join(survey.bands)}, such as gri")
     return bands
+
+
+def some_surveys(value: Any, known: Iterable[str], argument: str = "surveys") -> tuple[str, ...]:
+    """Names of two surveys or more, from text with commas or from a sequence of names or surveys."""
+    words = value.split(",") if isinstance(value, str) else value
+    names = tuple(word.strip() if isinstance(word, str) else getattr(word, "name", str(word)) for word in words)
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise ArgumentError(argument, f"{wrong[0]!r} is none that can be simulated: give some of {','.join(known)}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ArgumentError(argument, f"{value!r}: give at least two, each once, such as des,hsc")
+    return names
 
 
 def an_angle(value: Any, argument: str, *, positive: bool = True) -> float:

@@ -24,6 +24,7 @@ from survey_tools.accept import (
     is_elsewhere,
     silent,
     some_bands,
+    some_surveys,
     workers_of,
 )
 from survey_tools.archives.download.mirror import Mirror
@@ -628,6 +629,7 @@ def partition(
 def simulate(
     out: Any,
     *,
+    surveys: Any = None,
     galaxies: int | None = None,
     overlap: float | None = None,
     benchmark: str | None = None,
@@ -636,7 +638,7 @@ def simulate(
     workers: int = 1,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Draw a sky that both surveys see: the same galaxies and stars, with the seeing and noise of each survey.
+    """Draw a sky that several surveys see: the same galaxies and stars, with the seeing and noise of each survey.
 
     By default the sky is written as the archives' own files, for `fetch`, with a catalogue for each survey. The same
     seed gives the same sky, however many workers draw it.
@@ -645,14 +647,17 @@ def simulate(
     ----------
     out : path-like
         A folder. An interrupted call is resumed by the same call.
+    surveys : str or sequence of str, optional
+        Two surveys or more, such as "des,hsc"; by default SDSS and CFHTLS. The sky is the same one for all.
     galaxies : int, optional
         Write stores of this many objects of each survey instead of archive files.
     overlap : float, optional
-        The share of each survey's objects that the other one sees too, 0.5 by default; goes with ``galaxies``.
+        The share of each survey's objects that the others see too, 0.5 by default; goes with ``galaxies``.
     benchmark : {"twin-v1", "twin-v1-small"}, optional
-        Write a fixed set of stores, pairs and truth instead, to measure recipes on.
+        Write a fixed set of stores, pairs and truth instead, to measure recipes on. With two ``surveys``, these see the
+        sky of the set.
     bands : str or sequence of str, optional
-        Bands to draw; by default all five.
+        Bands to draw, of each survey those that it has; by default all of each.
     seed : int, optional
         Of everything random; 0 by default.
     workers : int
@@ -677,6 +682,7 @@ def simulate(
     """
     try:
         from survey_tools.twin_sky.benchmark import BENCHMARKS, simulate_benchmark
+        from survey_tools.twin_sky.observing_facts import SIMULATED, coarse_to_fine
         from survey_tools.twin_sky.simulate import simulate_archive, simulate_stores
     except ModuleNotFoundError as error:
         if error.name != "galsim":
@@ -684,6 +690,7 @@ def simulate(
         raise GaltransError('the sky is drawn by GalSim, which is missing: pip install "galtrans[sim]"') from error
 
     path, workers = a_path(out, "out"), a_count(workers, "workers", 1)
+    names = coarse_to_fine(some_surveys(surveys, SIMULATED) if surveys is not None else ("sdss", "cfht"))
     fixed = {"galaxies": galaxies, "overlap": overlap, "bands": bands, "seed": seed}
     if benchmark is not None:
         given = [name for name, value in fixed.items() if value is not None]
@@ -691,17 +698,35 @@ def simulate(
             raise ArgumentError(given[0], "it does not go with `benchmark`, which is the same for everyone")
         if benchmark not in BENCHMARKS:
             raise ArgumentError("benchmark", f"{benchmark!r}: known are {', '.join(BENCHMARKS)}")
-        return simulate_benchmark(path, benchmark, workers=workers, overwrite=overwrite)
-    drawn = "".join(_ordered(bands, SURVEYS["sdss"]))
-    how = {"bands": drawn, "seed": a_count(seed or 0, "seed"), "workers": workers, "overwrite": overwrite}
+        if len(names) != 2:
+            raise ArgumentError("surveys", f"{', '.join(names)}: a benchmark has the pairs of two surveys")
+    drawn = {name: "".join(band for band in SURVEYS[name].bands if bands is None or band in bands) for name in names}
+    if bands is not None:
+        _each_drawn(bands, drawn)
+    how = {"bands": drawn, "workers": workers, "overwrite": overwrite}
+    if benchmark is not None:
+        return simulate_benchmark(path, benchmark, **how)
+    how["seed"] = a_count(seed or 0, "seed")
     if galaxies is None:
         if overlap is not None:
             raise ArgumentError("overlap", "it goes with `galaxies`; the archive files have their own")
+        if names != ("sdss", "cfht"):
+            raise ArgumentError("surveys", "archive files are written of sdss,cfht only; give `galaxies` for stores")
         return simulate_archive(path, **how)
     share = 0.5 if overlap is None else overlap
     if not 0 <= share <= 1:
         raise ArgumentError("overlap", f"{overlap} is not a share between 0 and 1")
     return simulate_stores(path, a_count(galaxies, "galaxies", 1), **how, overlap=share)
+
+
+def _each_drawn(bands: Any, drawn: dict[str, str]) -> None:
+    """Raise ArgumentError if a band is in no survey, or a survey is left without bands."""
+    for band in bands:
+        if not any(band in each for each in drawn.values()):
+            raise ArgumentError("bands", f"{bands!r}: none of {', '.join(drawn)} has the band {band}")
+    for name, each in drawn.items():
+        if not each:
+            raise ArgumentError("bands", f"{bands!r}: {name} has the bands {''.join(SURVEYS[name].bands)}; add one")
 
 
 def export(store: Any, rows: Any, out: Any, *, overwrite: bool = False) -> Exported:

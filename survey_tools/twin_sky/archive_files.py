@@ -29,9 +29,11 @@ from survey_tools.twin_sky.frames import (
     write_psfields,
 )
 from survey_tools.twin_sky.galaxies import draw_galaxies, draw_magnitudes, draw_stars
-from survey_tools.twin_sky.stores import CATALOGUE_FILES, CENTRE, FAINT_DENSITY, STAR_DENSITY, SURVEY_CODE, catalogue_of
+from survey_tools.twin_sky.observing_facts import SIMULATED
+from survey_tools.twin_sky.stores import CATALOGUE_FILES, CENTRE, FAINT_DENSITY, STAR_DENSITY, catalogue_of
 from survey_tools.version import VERSION
 
+FOLDERS = {"sdss": "sas"}  # folder of the files of a survey, where it is not called as the survey
 FILTERS = {"u": "u.MP9301", "g": "g.MP9401", "r": "r.MP9601", "i": "i.MP9701", "z": "z.MP9801"}
 BORDER = 16  # pixels along a stack's edges that no exposure reached
 NEVER_EMPTY = 1e-6  # counts of a covered pixel without light in a noise-free stack: 0 would mean that it has no data
@@ -169,8 +171,8 @@ class Patch:
     ----------
     galaxies : int
         Number of galaxies in the catalogues, limited by r magnitude.
-    bands : str
-        Bands.
+    bands : dict
+        Bands of each survey, as one word; its keys are the surveys.
     tile_size : int
         Pixels per side of a CFHT tile.
     seed : int
@@ -178,7 +180,7 @@ class Patch:
     """
 
     galaxies: int
-    bands: str
+    bands: dict[str, str]
     tile_size: int
     seed: int
 
@@ -199,15 +201,15 @@ def make_archive(out: Path, patch: Patch, workers: int) -> None:
         Number of processes.
     """
     sky, targets = draw_sky(patch)
-    for survey, name in CATALOGUE_FILES.items():
+    for survey in patch.bands:
         mine = targets[targets[survey]]
-        mine = mine[np.random.default_rng([patch.seed, 1, SURVEY_CODE[survey] - 1]).permutation(len(mine))]
+        mine = mine[np.random.default_rng([patch.seed, 1, SIMULATED[survey].code - 1]).permutation(len(mine))]
         catalogue = catalogue_of(survey, mine, patch.seed)
         if OWN[survey].catalogue_columns:
             catalogue = with_fields(catalogue)
-        catalogue.write(out / name, overwrite=True)
-    tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands]
-    tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands for tile in (0, 1)]
+        catalogue.write(out / CATALOGUE_FILES[survey], overwrite=True)
+    tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands["sdss"]]
+    tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands["cfht"] for tile in (0, 1)]
     run_tasks(_write_image_once, tasks, workers, "simulate the archives")
     exposures = {band: sdss_exposure(band, patch) for band in SDSS.bands}
     for root in (out, out / "truth"):
@@ -338,7 +340,7 @@ def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: st
 
 def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
     """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
-    rng = np.random.default_rng([patch.seed, 12, SURVEY_CODE[survey] - 1, SDSS.bands.index(band), tile])
+    rng = np.random.default_rng([patch.seed, 12, SIMULATED[survey].code - 1, SDSS.bands.index(band), tile])
     IMAGES[survey](out, sky, patch, band, tile, rng)
 
 

@@ -7,7 +7,7 @@ pixel may differ. Therefore a few objects, recorded in `RECORDS`, are drawn and 
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from survey_tools.errors import GaltransError
 from survey_tools.files import SUMS, checksum
 from survey_tools.matching.pairs import make_pairs
 from survey_tools.store.zarr_store import CHUNK_BYTES, Store, open_store
-from survey_tools.surveys import CFHT, SDSS
-from survey_tools.twin_sky.simulate import BENCHMARK, filling
+from survey_tools.surveys import SURVEYS
+from survey_tools.twin_sky.simulate import DEFAULT, benchmark_of, filling
 from survey_tools.twin_sky.stores import build_stores, catalogue_of, draw_objects, see
 from survey_tools.version import VERSION
 
-BANDS = "".join(SDSS.bands)
 TOLERANCE = 1e-4  # relative, of sums over a probed image; another draw of the noise changes them by 1e-2
 LIBRARIES = ("numpy", "scipy", "astropy", "galsim", "zarr", "numcodecs")  # libraries on which the bytes depend
 
@@ -34,16 +33,16 @@ class Benchmark:
 
     Attributes
     ----------
-    sdss, cfht : int
-        Number of unpaired objects of each survey.
+    x, y : int
+        Number of unpaired objects of the survey with the larger pixels, and of the other.
     train, test : int
         Number of pairs for training and for tests.
     seed : int
         Seed of everything random.
     """
 
-    sdss: int
-    cfht: int
+    x: int
+    y: int
     train: int
     test: int
     seed: int
@@ -52,6 +51,10 @@ class Benchmark:
     def pairs(self) -> int:
         """The number of objects that are in both surveys."""
         return self.train + self.test
+
+    def unpaired(self, surveys) -> dict[str, int]:
+        """The number of unpaired objects of each of two surveys, of which the first has the larger pixels."""
+        return dict(zip(surveys, (self.x, self.y), strict=True))
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Record:
 
 
 BENCHMARKS = {
-    "twin-v1": Benchmark(sdss=20_000, cfht=10_000, train=2_557, test=1_000, seed=20251),  # the numbers of the paper
-    "twin-v1-small": Benchmark(sdss=2_000, cfht=1_000, train=255, test=100, seed=20252),
+    "twin-v1": Benchmark(x=20_000, y=10_000, train=2_557, test=1_000, seed=20251),  # the numbers of the paper
+    "twin-v1-small": Benchmark(x=2_000, y=1_000, train=255, test=100, seed=20252),
 }
 RECORDS = {
     "twin-v1": Record(
@@ -117,18 +120,29 @@ POPULATION = {  # medians, then robust standard deviations, of the objects of tw
 
 
 def simulate_benchmark(
-    out, name: str, *, workers: int = 1, overwrite: bool = False, chunk_bytes: int = CHUNK_BYTES
+    out,
+    name: str,
+    *,
+    bands: dict[str, str] | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> list[Path]:
     """Make a benchmark sky, or resume one that was interrupted in the same folder.
+
+    The sky that SDSS and CFHTLS see is a record. Any other two surveys see the same galaxies at the same places, and no
+    record is kept of their images.
 
     Parameters
     ----------
     out : str or Path
-        Folder for `sdss.zarr`, `cfht.zarr`, their noise-free twins in `truth`, which have images of the test pairs
-        only, the catalogues, `pairs.ecsv`, and `benchmark.json`: library versions, statistics of the stores, and
-        checksums of all, by which two copies can be compared.
+        Folder for the stores, their noise-free twins in `truth`, which have images of the test pairs only, the
+        catalogues, `pairs.ecsv`, and `benchmark.json`: library versions, statistics of the stores, and checksums of
+        all, by which two copies can be compared.
     name : str
         A row of `BENCHMARKS`.
+    bands : dict, optional
+        Bands of two surveys, as one word, the survey with the larger pixels first; by default all of SDSS and CFHTLS.
     workers : int
         Number of processes. They do not change the result.
     overwrite : bool
@@ -147,21 +161,27 @@ def simulate_benchmark(
         This computer draws other objects than those recorded; or `out` holds a simulation already, or something else
         with the names of its files.
     """
-    out, benchmark = Path(out), BENCHMARKS[name]
-    settings = {"kind": name} | asdict(benchmark)
-    with filling(out, BENCHMARK, settings, overwrite=overwrite) as folder:
+    out, benchmark, bands = Path(out), BENCHMARKS[name], bands or DEFAULT
+    numbers = {"train": benchmark.train, "test": benchmark.test, "seed": benchmark.seed}
+    settings = {"kind": name} | benchmark.unpaired(bands) | numbers
+    words = {"benchmark": name, "bands": bands, "seed": benchmark.seed}
+    if bands != DEFAULT:
+        settings |= {"bands": bands}
+    names = benchmark_of(bands)
+    with filling(out, names, settings, overwrite=overwrite) as folder:
         if folder is None:
-            return [out / each for each in BENCHMARK]
-        targets = draw_targets(benchmark)
-        check(name, targets)
-        build_stores(folder, targets, {"benchmark": name, "bands": BANDS, "seed": benchmark.seed}, workers, chunk_bytes)
-        pairs = pair_table(folder, name)
+            return [out / each for each in names]
+        targets = draw_targets(benchmark, tuple(bands))
+        if tuple(bands) == tuple(DEFAULT):
+            check(name, targets)
+        build_stores(folder, targets, bands, words, workers, chunk_bytes)
+        pairs = pair_table(folder, name, tuple(bands))
         pairs.write(folder / "pairs.ecsv", overwrite=True)
-        (folder / "benchmark.json").write_text(json.dumps(describe(folder, name, pairs), indent=1))
-    return [out / each for each in BENCHMARK]
+        (folder / "benchmark.json").write_text(json.dumps(describe(folder, name, pairs, tuple(bands)), indent=1))
+    return [out / each for each in names]
 
 
-def draw_targets(benchmark: Benchmark) -> Table:
+def draw_targets(benchmark: Benchmark, surveys: tuple[str, str] = tuple(DEFAULT)) -> Table:
     """Draw the objects of a set, with the test pairs in a region of their own.
 
     The region is the north of the sky, over its whole width. All test pairs and no other object lie there.
@@ -170,15 +190,18 @@ def draw_targets(benchmark: Benchmark) -> Table:
     ----------
     benchmark : Benchmark
         The set.
+    surveys : tuple of str
+        The two surveys that see it.
 
     Returns
     -------
     Table
         As `stores.draw_objects` returns it.
     """
-    sdss, cfht = benchmark.sdss + benchmark.pairs, benchmark.cfht + benchmark.pairs
-    targets = draw_objects(sdss, cfht, benchmark.pairs, benchmark.seed)
-    test = (targets["number"] >= sdss - benchmark.test) & (targets["number"] < sdss)
+    counts = {survey: each + benchmark.pairs for survey, each in benchmark.unpaired(surveys).items()}
+    targets = draw_objects(counts, benchmark.pairs, benchmark.seed)
+    last = counts[surveys[0]]
+    test = (targets["number"] >= last - benchmark.test) & (targets["number"] < last)
     northern = np.zeros(len(targets), bool)
     northern[np.argsort(-targets["dec"], kind="stable")[: benchmark.test]] = True
     places = np.stack([targets["ra"], targets["dec"]], axis=1)
@@ -190,7 +213,7 @@ def draw_targets(benchmark: Benchmark) -> Table:
     return targets
 
 
-def pair_table(folder: Path, name: str) -> Table:
+def pair_table(folder: Path, name: str, surveys: tuple[str, str] = tuple(DEFAULT)) -> Table:
     """Return the pairs of the stores in a folder, as `make_pairs` finds them, but all of them, wherever the images
     peak.
 
@@ -202,15 +225,17 @@ def pair_table(folder: Path, name: str) -> Table:
         The folder of the set.
     name : str
         A row of `BENCHMARKS`.
+    surveys : tuple of str
+        The two surveys that see it.
 
     Returns
     -------
     Table
         The pair table.
     """
-    stores = folder / "sdss.zarr", folder / "cfht.zarr"
+    stores = tuple(folder / f"{survey}.zarr" for survey in surveys)
     table = make_pairs(*stores, radius=1.0, max_peak_offset=np.inf)
-    known = open_store(folder / "truth" / "sdss.zarr").usable[table["x_row"]]
+    known = open_store(folder / "truth" / stores[0].name).usable[table["x_row"]]
     table["split"] = np.where(known, "test", "train")
     benchmark = BENCHMARKS[name]
     if (int(known.sum()), len(table)) != (benchmark.test, benchmark.pairs):
@@ -274,8 +299,8 @@ def fingerprint(targets: Table, seed: int) -> str:
         Hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for survey in (SDSS, CFHT):
-        catalogue = catalogue_of(survey.name, targets[targets[survey.name]], seed)
+    for survey in DEFAULT:
+        catalogue = catalogue_of(survey, targets[targets[survey]], seed)
         digest.update("\0".join(catalogue["object_id"]).encode())
         for column, step in (("ra", 1e-5), ("dec", 1e-5), ("redshift", 1e-5), ("true_r", 1e-3)):
             digest.update(np.rint(np.asarray(catalogue[column]) / step).astype("<i8").tobytes())
@@ -300,16 +325,15 @@ def probe(survey: str, targets: Table, seed: int) -> tuple[float, ...]:
     tuple of float
         [nanomaggy^2] of the noise of each band, then of each band without noise.
     """
-    survey = {"sdss": SDSS, "cfht": CFHT}[survey]
     first = int(np.argmax(targets["truth"]))
     target = targets[first : first + 1]
-    catalogue = catalogue_of(survey.name, target, seed)
-    view = see(survey, target, (float(catalogue["ra"][0]), float(catalogue["dec"][0])), BANDS, seed)
+    catalogue, row = catalogue_of(survey, target, seed), SURVEYS[survey]
+    view = see(row, target, (float(catalogue["ra"][0]), float(catalogue["dec"][0])), row.bands, seed)
     images = np.concatenate([view.images - view.truth, view.truth]).astype(float)
     return tuple((images**2).sum(axis=(1, 2)).tolist())
 
 
-def describe(folder: Path, name: str, pairs: Table) -> dict:
+def describe(folder: Path, name: str, pairs: Table, surveys: tuple[str, str] = tuple(DEFAULT)) -> dict:
     """Describe a set in a folder: versions, statistics of stores and pairs, and checksums.
 
     Parameters
@@ -320,13 +344,15 @@ def describe(folder: Path, name: str, pairs: Table) -> dict:
         A row of `BENCHMARKS`.
     pairs : Table
         Its pair table.
+    surveys : tuple of str
+        The two surveys that see it.
 
     Returns
     -------
     dict
         What `benchmark.json` holds.
     """
-    stores = {survey.name: open_store(folder / f"{survey.name}.zarr") for survey in (SDSS, CFHT)}
+    stores = {survey: open_store(folder / f"{survey}.zarr") for survey in surveys}
     offsets = np.asarray(pairs["peak_offset"])
     return {
         "benchmark": name,
@@ -342,7 +368,7 @@ def describe(folder: Path, name: str, pairs: Table) -> dict:
         },
         "sha256": {
             each: checksum(folder / each / SUMS if each.endswith(".zarr") else folder / each)
-            for each in ("sdss.zarr", "cfht.zarr", "truth/sdss.zarr", "truth/cfht.zarr", "pairs.ecsv")
+            for each in (*(f"{place}{survey}.zarr" for place in ("", "truth/") for survey in surveys), "pairs.ecsv")
         },
     }
 

@@ -1,4 +1,4 @@
-"""What differs from image to image: seeing, sky and noise of SDSS frames and CFHTLS stacks, and the noise itself."""
+"""What differs from image to image: seeing, sky and noise of frames, stacks and coadds, and the noise itself."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,9 @@ from scipy.ndimage import convolve1d
 from survey_tools.archives.sdss.frame_noise import gain_and_dark_variance
 from survey_tools.photometry import nanomaggies_per_count
 from survey_tools.surveys import CFHT
+from survey_tools.twin_sky.observing_facts import MEDIAN_OF_LANCZOS, SIMULATED, SimulatedSurvey, moffat_area
 
-SEEING = {  # median full width at half maximum of a star [arcsec]
-    "sdss": {"u": 1.45, "g": 1.38, "r": 1.30, "i": 1.24, "z": 1.26},
-    "cfht": {"u": 0.85, "g": 0.78, "r": 0.71, "i": 0.64, "z": 0.68},
-}
-MOFFAT_BETA = {"sdss": (3.5, 3.5, 4.5), "cfht": (2.5, 3.5, 4.5)}  # as stars of real frames and T0007 stacks have it,
-# 2.7 to 4.6, rounded to the half-integers for which the Fourier transform is elementary: ten times faster to draw
+NIGHT_SCATTER = 0.10  # standard deviation of the logarithm of `draw_night`
 RUN, CAMCOL = 9001, 3  # of the simulated frames, whose CCDs have the gain and the dark variance of this camera column
 # SDSS, camera column 3: sky [DN] and nanomaggies per DN as in real frames (runs 7264 and 3900).
 SDSS_SKY = {"u": 16.0, "g": 68.0, "r": 120.0, "i": 146.0, "z": 83.0}
@@ -27,9 +23,6 @@ CFHT_SIGMA = {"u": 0.85, "g": 0.59, "r": 1.32, "i": 1.80, "z": 3.60}
 CFHT_GAIN = {"u": 35.0, "g": 66.6, "r": 42.2, "i": 38.9, "z": 22.0}
 CFHT_SATURATION = {"u": 5400.0, "g": 2860.0, "r": 5270.0, "i": 6275.0, "z": 9800.0}
 CFHT_EXPOSURE = {"u": 3000.8, "g": 2501.3, "r": 2000.8, "i": 4341.7, "z": 3600.9}
-# Averaging Lanczos-3 over all sub-pixel shifts gives noise with the lags 0.11, -0.08, 0.03 along rows and columns;
-# medians of it, as T0007's, have 0.093, -0.054, 0.022. This kernel turns white noise into the latter.
-RESAMPLING_KERNEL = np.array([0.0127, -0.0292, 0.0483, 1.0, 0.0483, -0.0292, 0.0127])
 
 
 @dataclass(frozen=True)
@@ -54,8 +47,7 @@ class Psf:
     @property
     def effective_width(self) -> float:
         """SDSS's PSF_WIDTH [arcsec]: the FWHM of the Gaussian that gathers as much noise as this PSF."""
-        radius = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
-        area = np.pi * radius**2 * (2 * self.beta - 1) / (self.beta - 1) ** 2
+        area = moffat_area(self.fwhm, self.beta)
         return float(np.sqrt(area / (4 * np.pi)) * 2 * np.sqrt(2 * np.log(2)))
 
 
@@ -149,6 +141,11 @@ class CfhtExposure:
         """Electrons of one nanomaggy."""
         return self.gain / nanomaggies_per_count(CFHT.zero_point)
 
+    @property
+    def brightest(self) -> float:
+        """The flux at which pixels are clipped [nanomaggy/pixel]."""
+        return self.saturation * nanomaggies_per_count(CFHT.zero_point)
+
     def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the noisy stack.
 
@@ -172,6 +169,53 @@ class CfhtExposure:
         return np.minimum(flux + correlated_noise(flux.shape, rng) * sigma, self.saturation * unit).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class CoaddExposure:
+    """One coadd of a survey that is simulated by its published depth.
+
+    Attributes
+    ----------
+    psf : Psf
+        Its point-spread function.
+    sigma : float
+        Standard deviation of blank sky [nanomaggy/pixel].
+    electrons : float
+        Electrons of one nanomaggy.
+    brightest : float
+        The flux at which pixels saturate, and are clipped [nanomaggy/pixel].
+    kernel : tuple of float
+        What turns white noise into its noise, along rows and columns.
+    """
+
+    psf: Psf
+    sigma: float
+    electrons: float
+    brightest: float
+    kernel: tuple[float, ...]
+
+    def observe(self, flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the noisy coadd: correlated noise of the sky and of the photons of the sources, clipped.
+
+        Parameters
+        ----------
+        flux : ndarray
+            (row, col) noise-free flux [nanomaggy/pixel].
+        rng : Generator
+            Random numbers.
+
+        Returns
+        -------
+        ndarray
+            (row, col) float32 [nanomaggy/pixel].
+        """
+        sigma = np.sqrt(self.sigma**2 + np.maximum(flux, 0) / self.electrons)
+        noise = correlated_noise(flux.shape, rng, self.kernel)
+        return np.minimum(flux + noise * sigma, self.brightest).astype(np.float32)
+
+
+Exposure = SdssExposure | CfhtExposure | CoaddExposure
+
+
 def draw_psf(survey: str, band: str, night: float, rng: np.random.Generator) -> Psf:
     """Draw the point-spread function of one image.
 
@@ -180,7 +224,8 @@ def draw_psf(survey: str, band: str, night: float, rng: np.random.Generator) -> 
     survey, band : str
         The survey, and one of its bands.
     night : float
-        Factor of the night's weather on the seeing, from `draw_night`; bands that are taken together share it.
+        Factor of the night's weather on the seeing, from `draw_night`; bands that are taken together share it. Seeing
+        that varies less, or more, from image to image follows it in proportion.
     rng : Generator
         Random numbers.
 
@@ -189,12 +234,13 @@ def draw_psf(survey: str, band: str, night: float, rng: np.random.Generator) -> 
     Psf
         The function.
     """
-    fwhm = SEEING[survey][band] * night * np.exp(rng.normal(0, 0.04))
+    facts = SIMULATED[survey]
+    fwhm = facts.seeing[band] * night ** (facts.scatter / NIGHT_SCATTER) * np.exp(rng.normal(0, 0.04))
     g1, g2 = rng.normal(0, 0.015, 2)  # stars of real frames have axis ratios of 0.94 to 0.99
-    return Psf(float(fwhm), float(rng.choice(MOFFAT_BETA[survey])), float(g1), float(g2))
+    return Psf(float(fwhm), float(rng.choice(facts.beta)), float(g1), float(g2))
 
 
-def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator) -> SdssExposure | CfhtExposure:
+def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator) -> Exposure:
     """Draw seeing and noise of one image, scattered around the survey's as those of real images are.
 
     Parameters
@@ -208,11 +254,13 @@ def draw_exposure(survey: str, band: str, night: float, rng: np.random.Generator
 
     Returns
     -------
-    SdssExposure or CfhtExposure
+    SdssExposure, CfhtExposure or CoaddExposure
         The image.
     """
     psf = draw_psf(survey, band, night, rng)
     brighter, deeper = np.exp(rng.normal(0, [0.15, 0.05]))
+    if SIMULATED[survey].coadd:
+        return _coadd_exposure(SIMULATED[survey], psf, band, float(brighter), float(deeper))
     return EXPOSURES[survey](psf, band, float(brighter), float(deeper))
 
 
@@ -227,6 +275,13 @@ def _cfht_exposure(psf: Psf, band: str, brighter: float, deeper: float) -> CfhtE
     # Sky and exposure time together: the four real stacks lie within 12 % of each other.
     sigma = CFHT_SIGMA[band] * float(np.sqrt(brighter)) * deeper
     return CfhtExposure(psf, sigma, CFHT_GAIN[band] / deeper, CFHT_SATURATION[band] * deeper)
+
+
+def _coadd_exposure(facts: SimulatedSurvey, psf: Psf, band: str, brighter: float, deeper: float) -> CoaddExposure:
+    """Return a coadd whose sky is brighter, and whose exposure is shorter, than usual by these factors."""
+    sigma = facts.sigma(band) * float(np.sqrt(brighter)) * deeper
+    electrons, brightest = facts.coadd.electrons[band] / deeper, facts.saturation(band) * deeper
+    return CoaddExposure(psf, sigma, electrons, brightest, facts.coadd.kernel)
 
 
 EXPOSURES = {"sdss": _sdss_exposure, "cfht": _cfht_exposure}
@@ -245,10 +300,12 @@ def draw_night(rng: np.random.Generator) -> float:
     float
         From 0.78 to 1.28.
     """
-    return float(np.exp(np.clip(rng.normal(0, 0.10), -0.25, 0.25)))
+    return float(np.exp(np.clip(rng.normal(0, NIGHT_SCATTER), -0.25, 0.25)))
 
 
-def correlated_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def correlated_noise(
+    shape: tuple[int, int], rng: np.random.Generator, kernel: tuple[float, ...] = MEDIAN_OF_LANCZOS
+) -> np.ndarray:
     """Draw Gaussian noise of zero mean and unit variance, correlated as in resampled stacks.
 
     Parameters
@@ -257,12 +314,14 @@ def correlated_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.nda
         Rows and columns.
     rng : Generator
         Random numbers.
+    kernel : tuple of float
+        What correlates white noise along rows and columns; by default as in CFHTLS stacks.
 
     Returns
     -------
     ndarray
         (row, col) float32.
     """
-    kernel = RESAMPLING_KERNEL / np.sqrt((RESAMPLING_KERNEL**2).sum())
+    kernel = np.array(kernel) / np.sqrt((np.array(kernel) ** 2).sum())
     white = rng.standard_normal(shape, dtype=np.float32)
     return convolve1d(convolve1d(white, kernel, axis=0, mode="wrap"), kernel, axis=1, mode="wrap")

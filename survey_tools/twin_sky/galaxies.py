@@ -1,4 +1,4 @@
-"""Draw who is in the simulated sky: galaxies and stars, and their light through the filters of both surveys."""
+"""Draw who is in the simulated sky: galaxies and stars, and their light through the filters of the surveys."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,85 +9,18 @@ from astropy.table import Table
 from scipy.special import gammainc, gammaincinv
 
 from survey_tools.photometry import magnitude_to_nanomaggies
-from survey_tools.surveys import CFHT, SDSS, Survey
+from survey_tools.surveys import SURVEYS
+from survey_tools.twin_sky.filters import synthetic_flux
 
-FIRST_AND_STEP = {  # wavelength [Angstrom] of the first entry, and from one entry to the next
-    "sdss": {"u": (3000, 50), "g": (3700, 100), "r": (5300, 100), "i": (6600, 100), "z": (7800, 100)},
-    "cfht": {"u": (3250, 50), "g": (3900, 100), "r": (5300, 100), "i": (6600, 100), "z": (7800, 100)},
-}
-RESPONSE = {
-    "sdss": {
-        "u": """0 .005 .025 .086 .192 .312 .427 .535 .628 .707 .794 .862 .915 .969 1 .959 .818 .558 .280 .104 .026 .006
-            .002 .001 0""",
-        "g": "0 .020 .129 .350 .548 .664 .737 .797 .848 .887 .920 .946 .968 .987 1 .974 .683 .178 .027 .004 0",
-        "r": "0 .011 .159 .502 .762 .864 .909 .937 .956 .969 .991 1 1 .976 .741 .266 .045 .008 0",
-        "i": "0 .017 .145 .490 .858 1 .983 .977 .970 .936 .732 .794 .804 .773 .749 .686 .382 .071 .005 0",
-        "z": """0 .007 .031 .123 .326 .600 .839 .955 1 .993 .937 .829 .684 .617 .551 .420 .313 .284 .279 .277 .239 .195
-            .148 .110 .078 .052 .033 .023 .016 .011 0""",
-    },
-    "cfht": {
-        "u": """0 .026 .113 .240 .350 .457 .553 .611 .642 .630 .622 .708 .840 .905 .945 1 .959 .724 .371 .124 .034 .012
-            .005 .003 0""",
-        "g": "0 .014 .198 .648 .808 .850 .902 .948 .958 .985 1 .960 .923 .911 .931 .902 .752 .491 .146 .015 0",
-        "r": "0 .009 .057 .261 .642 .836 .834 .866 .932 .983 1 .988 .943 .839 .706 .686 .384 .052 .004 0",
-        "i": """0 .008 .030 .129 .457 .882 1 .994 .985 .952 .777 .839 .879 .862 .816 .757 .685 .593 .505 .364 .137
-            .026 .005 0""",
-        "z": """0 .005 .014 .055 .253 .729 1 .976 .931 .862 .787 .717 .620 .562 .516 .412 .312 .298 .284 .279 .241
-            .196 .141 .084 .025 0""",
-    },
-}
-STEP = 5.0  # [Angstrom] of the sums in `synthetic_flux`; templates have lines about this wide
-SEEN_BY = (SDSS, CFHT)  # the surveys that are simulated
+SEEN_BY = ("sdss", "cfht")  # the surveys through whose filters galaxies are seen where no others are named
 COMPONENTS = ("bulge", "disk", "arms")
 TEMPLATES = ("E", "Sbc", "Scd", "Im")  # Coleman, Wu & Weedman (1980, ApJS 43, 393), extended, as GalSim ships them
 REDSHIFTS = np.arange(0, 1.31, 0.01)
 HUBBLE_DISTANCE = 299792.458 / 70  # [Mpc]
 BULGE_INDICES = np.array([1.0, 1.5, 2.0, 3.0, 4.0])  # few, so that GalSim tabulates each profile once
-BULGE_CUT = 16.0  # [half-light radius] at which bulges end: there they are fainter than the noise of either survey
-FAINTEST_WITH_ARMS = 20.5  # [mag] arms of fainter galaxies are smaller than either survey resolves
+BULGE_CUT = 16.0  # [half-light radius] at which bulges end: there they are fainter than the noise of any survey
+FAINTEST_WITH_ARMS = 20.5  # [mag] arms of fainter galaxies are smaller than most surveys resolve
 STAR_TEMPERATURE = (3300.0, 7500.0)  # [K] M to F dwarfs, the stars of a high-latitude field
-
-
-def throughput(survey: str, band: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tabulated throughput of a band. It is linear between the entries and 0 outside.
-
-    Parameters
-    ----------
-    survey, band : str
-        The survey, and one of its bands.
-
-    Returns
-    -------
-    wavelength, response : ndarray
-        [Angstrom], and the relative system response.
-    """
-    first, step = FIRST_AND_STEP[survey][band]
-    response = np.array(RESPONSE[survey][band].split(), dtype=float)
-    return first + step * np.arange(len(response)), response
-
-
-def synthetic_flux(photon_rate, survey: str, band: str) -> float:
-    """Return the AB flux of a spectrum through a band.
-
-    The AB reference has a constant flux per unit frequency, and hence a photon rate that goes as 1/wavelength (Fukugita
-    et al. 1996).
-
-    Parameters
-    ----------
-    photon_rate : callable
-        Takes wavelengths (n,) [Angstrom]; returns photons per unit wavelength.
-    survey, band : str
-        The survey, and one of its bands.
-
-    Returns
-    -------
-    float
-        In a unit that is the same for all bands, so that ratios are colours.
-    """
-    tabulated, response = throughput(survey, band)
-    wave = np.arange(tabulated[0], tabulated[-1] + STEP, STEP)
-    through = np.interp(wave, tabulated, response)
-    return float((photon_rate(wave) * through).sum() / (through / wave).sum())
 
 
 @dataclass(frozen=True)
@@ -160,7 +93,7 @@ def draw_magnitudes(count: int, bright: float, faint: float, slope: float, rng: 
     return np.log10(low + (high - low) * rng.random(count)) / slope
 
 
-def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
+def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator, surveys=SEEN_BY) -> Table:
     """Draw galaxies, without positions.
 
     Type, redshift, luminosity and size are related as in the local universe. Disks are seen from random directions,
@@ -171,13 +104,15 @@ def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
     magnitude : ndarray
         (n,) total SDSS r magnitude of each.
     rng : Generator
-        Random numbers.
+        Random numbers; the surveys do not change them.
+    surveys : sequence of str
+        Names of the surveys that see them.
 
     Returns
     -------
     Table
         kind, redshift, r, half_light_radius [arcsec], axis_ratio, position_angle [deg], the parameters of bulge, disk
-        and arms, and flux_sdss and flux_cfht (component, band) [nanomaggy].
+        and arms, and for each survey flux_NAME (component, band) [nanomaggy].
     """
     count = len(magnitude)
     kind = draw_types(magnitude, rng)
@@ -213,12 +148,11 @@ def draw_galaxies(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
         "pitch": of_type["pitch"] * rng.uniform(0.7, 1.3, count) * rng.choice([-1, 1], count),
         "pattern": rng.integers(2**31, size=count),
     }
-    names = [survey.name for survey in SEEN_BY]
-    flux = {f"flux_{name}": _component_fluxes(name, magnitude, redshift, shares, templates) for name in names}
+    flux = {f"flux_{name}": _component_fluxes(name, magnitude, redshift, shares, templates) for name in surveys}
     return Table(columns | flux)
 
 
-def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
+def draw_stars(magnitude: np.ndarray, rng: np.random.Generator, surveys=SEEN_BY) -> Table:
     """Draw stars, which are black bodies and points.
 
     Parameters
@@ -226,7 +160,9 @@ def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
     magnitude : ndarray
         (n,) r magnitude of each.
     rng : Generator
-        Random numbers.
+        Random numbers; the surveys do not change them.
+    surveys : sequence of str
+        Names of the surveys that see them.
 
     Returns
     -------
@@ -239,13 +175,13 @@ def draw_stars(magnitude: np.ndarray, rng: np.random.Generator) -> Table:
     columns = {"kind": np.full(count, "star"), "redshift": zero, "r": magnitude} | dict.fromkeys(names, zero)
     columns |= dict.fromkeys(("axis_ratio", "bulge_axis_ratio", "disk_axis_ratio", "bulge_index"), zero + 1)
     columns["pattern"] = np.zeros(count, dtype=int)
-    temperatures, colours = _star_colours()
     at = np.interp(rng.beta(1.2, 2.0, count), [0, 1], STAR_TEMPERATURE)
-    for survey in SEEN_BY:
-        flux = np.zeros((count, len(COMPONENTS), len(survey.bands)))
+    for survey in surveys:
+        temperatures, colours = _star_colours(survey)
+        flux = np.zeros((count, len(COMPONENTS), colours.shape[1]))
         for index in range(flux.shape[2]):
-            flux[:, 0, index] = np.interp(at, temperatures, colours[survey.name][:, index])
-        columns[f"flux_{survey.name}"] = flux * magnitude_to_nanomaggies(magnitude)[:, None, None]
+            flux[:, 0, index] = np.interp(at, temperatures, colours[:, index])
+        columns[f"flux_{survey}"] = flux * magnitude_to_nanomaggies(magnitude)[:, None, None]
     return Table(columns)
 
 
@@ -368,7 +304,7 @@ def _distances() -> tuple[np.ndarray, np.ndarray]:
 
 def _component_fluxes(survey: str, magnitude, redshift, shares, templates) -> np.ndarray:
     """Return flux [nanomaggy] (n, component, band) with these shares of r light and templates (n, component)."""
-    table = _template_fluxes()[survey]
+    table = _template_fluxes(survey)
     at = np.clip(redshift[:, None] / REDSHIFTS[1], 0, len(REDSHIFTS) - 1.001)
     place = np.clip(templates, 0, len(TEMPLATES) - 1.001)
     colours = 0
@@ -379,38 +315,38 @@ def _component_fluxes(survey: str, magnitude, redshift, shares, templates) -> np
     return colours * (shares * magnitude_to_nanomaggies(magnitude)[:, None])[..., None]
 
 
+@lru_cache(maxsize=16)
+def _template_fluxes(survey: str) -> np.ndarray:
+    """Return the flux of each template at each redshift in each band (template, redshift, band), SDSS r being 1."""
+    reference = np.array([[synthetic_flux(light, "sdss", "r") for light in row] for row in _template_light()])
+    return (
+        np.array([[_band_fluxes(light, survey) for light in row] for row in _template_light()]) / reference[..., None]
+    )
+
+
 @lru_cache(maxsize=1)
-def _template_fluxes() -> dict[str, np.ndarray]:
-    """Return, by survey, the flux of each template at each redshift in each band (template, redshift, band), SDSS r
-    being 1.
-    """
+def _template_light() -> list[list]:
+    """Return the photon rate of each template at each redshift, as a function of the wavelength [Angstrom]."""
     spectra = [galsim.SED(f"CWW_{name}_ext.sed", "Ang", "flambda") for name in TEMPLATES]  # wavelengths in nm
 
     def at(spectrum, redshift):
         return lambda wave: spectrum(wave / 10 / (1 + redshift))
 
-    reference = np.array([[synthetic_flux(at(s, z), "sdss", "r") for z in REDSHIFTS] for s in spectra])[..., None]
-    return {
-        survey.name: np.array([[_band_fluxes(at(s, z), survey) for z in REDSHIFTS] for s in spectra]) / reference
-        for survey in SEEN_BY
-    }
+    return [[at(spectrum, redshift) for redshift in REDSHIFTS] for spectrum in spectra]
 
 
-@lru_cache(maxsize=1)
-def _star_colours() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return temperatures [K], and by survey the flux of black bodies of them (temperature, band), SDSS r being 1."""
+@lru_cache(maxsize=16)
+def _star_colours(survey: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return temperatures [K], and the flux of black bodies of them (temperature, band), SDSS r being 1."""
     temperatures = np.linspace(*STAR_TEMPERATURE, 30)
 
     def planck(temperature):  # photons per unit wavelength; h c / k = 1.4388e8 Angstrom K
         return lambda wave: wave**-4.0 / np.expm1(1.4388e8 / (wave * temperature))
 
     reference = np.array([synthetic_flux(planck(t), "sdss", "r") for t in temperatures])[:, None]
-    colours = {
-        survey.name: np.array([_band_fluxes(planck(t), survey) for t in temperatures]) / reference for survey in SEEN_BY
-    }
-    return temperatures, colours
+    return temperatures, np.array([_band_fluxes(planck(t), survey) for t in temperatures]) / reference
 
 
-def _band_fluxes(photon_rate, survey: Survey) -> list[float]:
+def _band_fluxes(photon_rate, survey: str) -> list[float]:
     """Return the flux of a spectrum in each band of a survey, in units common to all."""
-    return [synthetic_flux(photon_rate, survey.name, band) for band in survey.bands]
+    return [synthetic_flux(photon_rate, survey, band) for band in SURVEYS[survey].bands]

@@ -1,7 +1,8 @@
-"""Simulate one sky that both surveys see, as both archives' own files or directly as stores.
+"""Simulate one sky that several surveys see, as their archives' own files or directly as stores.
 
 `galaxies.py` draws galaxies and stars, `draw.py` puts them onto pixels, and `exposure.py` adds the noise of an image.
-`frames.py` and `archive_files.py` write the files of the archives, and `stores.py` makes stores.
+`observing_facts.py` and `filters.py` say what is known of each survey. `frames.py` and `archive_files.py` write the
+files of the archives, and `stores.py` makes stores.
 """
 
 import hashlib
@@ -17,25 +18,40 @@ from survey_tools.build.builder import alone
 from survey_tools.errors import GaltransError
 from survey_tools.files import whole_file
 from survey_tools.store.zarr_store import CHUNK_BYTES
-from survey_tools.surveys import SDSS
-from survey_tools.twin_sky.archive_files import Patch, make_archive
-from survey_tools.twin_sky.stores import SimulatedSky, make_stores
+from survey_tools.surveys import CFHT, SDSS
+from survey_tools.twin_sky.archive_files import FOLDERS, Patch, make_archive
+from survey_tools.twin_sky.observing_facts import SIMULATED
+from survey_tools.twin_sky.stores import CATALOGUE_FILES, SimulatedSky, make_stores
 from survey_tools.version import VERSION
 
 MARKER = "simulation.json"  # lists what in its folder is simulated, and may thus be replaced
-CATALOGUES = ("truth", "catalogue.ecsv", "catalogue_cfht.ecsv")
-ARCHIVE = ("sas", "cfht", *CATALOGUES)
-STORES = ("sdss.zarr", "cfht.zarr", *CATALOGUES)
-BENCHMARK = ("pairs.ecsv", "benchmark.json", *STORES)
 MADE_BY = f"galtrans {VERSION} simulate"
-ALL_BANDS = "".join(SDSS.bands)
+DEFAULT = {survey.name: "".join(survey.bands) for survey in (SDSS, CFHT)}  # surveys and bands where none are named
+
+
+def stores_of(surveys) -> tuple[str, ...]:
+    """Return the names of what a folder of stores of these surveys contains."""
+    return (*(f"{name}.zarr" for name in surveys), "truth", *(CATALOGUE_FILES[name] for name in surveys))
+
+
+def archive_of(surveys) -> tuple[str, ...]:
+    """Return the names of what a folder of archive files of these surveys contains."""
+    return (*(FOLDERS.get(name, name) for name in surveys), "truth", *(CATALOGUE_FILES[name] for name in surveys))
+
+
+def benchmark_of(surveys) -> tuple[str, ...]:
+    """Return the names of what a folder of a benchmark sky of these surveys contains."""
+    return ("pairs.ecsv", "benchmark.json", *stores_of(surveys))
+
+
+EVERY_NAME = {*archive_of(SIMULATED), *benchmark_of(SIMULATED)}  # what may be replaced
 
 
 def simulate_archive(
     out,
     *,
     galaxies: int = 280,
-    bands: str = ALL_BANDS,
+    bands: dict[str, str] | None = None,
     tile_size: int = 3000,
     seed: int = 0,
     workers: int = 1,
@@ -55,8 +71,8 @@ def simulate_archive(
     galaxies : int
         Number of galaxies of r from 14 to 18.5 in the catalogues. Many more, fainter galaxies, and stars, are in the
         images.
-    bands : str
-        Bands to write.
+    bands : dict, optional
+        Bands of each survey, as one word; its keys are the surveys. By default all of SDSS and CFHTLS.
     tile_size : int
         Pixels per side of a CFHT tile; 3000 fits the two fields, real tiles have 19354.
     seed : int
@@ -76,18 +92,19 @@ def simulate_archive(
     GaltransError
         `out` holds a simulation already, or something else with the names of its files.
     """
-    patch = Patch(galaxies, bands, tile_size, seed)
-    with filling(Path(out), ARCHIVE, {"kind": "archive"} | asdict(patch), overwrite=overwrite) as folder:
+    patch = Patch(galaxies, bands or DEFAULT, tile_size, seed)
+    names = archive_of(patch.bands)
+    with filling(Path(out), names, {"kind": "archive"} | asdict(patch), overwrite=overwrite) as folder:
         if folder is not None:
             make_archive(folder, patch, workers)
-    return [Path(out) / name for name in ARCHIVE]
+    return [Path(out) / name for name in names]
 
 
 def simulate_stores(
     out,
     galaxies: int,
     *,
-    bands: str = ALL_BANDS,
+    bands: dict[str, str] | None = None,
     seed: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -125,11 +142,12 @@ def simulate_stores(
     GaltransError
         `out` holds a simulation already, or something else with the names of its files.
     """
-    sample = SimulatedSky(galaxies, bands, overlap, seed)
-    with filling(Path(out), STORES, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
+    sample = SimulatedSky(galaxies, bands or DEFAULT, overlap, seed)
+    names = stores_of(sample.bands)
+    with filling(Path(out), names, {"kind": "stores"} | asdict(sample), overwrite=overwrite) as folder:
         if folder is not None:
             make_stores(folder, sample, workers, chunk_bytes)
-    return [Path(out) / name for name in STORES]
+    return [Path(out) / name for name in names]
 
 
 @contextmanager
@@ -208,7 +226,7 @@ def _replaceable(out: Path, names: tuple[str, ...], overwrite: bool) -> list[str
     there = [name for name in dict.fromkeys((*names, *marked)) if (out / name).exists()]
     if there and not overwrite:
         raise GaltransError(f"{out / there[0]} exists already; choose another folder or pass --overwrite")
-    strange = [name for name in there if name not in marked or name not in {*ARCHIVE, *BENCHMARK}]
+    strange = [name for name in there if name not in marked or name not in EVERY_NAME]
     if strange:
         raise GaltransError(f"{out / strange[0]} was not made by `galtrans simulate` and stays; choose another folder")
     return there

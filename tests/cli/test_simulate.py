@@ -30,9 +30,11 @@ def test_stores_are_written_and_what_comes_next_is_said(tmp_path):
 def test_archive_files_are_the_default(tmp_path, monkeypatch):
     calls = []
     module = importlib.import_module("survey_tools.twin_sky.simulate")
-    monkeypatch.setattr(module, "simulate_archive", lambda out, **settings: calls.append((out, settings)) or [out])
+    names = ("sas", "cfht", "truth", "catalogue.ecsv", "catalogue_cfht.ecsv")
+    written = [tmp_path / name for name in names]
+    monkeypatch.setattr(module, "simulate_archive", lambda out, **settings: calls.append((out, settings)) or written)
     result = run("--out", tmp_path, "--seed", 7, "--workers", 3, "--bands", "ri", "--overwrite")
-    assert calls == [(tmp_path, {"bands": "ri", "seed": 7, "workers": 3, "overwrite": True})]
+    assert calls == [(tmp_path, {"bands": {"sdss": "ri", "cfht": "ri"}, "seed": 7, "workers": 3, "overwrite": True})]
     assert f"galtrans fetch sdss --catalogue {tmp_path}/catalogue.ecsv --mirror {tmp_path} --out" in result.output
     assert "cfht.zarr --bands ri" in result.output
 
@@ -41,11 +43,13 @@ def test_a_benchmark_is_made_and_what_comes_next_is_said(tmp_path, monkeypatch):
     calls = []
     module = importlib.import_module("survey_tools.twin_sky.benchmark")
     monkeypatch.setattr(
-        module, "simulate_benchmark", lambda out, name, **settings: calls.append((name, settings)) or [out]
+        module,
+        "simulate_benchmark",
+        lambda out, name, **settings: calls.append((name, settings)) or [out / "sdss.zarr", out / "cfht.zarr"],
     )
     result = run("--benchmark", "twin-v1-small", "--out", tmp_path, "--workers", 3)
     assert result.exit_code == 0, result.output
-    assert calls == [("twin-v1-small", {"workers": 3, "overwrite": False})]
+    assert calls == [("twin-v1-small", {"bands": {"sdss": "ugriz", "cfht": "ugriz"}, "workers": 3, "overwrite": False})]
     assert f"  galtrans evaluate {tmp_path}/run {tmp_path}/sdss.zarr {tmp_path}/cfht.zarr" in result.output
 
 
@@ -67,6 +71,11 @@ def test_the_names_of_benchmarks_are_those_of_the_table():
         ("--overlap", 0.5, "--out", "x"),
         ("--out", "x", "--bands", "q"),
         ("--galaxies", 1, "--overlap", 1.5, "--out", "x"),
+        ("--surveys", "des", "--out", "x"),
+        ("--surveys", "des,des", "--out", "x"),
+        ("--surveys", "des,2mass", "--out", "x"),
+        ("--surveys", "kids,hsc", "--bands", "u", "--galaxies", 1, "--out", "x"),
+        ("--surveys", "des,hsc,cfht", "--benchmark", "twin-v1", "--out", "x"),
     ],
 )
 def test_wrong_usage_ends_with_two(arguments):

@@ -10,7 +10,7 @@ from survey_tools.twin_sky.archive_files import Patch, clumped, draw_sky, sdss_e
 from survey_tools.twin_sky.frames import FIELDS, ROWS, field_wcs, strip_wcs
 from survey_tools.twin_sky.stores import CENTRE, catalogue_of
 
-PATCH = Patch(280, "ugriz", 3000, 0)
+PATCH = Patch(280, dict.fromkeys(("sdss", "cfht"), "ugriz"), 3000, 0)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +73,18 @@ def test_fields_are_those_that_hold_the_objects(sky):
 
 
 def test_clumps_fill_a_small_area_too():
-    targets = draw_sky(Patch(10, "r", 700, 1))[1]
+    targets = draw_sky(Patch(10, dict.fromkeys(("sdss", "cfht"), "r"), 700, 1))[1]
     east, north = clumped(targets, 100.0, 60.0, np.random.default_rng(0))
     assert np.abs(east).max() <= 100
     assert np.abs(north).max() <= 60
 
 
 def test_the_bands_of_a_run_share_their_night():
-    widths = [sdss_exposure(band, Patch(1, "r", 600, seed)).psf.fwhm for seed in range(40) for band in "ri"]
+    widths = [
+        sdss_exposure(band, Patch(1, dict.fromkeys(("sdss", "cfht"), "r"), 600, seed)).psf.fwhm
+        for seed in range(40)
+        for band in "ri"
+    ]
     r, i = np.array(widths).reshape(-1, 2).T
     assert np.corrcoef(r, i)[0, 1] > 0.6
 

@@ -29,7 +29,7 @@ from survey_tools.twin_sky.benchmark import (
 )
 from survey_tools.twin_sky.simulate import simulate_stores
 
-TINY = Benchmark(sdss=5, cfht=3, train=2, test=2, seed=5)
+TINY = Benchmark(x=5, y=3, train=2, test=2, seed=5)
 SMALL = 2**19  # bytes of a chunk: several chunks, hence several tasks
 STORES = ("sdss.zarr", "cfht.zarr", "truth/sdss.zarr", "truth/cfht.zarr")
 
@@ -178,5 +178,20 @@ def test_a_sky_that_is_there_stays(sky, monkeypatch):
     monkeypatch.setattr(benchmark_module, "build_stores", lambda *_: pytest.fail("it is made again"))
     assert {path.name for path in simulate_benchmark(sky, "tiny")} <= {path.name for path in sky.iterdir()}
     with pytest.raises(GaltransError, match="exists already; choose another folder or pass --overwrite"):
-        simulate_stores(sky, 1, bands="r")
+        simulate_stores(sky, 1, bands={"sdss": "r", "cfht": "r"})
     assert contents(sky) == before
+
+
+def test_any_two_surveys_see_the_sky_of_a_benchmark(tmp_path):
+    bands = {"des": "r", "hsc": "ry"}
+    simulate_benchmark(tmp_path, "tiny", bands=bands, chunk_bytes=SMALL)
+    x, y = (open_store(tmp_path / f"{name}.zarr") for name in bands)
+    assert (len(x), len(y)) == (TINY.x + TINY.pairs, TINY.y + TINY.pairs)
+    pairs = Table.read(tmp_path / "pairs.ecsv")
+    assert sorted(pairs["split"]) == ["test", "test", "train", "train"]
+    known = open_store(tmp_path / "truth" / "hsc.zarr").usable
+    assert_array_equal(np.flatnonzero(known), np.sort(pairs["y_row"][pairs["split"] == "test"]))
+    targets, same = draw_targets(TINY), draw_targets(TINY, tuple(bands))
+    assert_array_equal(targets["ra"], same["ra"])
+    assert_array_equal(targets["sdss"], same["des"])
+    assert json.loads((tmp_path / "benchmark.json").read_text())["sha256"].keys() >= {"des.zarr", "truth/hsc.zarr"}

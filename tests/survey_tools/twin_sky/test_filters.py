@@ -3,12 +3,19 @@ import pytest
 from numpy.testing import assert_allclose
 
 from survey_tools import SURVEYS
-from survey_tools.twin_sky.galaxies import synthetic_flux, throughput
+from survey_tools.twin_sky.filters import synthetic_flux, throughput
 
 BANDS = [(survey, band) for survey in SURVEYS for band in SURVEYS[survey].bands]
 PUBLISHED = {  # mean wavelengths [Angstrom]: Doi et al. (2010), table 6; CFHT's MegaPrime pages (z: the CCD cuts it)
     "sdss": {"u": 3557, "g": 4702, "r": 6176, "i": 7490, "z": 8946},
     "cfht": {"u": 3740, "g": 4870, "r": 6250, "i": 7700, "z": 9000},
+    # effective wavelengths for a flat spectrum: DES DR1, table 1; HSC, Kawanomoto et al. (2018); Tonry et al. (2012),
+    # table 4; KiDS, OmegaCAM's central wavelengths
+    "des": {"g": 4770, "r": 6370, "i": 7770, "z": 9150, "y": 9890},
+    "legacy": {"g": 4770, "r": 6370, "i": 7770, "z": 9150},
+    "hsc": {"g": 4798, "r": 6218, "i": 7711, "z": 8898, "y": 9762},
+    "ps1": {"g": 4866, "r": 6215, "i": 7545, "z": 8679, "y": 9633},
+    "kids": {"u": 3550, "g": 4775, "r": 6230, "i": 7630},
 }
 
 

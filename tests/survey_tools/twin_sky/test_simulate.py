@@ -19,10 +19,12 @@ from survey_tools.images.sky_wcs import read_wcs
 from survey_tools.twin_sky import archive_files as twin_archive
 from survey_tools.twin_sky import simulate as twin_simulate
 from survey_tools.twin_sky import stores as twin_stores
-from survey_tools.twin_sky.simulate import ARCHIVE, MARKER, STORES, simulate_archive, simulate_stores
+from survey_tools.twin_sky.simulate import MARKER, archive_of, simulate_archive, simulate_stores, stores_of
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
-SETTINGS = {"galaxies": 12, "bands": "r", "tile_size": 600, "seed": 3}
+BANDS = {"sdss": "r", "cfht": "r"}
+ARCHIVE, STORES = archive_of(BANDS), stores_of(BANDS)
+SETTINGS = {"galaxies": 12, "bands": BANDS, "tile_size": 600, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +156,14 @@ def test_an_interrupted_archive_goes_on(tmp_path, monkeypatch, moved):
 
 def test_what_a_run_of_other_settings_has_left_goes(tmp_path):
     (tmp_path / ".simulate-0123.part" / "truth").mkdir(parents=True)
-    simulate_stores(tmp_path, 1, bands="r")
+    simulate_stores(tmp_path, 1, bands=BANDS)
     assert not list(tmp_path.glob(".*"))
 
 
 def test_stores_replace_an_older_simulation_whole(tmp_path):
-    simulate_stores(tmp_path, 1, bands="r", seed=1)
+    simulate_stores(tmp_path, 1, bands=BANDS, seed=1)
     first = (tmp_path / "catalogue.ecsv").read_bytes()
-    simulate_stores(tmp_path, 1, bands="r", seed=2, overwrite=True)
+    simulate_stores(tmp_path, 1, bands=BANDS, seed=2, overwrite=True)
     assert (tmp_path / "catalogue.ecsv").read_bytes() != first
     assert json.loads((tmp_path / "simulation.json").read_text())["seed"] == 2
     assert not list(tmp_path.glob(".*"))
@@ -183,9 +185,9 @@ def test_a_run_that_fails_leaves_nothing_but_what_the_next_goes_on_from(tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(twin_stores, "run_tasks", full)
         with pytest.raises(OSError, match="No space"):
-            simulate_stores(tmp_path, 1, bands="r")
+            simulate_stores(tmp_path, 1, bands=BANDS)
     assert [path.name[:10] for path in tmp_path.iterdir()] == [".simulate-"]
-    simulate_stores(tmp_path, 1, bands="r")
+    simulate_stores(tmp_path, 1, bands=BANDS)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*STORES, MARKER])
 
 

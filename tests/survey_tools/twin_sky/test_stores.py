@@ -12,12 +12,13 @@ from survey_tools.twin_sky.simulate import simulate_stores
 from survey_tools.twin_sky.stores import SimulatedSky, draw_targets
 
 COUNT, BANDS, SEED = 6, "gr", 4
-PATHS = [f"{place}{survey}.zarr" for place in ("", "truth/") for survey in ("sdss", "cfht")]
+PAIR = ("sdss", "cfht")
+PATHS = [f"{place}{survey}.zarr" for place in ("", "truth/") for survey in PAIR]
 
 
 def simulated(out, workers, bands=BANDS):
     small = 2**17  # bytes of a chunk: several chunks, hence several tasks
-    simulate_stores(out, COUNT, bands=bands, seed=SEED, workers=workers, chunk_bytes=small)
+    simulate_stores(out, COUNT, bands=dict.fromkeys(PAIR, bands), seed=SEED, workers=workers, chunk_bytes=small)
     return {path: open_store(out / path) for path in PATHS}
 
 
@@ -107,15 +108,58 @@ def test_catalogues_tell_the_truth(stores):
 
 @pytest.mark.parametrize(("overlap", "both"), [(0.0, 0), (0.25, 25), (1.0, 100)])
 def test_the_overlap_is_as_asked(overlap, both):
-    targets = draw_targets(SimulatedSky(100, "r", overlap, 0))
+    targets = draw_targets(SimulatedSky(100, dict.fromkeys(PAIR, "r"), overlap, 0))
     assert targets["sdss"].sum() == targets["cfht"].sum() == 100
     assert (targets["sdss"] & targets["cfht"]).sum() == both
 
 
 def test_objects_do_not_crowd():
-    targets = draw_targets(SimulatedSky(2000, "r", 0.5, 0))
+    targets = draw_targets(SimulatedSky(2000, dict.fromkeys(PAIR, "r"), 0.5, 0))
     sky = SkyCoord(targets["ra"], targets["dec"], unit="deg")
     assert sky.match_to_catalog_sky(sky, nthneighbor=2)[1].min() > 60 * u.arcsec
     assert (targets["r"] < 17.8).mean() > 0.8
     assert targets["r"].min() > 14
     assert targets["r"].max() < 20
+
+
+@pytest.fixture(scope="module")
+def other_pair(tmp_path_factory):
+    out = tmp_path_factory.mktemp("kids-hsc")
+    simulate_stores(out, 4, bands={"kids": "ur", "hsc": "ry"}, seed=SEED)
+    return out
+
+
+def test_two_other_surveys_see_the_same_galaxies(other_pair):
+    x, y = (open_store(other_pair / f"{name}.zarr") for name in ("kids", "hsc"))
+    assert (x.bands, y.bands) == (("u", "r"), ("r", "y"))
+    assert (x.size, y.size) == (128, 152)
+    assert x.usable.all()
+    sky = [SkyCoord(store.column("ra"), store.column("dec"), unit="deg") for store in (x, y)]
+    index, separation, _ = sky[0].match_to_catalog_sky(sky[1])
+    near = separation < 1 * u.arcsec
+    assert near.sum() == 2
+    assert 0 < np.median(separation[near].arcsec) < 0.15
+    truth = [open_store(other_pair / "truth" / f"{name}.zarr") for name in ("kids", "hsc")]
+    catalogues = [Table.read(other_pair / f"catalogue_{name}.ecsv") for name in ("kids", "hsc")]
+    for row in np.flatnonzero(near):
+        stated = [catalogues[0]["true_flux_r"][row], catalogues[1]["true_flux_r"][index[row]]]
+        assert_allclose(*stated, rtol=0.1)  # filters that are alike, but not the same
+        seen = [truth[0].images[row][1].sum(), truth[1].images[index[row]][0].sum()]
+        assert_allclose(seen[0] / seen[1], stated[0] / stated[1], rtol=0.05)
+    assert {"true_flux_u"} <= {*catalogues[0].colnames} - {*catalogues[1].colnames}
+    assert {"true_flux_y"} <= {*catalogues[1].colnames} - {*catalogues[0].colnames}
+
+
+def test_what_one_survey_sees_does_not_depend_on_the_others(other_pair, tmp_path):
+    simulate_stores(tmp_path, 4, bands={"kids": "r", "cfht": "r"}, seed=SEED)
+    alone, beside = open_store(tmp_path / "kids.zarr"), open_store(other_pair / "kids.zarr")
+    assert_array_equal(alone.column("object_id"), beside.column("object_id"))
+    assert_array_equal(alone.images[:, 0], beside.images[:, 1])
+
+
+def test_objects_of_three_surveys_are_in_all_of_them_or_in_one():
+    targets = draw_targets(SimulatedSky(100, dict.fromkeys(("sdss", "des", "hsc"), "r"), 0.4, 0))
+    seen = np.stack([targets[name] for name in ("sdss", "des", "hsc")])
+    assert_array_equal(seen.sum(axis=1), 100)
+    assert sorted(np.unique(seen.sum(axis=0), return_counts=True)[1]) == [40, 180]
+    assert set(seen.sum(axis=0)) == {1, 3}
