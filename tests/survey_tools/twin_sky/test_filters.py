@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from survey_tools import SURVEYS
+from survey_tools.surveys import OWN
 from survey_tools.twin_sky.filters import synthetic_flux, throughput
 
-BANDS = [(survey, band) for survey in SURVEYS for band in SURVEYS[survey].bands]
+BANDS = [(survey, band) for survey in OWN for band in OWN[survey].bands]
 PUBLISHED = {  # mean wavelengths [Angstrom]: Doi et al. (2010), table 6; CFHT's MegaPrime pages (z: the CCD cuts it)
     "sdss": {"u": 3557, "g": 4702, "r": 6176, "i": 7490, "z": 8946},
     "cfht": {"u": 3740, "g": 4870, "r": 6250, "i": 7700, "z": 9000},
