@@ -35,6 +35,10 @@ from cli.options import (
     "--test-size", type=click.IntRange(min=0), default=0, show_default=True,
     help="Number of pairs to hold out. Galaxies whose cutouts could overlap are held out together.",
 )  # fmt: skip
+@click.option(
+    "--validation-size", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Number of pairs to hold out besides, by which a training is watched (`galtrans train --validate-every`).",
+)  # fmt: skip
 @click.option("--x-store", type=NEW_PATH, help="Store with images of the objects of X, if X is a HATS catalogue.")
 @click.option("--y-store", type=NEW_PATH, help="Store with images of the objects of Y.")
 @click.option(
@@ -48,13 +52,14 @@ from cli.options import (
 @overwrite_option
 @verbose_option
 def crossmatch(
-    x: Path, y: Path, out: Path, radius: float, max_peak_offset: float, test_size: int, x_store: Path | None,
-    y_store: Path | None, x_id: str, y_id: str, workers: int, seed: int, overwrite: bool,
+    x: Path, y: Path, out: Path, radius: float, max_peak_offset: float, test_size: int,
+    validation_size: int, x_store: Path | None, y_store: Path | None, x_id: str, y_id: str, workers: int, seed: int,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Find the rows of X and Y that show the same galaxy.
 
     Pairs are one-to-one nearest neighbours on the sphere. A pair is kept if the peaks of both r-band images agree. For
-    two stores, the table has x_row, y_row, separation and peak_offset [arcsec], and split (train or test).
+    two stores, the table has x_row, y_row, separation and peak_offset [arcsec], and split (train, validation or test).
 
     X and Y may also be two HATS catalogues of any size, which LSDB reads (pip install 'galtrans[lsdb]'). With --x-store
     and --y-store, the table has the rows of these stores, for the pairs of the catalogues that have images in both.
@@ -66,8 +71,9 @@ def crossmatch(
       galtrans crossmatch hats/sdss hats/cfht --x-id objid --y-id id --out pairs.parquet
     """
     found = survey_tools.crossmatch(
-        x, y, radius=radius, max_peak_offset=max_peak_offset, test_size=test_size, seed=seed, out=out, x_store=x_store,
-        y_store=y_store, x_id=x_id, y_id=y_id, workers=workers, overwrite=overwrite,
+        x, y, radius=radius, max_peak_offset=max_peak_offset, test_size=test_size, validation_size=validation_size,
+        seed=seed, out=out, x_store=x_store, y_store=y_store, x_id=x_id, y_id=y_id, workers=workers,
+        overwrite=overwrite,
     )  # fmt: skip
     if isinstance(found, Path):
         click.echo(
@@ -89,13 +95,14 @@ def _say(table, out: Path) -> None:
     import numpy as np
 
     dropped, rate = table.meta["dropped_for_peak_offset"], table.meta["false_match_rate"]
-    test = int((table["split"] == "test").sum())
+    test, validation = (int((table["split"] == split).sum()) for split in ("test", "validation"))
+    others = f", {validation} to validate" if validation else ""
     click.echo(
         f"{len(table) + dropped} pairs within {table.meta['radius']:g} arcsec, of which chance alone gives {rate:.2%}\n"
         f"{dropped} dropped: no peak, or peaks more than {table.meta['max_peak_offset']:g} arcsec apart\n"
         f"{len(table)} kept: median separation {np.median(table['separation']):.3f} arcsec, "
         f"median peak offset {np.median(table['peak_offset']):.3f} arcsec\n"
-        f"{len(table) - test} to train, {test} to test\n"
+        f"{len(table) - test - validation} to train{others}, {test} to test\n"
         f"Wrote {out}"
     )
 

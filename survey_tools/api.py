@@ -416,6 +416,7 @@ def crossmatch(
     radius: Any = 1.0,
     max_peak_offset: Any = 1.0,
     test_size: int = 0,
+    validation_size: int = 0,
     seed: int = 0,
     band: str = "r",
     out: Any = None,
@@ -429,7 +430,7 @@ def crossmatch(
     """Find the rows of two stores that are the same galaxy.
 
     Pairs are one-to-one nearest neighbours on the sphere, kept where the peaks of both images agree. The pairs to test
-    are whole groups of galaxies whose cutouts could overlap.
+    are whole groups of galaxies whose cutouts could overlap, and so are those to validate.
 
     Parameters
     ----------
@@ -441,8 +442,10 @@ def crossmatch(
         Largest angle between the peaks of both images [arcsec].
     test_size : int
         Pairs to hold out from training.
+    validation_size : int
+        Pairs to hold out from training as well, by which `translator.train` can tell when to stop.
     seed : int
-        Of the choice of these.
+        Of the choice of both.
     band : str
         Band whose peaks are compared.
     out : path-like, optional
@@ -459,8 +462,8 @@ def crossmatch(
     Returns
     -------
     Table
-        ``x_row``, ``y_row``, ``separation`` and ``peak_offset`` [arcsec], and ``split`` ("train" or "test"). For HATS
-        catalogues without stores, the path of the Parquet file instead.
+        ``x_row``, ``y_row``, ``separation`` and ``peak_offset`` [arcsec], and ``split`` ("train", "validation" or
+        "test"). For HATS catalogues without stores, the path of the Parquet file instead.
 
     Raises
     ------
@@ -486,7 +489,7 @@ def crossmatch(
         if (x_store is None) != (y_store is None):
             raise ArgumentError("x_store", "give both `x_store` and `y_store`, or neither")
         if x_store is None:
-            return _matches(catalogues, radius, path, test_size)
+            return _matches(catalogues, radius, path, test_size, validation_size)
     elif any(hats):
         raise ArgumentError(
             "x", f"one of {places[0]} and {places[1]} is a HATS catalogue and the other is not; give two, or two stores"
@@ -502,6 +505,7 @@ def crossmatch(
         radius=radius,
         max_peak_offset=most,
         test_size=a_count(test_size, "test_size"),
+        validation_size=a_count(validation_size, "validation_size"),
         seed=seed,
         band=band,
         catalogues=catalogues,
@@ -513,10 +517,11 @@ def crossmatch(
     return table
 
 
-def _matches(catalogues: Catalogues, radius: float, out: Path | None, test_size: int) -> Path:
+def _matches(catalogues: Catalogues, radius: float, out: Path | None, test_size: int, validation_size: int) -> Path:
     """The pairs of two HATS catalogues as a Parquet file."""
-    if test_size:
-        raise ArgumentError("test_size", "it holds out images: give `x_store` and `y_store`")
+    for name, size in (("test_size", test_size), ("validation_size", validation_size)):
+        if size:
+            raise ArgumentError(name, "it holds out images: give `x_store` and `y_store`")
     if out is None or out.suffix != ".parquet":
         wanted = "pairs.parquet" if out is None else out.with_suffix(".parquet")
         raise ArgumentError("out", f"pairs of HATS catalogues are written as Parquet: give `out` {wanted}")

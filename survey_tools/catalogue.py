@@ -152,7 +152,7 @@ def _checked(loaded: Loaded, path: Path, columns: Mapping[str, str]) -> Table:
     return table
 
 
-def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Generator) -> np.ndarray:
+def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Generator, kind: str = "test") -> np.ndarray:
     """Return which objects to hold out: whole groups on the sky, drawn at random.
 
     Groups are friends of friends: objects nearer to each other than `link` are in one group, and so are the friends of
@@ -168,6 +168,8 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
         An angle, or arcsec.
     rng : numpy.random.Generator
         Source of the random numbers.
+    kind : str
+        What the set is for, as errors call it.
 
     Returns
     -------
@@ -179,7 +181,7 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
         If no choice of whole groups has exactly `test_size` objects; it states the nearest possible number.
     """
     if not 0 <= test_size <= len(position):
-        raise CatalogueError(f"a test set of {test_size} cannot be taken from {len(position)} objects; choose fewer")
+        raise CatalogueError(f"a {kind} set of {test_size} cannot be taken from {len(position)} objects; choose fewer")
     points = unit_vectors(position.icrs.ra.deg, position.icrs.dec.deg)
     group = friends_of_friends(points, u.Quantity(link, u.arcsec).to_value(u.rad))
     sizes = np.bincount(group)
@@ -188,7 +190,8 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
         possible = [n for n, bit in enumerate(reversed(f"{reachable:b}")) if bit == "1"]
         near = min(possible, key=lambda n: abs(n - test_size))
         raise CatalogueError(
-            f"a test set of {test_size} would split galaxies whose cutouts overlap: the nearest possible size is {near}"
+            f"a {kind} set of {test_size} would split galaxies whose cutouts overlap: the nearest possible size is "
+            f"{near}"
         )
     return _draw_groups(sizes, test_size, rng)[group]
 

@@ -23,7 +23,7 @@ from survey_tools.version import VERSION
 log = logging.getLogger(__name__)
 
 COLUMNS = ("x_row", "y_row", "separation", "peak_offset", "split")
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def make_pairs(
@@ -33,6 +33,7 @@ def make_pairs(
     radius: float = 1.0,
     max_peak_offset: float = 1.0,
     test_size: int = 0,
+    validation_size: int = 0,
     seed: int = 0,
     band="r",
     catalogues: Catalogues | None = None,
@@ -41,7 +42,7 @@ def make_pairs(
     """Cross-match two stores: find one-to-one nearest pairs whose images peak at the same place.
 
     Only objects with a position and an image in `band` take part. The test set consists of whole groups of galaxies
-    whose cutouts could overlap, drawn at random with `seed`.
+    whose cutouts could overlap, drawn at random with `seed`; so does the validation set, drawn from the others.
 
     Parameters
     ----------
@@ -53,8 +54,10 @@ def make_pairs(
         Largest separation of the peaks of its images [arcsec].
     test_size : int
         Number of pairs that are held out for tests.
+    validation_size : int
+        Number of pairs that are held out to watch a training. The test set does not depend on it.
     seed : int
-        Seed of the draw of the test set.
+        Seed of the draw of both sets.
     band : str
         Band whose peaks are compared.
     catalogues : Catalogues, optional
@@ -67,7 +70,7 @@ def make_pairs(
     Returns
     -------
     Table
-        In the order of x: x_row, y_row, separation [arcsec], peak_offset [arcsec], split ("train" or "test"). Its meta
+        In the order of x: x_row, y_row, separation [arcsec], peak_offset [arcsec], split (one of `SPLITS`). Its meta
         states the stores and their `rows` checksums, these arguments, the number of pairs dropped for their peaks, and
         false_match_rate: the fraction of the pairs within the radius that chance alone gives.
 
@@ -76,7 +79,7 @@ def make_pairs(
     StoreError
         A store cannot be opened, lacks the band, or has no position for any of its objects.
     CatalogueError
-        No pair is left, or no whole groups hold `test_size` pairs; or as for `each_match`.
+        No pair is left, or no whole groups hold `test_size` or `validation_size` pairs; or as for `each_match`.
     GaltransError
         Catalogues are given, and LSDB is not installed.
     """
@@ -96,8 +99,7 @@ def make_pairs(
     if len(table) == 0:
         raise CatalogueError(_no_peak(matched["peak_offset"], max_peak_offset))
     link = np.sqrt(2) * max(store.size * store.pixel_scale for store in stores) + 2 * radius
-    held_out = split_by_sky(x[np.searchsorted(rows[0], table["x_row"])], test_size, link, np.random.default_rng(seed))
-    table["split"] = np.where(held_out, "test", "train")
+    table["split"] = _split(x[np.searchsorted(rows[0], table["x_row"])], link, test_size, validation_size, seed)
     table.meta = {"x": str(x_path), "y": str(y_path), "x_rows": stores[0].rows, "y_rows": stores[1].rows}
     table.meta |= {"radius": radius, "max_peak_offset": max_peak_offset, "seed": seed, "band": band}
     table.meta["dropped_for_peak_offset"] = len(matched) - len(table)
@@ -105,6 +107,19 @@ def make_pairs(
     if catalogues:
         table.meta |= {"x_catalogue": str(catalogues.x), "y_catalogue": str(catalogues.y)}
     return table
+
+
+def _split(position: SkyCoord, link: float, test_size: int, validation_size: int, seed: int) -> np.ndarray:
+    """Return what each pair is for (pair,): one of `SPLITS`; arguments as of `split_by_sky` and `make_pairs`."""
+    random = np.random.default_rng(seed)
+    split = np.full(len(position), "train", dtype="U10")
+    test = split_by_sky(position, test_size, link, random)
+    split[test] = "test"
+    if validation_size:
+        others = np.flatnonzero(~test)
+        chosen = split_by_sky(position[others], validation_size, link, random, "validation")
+        split[others[chosen]] = "validation"
+    return split
 
 
 def read_pairs(path, x_store: Store, y_store: Store) -> Table:
@@ -126,7 +141,7 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     ------
     StoreError
         The file is not a pair table, was made for stores with other rows, or was altered so that a row lies outside its
-        store or occurs twice, or a split is neither "train" nor "test".
+        store or occurs twice, or a split is none of `SPLITS`.
     """
     path = Path(path)
     try:
@@ -157,7 +172,10 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     odd = ~np.isin(np.asarray(table["split"]).astype(str), SPLITS)
     if odd.any():
         row = int(np.argmax(odd))
-        raise StoreError(f"{path}: row {row + 1}: split is '{table['split'][row]}'; it must be train or test")
+        raise StoreError(
+            f"{path}: row {row + 1}: split is '{table['split'][row]}'; it must be "
+            f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
+        )
     return table
 
 

@@ -1,6 +1,6 @@
 """Which objects train, as unpaired images or as pairs, and why the others do not."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.table import Table
@@ -24,26 +24,29 @@ class Selection:
     counts : dict
         For "x", "y" and, if they are read, "pairs": how many there are, how many train, and how many were left out for
         each reason. An object is counted under the first reason that holds.
+    validation : array of int
+        Rows of both stores of the pairs that a training is watched by (pair, 2), in the form of `pairs`.
     """
 
     x: np.ndarray
     y: np.ndarray
     pairs: np.ndarray
     counts: dict[str, dict[str, int]]
+    validation: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), int))
 
 
 def select(x_store: Store, y_store: Store, pairs: Table | None, *, reads_pairs: bool = True) -> Selection:
     """Return the rows of two stores that may train under a pair table.
 
-    No object of the pair table, train or test, is among the unpaired; nor is an object whose cutout may overlap that of
-    a test object on the sky. Objects with missing or saturated pixels do not train at all.
+    No object of the pair table is among the unpaired; nor is an object whose cutout may overlap that of a test or
+    validation object on the sky. Objects with missing or saturated pixels do not train at all.
 
     Parameters
     ----------
     x_store, y_store : Store
         Images of domains x and y, with the same bands.
     pairs : Table or None
-        Table with columns x_row, y_row and split ("train" or "test"); None if there is no table.
+        Table with columns x_row, y_row and split ("train", "validation" or "test"); None if there is no table.
     reads_pairs : bool
         Whether the model trains on pairs; otherwise a table only says which objects the unpaired leave out.
 
@@ -57,17 +60,19 @@ def select(x_store: Store, y_store: Store, pairs: Table | None, *, reads_pairs: 
             f"{x_store.path} has bands {''.join(x_store.bands)} and {y_store.path} has {''.join(y_store.bands)}; "
             "fetch both with the same --bands"
         )
-    rows, test = _table(pairs)
-    tested = _cutouts(x_store, rows[test, 0]) + _cutouts(y_store, rows[test, 1])
+    rows, test, validation = _table(pairs)
+    kept = test | validation
+    tested = _cutouts(x_store, rows[kept, 0]) + _cutouts(y_store, rows[kept, 1])
     x, x_counts = _unpaired(x_store, rows[:, 0], tested)
     y, y_counts = _unpaired(y_store, rows[:, 1], tested)
-    selection = Selection(x, y, rows[:0], {"x": x_counts, "y": y_counts})
+    spoilt = [_spoilt(store) for store in (x_store, y_store)]
+    reasons = {"kept for tests": test} | ({"kept for validation": validation} if validation.any() else {})
+    for reason in spoilt[0]:
+        reasons[reason] = spoilt[0][reason][rows[:, 0]] | spoilt[1][reason][rows[:, 1]]
+    watched = validation & ~np.any([reasons[reason] for reason in spoilt[0]], axis=0)
+    selection = Selection(x, y, rows[:0], {"x": x_counts, "y": y_counts}, rows[watched])
     needed = [("x", x, x_store.path), ("y", y, y_store.path)]
     if reads_pairs:
-        spoilt = [_spoilt(store) for store in (x_store, y_store)]
-        reasons = {"kept for tests": test}
-        for reason in spoilt[0]:
-            reasons[reason] = spoilt[0][reason][rows[:, 0]] | spoilt[1][reason][rows[:, 1]]
         trained, counts = _left_over(len(rows), reasons)
         selection = replace(selection, pairs=rows[trained], counts=selection.counts | {"pairs": counts})
         needed.append(("pairs", trained, "the pair table"))
@@ -86,12 +91,13 @@ def describe(counts: dict[str, int]) -> str:
     return f"{counts['used']} of {counts['all']}" + (f" ({left_out})" if left_out else "")
 
 
-def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of both stores (pair, 2) in a pair table, and whether each pair is kept for tests (pair,)."""
+def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of both stores (pair, 2) in a pair table, and which pairs are kept for tests and validation."""
     if pairs is None:
-        return np.zeros((0, 2), int), np.zeros(0, bool)
+        return np.zeros((0, 2), int), np.zeros(0, bool), np.zeros(0, bool)
     rows = np.column_stack([np.asarray(pairs["x_row"], int), np.asarray(pairs["y_row"], int)])
-    return rows, np.asarray(pairs["split"]) == "test"
+    split = np.asarray(pairs["split"])
+    return rows, split == "test", split == "validation"
 
 
 def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarray, dict[str, int]]:

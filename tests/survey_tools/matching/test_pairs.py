@@ -104,6 +104,15 @@ def test_galaxies_whose_cutouts_overlap_are_on_one_side(tmp_path, make_store):
         make_pairs(tmp_path / "x.zarr", tmp_path / "y.zarr", test_size=10)
 
 
+def test_a_validation_set_leaves_the_test_set_as_it_is(stores):
+    test = make_pairs(*stores, test_size=8, seed=1)["split"] == "test"
+    split = make_pairs(*stores, test_size=8, validation_size=5, seed=1)["split"]
+    assert_array_equal(split == "test", test)
+    assert ((split == "validation").sum(), (split == "train").sum()) == (5, 11)
+    with pytest.raises(CatalogueError, match="a validation set of 17 cannot be taken from 16 objects"):
+        make_pairs(*stores, test_size=8, validation_size=17)
+
+
 def test_no_pair_says_how_far_the_closest_are(stores):
     with pytest.raises(CatalogueError, match=r"closest two are 0\.3 arcsec apart; raise --radius"):
         make_pairs(*stores, radius=0.2)
@@ -206,7 +215,7 @@ SPOILT = {
     "row twice": ({"x_row": np.zeros(24, int)}, "row 0 of .* is in more than one pair"),
     "not integers": ({"x_row": np.arange(24) + 0.5}, "not integers"),
     "text": ({"x_row": ["a"] * 24}, "not integers"),
-    "split": ({"split": ["test"] * 20 + ["valid"] * 4}, "row 21: split is 'valid'; it must be train or test"),
+    "split": ({"split": ["test"] * 20 + ["valid"] * 4}, "row 21: split is 'valid'; it must be train, valid.* or test"),
 }
 
 

@@ -68,3 +68,12 @@ def test_nothing_left_says_why(tmp_path, tiny_store, pair_table, rows, split, sp
     x, y = stores(tiny_store, tmp_path, spoilt=spoilt)
     with pytest.raises(StoreError, match=message):
         select(x, y, pair_table(x, y, list(rows), list(rows), split))
+
+
+def test_validation_pairs_do_not_train_and_are_kept_apart(tiny, pair_table):
+    split = ["train"] * 3 + ["validation"] * 2 + ["test"]
+    chosen = select(tiny.x, tiny.y, pair_table(tiny.x, tiny.y, np.arange(6, 12), np.arange(6), split))
+    assert_array_equal(chosen.pairs, np.column_stack([np.arange(6, 9), np.arange(3)]))
+    assert_array_equal(chosen.validation, np.column_stack([[9, 10], [3, 4]]))
+    assert chosen.counts["pairs"]["kept for validation"] == 2
+    assert len(select(tiny.x, tiny.y, tiny.pairs).validation) == 0
