@@ -225,6 +225,13 @@ HSC = Survey(
     marks=("HSC", "Subaru", "Suprime"),
     source="HSC-SSP PDR3 (Aihara et al. 2022, PASJ 74, 247): coadds of 27 AB (FLUXMAG0), pixels without data are NaN",
 )
+OF_DECAM = {  # names of DECam's filters in headers
+    "g DECam SDSS c0001 4720.0 1520.0": "g",
+    "r DECam SDSS c0002 6415.0 1480.0": "r",
+    "i DECam SDSS c0003 7835.0 1470.0": "i",
+    "z DECam SDSS c0004 9260.0 1520.0": "z",
+    "Y DECam c0005 10095.0 1130.0": "y",
+}
 DES = Survey(
     name="des",
     title="DES",
@@ -233,15 +240,7 @@ DES = Survey(
     pixel_scale=0.263,
     zero_point=30.0,
     cutout_size=96,
-    filters={
-        "g DECam SDSS c0001 4720.0 1520.0": "g",
-        "r DECam SDSS c0002 6415.0 1480.0": "r",
-        "i DECam SDSS c0003 7835.0 1470.0": "i",
-        "z DECam SDSS c0004 9260.0 1520.0": "z",
-        "Y DECam c0005 10095.0 1130.0": "y",
-        **{band: band for band in "grizy"},
-        "Y": "y",
-    },
+    filters={**OF_DECAM, **{band: band for band in "grizy"}, "Y": "y"},
     filter_keywords=("FILTER", "BAND"),
     curves={band: f"DECam {band}" for band in "grizy"},
     flags=Flags(
@@ -249,7 +248,7 @@ DES = Survey(
         saturated={"SATURATE": 1 << 1, "TRAIL": 1 << 6},
         source="despyfits of DES data management: BADPIX_SATURATE and BADPIX_TRAIL",
     ),
-    no_data=None,
+    no_data=0.0,
     north_up=False,
     marks=("DES", "DESDM", "Dark Energy", "DECam"),
     source="DES DR2 (Abbott et al. 2021, ApJS 255, 20): coadded tiles of zero point 30 AB (MAGZERO)",
@@ -263,8 +262,8 @@ LEGACY = Survey(
     zero_point=22.5,
     zero_point_fixed=True,
     cutout_size=96,
-    filters={"g": "g", "r": "r", "i": "i", "z": "z"},
-    filter_keywords=("FILTER", "BAND"),
+    filters={**{name: band for name, band in OF_DECAM.items() if band != "y"}, **{band: band for band in "griz"}},
+    filter_keywords=("FILTERX", "FILTER", "BAND"),
     curves={band: f"DECam {band}" for band in "griz"},
     flags=Flags(
         beside=(r"-image-[griz](?=\.fits)", "-maskbits"),
@@ -272,7 +271,7 @@ LEGACY = Survey(
         by_band=True,
         source="legacysurvey.org, DR10 bitmasks: MASKBITS",
     ),
-    no_data=None,
+    no_data=0.0,
     north_up=False,
     marks=("LegacySurvey", "Legacy Survey", "Legacy Imaging", "DECaLS", "MzLS", "DECam"),
     source="DESI Legacy Imaging Surveys DR10 (Dey et al. 2019, AJ 157, 168): bricks in nanomaggies; DECam's curves, "
@@ -290,7 +289,7 @@ PS1 = Survey(
     filter_keywords=("FPA.FILTERID", "FPA.FILTER", "FILTER"),
     curves={band: f"GPC1 {band}" for band in "grizy"},
     flags=Flags(
-        beside=(r"(\.unconv)?(?=\.fits)", ".mask"),
+        beside=(r"(?=\.fits)", ".mask"),
         saturated={"SAT": 0x20},
         no_data={"BLANK": 0x8},
         source="Waters et al. 2020, ApJS 251, 4, bits of the mask; the header names them by MSKNAM and MSKVAL",

@@ -132,6 +132,12 @@ def known_sky():
 
 
 @pytest.fixture(scope="session")
+def coadd_files():
+    """The file `coadd_files.py` beside this one: it draws tiles as surveys publish them."""
+    return _beside("coadd_files", "known_sky")
+
+
+@pytest.fixture(scope="session")
 def archive_server():
     """The file `archive_server.py` beside this one: a server that answers as all archives do, faults included."""
     return _beside("archive_server", "archive_faults", "archive_sql", "archive_storage")

@@ -6,9 +6,10 @@ A file may have several images, the chips of a mosaic. Each is then an image of 
 import logging
 import re
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -26,6 +27,7 @@ from survey_tools.fits.reading import (
     decompressed,
     images_of,
     open_pixels,
+    opened,
     walk,
 )
 from survey_tools.images.sky_wcs import plain_tan, read_grid
@@ -213,6 +215,103 @@ def open_image(
             said = next((f"{key} {header[key]!r}" for key in survey.filter_keywords if key in header), "no FILTER")
             raise ArchiveError(f"{name} has {said}, which is not a filter of {survey.title}")
         yield image_file(survey, hdu.header, name), header, pixels
+
+
+@dataclass(frozen=True)
+class FlagImage:
+    """The companion of an image that flags pixels by bits, open.
+
+    Attributes
+    ----------
+    name : str
+        Its name, for messages.
+    pixels : FitsPixels
+        Its pixels.
+    saturated : int
+        Bits that mean a saturated pixel.
+    no_data : int
+        Bits that mean a pixel without data.
+    """
+
+    name: str
+    pixels: FitsPixels
+    saturated: int
+    no_data: int
+
+
+@contextmanager
+def open_flags(survey: Survey, mirror: Mirror, image: ImageFile) -> Iterator[FlagImage | None]:
+    """Yield the companion that flags the pixels of an image; None if the survey or the mirror has none.
+
+    Raises
+    ------
+    ArchiveError
+        If the companion is damaged, or has other pixels than the image.
+    """
+    flags, file = survey.flags, part_of(image.name)[0]
+    if flags is None:
+        yield None
+        return
+    companion = file if flags.extension else re.sub(flags.beside[0], flags.beside[1], file, count=1)
+    opener = partial(_open_companion, name=companion, extension=flags.extension)
+    with ExitStack() as held:
+        found = None
+        if flags.extension or companion != file:
+            with suppress(NotThereError, FileNotFoundError):
+                found = held.enter_context(mirror.opened(companion, opener))
+        if found is None:
+            yield None
+            return
+        hdu, pixels = found
+        if pixels.shape != image.shape:
+            here, there = (" x ".join(map(str, shape)) for shape in (pixels.shape, image.shape))
+            raise ArchiveError(f"{companion} flags {here} pixels, but {image.name} has {there}; fetch both again")
+        of_band = {
+            kind: {
+                name: value
+                for name, value in planes.items()
+                if not flags.by_band or name.upper().endswith(f"_{image.band.upper()}")
+            }
+            for kind, planes in (("saturated", flags.saturated), ("no_data", flags.no_data))
+        }
+        yield FlagImage(companion, pixels, *(bits_of(hdu.own, of_band[kind]) for kind in ("saturated", "no_data")))
+
+
+def bits_of(header: fits.Header, planes: dict[str, int]) -> int:
+    """Return the bits of some planes together, as a header states them, or else as the survey publishes them.
+
+    MP_SAT = 1, of the LSST and HSC pipelines, is the number of a bit. MSKNAM05 = 'SAT' with MSKVAL05 = 32, of
+    Pan-STARRS1, is its value.
+    """
+    stated = {str(name).strip(): header.get(f"MSKVAL{key[6:]}") for key, name in header["MSKNAM*"].items()}
+    bits = 0
+    for name, value in planes.items():
+        number = header.get(f"MP_{name}")
+        if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 63:
+            value = 1 << number
+        elif isinstance(stated.get(name), int):
+            value = stated[name]
+        bits |= value
+    return bits
+
+
+@contextmanager
+def _open_companion(path: Path, name: str, extension: str) -> Iterator[tuple[Hdu, FitsPixels] | None]:
+    """Yield the HDU of flags of a file and its pixels: of that EXTNAME, or the first image; None if it has none."""
+    with opened(path, name) as (_, hdus):
+        images = [hdu for hdu in hdus if len(hdu.shape) == 2]
+        named = [hdu for hdu in images if extension in (said_of(hdu, "EXTNAME"), said_of(hdu, "EXTTYPE"))]
+        index = next((hdu.index for hdu in (named if extension else images)), None)
+    if index is None:
+        yield None
+        return
+    with open_pixels(path, name, index) as found:
+        yield found
+
+
+def said_of(hdu: Hdu, keyword: str) -> str:
+    """Return the word, in capitals, that a keyword of an HDU states; "" if there is none."""
+    return str(hdu.own.get(keyword, "")).strip().upper()
 
 
 def shape_of(header: fits.Header) -> tuple[int, int]:

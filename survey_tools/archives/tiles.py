@@ -14,7 +14,15 @@ from astropy.io import fits
 from astropy.table import Table
 
 from survey_tools.archives.download.mirror import Mirror
-from survey_tools.archives.fits_files import ImageFile, Unreadable, open_image, scan, without_copies
+from survey_tools.archives.fits_files import (
+    FlagImage,
+    ImageFile,
+    Unreadable,
+    open_flags,
+    open_image,
+    scan,
+    without_copies,
+)
 from survey_tools.archives.plan import FetchPlan, Piece, SkyPositions, SourceFile, require_bands
 from survey_tools.errors import ArchiveError
 from survey_tools.fits.companions import said_by_values, samples_of
@@ -166,9 +174,11 @@ class Tiles:
                 raise ArchiveError(f"{image.name} is {shown}; take it out of the folder")
             grid, rounding = own_grid(self.survey, image), rounding_of(header)
             calibration = with_seeing(self.survey, self.calibrate(image.name, header), reader(pixels), image.shape)
-            for start in grid.starts(ra, dec, self.survey.cutout_size):
-                counts = window(pixels, start, self.survey.cutout_size)
-                yield piece(self.survey, calibration, counts, grid, start, rounding=rounding)
+            with open_flags(self.survey, self.mirror, image) as flags:
+                for start in grid.starts(ra, dec, self.survey.cutout_size):
+                    counts = window(pixels, start, self.survey.cutout_size)
+                    saturated = None if flags is None else _flagged(flags, counts, start)
+                    yield piece(self.survey, calibration, counts, grid, start, rounding=rounding, saturated=saturated)
 
 
 def with_seeing(survey: Survey, calibration: Calibration, read: Read, shape: tuple[int, int]) -> Calibration:
@@ -290,6 +300,21 @@ def window(pixels, start: np.ndarray, size: int) -> np.ndarray:
     return counts
 
 
+def _flagged(flags: FlagImage, counts: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return the saturated pixels (row, col) bool of a window that begins at `start`.
+
+    Those pixels of the window that are flagged as without data become NaN.
+    """
+    size = counts.shape[0]
+    bits = np.zeros(counts.shape, np.int64)
+    low, high = np.clip(start, 0, flags.pixels.shape), np.clip(start + size, 0, flags.pixels.shape)
+    if (high > low).all():
+        inside = tuple(slice(*ends) for ends in zip(low - start, high - start, strict=True))
+        bits[inside] = flags.pixels.bits((slice(low[0], high[0]), slice(low[1], high[1])))
+    counts[(bits & flags.no_data) != 0] = np.nan
+    return (bits & flags.saturated) != 0
+
+
 def reader(pixels) -> Read:
     """Return a function that reads windows of an open image."""
     return lambda starts, size: (window(pixels, start, size) for start in starts)
@@ -303,6 +328,7 @@ def piece(
     start: np.ndarray,
     noise: float = np.nan,
     rounding: str = "",
+    saturated: np.ndarray | None = None,
 ) -> Piece:
     """Return a window of a tile in nanomaggies.
 
@@ -322,6 +348,8 @@ def piece(
         Standard deviation of its blank pixels [image unit], NaN if it has to be measured.
     rounding : str
         Why exact zeros may be data all the same (`zeros.rounding_of`).
+    saturated : (row, col) bool, optional
+        Pixels that the tile's companion flags as saturated; None if it has none.
 
     Returns
     -------
@@ -332,13 +360,16 @@ def piece(
     if survey.no_data:
         counts[counts == survey.no_data] = np.nan
     flux = counts_to_nanomaggies(counts, calibration.zero_point)
-    cutout = Cutout(flux.astype(np.float32, copy=False), counts >= calibration.saturation, grid.wcs_from(start))
+    above = counts >= calibration.saturation
+    flags = above if saturated is None else above | saturated
+    known = "mask" if saturated is not None else "header" if np.isfinite(calibration.saturation) else ""
+    cutout = Cutout(flux.astype(np.float32, copy=False), flags, grid.wcs_from(start))
     return Piece(
         cutout,
         calibration.zero_point,
         psf_fwhm=calibration.psf_fwhm,
         psf_source=calibration.psf_source,
-        saturation_source="header" if np.isfinite(calibration.saturation) else "",
+        saturation_source=known,
         gain=calibration.gain / nanomaggies_per_count(calibration.zero_point),
         sky_sigma=float(counts_to_nanomaggies(noise, calibration.zero_point)),
         zeros=zeros,

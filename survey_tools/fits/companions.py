@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 
 KINDS = {  # kind: its names, in capitals, as a word of an EXTNAME, of a file's name, or of IMAGETYP
-    "weight map": ("WEIGHT", "WEIGHTS", "WEIGHTMAP", "WHT", "WGT", "WT", "WMAP", "IVAR", "INVVAR", "IV"),
+    "weight map": ("WEIGHT", "WEIGHTS", "WEIGHTMAP", "WHT", "WGT", "WT", "WEI", "WMAP", "IVAR", "INVVAR", "IV"),
     "noise map": ("RMS", "RMSMAP", "ERR", "ERROR", "ERRORS", "SIGMA", "STD", "STDDEV", "UNC", "UNCERT", "UNCERTAINTY",
                   "NOISE", "NOISEMAP", "VAR", "VARIANCE"),
     "mask": ("MASK", "MASKS", "MSK", "MASKBITS", "BITMASK", "FLAG", "FLAGS", "FLAGMAP", "DQ", "BPM", "BADPIX", "CR",
@@ -18,8 +18,8 @@ KINDS = {  # kind: its names, in capitals, as a word of an EXTNAME, of a file's 
     "model": ("MODEL", "MODELS", "RESID", "RESIDUAL", "RESIDUALS", "CHI2", "BLOBMODEL", "SIGNAL", "TRUTH"),
     "PSF image": ("PSF", "PSFS", "PSFEX", "KERNEL", "LSF"),
     "map of the sky level": ("BKG", "BACK", "BACKGROUND", "BKGRMS", "SKYMAP", "ALLSKY"),
-    "exposure map": ("EXPMAP", "EXPTIME", "NEXP", "NIMAGE", "COVERAGE", "COV", "CONTEXT", "CTX", "CON", "TIME", "SAMP",
-                     "DEPTH"),
+    "exposure map": ("EXPMAP", "EXPTIME", "EXPWT", "NEXP", "NUM", "NIMAGE", "COVERAGE", "COV", "CONTEXT", "CTX", "CON",
+                     "TIME", "SAMP", "DEPTH"),
     "calibration frame": ("FLAT", "BIAS", "DARK", "FRINGE", "ZERO"),
 }  # fmt: skip
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
@@ -36,6 +36,7 @@ STATED = (
     "HDUCLAS2",
     "HDUCLAS3",
     "FLAVOR",
+    "EXTTYPE",
 )
 FEW = 8  # largest number of different values of flags in samples of an image
 SAMPLES = (1 / 6, 1 / 2, 5 / 6)  # places along each axis at which values are examined

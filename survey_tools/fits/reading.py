@@ -39,7 +39,7 @@ A_KEYWORD = re.compile(r"[A-Z0-9_-]* *")  # as the standard allows them, padded 
 COMMENTARY = ("COMMENT", "HISTORY", "")
 WITHOUT_A_VALUE = ("COMMENT ", "HISTORY ", "        ", "HIERARCH", "CONTINUE")
 STRUCTURE = re.compile(  # keywords that hold for one HDU only, which an image does not inherit from the primary HDU
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|EXTNAME"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|NEXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|BSOFTEN|BOFFSET|CHECKSUM|DATASUM|EXTNAME"
     r"|EXTVER|EXTLEVEL|INHERIT|Z\w+"
 )
 A_VALUE = re.compile(  # after "= ": text, a logical value, a number, a complex number or nothing; and a comment
@@ -48,11 +48,12 @@ A_VALUE = re.compile(  # after "= ": text, a logical value, a number, a complex 
 )
 DECIDING = re.compile(  # keywords by which an image is read, placed and calibrated
     f"{STRUCTURE.pattern}|{OF_A_GRID.pattern}|{'|'.join(map(re.escape, sorted(STATING)))}"
-    r"|BUNIT|EXPTIME|EXPOSURE|TEXPTIME|FILTER|BANDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|TFIELDS|THEAP"
+    r"|BSOFTEN|BOFFSET|BUNIT|EXPTIME|EXPOSURE|TEXPTIME|FILTER|BANDS|T(FORM|TYPE|DIM|SCAL|ZERO|NULL)\d+|TFIELDS|THEAP"
 )
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError, KeyError, OverflowError, zlib.error)
 UNREADABLE += (struct.error, fits.VerifyError)  # the second if the value of a card cannot be read
 MOST_PACKED = 10_000  # largest number of pixels per byte of a tile-compressed image; a blank mask has 2,000
+ASINH_UNIT = 2.5 * math.log10(math.e)  # by which stacks of Pan-STARRS1 are scaled
 DEGENERATE = 1  # pixels of an axis that has no meaning
 
 
@@ -175,8 +176,16 @@ class FitsPixels:
             yield hdus
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        return self._read(part, np.float32)
+
+    def bits(self, part: tuple[slice, slice]) -> np.ndarray:
+        """Return a part of an image of flags as whole numbers, int64; pixels without a value have no bit."""
+        return np.nan_to_num(self._read(part, np.float64)).astype(np.int64)
+
+    def _read(self, part: tuple[slice, slice], dtype) -> np.ndarray:
+        """Return the pixel values of a part as floats of one kind."""
         try:
-            return np.array(self._section[part], np.float32)
+            return np.array(self._section.read(part, dtype), dtype)
         except Exception as error:  # the errors of the decoders of tiles have no common class
             raise damaged(self._name, error) from error
 
@@ -199,11 +208,17 @@ def hdus_by_astropy(source, name: str) -> Iterator[fits.HDUList]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the numbers of a file become pixel values: `zero` + `scale` × number; the number `blank` means no data."""
+    """How the numbers of a file become pixel values: `zero` + `scale` × number; the number `blank` means no data.
+
+    Stacks of Pan-STARRS1 are scaled by asinh besides. Then the flux is `offset` + 2 `softening` sinh(value / (2.5 log10
+    e)), according to Waters et al. (2020, ApJS 251, 4); `softening` is 0 in other files.
+    """
 
     scale: float = 1.0
     zero: float = 0.0
     blank: int | None = None
+    softening: float = 0.0
+    offset: float = 0.0
 
     def applied(self, raw: np.ndarray, dtype=np.float32) -> np.ndarray:
         """Return the pixel values of the numbers `raw`, any shape, as floats of one kind.
@@ -212,7 +227,11 @@ class Scaling:
         """
         plain = self.scale == 1 and self.zero == 0
         with np.errstate(all="ignore"):  # numbers that are too large for a float become infinite
-            values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
+            if self.softening:
+                stretched = (raw * float(self.scale) + self.zero) / ASINH_UNIT
+                values = (self.offset + 2 * self.softening * np.sinh(stretched)).astype(dtype)
+            else:
+                values = raw.astype(dtype) if plain else (raw * self.scale + self.zero).astype(dtype)
         values[~np.isfinite(values)] = np.nan  # also replaces NaN with odd bits, which cause warnings later
         if self.blank is not None and raw.dtype.kind in "iu":
             values[raw == self.blank] = np.nan
@@ -220,7 +239,7 @@ class Scaling:
 
 
 def scaling_of(hdu: Hdu) -> Scaling:
-    """Return BSCALE, BZERO and BLANK of an image; the last has no meaning for floats, which have NaN for no data."""
+    """Return BSCALE, BZERO, BLANK, BSOFTEN and BOFFSET of an image; BLANK has no meaning for floats, which have NaN."""
 
     def number(keyword: str, default: float) -> float:
         value = hdu.own.get(keyword, default)
@@ -231,7 +250,16 @@ def scaling_of(hdu: Hdu) -> Scaling:
 
     blank = hdu.own.get("BLANK", hdu.own.get("ZBLANK"))
     integers = bitpix_of(hdu) > 0
-    return Scaling(number("BSCALE", 1.0), number("BZERO", 0.0), int(blank) if integers and blank is not None else None)
+    blank = int(blank) if integers and blank is not None else None
+    if "BSOFTEN" not in hdu.own and "BOFFSET" not in hdu.own:
+        return Scaling(number("BSCALE", 1.0), number("BZERO", 0.0), blank)
+    softening, offset = number("BSOFTEN", math.nan), number("BOFFSET", math.nan)
+    if not (softening > 0 and math.isfinite(offset)):
+        stated = ", ".join(f"{key} = {hdu.own[key]!r}" for key in ("BSOFTEN", "BOFFSET") if key in hdu.own)
+        raise ValueError(
+            f"its pixels are scaled by asinh, like Pan-STARRS1 stacks, but of BSOFTEN and BOFFSET it has only {stated}"
+        )
+    return Scaling(number("BSCALE", 1.0), number("BZERO", 0.0), blank, softening, offset)
 
 
 def bitpix_of(hdu: Hdu) -> int:
@@ -240,7 +268,7 @@ def bitpix_of(hdu: Hdu) -> int:
 
 
 class _Rows:
-    """Pixels of a plain image on disk: `rows[first:last, first:last]` reads only these.
+    """Pixels of a plain image on disk: `read` reads only a part of them, [first:last, first:last].
 
     They are not mapped into memory: the parts of a mapped file that were read count as memory of the process, up to 1.5
     GB per stack, and a file that another process truncates ends the process.
@@ -250,7 +278,7 @@ class _Rows:
         self._stream, self._start, self._shape = stream, hdu.start, hdu.shape
         self._dtype, self._scaling = dtype_of(hdu), scaling_of(hdu)
 
-    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+    def read(self, part: tuple[slice, slice], dtype) -> np.ndarray:
         rows, cols = (range(*each.indices(length)) for each, length in zip(part, self._shape, strict=True))
         width = self._shape[1] * self._dtype.itemsize
         first, count = self._start + cols.start * self._dtype.itemsize, len(cols) * self._dtype.itemsize
@@ -262,20 +290,20 @@ class _Rows:
             raw = b"".join([os.pread(file, count, first + row * width) for row in rows])
         if len(raw) < len(rows) * count:
             raise EOFError("the file ends early")
-        return self._scaling.applied(np.frombuffer(raw, self._dtype).reshape(len(rows), len(cols)))
+        return self._scaling.applied(np.frombuffer(raw, self._dtype).reshape(len(rows), len(cols)), dtype)
 
 
 class _Tiles:
-    """Pixels of a tile-compressed image: `tiles[first:last, first:last]` decompresses only the tiles of these."""
+    """Pixels of a tile-compressed image: `read` decompresses only the tiles of a part, [first:last, first:last]."""
 
     def __init__(self, section, hdu: Hdu) -> None:
         self._section, self._scaling = section, scaling_of(hdu)
         self._before = (0,) * (len(hdu.axes) - len(hdu.shape))
 
-    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+    def read(self, part: tuple[slice, ...], dtype) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._scaling.applied(np.asarray(self._section[self._before + part]))
+            return self._scaling.applied(np.asarray(self._section[self._before + part]), dtype)
 
 
 def dtype_of(hdu: Hdu) -> np.dtype:

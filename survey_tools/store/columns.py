@@ -52,7 +52,7 @@ MEASURED = (
     Column("cd", "f8", ("axis", "pixel_axis"), "deg / pix", "CD matrix of the cutout's TAN WCS"),
     Column("coverage", "f4", ("band",), "", "fraction of the cutout's pixels that have data"),
     Column("saturated", "i4", ("band",), "", "number of saturated pixels"),
-    Column("saturation_source", "T", ("band",), "", "what tells of them: fpM, frame, header or simulation"),
+    Column("saturation_source", "T", ("band",), "", "what tells of them: fpM, frame, header, mask or simulation"),
     Column("sky_sigma", "f4", ("band",), "nmgy / pix", "robust standard deviation of a pixel of empty sky"),
     Column("psf_fwhm", "f4", ("band",), "arcsec", "full width at half maximum of a star's profile"),
     Column("psf_source", "T", ("band",), "", "what psf_fwhm is from: psField, header, stars or simulation"),
