@@ -1,4 +1,4 @@
-"""`galtrans verify`, `info`, `partition` and `export`: check a store, describe it, split it, and write it as FITS."""
+"""`galtrans verify`, `info`, `partition` and `export`: check a store, describe it, split it, write it out."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ import survey_tools
 from cli.options import (
     EXISTING_STORE,
     NEW_PATH,
+    Size,
     overwrite_option,
     scheduler_option,
     verbose_option,
@@ -104,24 +105,85 @@ def partition(store: Path, out: Path, rows: int, workers: int, scheduler: str | 
 
 @click.command()
 @click.argument("store", type=NEW_PATH)
-@click.option("--rows", "wanted", required=True, help="Rows, counted from 0, such as 0:10, or 3, or 0:10,25,40:")
+@click.option(
+    "--to",
+    type=click.Choice(["fits", "webdataset", "hats"]),
+    default="fits",
+    show_default=True,
+    help="Form: a FITS file for each row; WebDataset, tar files of samples; or HATS, Parquet files by sky.",
+)
+@click.option(
+    "--rows",
+    "wanted",
+    show_default="all rows",
+    help="Rows, counted from 0, such as 0:10, or 3, or 0:10,25,40:",
+)
+@click.option("--bands", show_default="all of the store", help="Bands to write, such as gri.")
 @click.option("--out", type=NEW_PATH, required=True, help="Folder for the files.")
-@click.option("--preview", is_flag=True, help="Write a PNG beside each file.")
+@click.option(
+    "--name",
+    show_default="that of the store",
+    help="Name of the data set, with which tar files begin. Not for FITS.",
+)
+@click.option(
+    "--shard-size",
+    type=Size(),
+    default="500MB",
+    show_default=True,
+    help="Size of a tar file, or of the pixels of a Parquet file before compression, at most. Not for FITS.",
+)
+@click.option(
+    "--license",
+    default="",
+    show_default="none is stated",
+    help="Licence that the data card states, such as cc-by-4.0. Not for FITS.",
+)
+@click.option("--preview", is_flag=True, help="Write a PNG beside each FITS file.")
 @overwrite_option
 @verbose_option
-def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) -> None:
-    """Write rows of STORE as FITS files. Each band is an image HDU in nanomaggies with a WCS, and has a mask.
+def export(
+    store: Path,
+    to: str,
+    wanted: str | None,
+    bands: str | None,
+    out: Path,
+    name: str | None,
+    shard_size: int,
+    license: str,
+    preview: bool,
+    overwrite: bool,
+) -> None:
+    """Write rows of STORE as FITS files, as WebDataset or as a HATS catalogue.
+
+    In a FITS file each band is an image HDU in nanomaggies with a WCS, and has a mask. WebDataset and HATS come with
+    croissant.json (a description for programs), README.md (a data card) and checksums, and leave out objects whose
+    status in the manifest is not done.
 
     Existing files that were written from the same rows of the same store are kept. Therefore the same command resumes
     an interrupted export.
 
     \b
-    Example:
+    Examples:
       galtrans export sdss.zarr --rows 0:10 --out sdss_fits
+      galtrans export sdss.zarr --to webdataset --out sdss_shards
+      galtrans export sdss.zarr --to hats --bands gri --out sdss_hats
     """
+    if preview and to != "fits":
+        raise click.BadParameter(
+            f"pictures are written beside FITS files, and not with --to {to}", param_hint="--preview"
+        )
     opened = survey_tools.open_store(store)
-    rows = _parse_rows(wanted, len(opened))
-    made = survey_tools.export(opened, rows, out, overwrite=overwrite)
+    rows = _parse_rows(wanted, len(opened)) if wanted is not None else None
+    made = survey_tools.export(
+        opened, rows, out, to=to, bands=bands, name=name, shard_size=shard_size, license=license, overwrite=overwrite
+    )
+    if to != "fits":
+        for reason, count in made.left_out.items():
+            click.echo(f"Left out {_counted(count, 'object')}: {reason}; the manifest of the store says why.")
+        kept = f" ({len(made.kept):,} of them were there before)" if made.kept else ""
+        files = f"{_counted(len(made.paths), 'data file')}{kept}, croissant.json, README.md"
+        click.echo(f"Wrote {_counted(made.count, 'object')} to {out}: {files}.")
+        return
     if preview:
         import translator
 
@@ -129,11 +191,17 @@ def export(store: Path, wanted: str, out: Path, preview: bool, overwrite: bool) 
         old = {path.with_suffix(".png") for path in made.kept}
         new = {row: path for row, path in pictures.items() if path not in old or not path.exists()}
         translator.preview(opened, new)
-    missing = len(rows) - len(made.paths)
+    count = len(made.paths) + sum(made.left_out.values())
+    missing = sum(made.left_out.values())
     why = f"; {missing} have no image, {store / 'manifest.ecsv'} says why" if missing else ""
     if made.kept:
-        click.echo(f"{len(made.kept)} of {len(rows)} rows were in {out} before, from the same store.")
-    click.echo(f"Wrote {len(made.paths) - len(made.kept)} of {len(rows)} rows to {out}{why}.")
+        click.echo(f"{len(made.kept)} of {count} rows were in {out} before, from the same store.")
+    click.echo(f"Wrote {len(made.paths) - len(made.kept)} of {count} rows to {out}{why}.")
+
+
+def _counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _parse_rows(text: str, count: int) -> list[int]:

@@ -3,6 +3,7 @@
 A command of `cli/` parses words and calls one of these, so that notebook and shell do the same thing.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -41,12 +42,15 @@ from survey_tools.partitions.derived import regrid_partitions
 from survey_tools.partitions.inspection import summarise_partitions, summarise_unfinished, verify_partitions
 from survey_tools.partitions.layout import ROWS
 from survey_tools.partitions.split import split_store
+from survey_tools.sharing.share import SHARD_BYTES, WRITERS, Sharing, share
 from survey_tools.store.manifest import DONE, FAILED
 from survey_tools.store.partitioned import PartitionedStore, is_partitioned, open_store
 from survey_tools.store.summary import summarise, summarise_begun
 from survey_tools.store.verify import verify as verify_store
 from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import SURVEYS, Survey
+
+A_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,79}")  # of a data set
 
 
 @dataclass(frozen=True)
@@ -734,40 +738,95 @@ def _each_drawn(bands: Any, drawn: dict[str, str]) -> None:
             raise ArgumentError("bands", f"{bands!r}: {name} has the bands {''.join(SURVEYS[name].bands)}; add one")
 
 
-def export(store: Any, rows: Any, out: Any, *, overwrite: bool = False) -> Exported:
-    """Write rows of a store as FITS files: an image HDU for each band in nanomaggies, with WCS, and its mask.
+def export(
+    store: Any,
+    rows: Any = None,
+    out: Any = None,
+    *,
+    to: str = "fits",
+    bands: Any = None,
+    name: str | None = None,
+    shard_size: int = SHARD_BYTES,
+    license: str = "",
+    overwrite: bool = False,
+) -> Exported:
+    """Write rows of a store in a form that other programs read: FITS files, WebDataset or HATS.
 
-    Files that are there already, and were written from the same rows of the same store, stay.
+    FITS files have an image HDU for each band in nanomaggies, with WCS, and its mask. WebDataset is tar files of
+    samples, and HATS is Parquet files by sky; both come with croissant.json (a description for programs), README.md (a
+    data card) and checksums, and leave out objects whose status in the manifest is not `done`.
+
+    The same call resumes an interrupted one: files that are there already, and were written from the same rows of the
+    same store, stay.
 
     Parameters
     ----------
     store : Store or path-like
         The store.
-    rows : int, slice, or sequence of int
-        Rows, counted from 0.
+    rows : int, slice, or sequence of int, optional
+        Rows, counted from 0; by default all.
     out : path-like
         A folder.
+    to : {"fits", "webdataset", "hats"}
+        The form.
+    bands : str or sequence of str, optional
+        Bands to write, in this order; by default all of the store.
+    name : str, optional
+        Name of the data set, not for FITS; by default that of the store.
+    shard_size : int
+        Bytes of a tar file, or of the pixels of a Parquet file before compression, at most; not for FITS.
+    license : str
+        Licence that the data card states, such as "cc-by-4.0"; none is stated by default.
     overwrite : bool
-        Write files again that are there.
+        Write files again that are there, or replace another export.
 
     Returns
     -------
     Exported
-        Its ``paths`` are the files, in the order of the rows, and ``kept`` those that were there already.
+        Its ``paths`` are the data files, ``kept`` those that were there already, ``count`` the number of objects, and
+        ``left_out`` the number of rows without one, by reason.
 
     Raises
     ------
     ArgumentError, StoreError
-        There is no such row, or no such store, or a file there is of something else.
+        There is no such row, band or form, or no such store, or a file there is of something else.
+
+    Examples
+    --------
+    >>> from survey_tools import export
+    >>> made = export("sdss.zarr", out="shared", to="webdataset", bands="gri")  # doctest: +SKIP
     """
     opened = a_store(store, "store")
+    folder = a_path(out, "out")
+    forms = ("fits", *WRITERS)
+    if to not in forms:
+        raise ArgumentError("to", f"{to!r} is not one of {', '.join(forms)}")
+    wanted = None if rows is None else _some_rows(opened, rows)
+    known = tuple(dict.fromkeys(bands or opened.bands))
+    if not set(known) <= set(opened.bands) or len(known) != len(bands or opened.bands):
+        raise ArgumentError(
+            "bands", f"{bands!r}: give each band once, out of {''.join(opened.bands)}, such as {opened.bands[0]}"
+        )
+    if to == "fits":
+        every = range(len(opened)) if wanted is None else wanted.tolist()
+        return export_files(opened, every, folder, bands=known, overwrite=overwrite)
+    called = opened.path.stem if name is None else name
+    if not A_NAME.fullmatch(called):
+        raise ArgumentError("name", f"{called!r}: give letters, digits, - and _, such as sdss_main")
+    sharing = Sharing(to, called, a_count(shard_size, "shard_size", 1), license)
+    made = share(opened, wanted, known, folder, sharing, overwrite=overwrite)
+    return Exported(made.paths, made.kept, len(made.selection.rows), made.selection.left_out)
+
+
+def _some_rows(store: Store, rows: Any) -> np.ndarray:
+    """Return rows of a store from a number, a slice or numbers; ArgumentError if there is no such row."""
     if isinstance(rows, slice):
-        rows = range(*rows.indices(len(opened)))
-    wanted = [int(row) for row in np.atleast_1d(np.asarray(rows, int))]
-    wrong = [row for row in wanted if not 0 <= row < len(opened)]
-    if wrong:
-        raise ArgumentError("rows", f"{wrong[0]}: the store has rows 0 to {len(opened) - 1}")
-    return export_files(opened, wanted, a_path(out, "out"), overwrite=overwrite)
+        rows = range(*rows.indices(len(store)))
+    wanted = np.atleast_1d(np.asarray(rows, np.int64))
+    wrong = wanted[(wanted < 0) | (wanted >= len(store))]
+    if len(wrong):
+        raise ArgumentError("rows", f"{wrong[0]}: the store has rows 0 to {len(store) - 1}")
+    return wanted
 
 
 def verify(store: Any, *, workers: Any = 1) -> list[str]:

@@ -34,6 +34,8 @@ def world(tmp_path_factory, make_store, write_narrow_run):
 
 WORK = {  # by command: its words, {} for the folder of what there is, and what it makes
     "export": ("export {}/x.zarr --rows : --out fits", "fits"),
+    "export to tar files": ("export {}/x.zarr --to webdataset --out shards", "shards"),
+    "export by sky": ("export {}/x.zarr --to hats --out hats", "hats"),
     "crossmatch": ("crossmatch {}/x.zarr {}/y.zarr --out pairs.ecsv", "pairs.ecsv"),
     "regrid": ("regrid {}/y.zarr --like {}/x.zarr --out y64.zarr", "y64.zarr"),
     "ingest": ("ingest {}/cube.npz --survey sdss --bands gr --out z.zarr", "z.zarr"),
@@ -47,7 +49,10 @@ WORK = {  # by command: its words, {} for the folder of what there is, and what 
     ),
     "simulate": ("simulate --galaxies 2 --bands r --out sky --workers 1", "sky/sdss.zarr"),
 }
-BEGUN = {"train": "run.json"}  # what may be there of an output that is a folder: a run, without a checkpoint
+BEGUN = {  # what may be there of an output that is a folder: a run, without a checkpoint; a folder without files
+    "train": "run.json",
+    "export by sky": "dataset",
+}
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from survey_tools.store.zarr_store import Store
 from survey_tools.version import VERSION
 
 NAME_LENGTH = 80  # characters of an object_id that go into a file name
+NO_IMAGE = "without an image or a position"
 PER_BAND = {  # column of a store: keyword, comment
     "sky_sigma": ("SKYSIGMA", "[nanomaggy] standard deviation of empty sky"),
     "psf_fwhm": ("PSFFWHM", "[arcsec] FWHM of a star's profile"),
@@ -41,10 +42,16 @@ class Exported:
         All of them, in the order of the rows.
     kept : list of Path
         Those that existed already, written from the same row of the same store.
+    count : int
+        How many objects they have.
+    left_out : dict of str to int
+        How many of the rows that were asked for are in none of them, by reason.
     """
 
     paths: list[Path]
     kept: list[Path]
+    count: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> list[Path]:
@@ -52,7 +59,9 @@ def export(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False
     return export_files(store, rows, folder, overwrite=overwrite).paths
 
 
-def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool = False) -> Exported:
+def export_files(
+    store: Store, rows: Iterable[int], folder, *, bands: tuple[str, ...] | None = None, overwrite: bool = False
+) -> Exported:
     """Write rows of a store as FITS files, `ROW_OBJECT-ID.fits`.
 
     The pixels are those of the store, in nanomaggies with NaN for no data. An extension MASK_r beside band r is 1 where
@@ -68,6 +77,8 @@ def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool =
         Its rows to write.
     folder : path-like
         Folder for the files; it is made.
+    bands : tuple of str, optional
+        Bands to write; by default all of the store.
     overwrite : bool
         Write all files again, whatever exists.
 
@@ -82,26 +93,39 @@ def export_files(store: Store, rows: Iterable[int], folder, *, overwrite: bool =
     OSError
         If the disk is full; each file is complete or does not exist.
     """
-    table = store.catalogue
+    table, bands, rows = store.catalogue, bands or store.bands, list(rows)
     imaged = [row for row in rows if np.isfinite(table["crval"][row].value).all()]
     paths = {row: Path(folder) / file_name(row, str(table["object_id"][row])) for row in imaged}
-    origin = _fingerprint(store)
+    origin = fingerprint(store)
     there = {} if overwrite else {row: path for row, path in paths.items() if path.exists()}
     for row, path in there.items():
         header = header_of_whole(path)
-        if header is None or (header.get("STORESUM"), header.get("ROW")) != (origin, row):
+        said = () if header is None else tuple(map(header.get, ("STORESUM", "ROW", "BANDS")))
+        if said != (origin, row, "".join(bands)):
             raise StoreError(
                 f"{path} exists already and was made from something else; choose another folder or pass --overwrite"
             )
     for row in over([row for row in paths if row not in there], "export", "file"):
-        hdus = _hdus(store, row, table[row], origin)
+        hdus = _hdus(store, row, table[row], bands, origin)
         with whole_file(paths[row]) as temporary:
             write_hdus(hdus, temporary)
-    return Exported(list(paths.values()), list(there.values()))
+    missing = len(rows) - len(imaged)
+    return Exported(list(paths.values()), list(there.values()), len(imaged), {NO_IMAGE: missing} if missing else {})
 
 
-def _fingerprint(store: Store) -> str:
-    """Return the SHA-256 that stands for a whole store: of its list of checksums or, without one, of its rows."""
+def fingerprint(store: Store) -> str:
+    """Return the SHA-256 that stands for a whole store: of its list of checksums or, without one, of its rows.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+    """
     sums = store.path / SUMS
     return checksum(sums) if sums.exists() else store.rows
 
@@ -112,12 +136,13 @@ def file_name(row: int, object_id: str) -> str:
     return f"{row:06d}_{plain or 'object'}.fits"
 
 
-def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
+def _hdus(store: Store, row: int, columns, bands: tuple[str, ...], origin: str) -> fits.HDUList:
     """Return the file of one row; `columns` is its row of the store's table, and `origin` stands for the store."""
-    wcs, mask = store.wcs(row), store.mask[row]
+    wcs, mask, places = store.wcs(row), store.mask[row], [store.bands.index(band) for band in bands]
     planes = {name: array[row] for name, array in store.planes.items()}
-    hdus = band_hdus(store.images[row], store.bands, wcs, _primary(store, row, columns, origin))
-    for b, band in enumerate(store.bands):
+    primary = _primary(store, row, columns, bands, origin)
+    hdus = band_hdus(store.images[row][places], bands, wcs, primary)
+    for b, band in zip(places, bands, strict=True):
         for name, card in PER_BAND.items():
             if name not in columns.colnames:
                 continue
@@ -133,7 +158,7 @@ def _hdus(store: Store, row: int, columns, origin: str) -> fits.HDUList:
     return hdus
 
 
-def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
+def _primary(store: Store, row: int, columns, bands: tuple[str, ...], origin: str) -> fits.Header:
     """Return the header that states the object of the file, and where it comes from."""
     header = fits.Header()
     if store.synthetic:
@@ -145,7 +170,7 @@ def _primary(store: Store, row: int, columns, origin: str) -> fits.Header:
         header["REDSHIFT"] = (float(columns["redshift"]), "redshift in the catalogue")
     how = "survey whose images these imitate" if store.synthetic else "survey that the images are from"
     header["SURVEY"] = (store.survey["title"], how)
-    header["BANDS"] = ("".join(store.bands), "bands, in the order of the extensions")
+    header["BANDS"] = ("".join(bands), "bands, in the order of the extensions")
     header["STORE"] = header_text(store.path.name)
     header["ROW"] = (row, "row of the store, from 0")
     header["STORESUM"] = origin  # SHA-256; no comment fits beside it

@@ -4,10 +4,11 @@ The format is that of `astropy.table` (ascii.ecsv). Astropy can read it too, but
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from itertools import dropwhile
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from astropy.table import Table
@@ -54,7 +55,7 @@ def read_manifest(path: Path) -> Table:
         `COLUMNS`, one row per object. Columns that an older galtrans did not write are empty text, and 0.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(dropwhile(lambda line: line.startswith("#"), file), delimiter=" ")
+        rows = _rows_of(file)
         names = next(rows)
         columns = dict(zip(names, zip(*rows, strict=True), strict=False))
     count = len(columns.get("object_id", ()))
@@ -62,3 +63,27 @@ def read_manifest(path: Path) -> Table:
     for name in NUMBERS:
         table[name] = np.array([int(value or 0) for value in table[name]], dtype=int)
     return table
+
+
+def read_statuses(path: Path) -> np.ndarray:
+    """Read the statuses of a manifest alone, row by row, so that memory holds no more than them.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ndarray
+        (object,) `DONE`, `OUTSIDE` or `FAILED`.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = _rows_of(file)
+        column = next(rows).index("status")
+        return np.fromiter((row[column] for row in rows), f"U{max(map(len, (DONE, OUTSIDE, FAILED)))}")
+
+
+def _rows_of(file: TextIO) -> Iterator[list[str]]:
+    """Yield the names of the columns, and then each row as words."""
+    return csv.reader(dropwhile(lambda line: line.startswith("#"), file), delimiter=" ")

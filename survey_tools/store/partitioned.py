@@ -324,6 +324,18 @@ class PartitionedStore:
         self._few(range(len(self)), "the manifest")
         return vstack([store.manifest() for _, store in self.stores()], metadata_conflicts="silent")
 
+    def statuses(self) -> np.ndarray:
+        """Return the status of every row, as `Store.statuses` does: 28 bytes an object."""
+        return np.concatenate([store.statuses() for _, store in self.stores()])
+
+    def column_parts(self) -> list[slice]:
+        """Return the parts in which columns are best read, in order; each lies within a partition."""
+        return [
+            slice(part.first + start, part.first + min(start + BLOCK, part.rows))
+            for part in self.partitions
+            for start in range(0, part.rows, BLOCK)
+        ]
+
     @property
     def catalogue(self):
         """One row per object with every column, units attached; StoreError if these are more than `MOST_ROWS`."""

@@ -10,7 +10,7 @@ import json
 import operator
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from survey_tools.errors import GaltransError, StoreError, first_line
 from survey_tools.files import SUMS, CheckedFiles, write_sums
 from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS, TRANSLATED, Column, empty_columns
-from survey_tools.store.manifest import read_manifest, write_manifest
+from survey_tools.store.manifest import read_manifest, read_statuses, write_manifest
 from survey_tools.surveys import Survey
 from survey_tools.version import VERSION
 
@@ -395,10 +395,29 @@ class Store:
         StoreError
             The manifest is damaged.
         """
+        return self._of_manifest(read_manifest)
+
+    def statuses(self) -> np.ndarray:
+        """Return the status of every row, as the manifest states it, without reading the rest of it into memory.
+
+        Returns
+        -------
+        ndarray
+            (object,) "done", "outside" or "failed".
+
+        Raises
+        ------
+        StoreError
+            The manifest is damaged.
+        """
+        return self._of_manifest(read_statuses)
+
+    def _of_manifest(self, read: Callable[[Path], Any]) -> Any:
+        """Return what a function reads of the manifest; raise StoreError if it is damaged."""
         self._files.check([MANIFEST])
         try:
-            return read_manifest(self.path / MANIFEST)
-        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            return read(self.path / MANIFEST)
+        except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
             raise StoreError(_damaged(self.path, MANIFEST, error)) from error
 
     def write(

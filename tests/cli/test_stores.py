@@ -67,6 +67,26 @@ def test_pictures_are_written_beside_exported_files(store, galtrans):
     assert (store.parent / "f" / names[1]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_export_for_other_programs_counts_what_it_leaves_out(store, galtrans, make_store):
+    make_store(
+        store.parent / "z.zarr", "sdss", np.array([10.0, 11, 12]), np.array([1.0, 1, 1]), bands="gr", missing=[1]
+    )
+    for form, files in (("webdataset", "1 data file"), ("hats", "1 data file")):
+        code, out, err = galtrans("export", "z.zarr", "--to", form, "--out", form, "--bands", "r")
+        left, wrote = out.splitlines()
+        assert (code, err) == (0, "")
+        assert left == "Left out 1 object: outside; the manifest of the store says why."
+        assert wrote == f"Wrote 2 objects to {form}: {files}, croissant.json, README.md."
+    _, out, _ = galtrans("export", "z.zarr", "--to", "hats", "--out", "hats", "--bands", "r")
+    assert out.endswith("1 data file (1 of them were there before), croissant.json, README.md.\n")
+    code, _, err = galtrans("export", "z.zarr", "--to", "hats", "--out", "h", "--preview")
+    assert code == 2
+    assert "pictures are written beside FITS files" in err
+    code, _, err = galtrans("export", "z.zarr", "--out", "h", "--bands", "gx")
+    assert code == 2
+    assert "'--bands': 'gx': give each band once, out of gr" in err
+
+
 def test_an_interrupted_export_goes_on(store, galtrans, monkeypatch):
     """The files that are there stay, whatever the time; the same command writes the others, and their pictures."""
     from survey_tools.fits import export
