@@ -3,6 +3,7 @@
 import click
 
 from cli.options import (
+    EXISTING,
     EXISTING_FILE,
     EXISTING_STORE,
     NEW_FOLDER,
@@ -20,7 +21,7 @@ from survey_tools.errors import GaltransError
 @click.argument("runs", metavar="RUN…", nargs=-1, required=True)
 @click.argument("x", metavar="X.zarr", type=EXISTING_STORE)
 @click.argument("y", metavar="Y.zarr", type=EXISTING_STORE)
-@click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING_FILE)
+@click.argument("pairs", metavar="PAIRS.ecsv", type=EXISTING)
 @click.option("--out", type=NEW_FOLDER, required=True, help="Folder for the report.")
 @click.option(
     "--truth",

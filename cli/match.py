@@ -20,8 +20,8 @@ from cli.options import (
 @click.argument("x", type=NEW_PATH)
 @click.argument("y", type=NEW_PATH)
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
-    help="Pair table to write (ECSV; Parquet for HATS catalogues without stores).",
+    "--out", type=NEW_PATH, required=True,
+    help="Pair table to write (ECSV; Parquet for HATS catalogues without stores; a folder for partitioned stores).",
 )  # fmt: skip
 @click.option(
     "--radius", type=float, default=1.0, show_default=True,
@@ -48,13 +48,14 @@ from cli.options import (
     "--y-id", default="object_id", show_default=True, help="Column of a HATS catalogue Y that identifies objects."
 )
 @workers_option
+@scheduler_option
 @seed_option
 @overwrite_option
 @verbose_option
 def crossmatch(
     x: Path, y: Path, out: Path, radius: float, max_peak_offset: float, test_size: int,
-    validation_size: int, x_store: Path | None, y_store: Path | None, x_id: str, y_id: str, workers: int, seed: int,
-    overwrite: bool,
+    validation_size: int, x_store: Path | None, y_store: Path | None, x_id: str, y_id: str, workers: int,
+    scheduler: str | None, seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
     """Find the rows of X and Y that show the same galaxy.
 
@@ -65,22 +66,28 @@ def crossmatch(
     and --y-store, the table has the rows of these stores, for the pairs of the catalogues that have images in both.
     Without them, it has the identifiers and positions of both objects, and no peaks are compared.
 
+    Of two partitioned stores, each partition of X is one task; OUT is a folder with a Parquet file for each. After an
+    interruption, the same command resumes.
+
     \b
     Examples:
       galtrans crossmatch sdss.zarr cfht.zarr --out pairs.ecsv --test-size 40
       galtrans crossmatch hats/sdss hats/cfht --x-id objid --y-id id --out pairs.parquet
+      galtrans crossmatch sdss-parts cfht-parts --out pairs --test-size 2500
     """
     found = survey_tools.crossmatch(
         x, y, radius=radius, max_peak_offset=max_peak_offset, test_size=test_size, validation_size=validation_size,
-        seed=seed, out=out, x_store=x_store, y_store=y_store, x_id=x_id, y_id=y_id, workers=workers,
-        overwrite=overwrite,
+        seed=seed, out=out, x_store=x_store, y_store=y_store, x_id=x_id, y_id=y_id, **where_of(workers, scheduler),
+        overwrite=overwrite, tell=click.echo,
     )  # fmt: skip
     if isinstance(found, Path):
         click.echo(
             f"{_rows_of(found)} pairs within {radius:g} arcsec; no images, so no peaks are compared\nWrote {out}"
         )
-    else:
+    elif hasattr(found, "colnames"):
         _say(found, out)
+    else:
+        _say_in_short(found)
 
 
 def _rows_of(path: Path) -> int:
@@ -88,6 +95,18 @@ def _rows_of(path: Path) -> int:
     import pyarrow.parquet
 
     return pyarrow.parquet.ParquetFile(path).metadata.num_rows
+
+
+def _say_in_short(pairs) -> None:
+    """Print what was found in partitioned stores."""
+    meta, count = pairs.meta, len(pairs)
+    dropped, rate = meta["dropped_for_peak_offset"], meta["false_match_rate"]
+    click.echo(
+        f"{count + dropped:,} pairs within {meta['radius']:g} arcsec, of which chance alone gives {rate:.2%}\n"
+        f"{dropped:,} dropped: no peak, or peaks more than {meta['max_peak_offset']:g} arcsec "
+        f"apart\n{meta['train']:,} to train, {meta['validation']:,} to validate, {meta['test']:,} to test\n"
+        f"Wrote {pairs.path}"
+    )
 
 
 def _say(table, out: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
 A_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kMGT]?B)\s*", re.IGNORECASE)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from cli.options import EXISTING_FILE, EXISTING_STORE, NEW_PATH, seed_option, verbose_option
+from cli.options import EXISTING, EXISTING_STORE, NEW_PATH, seed_option, verbose_option
 
 POSITIVE = click.IntRange(min=1)
 
@@ -42,7 +42,7 @@ def _gone_on_with(path, resume: bool):
 @click.command()
 @click.argument("x", type=EXISTING_STORE, metavar="X.zarr")
 @click.argument("y", type=EXISTING_STORE, metavar="Y.zarr")
-@click.argument("pairs", type=EXISTING_FILE, metavar="[pairs.ecsv]", required=False)
+@click.argument("pairs", type=EXISTING, metavar="[pairs.ecsv]", required=False)
 @click.option(
     "--recipe",
     show_default="two_step, or that of --from",

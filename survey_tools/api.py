@@ -3,6 +3,7 @@
 A command of `cli/` parses words and calls one of these, so that notebook and shell do the same thing.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -37,10 +38,12 @@ from survey_tools.errors import ArgumentError, GaltransError, StoreError
 from survey_tools.files import whole_file
 from survey_tools.fits.export import Exported, export_files
 from survey_tools.matching.hats import Catalogues, is_hats, write_matches
+from survey_tools.matching.pair_folders import PairFolder
 from survey_tools.matching.pairs import make_pairs
 from survey_tools.partitions.derived import regrid_partitions
 from survey_tools.partitions.inspection import summarise_partitions, summarise_unfinished, verify_partitions
 from survey_tools.partitions.layout import ROWS
+from survey_tools.partitions.matching import PairSettings, match_partitions
 from survey_tools.partitions.split import split_store
 from survey_tools.sharing.share import SHARD_BYTES, WRITERS, Sharing, share
 from survey_tools.store.manifest import DONE, FAILED
@@ -428,9 +431,11 @@ def crossmatch(
     y_store: Any = None,
     x_id: str = "object_id",
     y_id: str = "object_id",
-    workers: int | None = None,
+    workers: Any = None,
+    wait_for_workers: float | None = None,
     overwrite: bool = False,
-) -> Table | Path:
+    tell: Tell = silent,
+) -> Table | PairFolder | Path:
     """Find the rows of two stores that are the same galaxy.
 
     Pairs are one-to-one nearest neighbours on the sphere, kept where the peaks of both images agree. The pairs to test
@@ -438,8 +443,8 @@ def crossmatch(
 
     Parameters
     ----------
-    x, y : Store or path-like
-        Two stores; or two HATS catalogues of any size, which LSDB reads.
+    x, y : Store, PartitionedStore or path-like
+        Two stores; two partitioned stores; or two HATS catalogues of any size, which LSDB reads.
     radius : Quantity or float
         Largest separation of the positions [arcsec].
     max_peak_offset : Quantity or float
@@ -453,13 +458,17 @@ def crossmatch(
     band : str
         Band whose peaks are compared.
     out : path-like, optional
-        A file to write: ECSV; Parquet for HATS catalogues without stores, which need it.
+        A file to write: ECSV; Parquet for HATS catalogues without stores, which need it; a folder for partitioned
+        stores, which need it too.
     x_store, y_store : Store or path-like, optional
         Stores with images of objects of two HATS catalogues.
     x_id, y_id : str
         Columns of HATS catalogues that identify objects.
-    workers : int, optional
-        Threads; by default as many as there are cores.
+    workers : int, str or distributed.Client, optional
+        Threads; by default as many as there are cores. For partitioned stores as for `fetch`: each partition of x is
+        one task.
+    wait_for_workers, tell
+        As for `fetch`.
     overwrite : bool
         Replace ``out`` where it exists.
 
@@ -467,7 +476,8 @@ def crossmatch(
     -------
     Table
         ``x_row``, ``y_row``, ``separation`` and ``peak_offset`` [arcsec], and ``split`` ("train", "validation" or
-        "test"). For HATS catalogues without stores, the path of the Parquet file instead.
+        "test"). For partitioned stores a `PairFolder`, whose files have the same columns; for HATS catalogues without
+        stores, the path of the Parquet file.
 
     Raises
     ------
@@ -480,10 +490,16 @@ def crossmatch(
     >>> pairs = crossmatch("sdss.zarr", "cfht.zarr", test_size=40)  # doctest: +SKIP
     """
     path = None if out is None else a_path(out, "out")
-    if path is not None and path.exists() and not overwrite:
-        raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
     radius, most = an_angle(radius, "radius"), an_angle(max_peak_offset, "max_peak_offset")
     places = [a_store_path(x, "x"), a_store_path(y, "y")]
+    if any(map(is_partitioned, places)):
+        sizes = a_count(test_size, "test_size"), a_count(validation_size, "validation_size")
+        settings = PairSettings(radius, most, *sizes, seed, band)
+        return _partitioned_pairs(places, path, settings, workers, wait_for_workers, overwrite, tell)
+    if path is not None and path.exists() and not overwrite:
+        raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
+    if workers is not None:
+        workers = a_count(workers, "workers", 1)
     images = (("x_store", x_store), ("y_store", y_store))
     stores = [None if each is None else a_store_path(each, name) for name, each in images]
     hats = [is_hats(place) for place in places]
@@ -519,6 +535,25 @@ def crossmatch(
         with whole_file(path) as temporary:
             table.write(temporary, format="ascii.ecsv")
     return table
+
+
+def _partitioned_pairs(
+    places: list[Path],
+    out: Path | None,
+    settings: PairSettings,
+    workers: Any,
+    wait: float | None,
+    overwrite: bool,
+    tell: Tell,
+) -> PairFolder:
+    """The pairs of two partitioned stores as a folder."""
+    if out is None or out.suffix in (".ecsv", ".parquet"):
+        wanted = "pairs" if out is None else out.with_suffix("")
+        raise ArgumentError("out", f"pairs of partitioned stores are written into a folder: give `out` {wanted}")
+    if is_elsewhere(workers):
+        places, out = [place.absolute() for place in places], out.absolute()
+    with workers_of(workers or os.cpu_count() or 1, wait, tell) as engine:
+        return match_partitions(*places, out, settings, engine=engine, overwrite=overwrite)
 
 
 def _matches(catalogues: Catalogues, radius: float, out: Path | None, test_size: int, validation_size: int) -> Path:

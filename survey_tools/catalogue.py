@@ -180,12 +180,38 @@ def split_by_sky(position: SkyCoord, test_size: int, link, rng: np.random.Genera
     CatalogueError
         If no choice of whole groups has exactly `test_size` objects; it states the nearest possible number.
     """
-    if not 0 <= test_size <= len(position):
-        raise CatalogueError(f"a {kind} set of {test_size} cannot be taken from {len(position)} objects; choose fewer")
     points = unit_vectors(position.icrs.ra.deg, position.icrs.dec.deg)
     group = friends_of_friends(points, u.Quantity(link, u.arcsec).to_value(u.rad))
+    return split_groups(group, test_size, rng, kind)
+
+
+def split_groups(group: np.ndarray, test_size: int, rng: np.random.Generator, kind: str = "test") -> np.ndarray:
+    """Return which objects to hold out: whole groups, drawn at random.
+
+    Parameters
+    ----------
+    group : ndarray
+        Number of each object's group (object,), from 0.
+    test_size : int
+        Number of objects to hold out.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    kind : str
+        What the objects are held out for, for messages.
+
+    Returns
+    -------
+    (object,) bool
+
+    Raises
+    ------
+    CatalogueError
+        As `split_by_sky` does.
+    """
+    if not 0 <= test_size <= len(group):
+        raise CatalogueError(f"a {kind} set of {test_size} cannot be taken from {len(group)} objects; choose fewer")
     sizes = np.bincount(group)
-    reachable = _reachable(sizes, len(position))[-1]
+    reachable = _reachable(sizes, len(group))[-1]
     if not reachable >> test_size & 1:
         possible = [n for n, bit in enumerate(reversed(f"{reachable:b}")) if bit == "1"]
         near = min(possible, key=lambda n: abs(n - test_size))

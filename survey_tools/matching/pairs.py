@@ -12,9 +12,9 @@ from astropy.table import Table
 
 from survey_tools.catalogue import split_by_sky
 from survey_tools.errors import CatalogueError, StoreError, first_line
-from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.matching.hats import Catalogues, each_match
-from survey_tools.matching.positions import closest, false_match_rate, match, peak_on_sky, separation_of
+from survey_tools.matching.pair_folders import PairFolder, is_pair_folder
+from survey_tools.matching.positions import closest, false_match_rate, match, peaks_on_sky, separation_of
 from survey_tools.progress import Progress
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tables import UNREADABLE
@@ -144,6 +144,8 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
         store or occurs twice, or a split is none of `SPLITS`.
     """
     path = Path(path)
+    if is_pair_folder(path):
+        return _read_folder(path, x_store, y_store)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damage is looked for below
@@ -179,6 +181,18 @@ def read_pairs(path, x_store: Store, y_store: Store) -> Table:
     return table
 
 
+def _read_folder(path: Path, x_store: Store, y_store: Store) -> Table:
+    """Return the rows and splits of the pairs of two partitioned stores, after a look at which stores they are of."""
+    folder = PairFolder(path)
+    for domain, store in (("x", x_store), ("y", y_store)):
+        if folder.meta.get(f"{domain}_rows") != store.rows:
+            raise StoreError(
+                f"{path} was made for {folder.meta.get(domain, 'another store')}, whose rows are not those of "
+                f"{store.path}; give that store, or run {_remedy(x_store, y_store, path)}"
+            )
+    return folder.rows()
+
+
 def _remedy(x_store: Store, y_store: Store, path: Path) -> str:
     """Return the command that makes the pair table of two stores."""
     words = ["galtrans", "crossmatch", x_store.path, y_store.path, "--out", path]
@@ -198,8 +212,8 @@ def _check_rows(path: Path, rows: np.ndarray, store: Store) -> None:
         raise StoreError(f"{path}: row {values[counts > 1][0]} of {store.path} is in more than one pair")
 
 
-def _band(store: Store, band: str) -> int:
-    """Return the place of `band` in a store."""
+def band_place(store: Store, band: str) -> int:
+    """Return the place of `band` in a store; StoreError if it has no such band."""
     if band not in store.bands:
         raise StoreError(
             f"{store.path} has no {band} band (it has {''.join(store.bands)}), and the cross-match compares "
@@ -216,7 +230,7 @@ def _matchable(store: Store, band: str) -> np.ndarray:
             f"{store.path} has no position for any of its {len(store)} objects, so they cannot be matched on the sky; "
             "make it again by `galtrans ingest` with --positions TABLE"
         )
-    return np.flatnonzero(known & (store.column("coverage")[:, _band(store, band)] > 0))
+    return np.flatnonzero(known & (store.column("coverage")[:, band_place(store, band)] > 0))
 
 
 def _near(stores: tuple[Store, Store], x: SkyCoord, y: SkyCoord, radius: float, workers: int | None) -> tuple:
@@ -271,16 +285,14 @@ def _peaks(store: Store, rows: np.ndarray, band: str) -> np.ndarray:
     """
     terms = [store.column(name) for name in ("crval", "crpix", "cd")]
     peaks = np.full((len(rows), 2), np.nan)
-    index = _band(store, band)
+    index = band_place(store, band)
     with Progress(len(rows), f"peaks {store.path.name}", "galaxy") as progress:
         for chunk in store.chunks():
             wanted = np.flatnonzero((rows >= chunk.start) & (rows < chunk.stop))
             if len(wanted) == 0:
                 continue
-            images = store.images[chunk, index]
-            for place in wanted:
-                row = rows[place]
-                peaks[place] = peak_on_sky(images[row - chunk.start], tan_wcs(*(term[row] for term in terms)))
+            images, its = store.images[chunk, index], rows[wanted]
+            peaks[wanted] = peaks_on_sky(images[its - chunk.start], *(term[its] for term in terms))
             progress.update(len(wanted))
     return peaks
 

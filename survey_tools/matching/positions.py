@@ -17,7 +17,8 @@ from photutils.centroids import centroid_quadratic
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
-from survey_tools.sphere import chord, unit_vectors
+from survey_tools.images.sky_wcs import tan_places
+from survey_tools.sphere import chord, directions, unit_vectors
 
 TIE = 1e-12  # [radian] distances that differ by less, 0.2 microarcsec, are equal, as float64 is no more precise
 SHIFT = 20  # radii by which a catalogue is shifted to count matches by chance
@@ -110,11 +111,32 @@ def false_match_rate(x: SkyCoord, y: SkyCoord, radius, count: int) -> float:
     """
     if count == 0:
         return np.nan
+    return min(1.0, float(np.mean(matches_by_chance(x, y, radius))) / count)
+
+
+def matches_by_chance(x: SkyCoord, y: SkyCoord, radius, wanted: np.ndarray | None = None) -> list[int]:
+    """Return how many matches chance alone gives, for y shifted in each direction (`false_match_rate`).
+
+    Parameters
+    ----------
+    x, y : SkyCoord
+        Positions (object,).
+    radius : Quantity or float
+        Radius of the matches, an angle or a number of arcsec.
+    wanted : ndarray, optional
+        Which objects of x count (object,) bool; all by default.
+
+    Returns
+    -------
+    list of int
+        One number for each of `DIRECTIONS`.
+    """
     limit = _radians(radius)
     angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
-    x, y = _points(x, CORES), _points(y, CORES)
-    chance = [len(_mutual(x, _shifted(y, angle, SHIFT * limit), limit, CORES)[0]) for angle in angles]
-    return min(1.0, float(np.mean(chance)) / count)
+    workers = CORES if wanted is None else 1
+    x, y = _points(x, workers), _points(y, workers)
+    found = (_mutual(x, _shifted(y, angle, SHIFT * limit), limit, workers)[0] for angle in angles)
+    return [len(rows) if wanted is None else int(wanted[rows].sum()) for rows in found]
 
 
 def peak_position(image: np.ndarray) -> tuple[float, float]:
@@ -167,6 +189,63 @@ def peak_on_sky(image: np.ndarray, wcs: WCS) -> tuple[float, float]:
         [deg]; NaN if there is no peak.
     """
     return tuple(wcs.wcs_pix2world([peak_position(image)], 0)[0])
+
+
+def peak_positions(images: np.ndarray) -> np.ndarray:
+    """Return the peaks of many images at once: those of `peak_position`, to rounding, a hundred times as fast.
+
+    Parameters
+    ----------
+    images : ndarray
+        (object, row, col).
+
+    Returns
+    -------
+    ndarray
+        (object, 2) col and row, counted from 0; NaN if there is no maximum.
+    """
+    images = np.asarray(images)
+    side, middle = min(images.shape[1:]), (np.array(images.shape[1:]) - 1) / 2
+    start = np.maximum(np.floor(middle - side * (SEARCH + 4 * SMOOTHING) - 1).astype(int), 0)
+    cut = (slice(first, size - first) for first, size in zip(start, images.shape[1:], strict=True))
+    part = images[(slice(None), *cut)]
+    smooth = _smooth(part.astype(float), side * SMOOTHING)
+    row, col = np.indices(part.shape[1:])
+    distance = np.hypot(row + start[0] - middle[0], col + start[1] - middle[1])
+    allowed = np.isfinite(part) & (distance <= side * SEARCH)
+    lowest = smooth.min(axis=(1, 2), initial=np.inf, where=allowed)
+    top = maximum_filter(smooth, (1, 3, 3), mode="nearest")
+    peaks = allowed & (smooth == top) & (smooth > lowest[:, None, None])
+    height = np.where(peaks, smooth, -np.inf).reshape(len(images), -1)
+    row, col = np.divmod(np.argmax(height, axis=1), part.shape[2])
+    padded = np.pad(smooth, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    steps = np.arange(3)
+    at = np.arange(len(images))[:, None, None]
+    boxes = padded[at, row[:, None, None] + steps[:, None], col[:, None, None] + steps]
+    places = np.stack([col + start[1], row + start[0]], axis=1) + _fractions(boxes)
+    places[~peaks.any(axis=(1, 2))] = np.nan
+    return places
+
+
+def peaks_on_sky(images: np.ndarray, crval: np.ndarray, crpix: np.ndarray, cd: np.ndarray) -> np.ndarray:
+    """Return the positions on the sky of the peaks of many images (`peak_positions`).
+
+    Parameters
+    ----------
+    images : ndarray
+        (object, row, col).
+    crval, crpix, cd : ndarray
+        The TAN terms of each: (object, 2) [deg], (object, 2) [pixel, from 1], (object, 2, 2) [deg/pixel].
+
+    Returns
+    -------
+    ndarray
+        (object, 2) right ascension and declination [deg]; NaN if there is no peak, or no WCS.
+    """
+    if not len(images):
+        return np.zeros((0, 2))
+    found = tan_places(crval, crpix - peak_positions(images), cd, np.zeros((1, 2)))
+    return directions(found[:, 0])
 
 
 def peak_offset(image_x: np.ndarray, wcs_x: WCS, image_y: np.ndarray, wcs_y: WCS) -> float:
@@ -376,11 +455,39 @@ def _fraction(box: np.ndarray) -> tuple[float, float]:
     return (col, row) if abs(col) <= 1 and abs(row) <= 1 and box[1, 1] > box.min() else (0.0, 0.0)
 
 
+def _fractions(boxes: np.ndarray) -> np.ndarray:
+    """Return how far (object, 2), col and row [pixel], the tops of paraboloids through boxes (object, 3, 3) lie from
+    the middle, as `_fraction` does.
+
+    The paraboloid of least squares through nine pixels is a sum of them (Vakili & Hogg 2016, arXiv:1610.05873).
+    """
+    _, c10, c01, c11, c20, c02 = PARABOLOID @ boxes.reshape(-1, 9).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        det = 4 * c20 * c02 - c11**2
+        found = np.stack([c01 * c11 - 2 * c02 * c10, c10 * c11 - 2 * c20 * c01], axis=1) / det[:, None]
+    has_top = (det > 0) & (c20 <= 0) & (np.abs(found) < 1).all(axis=1)
+    has_top &= boxes[:, 1, 1] > boxes.min(axis=(1, 2))
+    found[~has_top] = 0.0
+    for tied in np.flatnonzero(np.argmax(boxes.reshape(-1, 9), axis=1) != 4):  # plateaus, which are rare
+        found[tied] = _fraction(boxes[tied])
+    return found
+
+
+def _paraboloid() -> np.ndarray:
+    """Return the matrix (6, 9) from 3 × 3 pixels to the coefficients 1, x, y, xy, x² and y² around the middle one."""
+    y, x = (axis.ravel().astype(float) for axis in np.indices((3, 3)) - 1)
+    return np.linalg.pinv(np.stack([np.ones(9), x, y, x * y, x * x, y * y], axis=1))
+
+
+PARABOLOID = _paraboloid()
+
+
 def _smooth(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Return an image (row, col) under a Gaussian of `sigma` [pixel], over the pixels that have data; 0 where none is
-    near.
+    """Return an image (row, col), or images (object, row, col), under a Gaussian of `sigma` [pixel], over the pixels
+    that have data; 0 where none is near.
     """
     data = np.isfinite(image)
-    weight = gaussian_filter(data.astype(float), sigma, mode="nearest")
-    flux = gaussian_filter(np.where(data, image, 0), sigma, mode="nearest")
+    widths = (0,) * (image.ndim - 2) + (sigma, sigma)
+    weight = gaussian_filter(data.astype(float), widths, mode="nearest")
+    flux = gaussian_filter(np.where(data, image, 0), widths, mode="nearest")
     return np.divide(flux, weight, out=np.zeros_like(flux), where=weight > 1e-6)

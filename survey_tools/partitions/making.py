@@ -81,7 +81,7 @@ def make_partitions(
             return there
         target = out.with_name(f".{out.name}.new") if out.exists() else out
         folder = part_of(target)
-        _begin(folder, settings, overwrite=overwrite)
+        begin_folder(folder, settings, overwrite=overwrite)
         pixels = prepare(folder)
         with warnings.catch_warnings():  # here, because threads that make stores share Python's filters of warnings
             warnings.filterwarnings("ignore", module=r"zarr\.")
@@ -89,7 +89,7 @@ def make_partitions(
         finished(entries)
         write_root(folder, entries, settings)
         shutil.rmtree(folder / ".work")
-        _put(folder, out)
+        put_folder(folder, out)
     return open_store(out)
 
 
@@ -119,8 +119,23 @@ def link(original: Path, copy: Path) -> None:
             shutil.copyfile(original, temporary)
 
 
-def _begin(folder: Path, settings: Mapping, *, overwrite: bool) -> None:
-    """Begin the folder, or check that an interrupted call with the same settings has left it."""
+def begin_folder(folder: Path, settings: Mapping, *, overwrite: bool) -> None:
+    """Begin a folder, or check that an interrupted call with the same settings has left it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that is made, `NAME.part`.
+    settings : mapping
+        What it is made from, as JSON reads it back.
+    overwrite : bool
+        Whether to drop what a call with other settings has left.
+
+    Raises
+    ------
+    StoreError
+        The folder is something else, or was begun with other settings.
+    """
     record = folder / ".work" / "settings.json"
     if record.exists():
         begun = json.loads(record.read_text())
@@ -151,8 +166,8 @@ def _make(make: Callable[[Path, Pixel], Store], folder: Path, pixel: Pixel) -> d
     return entry
 
 
-def _put(folder: Path, out: Path) -> None:
-    """Give a finished folder its name; an old one stays until then."""
+def put_folder(folder: Path, out: Path) -> None:
+    """Give a finished folder its name; an old one of that name stays until then, and is removed."""
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

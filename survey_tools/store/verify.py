@@ -68,17 +68,14 @@ def _compare(path: Path, item: tuple[str, str]) -> str:
 def _look(store: Store, item: tuple[slice, list[str], np.ndarray]) -> list[str]:
     """Return what is wrong with the objects of one chunk, given their status and their coverage (object, band)."""
     rows, status, coverage = item
-    images, mask = store.images[rows], store.mask[rows]
+    images, mask, status = store.images[rows], store.mask[rows], np.asarray(status)
     data = np.isfinite(images)
-    wrong = []
-    for at, stated in enumerate(status):
-        where = f"row {rows.start + at}"
-        if not np.allclose(data[at].mean(axis=(1, 2)), coverage[at], atol=1e-6):
-            wrong.append(f"{where}: its pixels are not as many as the column coverage says")
-        if (~data[at] & ~mask[at]).any():
-            wrong.append(f"{where}: missing pixels are not masked")
-        if stated == DONE and not data[at].any(axis=(1, 2)).all():
-            wrong.append(f"{where}: done by the manifest, but a band has no pixel")
-        if stated == OUTSIDE and data[at].any():
-            wrong.append(f"{where}: outside by the manifest, but it has pixels")
-    return wrong
+    share = data.mean(axis=(2, 3))
+    faults = {
+        "its pixels are not as many as the column coverage says": ~np.isclose(share, coverage, atol=1e-6).all(axis=1),
+        "missing pixels are not masked": (~data & ~mask).any(axis=(1, 2, 3)),
+        "done by the manifest, but a band has no pixel": (status == DONE) & (share == 0).any(axis=1),
+        "outside by the manifest, but it has pixels": (status == OUTSIDE) & (share > 0).any(axis=1),
+    }
+    wrong = [(int(at), line) for line, there in faults.items() for at in np.flatnonzero(there)]
+    return [f"row {rows.start + at}: {line}" for at, line in sorted(wrong, key=lambda each: each[0])]

@@ -15,6 +15,7 @@ from survey_tools.matching.positions import (
     peak_offset,
     peak_on_sky,
     peak_position,
+    peak_positions,
     separation_of,
 )
 
@@ -307,3 +308,17 @@ def test_separations_are_those_on_the_sphere():
     x, y = field(100, 5000, 1, 0, 90), field(100, 5000, 2, 0, 90)
     found = separation_of(np.stack([x.ra.deg, x.dec.deg], 1), np.stack([y.ra.deg, y.dec.deg], 1))
     assert_allclose(found, x.separation(y).arcsec, rtol=1e-9)
+
+
+@pytest.mark.parametrize("side", [8, 64, 136])
+def test_peaks_of_many_images_are_those_of_each(side):
+    random = np.random.default_rng(side)
+    rows, cols = np.indices((side, side))
+    centre = (side - 1) / 2 + random.normal(0, side / 20, (40, 2))
+    distance = np.hypot(rows - centre[:, :1, None], cols - centre[:, 1:, None])
+    images = random.normal(0, 1, (40, side, side)) + 20 * np.exp(-((distance / (side / 20)) ** 2) / 2)
+    images[0], images[1], images[2, : side // 2], images[4] = np.nan, 0.0, np.nan, rows
+    images[3] = np.minimum(images[3], 5)  # a plateau
+    found, single = peak_positions(images), np.array([peak_position(image) for image in images])
+    assert np.isnan(single[:2]).all()
+    assert np.allclose(found, single, rtol=0, atol=1e-9, equal_nan=True)
