@@ -163,6 +163,18 @@ class CheckedFiles:
         """Return the files of a folder that has a list of checksums. Raise StoreError if the list is damaged."""
         return cls(folder, read_sums(folder))
 
+    def require(self, names: Iterable[str]) -> None:
+        """Raise StoreError if a file that has a checksum is missing.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of the files.
+        """
+        for name in names:
+            if name in self._sums and not (self.folder / name).is_file():
+                raise StoreError(self._damaged(name, "is missing"))
+
     def check(self, names: Iterable[str]) -> None:
         """Compare some files with their checksums, unless that is done. Files without a checksum are not read.
 
@@ -182,11 +194,15 @@ class CheckedFiles:
             path = self.folder / name
             if not path.is_file() or checksum(path) != self._sums[name]:
                 what = "has changed since the store was finished" if path.is_file() else "is missing"
-                raise StoreError(
-                    f"{self.folder} is damaged: {name} {what}; see what else is with `galtrans verify {self.folder}`, "
-                    f"and make the store again or take it from a copy; if the change was meant, delete {SUMS}"
-                )
+                raise StoreError(self._damaged(name, what))
             self._sound.add(name)
+
+    def _damaged(self, name: str, what: str) -> str:
+        """Return the words for a damaged file."""
+        return (
+            f"{self.folder} is damaged: {name} {what}; see what else is with `galtrans verify {self.folder}`, "
+            f"and make the store again or take it from a copy; if the change was meant, delete {SUMS}"
+        )
 
 
 def missing_or_more(folder: Path, sums: Iterable[str]) -> list[str]:

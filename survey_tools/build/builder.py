@@ -187,6 +187,7 @@ class Build:
         record, chunks = self.work / "inputs.json", self.work / "chunks"
         if chunks.exists() and not (record.exists() and record.read_text() == inputs):
             shutil.rmtree(chunks)
+            self.store.drop_blocks()
         with whole_file(record) as temporary:
             temporary.write_text(inputs)
 
@@ -262,7 +263,8 @@ class Build:
         chunks, known = self.store.chunks(), {}
         if self._is_copy:
             old = read_sums(self.store.path)
-            known = {name: old[name] for rows in chunks for name in self.store.chunk_files(rows) if name in old}
+            names = [*self.store.shard_files(), *(name for rows in chunks for name in self.store.chunk_files(rows))]
+            known = {name: old[name] for name in names if name in old}
         for rows in filter(self.has, chunks):
             with np.load(self._record(rows)) as values:
                 known |= zip(values["sums.name"].tolist(), values["sums.sum"].tolist(), strict=True)

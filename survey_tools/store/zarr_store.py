@@ -1,14 +1,18 @@
 """A store: cutouts of one survey with their catalogue, WCS and noise, as one Zarr v3 group that xarray opens whole.
 
-A store is built as `PATH.part` and renamed to `PATH` when it is finished. Therefore an existing store is complete. This
-is the only file that knows Zarr.
+A store is built as `PATH.part` and renamed to `PATH` when it is finished. Therefore an existing store is complete. While
+it is built, its pixels are blocks (`blocks.py`) and its columns have a file for each chunk; when it is finished, both
+become shard files (`shards.py`). Stores of schema version 1 have a file for each chunk of pixels, and are read and
+mended as they are. This is the only file that knows Zarr.
 """
 
+import base64
 import hashlib
 import itertools
 import json
 import operator
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -22,18 +26,22 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numcodecs.blosc import decompress
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from survey_tools.errors import GaltransError, StoreError, first_line
 from survey_tools.files import SUMS, CheckedFiles, write_sums
 from survey_tools.images.sky_wcs import tan_wcs
+from survey_tools.store.blocks import BLOCKS, Blocks
 from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS, TRANSLATED, Column, empty_columns
 from survey_tools.store.manifest import read_manifest, read_statuses, write_manifest
+from survey_tools.store.place import Folder
+from survey_tools.store.shards import CODEC, LEVEL, SHUFFLE, Layout, ShardError, ShardReader, join, split
 from survey_tools.surveys import Survey
 from survey_tools.version import VERSION
 
 SCHEMA = "galtrans-store"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of the stores that are made; older ones are read
+READABLE = (1, 2)
 MANIFEST = "manifest.ecsv"
 AS_TEXT = (
     "survey",
@@ -49,13 +57,38 @@ UNREADABLE = (
     MemoryError,
 )  # raised when a damaged file is decoded
 PIXEL_UNIT = u.Unit("nmgy / pix")
-CHUNK_BYTES = 16 * 2**20  # whole chunks of this size read 10 to 100 times faster than scattered rows
-COLUMN_ROWS = 16384  # rows of a column that are written at once: a power of two, like the rows of a chunk
+CHUNK_BYTES = 16 * 2**20  # bytes of images that a task has in memory at once, and that are best read together
+INNER_BYTES = 2**19  # bytes of images that are compressed as one chunk, and read to have one object
+SHARD_ROWS = 8192  # objects in a shard file: 0.24 files of images and masks for a thousand objects
+SHARD_BYTES = 2**32  # bytes of images in a shard file at most, before compression
+COLUMN_ROWS = 16384  # rows of a column that are written at once: a power of two, like the rows of a block
+COLUMN_CHUNKS = 64  # such parts in a shard file of a column
 
 
 def chunk_rows(bands: int, size: int, chunk_bytes: int = CHUNK_BYTES) -> int:
-    """Return how many objects a chunk has: a power of two, as large as `chunk_bytes` allows, and at least one."""
+    """Return how many objects fit into some bytes of images: a power of two, and at least one."""
     return 2 ** max(0, int(np.log2(chunk_bytes / (bands * size * size * 4))))
+
+
+def rows_together(count: int, bands: int, size: int, chunk_bytes: int = CHUNK_BYTES) -> tuple[int, int, int]:
+    """Return how the objects of a new store are divided.
+
+    Parameters
+    ----------
+    count, bands, size : int
+        Number of objects, of bands, and of rows, and columns, of an image [pixel].
+    chunk_bytes : int
+        Bytes that the images of a block may take.
+
+    Returns
+    -------
+    tuple of int
+        Objects in a chunk, in a block and in a shard file; each holds a whole number of those before it.
+    """
+    block = min(chunk_rows(bands, size, chunk_bytes), 2 ** (max(count, 1) - 1).bit_length())
+    chunk = min(chunk_rows(bands, size, INNER_BYTES), block)
+    shard = min(SHARD_ROWS, chunk_rows(bands, size, SHARD_BYTES), max(-(-count // block), 1) * block)
+    return chunk, block, max(shard, block)
 
 
 def part_of(path: Path) -> Path:
@@ -86,14 +119,16 @@ def row_fingerprint(survey: str, object_id, ra, dec) -> str:
 
 
 class StoredPixels:
-    """The images of a store, or their masks: a Zarr array whose files are compared with their checksums when they are
-    read.
+    """The images of a store, or their masks.
 
-    Reading raises StoreError if a file has changed or cannot be decoded.
+    Damage is found when pixels are read: each chunk of a shard file has a CRC32C, and a file of a store of schema
+    version 1 is compared with its checksum when it is first read. Reading then raises StoreError.
     """
 
-    def __init__(self, array: zarr.Array, files: CheckedFiles) -> None:
-        self._array, self._files = array, files
+    def __init__(
+        self, array: zarr.Array, files: CheckedFiles, reader: ShardReader | None = None, blocks: Blocks | None = None
+    ) -> None:
+        self._array, self._files, self._reader, self._blocks = array, files, reader, blocks
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # attributes that do not exist yet during unpickling
@@ -101,10 +136,35 @@ class StoredPixels:
         return getattr(self._array, name)
 
     def __getitem__(self, key) -> np.ndarray:
-        return _read(self._array, key, self._files)
+        if self._reader is None:
+            return _read(self._array, key, self._files)
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        if isinstance(first, (int, np.integer)) and not isinstance(first, bool):
+            if not -len(self) <= first < len(self):
+                raise IndexError(f"{self._files.folder} has no row {first}")
+            row = int(first) % len(self)
+            return self._rows(row, row + 1)[0][rest]
+        if isinstance(first, slice) and first.step in (None, 1):
+            start, stop, _ = first.indices(len(self))
+            return self._rows(start, max(start, stop))[(slice(None), *rest)]
+        return _read(self._array, key, self._files) if self._blocks is None else self._rows(0, len(self))[key]
 
     def __setitem__(self, key, values) -> None:
+        if self._blocks is not None:
+            raise TypeError("the pixels of a store are written by Store.write")
         self._array[key] = values
+
+    def __len__(self) -> int:
+        return self._array.shape[0]
+
+    def _rows(self, start: int, stop: int) -> np.ndarray:
+        """Return some rows from shard files and, while a store is built, from its blocks."""
+        try:
+            if self._blocks is not None and self._blocks.folder.exists():
+                return self._blocks.read(self._reader.layout, self._reader, start, stop)
+            return self._reader.rows(start, stop)
+        except ShardError as error:
+            raise StoreError(_damaged(self._files.folder, error.file, error)) from error
 
 
 class Store:
@@ -131,10 +191,15 @@ class Store:
         saturated.
     planes : dict
         Arrays that it has beside its images, by name; each has the shape of `images`.
+    block_rows : int
+        Number of successive rows that are best read together, from a multiple of it on.
     """
 
-    def __init__(self, path: Path, group: zarr.Group, files: CheckedFiles | None = None) -> None:
+    def __init__(
+        self, path: Path, group: zarr.Group, files: CheckedFiles | None = None, *, begun: bool = False
+    ) -> None:
         self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
+        self._place = Folder(path)
         attributes = group.attrs.asdict()
         for name in AS_TEXT:  # older stores have no text here, but JSON itself
             if isinstance(attributes.get(name), str):
@@ -148,13 +213,33 @@ class Store:
         self.settings: dict = attributes["settings"]
         self.synthetic: str = attributes.get("synthetic", "")
         self.attributes: dict = attributes
-        self.images, self.mask = (StoredPixels(group[name], self._files) for name in ("images", "mask"))
-        self.planes: dict[str, StoredPixels] = {
-            name: StoredPixels(group[name], self._files) for name in attributes.get("planes", ())
-        }
+        arrays = {name: group[name] for name in ("images", "mask", *attributes.get("planes", ()))}
+        layouts = {name: _layout(name, array) for name, array in arrays.items()}
+        stated = arrays["images"].attrs.get("block_rows")
+        self._blocks: Blocks | None = None
+        if begun and stated:
+            self._blocks = Blocks(path, tuple(layouts.values()), stated)
+        pixels = {name: self._open_pixels(array, layouts[name]) for name, array in arrays.items()}
+        self.images, self.mask = pixels.pop("images"), pixels.pop("mask")
+        self.planes: dict[str, StoredPixels] = pixels
+        self.block_rows: int = stated or self.images.chunks[0]
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    def _open_pixels(self, array: zarr.Array, layout: Layout | None) -> StoredPixels:
+        """Return an array of pixels, read from shard files where they are laid out as `create` does."""
+        if layout is None:
+            return StoredPixels(array, self._files)
+        return StoredPixels(array, self._files, ShardReader(layout, self._read_part), self._blocks)
+
+    def _read_part(self, name: str, start: int, length: int) -> bytes:
+        """Return a part of a file. Raise StoreError if the file should exist, and FileNotFoundError if it need not."""
+        try:
+            return self._place.read(name, start, length)
+        except FileNotFoundError:
+            self._files.require([name])
+            raise
 
     @cached_property
     def rows(self) -> str:
@@ -167,14 +252,14 @@ class Store:
         return self.path / MANIFEST
 
     def chunks(self) -> list[slice]:
-        """Return the rows of each chunk, in order.
+        """Return the rows of each block, in order: those that are best read, or made, together.
 
         Returns
         -------
         list of slice
-            One slice per chunk.
+            One slice per block.
         """
-        step = self.images.chunks[0]
+        step = self.block_rows
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     @property
@@ -354,8 +439,8 @@ class Store:
             yield found
 
     def to_xarray(self):
-        """Return the whole store as a Dataset whose arrays are Dask arrays, with one Dask chunk for each chunk of the
-        store.
+        """Return the whole store as a Dataset whose arrays are Dask arrays, with one Dask chunk for the rows that are
+        best read together.
 
         Dimensions are object, band, row and col; ``object_id``, ``ra``, ``dec`` and ``band`` are coordinates.
 
@@ -373,7 +458,7 @@ class Store:
             import xarray
         except ImportError as error:
             raise GaltransError("xarray is not installed; run: pip install xarray") from error
-        return xarray.open_zarr(self.path, chunks={})
+        return xarray.open_zarr(self.path, chunks={"object": self.block_rows})
 
     def _row_of(self, object_id: str) -> int:
         """Return the row of an object; raise KeyError if there is none."""
@@ -436,10 +521,21 @@ class Store:
         planes : mapping, optional
             The store's planes by name, each of the same shape.
         """
-        self.images[rows] = images
-        self.mask[rows] = mask
-        for name, values in (planes or {}).items():
-            self.planes[name][rows] = values
+        values = {"images": images, "mask": mask, **(planes or {})}
+        arrays = {"images": self.images, "mask": self.mask, **self.planes}
+        if self._blocks is None:  # schema version 1
+            for name, array in values.items():
+                arrays[name][rows] = array
+            return
+        for start in range(rows.start, rows.stop, self.block_rows):
+            stop = min(start + self.block_rows, len(self))
+            inside = slice(start - rows.start, stop - rows.start)
+            if start % self.block_rows or stop > rows.stop:
+                raise ValueError(f"rows {rows.start} to {rows.stop} are no whole chunks of {self.block_rows} rows")
+            self._blocks.write(
+                start,
+                {name: values[name][inside] if name in values else array[start:stop] for name, array in arrays.items()},
+            )
 
     def write_columns(self, columns: dict[str, np.ndarray], rows: slice = slice(None)) -> None:
         """Write measured columns of the whole store, or of one of `column_parts`.
@@ -456,7 +552,9 @@ class Store:
         for name, values in columns.items():
             if name in ADDED and name not in self._group:
                 column = next(column for column in MEASURED if column.name == name)
-                _create_column(self._group, column, len(self), len(self.bands), self.images.chunks[0])
+                _create_column(self._group, column, len(self), len(self.bands), self.block_rows)
+            if self._group[name].shards:
+                self._split_column(name)
             self._group[name][rows] = values
 
     def column_parts(self) -> list[slice]:
@@ -467,11 +565,11 @@ class Store:
         list of slice
             The rows of each part, in order; each part holds whole chunks.
         """
-        step = _column_rows(self.images.chunks[0])
+        step = _column_rows(self.block_rows)
         return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
 
     def chunk_files(self, rows: slice) -> list[str]:
-        """Return the names of the files that hold one chunk's images, mask and planes.
+        """Return the names of the files that one chunk's images, mask and planes have for themselves.
 
         Parameters
         ----------
@@ -481,10 +579,29 @@ class Store:
         Returns
         -------
         list of str
-            Relative to the store; empty for a chunk without any pixel.
+            Relative to the store; empty for a chunk without any pixel, and where files are shared by many chunks.
         """
+        if self._blocks is not None:
+            return []
         names = (_file_of(array, rows) for array in self._pixels())
         return [name for name in names if (self.path / name).exists()]
+
+    def shard_files(self) -> list[str]:
+        """Return the names of the files that hold the images, mask and planes of many chunks; none in schema version 1.
+
+        Returns
+        -------
+        list of str
+            Relative to the store.
+        """
+        layouts = self._blocks.layouts if self._blocks is not None else ()
+        names = (each.file(number) for each in layouts for number in range(-(-len(self) // each.shard)))
+        return [name for name in names if (self.path / name).exists()]
+
+    def drop_blocks(self) -> None:
+        """Remove the pixels that were written and are not yet in shard files."""
+        if self._blocks is not None:
+            self._blocks.drop()
 
     def image_file(self, rows: slice) -> Path | None:
         """Return the file that holds one chunk's images: little-endian pixels compressed by Blosc.
@@ -525,14 +642,52 @@ class Store:
         final = self.path.with_name(self.path.name.removesuffix(".part"))
         if manifest is not None:
             write_manifest(self.path / MANIFEST, [{name: manifest[name] for name in manifest.colnames}])
-        for left in self.path.rglob("*.partial"):  # left by a process that was killed while Zarr wrote
-            left.unlink()
+        sums = dict(sums or {})
+        if self._blocks is not None:
+            sums |= self._blocks.join()
+            for name in (*self.input_catalogue_names, *(c.name for c in MEASURED + TRANSLATED if c.name in self._group)):
+                self._join_column(name)
+            shutil.rmtree(self.path / BLOCKS, ignore_errors=True)
+        for left in (*self.path.rglob("*.partial"), *self.path.rglob(".*.part.*")):
+            left.unlink()  # left by a process that was killed while it wrote
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr warns of the manifest, and that version 3 may change
             zarr.consolidate_metadata(self.path)
-        write_sums(self.path, sums or {})
+        write_sums(self.path, sums)
         os.rename(self.path, final)
         return open_store(final)
+
+    def _join_column(self, name: str) -> None:
+        """Give a column shard files, made of the files of its chunks."""
+        old = self._group[name]
+        if old.shards:
+            return
+        new, group = _beside(self.path, name)
+        column = next(each for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name == name)
+        array = _create_column(group, column, len(self), len(self.bands), self.block_rows, sharded=True)
+        per_file = array.shards[0] // array.chunks[0]
+        for number in range(-(-len(self) // array.shards[0])):
+            paths = [self.path / _chunk_file(old, number * per_file + each) for each in range(per_file)]
+            there = [(path, 0, path.stat().st_size) if path.exists() else None for path in paths]
+            join(new / _chunk_file(array, number).removeprefix(f"{name}/"), there)
+        _put(self.path, name)
+
+    def _split_column(self, name: str) -> None:
+        """Give a column a file for each chunk again, so that its parts can be written."""
+        old = self._group[name]
+        new, group = _beside(self.path, name)
+        column = next(each for each in CATALOGUE + OF_SURVEYS + MEASURED + TRANSLATED if each.name == name)
+        array = _create_column(group, column, len(self), len(self.bands), self.block_rows)
+        per_file = old.shards[0] // old.chunks[0]
+        for number in range(-(-len(self) // old.shards[0])):
+            path = self.path / _chunk_file(old, number)
+            chunks = split(path, per_file) if path.exists() else []
+            for place, chunk in enumerate(chunks):
+                if chunk is not None:
+                    to = new / _chunk_file(array, number * per_file + place).removeprefix(f"{name}/")
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    to.write_bytes(chunk)
+        _put(self.path, name)
 
     def _pixels(self) -> tuple[StoredPixels, ...]:
         return self.images, self.mask, *self.planes.values()
@@ -548,7 +703,10 @@ class Store:
 def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
     """Return values of an array after comparing its files with their checksums; raise StoreError if one is damaged."""
     first = key[0] if isinstance(key, tuple) and key else key
-    files.check(_files_of(array, first))
+    if array.shards:  # its chunks have checksums of their own
+        files.require(name for name in _files_of(array, first) if not name.endswith("zarr.json"))
+    else:
+        files.check(_files_of(array, first))
     try:
         return array[key]
     except UNREADABLE as error:
@@ -577,6 +735,55 @@ def _damaged(path: Path, what: str, error: Exception) -> str:
         f"{path} is damaged: {what} cannot be read ({first_line(error)[:80]}); see what else is with "
         f"`galtrans verify {path}`, and make the store again, or take it from a copy"
     )
+
+
+def _chunk_file(array: zarr.Array, number: int) -> str:
+    """Return the name of the file of a column's chunk, or shard."""
+    place = (number,) + (0,) * (array.ndim - 1)
+    return f"{array.basename}/{array.metadata.encode_chunk_key(place)}"
+
+
+def _beside(part: Path, name: str) -> tuple[Path, zarr.Group]:
+    """Return the empty folder in which a column is laid out anew, and the group that has it."""
+    group = zarr.open_group(part / BLOCKS / "new", mode="a", zarr_format=3)
+    shutil.rmtree(part / BLOCKS / "new" / name, ignore_errors=True)
+    return part / BLOCKS / "new" / name, group
+
+
+def _put(part: Path, name: str) -> None:
+    """Let a column that was laid out anew take the place of the old one."""
+    ready, old = part / BLOCKS / "ready", part / BLOCKS / "old"
+    for folder in (ready, old):
+        folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(old / name, ignore_errors=True)
+    os.rename(part / BLOCKS / "new" / name, ready / name)
+    os.rename(part / name, old / name)
+    os.rename(ready / name, part / name)
+
+
+def _restore(part: Path) -> None:
+    """Put the columns into their place that a run has laid out anew before it was killed."""
+    for folder in (part / BLOCKS / "ready").glob("*"):
+        if (part / folder.name).exists():
+            shutil.rmtree(folder)
+        else:
+            os.rename(folder, part / folder.name)
+
+
+def _layout(name: str, array: zarr.Array) -> Layout | None:
+    """Return how an array lies in shard files; None if it is not laid out as `create` does it."""
+    codecs = array.metadata.to_dict()["codecs"]
+    if not array.shards or [codec["name"] for codec in codecs] != ["sharding_indexed"]:
+        return None
+    about = codecs[0]["configuration"]
+    inner = about["codecs"]
+    same = array.shards[1:] == array.chunks[1:] == array.shape[1:] and about["index_location"] == "start"
+    if not same or [codec["name"] for codec in inner] != ["bytes", "blosc", "crc32c"]:
+        return None
+    if array.dtype.itemsize > 1 and inner[0]["configuration"]["endian"] != "little":
+        return None
+    fill, dtype = array.fill_value, array.dtype.newbyteorder("<").str
+    return Layout(name, array.shape, dtype, fill, array.chunks[0], array.shards[0])
 
 
 def _file_of(array: zarr.Array | StoredPixels, rows: slice) -> str:
@@ -660,9 +867,10 @@ def create(
     if path.exists():
         raise StoreError(f"{path} exists already; choose another name or pass --overwrite")
     part = part_of(path)
-    begun = zarr.open_group(part, mode="r+") if (part / "zarr.json").exists() else None
+    _restore(part)
+    begun = zarr.open_group(part, mode="r+", use_consolidated=False) if (part / "zarr.json").exists() else None
     if begun is not None and "schema" in begun.attrs:
-        store = Store(part, begun)
+        store = Store(part, begun, begun=True)
         if store.attributes != attributes:
             different = ", ".join(key for key in attributes if store.attributes.get(key) != attributes[key])
             raise StoreError(f"{part} was begun with other {different}; finish that run, or delete it to start again")
@@ -690,9 +898,10 @@ def open_begun(part: Path, mode: str = "r+") -> Store:
     Store
         The store.
     """
-    return Store(
-        part, zarr.open_group(part, mode=mode, use_consolidated=False)
-    )  # a copy's metadata would hide new arrays
+    if mode != "r":
+        _restore(part)
+    group = zarr.open_group(part, mode=mode, use_consolidated=False)  # a copy's metadata would hide new arrays
+    return Store(part, group, begun=True)
 
 
 def find_begun(path: Path) -> Path:
@@ -753,9 +962,9 @@ def open_store(path, *, compare: bool = True) -> Store:
     if group.attrs.get("schema") != SCHEMA:
         raise StoreError(f"{path} is a Zarr group, but not a galtrans store; make one with `galtrans fetch`")
     version = group.attrs.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise StoreError(
-            f"{path} has schema version {version}, and galtrans {VERSION} reads version {SCHEMA_VERSION}; "
+            f"{path} has schema version {version}, and galtrans {VERSION} reads versions 1 and 2; "
             "make it again, or use the galtrans that made it"
         )
     files = CheckedFiles.of(path) if compare and (path / SUMS).exists() else CheckedFiles(path, {})
@@ -791,73 +1000,99 @@ def _create(part: Path, attributes: dict, catalogue: Table, chunk_bytes: int) ->
     """Write every array of an empty store, then its attributes. A store without attributes was never begun."""
     count, bands, size = len(catalogue), attributes["bands"], attributes["size"]
     group = zarr.create_group(part, zarr_format=3, overwrite=True)
+    chunk, block, shard = rows_together(count, len(bands), size, chunk_bytes)
+    one = (len(bands), size, size)
     image = {
-        "shape": (count, len(bands), size, size),
-        "chunks": (min(chunk_rows(len(bands), size, chunk_bytes), max(count, 1)), len(bands), size, size),
-        "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        "shape": (count, *one),
+        "chunks": (chunk, *one),
+        "shards": {"shape": (shard, *one), "index_location": "start"},
+        "compressors": [BloscCodec(cname=CODEC, clevel=LEVEL, shuffle=SHUFFLE), Crc32cCodec()],
         "dimension_names": ("object", "band", "row", "col"),
     }
-    unit = {"units": "nmgy / pix", "description": "flux; NaN where there is no pixel"}
-    group.create_array("images", dtype="f4", fill_value=np.nan, attributes=unit, **image)
-    usable = {"description": "True where the pixel is saturated or missing"}
+    unit = {"units": "nmgy / pix", "long_name": "flux; NaN where there is no pixel", "block_rows": block}
+    group.create_array("images", dtype="f4", fill_value=np.nan, attributes=unit | _missing("f4"), **image)
+    usable = {"long_name": "True where the pixel is saturated or missing"}
     group.create_array("mask", dtype="?", fill_value=True, attributes=usable, **image)
     for name, description in attributes.get("planes", {}).items():
-        about = unit | {"description": description}
+        about = unit | {"long_name": description} | _missing("f4")
         group.create_array(name, dtype="f4", fill_value=np.nan, attributes=about, **image)
-    names = group.create_array("band", shape=(len(bands),), dtype=str, dimension_names=("band",))
+    names = group.create_array(
+        "band",
+        shape=(len(bands),),
+        dtype=str,
+        dimension_names=("band",),
+        compressors=[ZstdCodec(), Crc32cCodec()],
+        attributes={"long_name": "name of the filter"},
+    )
     names[:] = np.array(bands)
     known = [column for column in CATALOGUE + OF_SURVEYS if column.name in catalogue.colnames]
     measured = MEASURED + TRANSLATED * bool(attributes.get("synthetic"))
     for column in (*known, *measured):
-        array = _create_column(group, column, count, len(bands), image["chunks"][0])
+        array = _create_column(group, column, count, len(bands), block)
         if column in known:
             array[:] = np.asarray(catalogue[column.name])
     texts = {name: json.dumps(attributes[name]) for name in AS_TEXT if name in attributes}
     group.attrs.put(attributes | texts | {"bands": " ".join(bands)})
-    return Store(part, group)
+    return Store(part, group, begun=True)
 
 
-def _create_column(group: zarr.Group, column: Column, count: int, bands: int, chunk: int) -> zarr.Array:
-    """Return the array of a column of `count` objects without values. `chunk` images lie in one file."""
+def _create_column(
+    group: zarr.Group, column: Column, count: int, bands: int, block: int, *, sharded: bool = False
+) -> zarr.Array:
+    """Return the array of a column of `count` objects without values, with a file for each chunk or for many chunks.
+
+    A block has `block` images. The chunks have the same bytes in both cases.
+    """
     lengths = {"band": bands, "axis": 2, "pixel_axis": 2}
     shape = (count, *(lengths[dim] for dim in column.dims))
+    chunk = tuple(max(n, 1) for n in (min(count, _column_rows(block)), *shape[1:]))
+    shard = (chunk[0] * max(min(COLUMN_CHUNKS, -(-count // chunk[0])), 1), *chunk[1:])
     return group.create_array(
         column.name,
         shape=shape,
-        chunks=tuple(max(n, 1) for n in (min(count, _column_rows(chunk)), *shape[1:])),
+        chunks=chunk,
+        shards={"shape": shard, "index_location": "start"} if sharded else None,
         dtype=str if column.dtype == "T" else column.dtype,
         fill_value=column.fill,
-        attributes={"units": column.unit, "description": column.description},
+        compressors=[ZstdCodec(), Crc32cCodec()],
+        attributes={"units": column.unit, "long_name": column.description} | _missing(column.dtype),
         dimension_names=("object", *column.dims),
     )
 
 
-def read_images(store: Store, number: int) -> np.ndarray:
-    """Return the images of one chunk.
+def _missing(dtype: str) -> dict[str, str]:
+    """Return the attribute that tells xarray which value means "no value": NaN, for numbers that are not counted."""
+    size = {"f4": 4, "f8": 8}.get(dtype)
+    return {"_FillValue": base64.standard_b64encode(np.array(np.nan, "<f8").tobytes()).decode()} if size else {}
 
-    A chunk that is one file compressed by Blosc, as `create` makes it, is decoded in the calling thread. Zarr reads
-    chunks that are laid out in another way: it decodes them in a thread of its own and copies them in another one,
-    which all callers share, at half the speed on two cores.
+
+def read_images(store: Store, number: int) -> np.ndarray:
+    """Return the images of one block, decoded by the thread that calls.
+
+    Zarr reads stores that are laid out in another way than `create` does: it decodes chunks in a thread of its own and
+    copies them in another one, which all callers share, at half the speed on two cores.
 
     Parameters
     ----------
     store : Store
         The store.
     number : int
-        Number of the chunk, from 0.
+        Number of the block, from 0.
 
     Returns
     -------
     ndarray
-        (object, band, row, col) [nanomaggy/pixel], read-only, NaN where there is no pixel.
+        (object, band, row, col) [nanomaggy/pixel], not to be changed, NaN where there is no pixel.
 
     Raises
     ------
     StoreError
         The file is damaged.
     """
-    step = store.images.chunks[0]
+    step = store.block_rows
     rows = slice(number * step, min((number + 1) * step, len(store)))
+    if store.images.shards:
+        return store.images[rows]
     path = store.image_file(rows)
     if path is None:
         return store.images[rows]

@@ -104,7 +104,7 @@ class Dataset(IterableDataset):
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         order, self._begun = self._order(), self._begun + 1
-        step = self.store.images.chunks[0]
+        step = self.store.block_rows
         chunks = np.unique(self.rows // step)
         mine = (order.permutation(chunks) if self._shuffle else chunks)[number::count]
         for first in range(0, len(mine), self._mixed):
@@ -120,7 +120,7 @@ class Dataset(IterableDataset):
 
     def _samples(self, chunks: np.ndarray, order: np.random.Generator) -> Iterator[dict]:
         """The samples of a few chunks, mixed."""
-        step = self.store.images.chunks[0]
+        step = self.store.block_rows
         wanted = self.rows[np.isin(self.rows // step, chunks)]
         if not self._shuffle:
             wanted = wanted[np.argsort(np.searchsorted(chunks, wanted // step), kind="stable")]

@@ -12,7 +12,7 @@ def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
 
     Each chunk is read once, and several in parallel.
     """
-    step = store.images.chunks[0]
+    step = store.block_rows
     chunk = rows // step
     needed = np.unique(chunk)
     parts = dask.compute(
@@ -31,7 +31,7 @@ def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
     The images are views of the chunk if one chunk has them all and at least half of it is wanted, which saves a third
     of the time; otherwise they are copies, so that no chunk stays in memory for a few rows.
     """
-    step = store.images.chunks[0]
+    step = store.block_rows
     chunk = rows // step
     numbers = np.unique(chunk).tolist()
     if len(numbers) == 1 and 2 * len(rows) >= step:

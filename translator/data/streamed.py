@@ -63,7 +63,7 @@ class Scattered:
 
         The images are in the file when all the futures that are returned are done.
         """
-        chunks = dict.fromkeys((rows // self._store.images.chunks[0]).tolist())
+        chunks = dict.fromkeys((rows // self._store.block_rows).tolist())
         for chunk in chunks:
             if chunk not in self._copied:
                 self._copied[chunk] = self._pool.submit(self._copy, chunk)
@@ -80,7 +80,7 @@ class Scattered:
 
     def _copy(self, chunk: int) -> None:
         """Read a chunk and write its wanted rows, which lie side by side in the file."""
-        step = self._store.images.chunks[0]
+        step = self._store.block_rows
         first, last = np.searchsorted(self._rows, [chunk * step, (chunk + 1) * step])
         images = read_apart(self._store, self._rows[first:last])
         try:
@@ -146,7 +146,7 @@ class Chunks:
         In that time a lane sees one group, the last of an epoch, the first of another and one more; if groups are
         small, all those in between. A group takes up to twice its images, since it may be held as a whole chunk.
         """
-        step = self._store.images.chunks[0]
+        step = self._store.block_rows
         largest = int(self._sizes.max())
         held = step if 2 * largest >= step else largest
         rows = 3 * self._lanes * held
@@ -218,7 +218,7 @@ def open_sources(
 
 def is_scattered(store: Store, rows: np.ndarray, group: np.ndarray) -> bool:
     """Return whether reading each group of objects (object,) once would read too many other rows."""
-    step = store.images.chunks[0]
+    step = store.block_rows
     together = len(np.unique(group.astype(np.int64) * (len(store) // step + 1) + rows // step))
     return together * step >= TOO_MANY * len(rows)
 
@@ -377,5 +377,5 @@ class Streamed:
             size = len(stream.symmetries(0))
             held += sum(source.memory(READ_AHEAD + 1, size) for source in sources)
             batches += sum(size * image_bytes(stores[which]) for which in stream.stores)
-        chunk = max(store.images.chunks[0] * image_bytes(store) for store in stores)
+        chunk = max(store.block_rows * image_bytes(store) for store in stores)
         return held + (MADE_AHEAD + 2) * batches + 3 * self._threads * chunk

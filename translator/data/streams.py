@@ -176,7 +176,7 @@ def make_streams(
         PAIRS: ((X, Y), selection.pairs),
     }
     return tuple(
-        Stream(number, domains, rows, tuple(stores[domain].images.chunks[0] for domain in domains), size, seed, share)
+        Stream(number, domains, rows, tuple(stores[domain].block_rows for domain in domains), size, seed, share)
         for number, (domains, rows) in wanted.items()
         if number != PAIRS or len(rows)
     )

@@ -118,7 +118,7 @@ def test_xarray_opens_a_store_with_its_dimensions_and_units(tmp_path, make_store
         for column in CATALOGUE + OF_SURVEYS + MEASURED:
             assert data[column.name].dims == ("object", *column.dims)
             assert data[column.name].attrs["units"] == column.unit
-            assert data[column.name].attrs["description"]
+            assert data[column.name].attrs["long_name"]
         assert data["images"].attrs["units"] == "nmgy / pix"
         assert_array_equal(data["ra"].values, RA)
         assert data["object_id"].values.tolist() == [f"cfht-{row}" for row in range(4)]
@@ -126,7 +126,7 @@ def test_xarray_opens_a_store_with_its_dimensions_and_units(tmp_path, make_store
         assert_allclose(image.sum(), 50, rtol=0.05)
         assert np.isnan(data["images"].isel(object=2)).all()
         assert data.attrs["units"] == "nanomaggy/pixel"
-        assert data.attrs["schema_version"] == 1
+        assert data.attrs["schema_version"] == 2
 
 
 def test_every_unit_is_one_that_astropy_reads():
@@ -155,7 +155,7 @@ def test_chunks_cover_every_row_once(tmp_path):
     write_chunks(store, store.chunks())
     store = store.finish(manifest(70))
     assert len(store) == 70
-    assert len(list((tmp_path / "a.zarr" / "images" / "c").iterdir())) == 3
+    assert len(list((tmp_path / "a.zarr" / "images" / "c").iterdir())) == 1
     assert_array_equal(store.images[69], np.random.default_rng(69).normal(size=(5, 136, 136)).astype(np.float32))
 
 
@@ -279,9 +279,9 @@ def test_an_unfinished_store_is_not_opened(tmp_path):
 def test_a_store_of_another_schema_version_is_refused(tmp_path, make_store):
     make_store(tmp_path / "a.zarr", "sdss", RA, DEC)
     path = tmp_path / "a.zarr" / "zarr.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(
-        StoreError, match=r"a\.zarr has schema version 99, and galtrans .* reads version 1; make it again"
+        StoreError, match=r"a\.zarr has schema version 99, and galtrans .* reads versions 1 and 2; make"
     ):
         open_store(tmp_path / "a.zarr")
 
@@ -355,7 +355,7 @@ def test_a_changed_file_is_found_before_its_values_are_used(tmp_path, make_store
     make_store(tmp_path / "a.zarr", "sdss", RA, DEC, bands="gr")
     flip(column_file(tmp_path / "a.zarr", name))
     store = open_store(tmp_path / "a.zarr")
-    with pytest.raises(StoreError, match=f"{name}/c.* has changed since .*galtrans verify"):
+    with pytest.raises(StoreError, match=f"{name}.* cannot be read .*galtrans verify"):
         getattr(store, name)[:] if name in ("images", "mask") else store.column(name)
 
 
@@ -373,7 +373,7 @@ def test_a_file_that_cannot_be_decoded_is_named_without_checksums_too(tmp_path, 
     (tmp_path / "a.zarr" / "sha256sums.txt").unlink()
     column_file(tmp_path / "a.zarr", name).write_bytes(b"no such codec")
     store = open_store(tmp_path / "a.zarr")
-    with pytest.raises(StoreError, match=f"{name} cannot be read"):
+    with pytest.raises(StoreError, match=f"{name}.* cannot be read"):
         store.images[:] if name == "images" else store.column(name)
 
 
