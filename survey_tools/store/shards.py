@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import google_crc32c
@@ -314,7 +315,7 @@ class ShardReader:
         places = index[first:last].tolist()
         there = [place for place in places if place[0] != EMPTY]
         data, begin = np.zeros(0, np.uint8), 0
-        together = all(a + n == b for (a, n), (b, _) in zip(there, there[1:], strict=False))
+        together = all(a + n == b for (a, n), (b, _) in pairwise(there))
         if there and together:
             begin = there[0][0]
             data = np.frombuffer(self._read(file, begin, there[-1][0] + there[-1][1] - begin), np.uint8)

@@ -1,9 +1,9 @@
 """A store: cutouts of one survey with their catalogue, WCS and noise, as one Zarr v3 group that xarray opens whole.
 
-A store is built as `PATH.part` and renamed to `PATH` when it is finished. Therefore an existing store is complete. While
-it is built, its pixels are blocks (`blocks.py`) and its columns have a file for each chunk; when it is finished, both
-become shard files (`shards.py`). Stores of schema version 1 have a file for each chunk of pixels, and are read and
-mended as they are. This is the only file that knows Zarr.
+A store is built as `PATH.part` and renamed to `PATH` when it is finished. Therefore an existing store is complete.
+While it is built, its pixels are blocks (`blocks.py`) and its columns have a file for each chunk; when it is
+finished, both become shard files (`shards.py`). Stores of schema version 1 have a file for each chunk of pixels, and
+are read and mended as they are. This is the only file that knows Zarr.
 """
 
 import base64
@@ -48,6 +48,13 @@ AS_TEXT = (
     "settings",
     "planes",
 )  # attributes that are JSON in text: netCDF has neither nested ones nor, before version 4, lists of words
+SKY = {  # how the pixels lie on the sky, for those who read a store without galtrans
+    "Conventions": "galtrans-store-2",
+    "sky_frame": "ICRS",
+    "sky_projection": "TAN",
+    "sky_wcs": "crval crpix cd",
+    "sky_axes": "col row",
+}
 UNREADABLE = (
     RuntimeError,
     ValueError,
@@ -458,7 +465,10 @@ class Store:
             import xarray
         except ImportError as error:
             raise GaltransError("xarray is not installed; run: pip install xarray") from error
-        return xarray.open_zarr(self.path, chunks={"object": self.block_rows})
+        data, pixels = xarray.open_zarr(self.path, chunks=None), {"images", "mask", *self.planes}
+        rows = {name: self.block_rows if name in pixels else _column_rows(self.block_rows) for name in data.variables}
+        chunked = {n: data[n].chunk({"object": rows[n]}) for n in data.variables if "object" in data[n].dims}
+        return data.assign_coords({name: chunked.pop(name) for name in data.coords if name in chunked}).assign(chunked)
 
     def _row_of(self, object_id: str) -> int:
         """Return the row of an object; raise KeyError if there is none."""
@@ -645,7 +655,10 @@ class Store:
         sums = dict(sums or {})
         if self._blocks is not None:
             sums |= self._blocks.join()
-            for name in (*self.input_catalogue_names, *(c.name for c in MEASURED + TRANSLATED if c.name in self._group)):
+            for name in (
+                *self.input_catalogue_names,
+                *(c.name for c in MEASURED + TRANSLATED if c.name in self._group),
+            ):
                 self._join_column(name)
             shutil.rmtree(self.path / BLOCKS, ignore_errors=True)
         for left in (*self.path.rglob("*.partial"), *self.path.rglob(".*.part.*")):
@@ -858,6 +871,7 @@ def create(
         "rows": row_fingerprint(survey.name, catalogue["object_id"], catalogue["ra"], catalogue["dec"]),
         "settings": settings,
         "coordinates": " ".join(column.name for column in CATALOGUE),
+        **SKY,
     }
     if synthetic:
         attributes["synthetic"] = synthetic

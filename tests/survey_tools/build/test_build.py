@@ -366,13 +366,13 @@ CHILD = """
     holder, name = {
         "cut": (spool, "save"), "gather": (store.Store, "write"), "zarr": (pathlib.Path, "replace"),
         "columns": (store.Store, "write_columns"), "finish": (store.zarr, "consolidate_metadata"),
-        "name": (os, "rename"), "tidy": (shutil, "rmtree"),
+        "name": (os, "rename"), "tidy": (shutil, "rmtree"), "whole": (os, "replace"), "drop": (pathlib.Path, "unlink"),
     }[where]
     inner, calls = getattr(holder, name), []
 
     def dying(*arguments, **options):
         calls.append(1)
-        if when == str(len(calls)) or not when.isdigit() and when in str(arguments[0]):
+        if when == str(len(calls)) or not when.isdigit() and when in " ".join(map(str, arguments)) + "$":
             os.kill(os.getpid(), signal.SIGKILL)
         return inner(*arguments, **options)
 
@@ -384,10 +384,14 @@ CHILD = """
 KILLS = {  # where, at which call or on which path: what lies there then
     ("zarr", "images/zarr"): ("x.zarr.part/images/*.partial", 1),  # the store has no attributes yet
     ("cut", "2"): ("x.zarr.part/.work/cutouts/*/*.npy", 1),
-    ("zarr", "images/c/"): ("x.zarr.part/images/c/**/*.partial", 1),
+    ("whole", ".blocks/"): ("x.zarr.part/.blocks/.*.part.*", 1),
     ("gather", "3"): ("x.zarr.part/.work/chunks/*.npz", 2),
     ("finish", "1"): (".x.zarr.part.work/chunks/*.npz", 3),
-    ("name", "2"): (".x.zarr.part.work/chunks/*.npz", 3),
+    ("whole", "images/c/"): ("x.zarr.part/.blocks/0*", 3),  # while blocks become shard files
+    ("whole", "mask/c/"): ("x.zarr.part/images/c/0/0/0/0", 1),
+    ("drop", ".blocks/000000004"): ("x.zarr.part/.blocks/0*", 2),
+    ("name", ".blocks/ready/psf_fwhm "): ("x.zarr.part/psf_fwhm", 0),
+    ("name", "x.zarr$"): (".x.zarr.part.work/chunks/*.npz", 3),
     ("tidy", ".part.work"): ("x.zarr/manifest.ecsv", 1),
 }
 
