@@ -151,7 +151,7 @@ def describe_part(store: Store, pixel: Pixel) -> dict:
         "order": pixel.order,
         "pixel": pixel.pixel,
         "rows": len(store),
-        "chunk": store.images.chunks[0],
+        "chunk": store.block_rows,
         "objects": store.attributes["rows"],
         **{word: int((status == word).sum()) for word in (DONE, OUTSIDE, FAILED)},
         "usable": int(store.usable.sum()),

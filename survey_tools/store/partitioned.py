@@ -122,6 +122,8 @@ class PartitionedStore:
         In the order of the HEALPix curve, which is the order of rows.
     images, mask : PartitionedPixels
         As those of a store; read by a row, or by a slice of rows.
+    block_rows : int
+        Rows of the largest chunk.
     """
 
     def __init__(
@@ -142,7 +144,8 @@ class PartitionedStore:
         self._steps = np.array([part.chunk for part in self.partitions], int)
         last = self.partitions[-1]
         self._count, self._chunk_count = last.first + last.rows, last.first_chunk + last.chunks
-        self.images, self.mask = (PartitionedPixels(self, each, int(self._steps.max())) for each in ("images", "mask"))
+        self.block_rows = int(self._steps.max())
+        self.images, self.mask = (PartitionedPixels(self, each, self.block_rows) for each in ("images", "mask"))
         self._open: OrderedDict[int, Store] = OrderedDict()
         self._blocks: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._lock = Lock()

@@ -272,15 +272,15 @@ class Store:
     @property
     def chunk_count(self) -> int:
         """How many chunks it has."""
-        return -(-len(self) // self.images.chunks[0])
+        return -(-len(self) // self.block_rows)
 
     def chunk_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of the chunk that each of some rows is in (row,)."""
-        return rows // self.images.chunks[0]
+        return rows // self.block_rows
 
     def chunk_span(self, number: int) -> slice:
         """Return the rows of one chunk."""
-        step = self.images.chunks[0]
+        step = self.block_rows
         return slice(number * step, min((number + 1) * step, len(self)))
 
     def read_chunk(self, number: int) -> np.ndarray:

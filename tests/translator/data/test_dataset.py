@@ -25,7 +25,7 @@ def rows_of(loader) -> list[int]:
 
 
 def test_a_sample_is_an_image_with_what_is_known_of_it(store):
-    assert store.images.chunks[0] == CHUNK
+    assert store.block_rows == CHUNK
     for sample in Dataset(store):
         row = sample["row"]
         assert_array_equal(sample["image"].numpy(), store.images[row])
