@@ -39,6 +39,7 @@ KINDS = {
     "multirange_full": (FILES - {"storage"}, "ranges"),  # 200 and the whole file where several ranges are asked for
     "clipped": (frozenset({"storage", "soda"}), "cutout"),  # `by` columns and rows fewer than asked for
     "no_content": (frozenset({"storage", "soda"}), "cutout"),  # 400 "NoContent"
+    "other_band": (frozenset({"viewer", "ps1cutout"}), ""),  # images of another band
     "login": (frozenset({"raven", "pub"}), ""),  # 303 to where a password is asked for: route "auth"
     "expired_token": (frozenset({"storage"}), ""),  # 401
     "missing_rows": (TABLES, "body"),  # `by` rows are left out, at `at` of the table

@@ -15,12 +15,13 @@ tokens that end, chunked answers, a TAP service that redirects, errors as JSON, 
     cadc/CFHTTERAPIX/*.fits     are the files of the CADC, of which its TAP service tells (sizes and MD5 are right);
     tables/<name>.ecsv          are SkyServer's tables: PhotoObjAll, SpecObjAll, Photoz, galSpecInfo, Frame, …;
     vizier/<name>.ecsv          are VizieR's, "/" in a name being written as "__": II__317__cfhtls_w.ecsv;
+    legacy/, ps1/               are the bricks and stacks of archive_cutouts.py;
     anything else               is a plain web server with index pages at /<path> (route "static").
 An `Archive` gives tables and roster in memory. `small_archive.small_archive(folder, known_sky)` makes a small one.
 
 Routes (names in the log): "sas", "skyserver", "crossid", "registry", "tap", "job", "vizier", "capabilities", "tables",
-"datalink", "soda", "echo", "raven", "pub", "auth", "storage", "vocabulary", "hop", "away", "availability", "static",
-"unknown". The addresses of the CADC's files are those of autumn 2026: west/raven (the new one), raven, data/pub, and
+"datalink", "soda", "echo", "raven", "pub", "auth", "storage", "vocabulary", "hop", "away", "availability", "viewer",
+"ps1list", "ps1cutout", "static", "unknown". The addresses of the CADC's files are those of autumn 2026: west/raven (the new one), raven, data/pub, and
 storage sites uv/minoc and cadc/minoc, where no token is needed; cfa/TAPVizieR is VizieR's mirror.
 SQL is really executed (archive_sql.py); windows are really cut (archive_storage.py); faults: archive_faults.KINDS.
 The server stops after Options.max_requests; an error of its own is raised when the context ends.
@@ -55,6 +56,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import numpy as np
+from archive_cutouts import ps1_cutout, ps1_list, viewer
 from archive_faults import KINDS as KINDS
 from archive_faults import PIECE, TABLES, Answer, Body, Fault, FaultPlan, Request, html, instead, redirect, spoil, text
 from archive_sql import Database, QueryError, Result, arcmin, csv, sky_json, votable, votable_error
@@ -93,6 +95,9 @@ ROUTES = [  # name, what the path looks like (double slashes made single), regar
     ("auth", r"/data/auth/.*"),
     ("storage", r"(/uv|/cadc)?/minoc/.*"),
     ("vocabulary", r"/rdf/datalink/core"),
+    ("viewer", r"/viewer/fits-cutout"),
+    ("ps1list", r"/cgi-bin/ps1filenames\.py"),
+    ("ps1cutout", r"/cgi-bin/fitscut\.cgi"),
     ("hop", r"/hop/\d+/.*"),
     ("away", r"/away/.*"),
     ("unknown", r"/tap/.*"),  # the CADC's old TAP service
@@ -224,6 +229,9 @@ class Server:
             cadc_tap=f"{self.root}/argus/sync",
             cadc_files=" ".join(f"{self.root}/{place}" for place in CADC_FILES),
             vizier_tap=f"{self.root}/TAPVizieR/tap/sync {self.root}/cfa/TAPVizieR/tap/sync",
+            legacy=f"{self.root}/viewer/fits-cutout",
+            ps1_list=f"{self.root}/cgi-bin/ps1filenames.py",
+            ps1_cutouts=f"{self.root}/cgi-bin/fitscut.cgi",
             cache=str(cache),
             **self._field_list(ArchiveSettings().field_list),
         )
@@ -890,6 +898,15 @@ def _away(_server, _request, _fault) -> Answer:
     return text(200, b"SIMPLE  =                    T".ljust(2880), "application/fits")
 
 
+def _of_positions(service):
+    """A cutout service, which gets its parameters as words."""
+
+    def answer(server: Server, request: Request, fault: Fault | None) -> Answer:
+        return service(server, request, fault, {name: values[0] for name, values in _parameters(request).items()})
+
+    return answer
+
+
 def _unknown(_server, request: Request, _fault) -> Answer:
     return html(404, "404 Not Found", f"The requested URL {request.target} was not found on this server.")
 
@@ -916,6 +933,9 @@ SERVICES = {
     "hop": _hop,
     "away": _away,
     "availability": _availability,
+    "viewer": _of_positions(viewer),
+    "ps1list": _of_positions(ps1_list),
+    "ps1cutout": _of_positions(ps1_cutout),
     "unknown": _unknown,
 }
 

@@ -140,7 +140,7 @@ def coadd_files():
 @pytest.fixture(scope="session")
 def archive_server():
     """The file `archive_server.py` beside this one: a server that answers as all archives do, faults included."""
-    return _beside("archive_server", "archive_faults", "archive_sql", "archive_storage")
+    return _beside("archive_server", "archive_faults", "archive_cutouts", "archive_sql", "archive_storage")
 
 
 @pytest.fixture(scope="session")

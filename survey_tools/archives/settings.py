@@ -21,6 +21,8 @@ SERVICES = {  # name of a service that can be asked alone: the settings that hol
     "sdss": ("sas", "skyserver"),
     "cadc": ("cadc_tap", "cadc_files"),
     "vizier": ("vizier_tap",),
+    "legacy": ("legacy",),
+    "ps1": ("ps1_list", "ps1_cutouts"),
 }
 ANY = "any"  # in place of a checksum that is not to be checked
 
@@ -78,6 +80,19 @@ class ArchiveSettings:
         f"synchronous TAP service of VizieR, and of its mirror at the CfA{SEVERAL}",
     )
     vizier_rows: int = _setting(200_000, "rows requested from VizieR at once")
+    legacy: str = _setting(
+        "https://www.legacysurvey.org/viewer/fits-cutout", f"FITS cutouts of the Legacy Surveys viewer{SEVERAL}"
+    )
+    legacy_layer: str = _setting(
+        "ls-dr10-south", "layer of that viewer; ls-dr9-north, in bands grz, has the sky north of declination 32 deg"
+    )
+    ps1_list: str = _setting(
+        "https://ps1images.stsci.edu/cgi-bin/ps1filenames.py", f"list of Pan-STARRS1 images at a position{SEVERAL}"
+    )
+    ps1_cutouts: str = _setting(
+        "https://ps1images.stsci.edu/cgi-bin/fitscut.cgi", f"cutouts of Pan-STARRS1 images{SEVERAL}"
+    )
+    ps1_positions: int = _setting(500, "positions in one request for the list of Pan-STARRS1 images")
     patience: float = _setting(
         1800.0,
         "seconds to wait in all, with pauses that grow to two minutes, for an archive that answers but cannot serve; 0 "

@@ -103,6 +103,8 @@ class Question:
         Parameters that go into the URL.
     data : mapping, optional
         Fields of a form to POST.
+    files : mapping, optional
+        Contents of files of the same form, by the name of their field.
     timeout : (float, float), optional
         Time limits for the connection and between two parts of the answer [s]; None is `TIMEOUT`.
     explain : callable, optional
@@ -114,6 +116,7 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] | None = None
     data: Mapping[str, str] | None = None
+    files: Mapping[str, bytes] | None = None
     timeout: tuple[float, float] | None = None  # None is TIMEOUT
     explain: Callable[[int, bytes], ExplainedError | None] | None = None
 
@@ -297,6 +300,7 @@ def excerpt(body: bytes) -> str:
 def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int]:
     """Return the answer after all redirects, and their number; `held` holds the turn at its host and the connection."""
     url, method, data, params = question.url, question.method, question.data, question.params
+    files = question.files
     for hops in range(MOST_HOPS + 1):
         held.enter_context(host_of(url).turn())
         _thread.requests += 1
@@ -307,6 +311,7 @@ def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int
                 url,
                 params=params,
                 data=data,
+                files=files,
                 headers=dict(question.headers),
                 timeout=question.timeout or TIMEOUT,
                 stream=True,
@@ -318,7 +323,7 @@ def _follow(question: Question, held: ExitStack) -> tuple[requests.Response, int
         target = redirected(question.url, url, answer.headers["Location"])
         log.debug("%s: on to %s", question.url, urlsplit(target).hostname)
         if method == "POST" and answer.status_code < 307:
-            method, data = "GET", None
+            method, data, files = "GET", None, None
         url, params = target, None
         answer.raw.read(2**16)  # read, so that the connection can be used again
         held.close()

@@ -51,6 +51,8 @@ LIMITS = (
         1.0,
         "no rate is published; one query a second is our choice",
     ),
+    Limits(("legacysurvey.org",), 2, 0.0, "no rate is published; users report about one answer a second"),
+    Limits(("ps1images.stsci.edu",), 4, 0.0, "the page of the service asks for no more than 10 threads"),
 )
 ELSEWHERE = Limits((), 4, 0.0, "a mirror of the user: our choice")
 

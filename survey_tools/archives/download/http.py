@@ -139,6 +139,7 @@ def read(
     *,
     params: Mapping[str, str] | None = None,
     data: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes] | None = None,
     kind: str,
     attempts: int | None = None,
     manner: Manner = USUAL,
@@ -154,6 +155,8 @@ def read(
         Parameters that go into the URL, encoded.
     data : mapping, optional
         Fields of a form. With them the request is a POST, else a GET.
+    files : mapping, optional
+        Contents of files of the same form, by the name of their field.
     kind : str
         The expected content, a key of `KINDS`. A page of HTML in its place is an error, and is asked for again.
     attempts : int, optional
@@ -178,7 +181,7 @@ def read(
 
     def once(address: str) -> bytes:
         return _small_answer(
-            Question(address, "GET" if data is None else "POST", {}, params, data, timeout, explain), kind
+            Question(address, "GET" if data is None else "POST", {}, params, data, files, timeout, explain), kind
         )
 
     return _patiently(url, once, manner, attempts=attempts)
