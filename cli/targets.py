@@ -199,7 +199,11 @@ def settings() -> None:
 
 
 @archives.command()
-@click.option("--only", multiple=True, help="Ask only this archive: sdss, cadc or vizier. The option may be repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    help="Ask only this archive: sdss, cadc, vizier, legacy or ps1. The option may be repeated.",
+)
 @verbose_option
 def check(only: tuple[str, ...]) -> None:
     """Ask the live archives whether they answer as galtrans expects. It takes a few megabytes and less than a minute.

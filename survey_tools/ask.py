@@ -166,7 +166,7 @@ def check_archives(only: Iterable[str] = (), *, tell: Tell = silent) -> bool:
 
     Parameters
     ----------
-    only : iterable of {"sdss", "cadc", "vizier"}
+    only : iterable of {"sdss", "cadc", "vizier", "legacy", "ps1"}
         Archives to ask; by default all.
     tell : callable
         Is given a line for each question, and the verdict at the end.

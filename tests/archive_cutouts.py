@@ -1,4 +1,4 @@
-"""The cutout services of the Legacy Surveys viewer and of Pan-STARRS1, as `archive_server` has them, and small archives.
+"""The cutouts of the Legacy Surveys viewer and of Pan-STARRS1, as `archive_server` has them, and small archives.
 
 In the folder of the archive
     legacy/<layer>/<brick>-<image|invvar>-<band>.fits    are bricks of the Legacy Surveys;
@@ -40,7 +40,7 @@ def viewer(server, request: Request, fault: Fault | None, given: dict[str, str])
 
 
 def _bricks(folder: Path, bricks, bands, ra: float, dec: float, size: int, whole: bool, called: str) -> Answer:
-    """The answer of the viewer for one position; `whole` sends the bricks' own pixels; `called` is the band they say."""
+    """The answer of the viewer for one position: the bricks' own pixels if `whole`; `called` is the band they state."""
     hdus, near, cube = [fits.PrimaryHDU()], 0, np.zeros((len(bands), size, size), np.float32)
     for brick in bricks:
         for plane, band in enumerate(bands):
@@ -91,12 +91,21 @@ def ps1_list(server, request: Request, fault: Fault | None, given: dict[str, str
         ra, dec = map(float, line.split())
         for path in sorted(root.rglob("*.fits")):
             header, band = fits.getheader(path), path.name.split(".")[-3]
-            x, y = WCS(header).wcs_world2pix([[ra, dec]], 0)[0]
+            x, y = _grid(header).wcs_world2pix([[ra, dec]], 0)[0]
             if band in given.get("filters", "grizy") and 0 <= x < header["NAXIS1"] and 0 <= y < header["NAXIS2"]:
                 cells = path.parent.relative_to(root).parts[-2:]
                 name = "/" + str(path.relative_to(root))
                 lines.append(f"{' '.join(cells)} {ra:.6f} {dec:.6f} {band} 0 stack {name} {path.name} 0")
     return text(200, "\n".join(lines) + "\n")
+
+
+def _grid(header: fits.Header) -> WCS:
+    """The grid of a stack, whose matrix is the unit matrix but for the sign of the first axis."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [header["CTYPE1"], header["CTYPE2"]]
+    wcs.wcs.crval, wcs.wcs.crpix = ([header[f"{key}{axis}"] for axis in (1, 2)] for key in ("CRVAL", "CRPIX"))
+    wcs.wcs.cdelt = [-header["CDELT1"], header["CDELT2"]]
+    return wcs
 
 
 def ps1_cutout(server, request: Request, fault: Fault | None, given: dict[str, str]) -> Answer:
@@ -107,7 +116,7 @@ def ps1_cutout(server, request: Request, fault: Fault | None, given: dict[str, s
     if not path.is_file():
         return html(404, "404 Not Found", "no such image")
     header, image, size = fits.getheader(path), fits.getdata(path), int(given["size"])
-    x, y = WCS(header).wcs_world2pix([[float(given["ra"]), float(given["dec"])]], 0)[0]
+    x, y = _grid(header).wcs_world2pix([[float(given["ra"]), float(given["dec"])]], 0)[0]
     row, col = (int(np.floor(at - size / 2 + 0.5)) for at in (y, x))
     cut = np.full((size, size), np.nan, np.float32)
     low, high = np.clip([row, col], 0, image.shape), np.clip([row + size, col + size], 0, image.shape)
@@ -130,7 +139,9 @@ def write_brick(folder: Path, known_sky, brick: str, wcs, galaxies, bands: str, 
             fits.PrimaryHDU(values, wcs.to_header()).writeto(folder / f"{brick}-{kind}-{band}.fits")
 
 
-def write_stack(folder: Path, known_sky, cell: str, wcs, galaxies, bands: str, *, shape=(240, 240), seconds=700.0) -> None:
+def write_stack(
+    folder: Path, known_sky, cell: str, wcs, galaxies, bands: str, *, shape=(240, 240), seconds=700.0
+) -> None:
     """A stack of Pan-STARRS1, linear, in counts of `seconds`; its matrix is stated by the old keywords PC00i00j."""
     unit = 10 ** (-0.4 * (22.5 - 25.0 - 2.5 * np.log10(seconds)))
     for number, band in enumerate(bands):

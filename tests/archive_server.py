@@ -21,8 +21,9 @@ An `Archive` gives tables and roster in memory. `small_archive.small_archive(fol
 
 Routes (names in the log): "sas", "skyserver", "crossid", "registry", "tap", "job", "vizier", "capabilities", "tables",
 "datalink", "soda", "echo", "raven", "pub", "auth", "storage", "vocabulary", "hop", "away", "availability", "viewer",
-"ps1list", "ps1cutout", "static", "unknown". The addresses of the CADC's files are those of autumn 2026: west/raven (the new one), raven, data/pub, and
-storage sites uv/minoc and cadc/minoc, where no token is needed; cfa/TAPVizieR is VizieR's mirror.
+"ps1list", "ps1cutout", "static", "unknown". The addresses of the CADC's files are those of autumn 2026: west/raven (the
+new one), raven, data/pub, and storage sites uv/minoc and cadc/minoc, where no token is needed; cfa/TAPVizieR is
+VizieR's mirror.
 SQL is really executed (archive_sql.py); windows are really cut (archive_storage.py); faults: archive_faults.KINDS.
 The server stops after Options.max_requests; an error of its own is raised when the context ends.
 

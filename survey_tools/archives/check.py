@@ -7,10 +7,12 @@ not what galtrans needs. Every question is asked once, without patience; all arc
 import io
 import math
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,12 +21,17 @@ from astropy.io import fits
 from survey_tools.archives import tap
 from survey_tools.archives.cfht import vizier
 from survey_tools.archives.cfht.stack_list import SCIENCE, WEIGHT
+from survey_tools.archives.cutouts import grid_in, images_in
 from survey_tools.archives.download import http
 from survey_tools.archives.download.ways import Ways
+from survey_tools.archives.legacy import viewer
+from survey_tools.archives.ps1 import service as ps1
+from survey_tools.archives.ps1.stack_images import stacks_at
 from survey_tools.archives.sdss import skyserver
 from survey_tools.archives.settings import ArchiveSettings, variable
-from survey_tools.errors import ArchiveError, GaltransError
+from survey_tools.errors import ArchiveError, AwayError, GaltransError
 from survey_tools.fits.reading import BLOCK, UNREADABLE, read_header
+from survey_tools.surveys import LEGACY, PS1
 
 FRAME = "sas/dr12/boss/photoObj/frames/301/7264/3/frame-r-007264-3-0111.fits.bz2"
 HEADER = 3 * 2880  # [byte] of a stack's header
@@ -346,6 +353,57 @@ def _vizier_rows(settings: ArchiveSettings) -> Finding:
     return _capped(wanted, len(asked.table))
 
 
+def _own_pixels(settings: ArchiveSettings) -> Finding:
+    """Ask the viewer for a few pixels of a brick."""
+    url = viewer.address(settings, *viewer.KNOWN_POSITION, "r", viewer.SMALL, "subimage")
+    bricks = viewer.bricks_in(LEGACY, http.read(url, kind="fits", manner=settings.manner), str(url), ("r",))
+    said = [f"{'x'.join(map(str, pixels.shape))} pixels" for brick in bricks for _, pixels in brick.images.values()]
+    advice = "another layer may have the COSMOS field: is the name of the layer right?"
+    return Finding(f"{' and '.join(said) or 'no image'} of layer {settings.legacy_layer}", bool(said), advice)
+
+
+def _outside(settings: ArchiveSettings) -> Finding:
+    """Ask the viewer for a position that no survey of the north or south has: the galactic centre."""
+    url = viewer.address(settings, 266.4, -29.0, "r", viewer.SMALL, "subimage")
+    advice = "positions outside may be reported as failed"
+    try:
+        content = http.read(url, kind="fits", attempts=1, manner=settings.manner)
+    except (ArchiveError, AwayError) as error:
+        known = error.status == 500 or viewer.NO_OVERLAP in str(error).lower()
+        return Finding(_in_short(error), known, advice)
+    bricks = viewer.bricks_in(LEGACY, content, str(url), ("r",))
+    return Finding(f"a file with {len(bricks)} images", not bricks, advice)
+
+
+def _stack_list(settings: ArchiveSettings) -> Finding:
+    """Send two positions in one file."""
+    places = np.array([viewer.KNOWN_POSITION, (180.0, 30.0)])
+    with tempfile.TemporaryDirectory() as folder:
+        found = stacks_at(settings, Path(folder), *places.T, PS1.bands)
+    said = " and ".join(f"{len(each)} stacks" for each in found)
+    return Finding(f"{said} for two positions", all(found), "set GALTRANS_PS1_POSITIONS=1")
+
+
+def _stack_window(settings: ArchiveSettings) -> Finding:
+    """Ask for a small window of a stack, and look at the keywords on which its calibration depends."""
+    with tempfile.TemporaryDirectory() as folder:
+        ra, dec = viewer.KNOWN_POSITION
+        (found,) = stacks_at(settings, Path(folder), np.array([ra]), np.array([dec]), ("r",))
+    if not found:
+        return Finding("the list has no stack in r", False, "is it the list of Pan-STARRS1 DR2?")
+    url = ps1.address(settings, found["r"], ra, dec, viewer.SMALL)
+    ((header, pixels),) = images_in(http.read(url, kind="fits", manner=settings.manner), str(url))
+    grid_in(PS1, header, pixels.shape, "r", str(url))
+    keys = ("EXPTIME", "FPA.ZP", "BSOFTEN", "BOFFSET", "RADESYS", "CELL.SATURATION")
+    said = ", ".join(f"{key}={header[key]}" for key in keys if key in header)
+    zero_point = ps1.calibration_of(str(url), header).zero_point
+    return Finding(
+        f"{'x'.join(map(str, pixels.shape))} pixels, {said}: zero point {zero_point:.3f}",
+        pixels.shape == (viewer.SMALL, viewer.SMALL) and "BSOFTEN" not in header,
+        "pixels with BSOFTEN in their header are taken to be on the asinh scale: compare a flux with the catalogue",
+    )
+
+
 CHECKS = (
     Check("sdss", "Is a frame of DR12 there?", "sas", _frame),
     Check("sdss", "Is the list of fields there?", "field_list", _field_list),
@@ -366,6 +424,10 @@ CHECKS = (
     Check("cadc", "What are MegaPipe's Wide stacks called?", "cadc_observations", _megapipe),
     Check("vizier", "Has the catalogue the columns that are used?", "vizier_tap", _columns),
     Check("vizier", "Does VizieR send as many rows as are asked at once?", "vizier_rows", _vizier_rows),
+    Check("legacy", "Does the viewer send pixels of bricks and their variance?", "legacy_layer", _own_pixels),
+    Check("legacy", "What does the viewer send for a position outside?", "legacy", _outside),
+    Check("ps1", "Does the list take a file of positions?", "ps1_list", _stack_list),
+    Check("ps1", "What is a cutout of a stack like?", "ps1_cutouts", _stack_window),
 )
 
 

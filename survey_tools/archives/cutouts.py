@@ -90,7 +90,9 @@ def grid_in(survey: Survey, header: fits.Header, shape: tuple[int, int], band: s
     try:
         wcs = read_grid(header, shape)
     except UNREADABLE as error:
-        raise ArchiveError(f"{asked}: the image has a WCS that cannot be used: {first_line(error)}", url=asked) from error
+        raise ArchiveError(
+            f"{asked}: the image has a WCS that cannot be used: {first_line(error)}", url=asked
+        ) from error
     if wcs is None:
         raise ArchiveError(f"{asked}: the image has no celestial WCS", url=asked)
     with suppress(ValueError):
@@ -111,7 +113,9 @@ def nothing_at(survey: Survey, ra: float, dec: float) -> Piece:
     """Return a cutout around (ra, dec) [deg] without any data."""
     size = survey.cutout_size
     wcs = north_up_wcs(ra, dec, survey.pixel_scale, size)
-    return Piece(Cutout(np.full((size, size), np.nan, np.float32), np.zeros((size, size), bool), wcs), survey.zero_point)
+    return Piece(
+        Cutout(np.full((size, size), np.nan, np.float32), np.zeros((size, size), bool), wcs), survey.zero_point
+    )
 
 
 def position_of(ra: float, dec: float) -> str:

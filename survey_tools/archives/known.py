@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import survey_tools.archives.cfht.archive as cfht
+import survey_tools.archives.legacy.viewer as legacy
+import survey_tools.archives.ps1.service as ps1
 import survey_tools.archives.sdss.archive as sdss
 from survey_tools.archives.cfht.stacks import CfhtOptions
 from survey_tools.archives.coadds import NoOptions, open_tiles
@@ -107,24 +109,16 @@ OWN: dict[str, KnownArchive] = {
     ),
     "hsc": tiles_of(
         HSC,
-        hint="it needs an account; get one at https://hsc-release.mtk.nao.ac.jp, download coadds (calexp) or cutouts "
-        "of PDR3 with it, and give their folder as `mirror`",
+        hint="it needs an account; register at https://hsc-release.mtk.nao.ac.jp, download coadds (calexp) or cutouts "
+        "of PDR3 with its tool downloadCutout or DAS Cutout, and give their folder as `mirror`",
     ),
     "des": tiles_of(
         DES,
         hint="download coadded tiles of DR2 (TILE_BAND.fits.fz) from https://des.ncsa.illinois.edu/releases/dr2, and "
         "give their folder as `mirror`",
     ),
-    "legacy": tiles_of(
-        LEGACY,
-        hint="download bricks of DR10 (legacysurvey-BRICK-image-BAND.fits.fz) from "
-        "https://portal.nersc.gov/cfs/cosmo/data/legacysurvey/dr10/south/coadd, and give their folder as `mirror`",
-    ),
-    "ps1": tiles_of(
-        PS1,
-        hint="download stacks (rings.v3.skycell.*.unconv.fits) from https://ps1images.stsci.edu, and give their folder "
-        "as `mirror`",
-    ),
+    "legacy": tiles_of(LEGACY, live=partial(legacy.open_live, LEGACY)),
+    "ps1": tiles_of(PS1, live=partial(ps1.open_live, PS1)),
     "kids": tiles_of(
         KIDS,
         hint="download coadds of DR4 (KiDS_DR4.0_RA_DEC_BAND_sci.fits) from https://kids.strw.leidenuniv.nl/DR4, and "

@@ -4,8 +4,8 @@ The viewer either resamples the bricks onto a north-up grid around the position,
 sends the pixels of the bricks as they are, with their inverse variance. Resampled pixels share their noise, so the
 second way is used: the pixels are those that a mirror of the bricks gives. The answer has an empty primary HDU, and for
 each brick near the position and each band an image (BRICK, BAND, IMAGETYP = image) and its inverse variance
-(IMAGETYP = invvar), which is 0 where no exposure has data. Bricks overlap by 0.006 deg, so the one in which an object
-lies deepest has all of its cutout. (Source: the program of the viewer, github.com/legacysurvey/imagine, `map/views.py`.)
+(IMAGETYP = invvar), which is 0 where no exposure has data. Bricks overlap by 0.012 deg, so the one in which an object
+lies deepest has all of its cutout. (Source: the viewer's program, github.com/legacysurvey/imagine, `map/views.py`.)
 
 The viewer has no word for a position outside its bricks: it fails with HTTP 500. Such a position counts as outside if
 the resampled variant of the service fails too, and a known position is served at the same time.
@@ -35,9 +35,10 @@ from survey_tools.archives.download import http
 from survey_tools.archives.download.http import ExplainedError
 from survey_tools.archives.download.ways import Ways
 from survey_tools.archives.plan import Access, FetchPlan, Piece, SourceFile
+from survey_tools.archives.settings import ArchiveSettings
 from survey_tools.archives.tiles import Calibration
 from survey_tools.errors import ArchiveError, AwayError
-from survey_tools.surveys import Survey
+from survey_tools.surveys import LEGACY, Survey
 from survey_tools.tasks import Run
 
 ATTEMPTS = 3  # requests that the viewer answers with HTTP 500 before the position is suspected to be outside
@@ -46,16 +47,6 @@ KNOWN_POSITION = (150.1, 2.2)  # [deg] in the COSMOS field, which every layer ha
 SMALL = 8  # [pixel] side of an image that is requested only to see whether there is one
 REQUEST_SECONDS = 1.2  # from a request to its answer: users report 0.86 answers a second
 HEADERS = 2 * 2880  # [byte] of an image in an answer
-
-
-@dataclass(frozen=True)
-class LegacyOptions:
-    """The archive of the Legacy Surveys has no options."""
-
-    @property
-    def seeing(self) -> bool:
-        """Whether the seeing at each object is wanted: the viewer's images do not have it."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -122,9 +113,7 @@ class Viewer:
 
     def _url(self, ra: float, dec: float, bands: tuple[str, ...], size: int, *flags: str) -> Ways:
         """Return the addresses of an image of some bands around a position [deg]; `size` is in pixels."""
-        given = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "layer": self.layer, "pixscale": self.survey.pixel_scale}
-        query = urlencode(given | {"size": size, "bands": "".join(bands)}, safe="+")
-        return self.access.settings.ways("legacy").plus("?" + "&".join([query, *flags]))
+        return address(self.access.settings, ra, dec, "".join(bands), size, *flags)
 
     def _answer(self, url: Ways, ra: float, dec: float, bands: tuple[str, ...]) -> bytes:
         """Return a FITS file with the images around a position, requested again if it is odd; b"" outside all bricks.
@@ -149,7 +138,7 @@ class Viewer:
                     return b""
                 raise
             try:
-                _images(self.survey, content, str(url), bands)
+                bricks_in(self.survey, content, str(url), bands)
             except ArchiveError:
                 odd += 1
                 if odd == TRIES:
@@ -188,7 +177,7 @@ class Viewer:
 
     def _piece(self, content: bytes, url: str, band: str, bands: tuple[str, ...], ra: float, dec: float) -> Piece:
         """Return the cutout of one band from an answer; the brick is the same for all bands."""
-        bricks = _images(self.survey, content, url, bands) if content else []
+        bricks = bricks_in(self.survey, content, url, bands) if content else []
         found = [brick for brick in bricks if brick.holds(ra, dec)]
         if not found:
             return nothing_at(self.survey, ra, dec)
@@ -237,14 +226,37 @@ class BrickImages:
         return grid.wcs_from(np.zeros(2)).wcs_world2pix([[ra, dec]], 0)[0, ::-1]
 
 
-def _images(survey: Survey, content: bytes, url: str, bands: tuple[str, ...]) -> list[BrickImages]:
-    """Return what an answer has of each brick; ArchiveError if it has other bands, or an image without its variance."""
+def bricks_in(survey: Survey, content: bytes, url: str, bands: tuple[str, ...]) -> list[BrickImages]:
+    """Return what an answer has of each brick.
+
+    Parameters
+    ----------
+    survey : Survey
+        The row of the Legacy Surveys.
+    content : bytes
+        The answer.
+    url : str
+        The request, for messages.
+    bands : tuple of str
+        The bands that were requested.
+
+    Returns
+    -------
+    list of BrickImages
+
+    Raises
+    ------
+    ArchiveError
+        If it is not a complete FITS file, has other bands, or an image without its inverse variance or a usable WCS.
+    """
     images: dict[str, dict[str, tuple[fits.Header, np.ndarray]]] = {}
     weights: dict[tuple[str, str], np.ndarray] = {}
     for header, pixels in images_in(content, url):
         band, kind = str(header.get("BAND", "")).strip(), str(header.get("IMAGETYP", "image")).strip().lower()
         if band not in bands:
-            raise ArchiveError(f"{url}: the answer has an image of band {band or '?'}, which was not asked for", url=url)
+            raise ArchiveError(
+                f"{url}: the answer has an image of band {band or '?'}, which was not asked for", url=url
+            )
         brick = str(header.get("BRICK", "")).strip() or f"{header.get('CRVAL1')} {header.get('CRVAL2')}"
         if kind == "invvar":
             weights[brick, band] = pixels
@@ -269,7 +281,32 @@ def _explained(url: str, status: int, body: bytes) -> ExplainedError | None:
     return None
 
 
-def open_live(survey: Survey, access: Access) -> Viewer:
+def address(settings: ArchiveSettings, ra: float, dec: float, bands: str, size: int, *flags: str) -> Ways:
+    """Return the addresses of an image around a position.
+
+    Parameters
+    ----------
+    settings : ArchiveSettings
+        Address of the viewer, and its layer.
+    ra, dec : float
+        Position [deg].
+    bands : str
+        The bands that are wanted.
+    size : int
+        Rows, and columns, of the image [pixel].
+    *flags : str
+        "subimage" for the pixels of the bricks.
+
+    Returns
+    -------
+    Ways
+    """
+    given = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}", "layer": settings.legacy_layer, "pixscale": LEGACY.pixel_scale}
+    query = urlencode(given | {"size": size, "bands": bands}, safe="+")
+    return settings.ways("legacy").plus("?" + "&".join([query, *flags]))
+
+
+def open_live(survey: Survey, access: Access, options: object = None) -> Viewer:
     """Return the archive that asks the viewer.
 
     Parameters
@@ -278,6 +315,8 @@ def open_live(survey: Survey, access: Access) -> Viewer:
         The row of the Legacy Surveys.
     access : Access
         How to reach the viewer.
+    options : object
+        Not used: this archive has no options.
 
     Returns
     -------

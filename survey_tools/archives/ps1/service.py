@@ -3,7 +3,7 @@
 The service `fitscut.cgi` cuts a window of `size` pixels around a position out of one stack, on the stack's own pixels.
 A unit of a stack is a count of its whole exposure, so the zero point is 25 + 2.5 log10(EXPTIME). The stacks themselves
 are stored on an asinh scale (BSOFTEN, BOFFSET); the service converts them to linear fluxes. If a header still has these
-keywords, the pixels are taken to be on the asinh scale and are converted here. (Source: PS1 Image Cutout Service, notes
+keywords, the pixels are taken to be on the asinh scale, which `survey_tools.fits.reading` undoes. (Source: PS1 Image Cutout Service, notes
 on image format, WCS and flux scaling, outerspace.stsci.edu/display/PANSTARRS.)
 """
 
@@ -19,6 +19,7 @@ from survey_tools.archives.download import http
 from survey_tools.archives.download.ways import Ways
 from survey_tools.archives.plan import Access, FetchPlan, Piece, SourceFile
 from survey_tools.archives.ps1.stack_images import stacks_at
+from survey_tools.archives.settings import ArchiveSettings
 from survey_tools.archives.tiles import Calibration
 from survey_tools.errors import ArchiveError
 from survey_tools.fits.reading import header_number
@@ -26,19 +27,8 @@ from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
 ONE_SECOND = 25.0  # [mag] AB zero point of one count per second
-ASINH = 2.5 / np.log(10)  # scale of the asinh magnitudes
 REQUEST_SECONDS = 1.0  # from a request to its answer; an estimate
 HEADER = 4 * 2880  # [byte] of a cutout
-
-
-@dataclass(frozen=True)
-class Ps1Options:
-    """The archive of Pan-STARRS1 has no options."""
-
-    @property
-    def seeing(self) -> bool:
-        """Whether the seeing at each object is wanted: a cutout does not have it."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -115,9 +105,7 @@ class StackService:
 
     def _url(self, stack: str, ra: float, dec: float) -> Ways:
         """Return the addresses of the window of a stack around a position [deg]."""
-        size = self.survey.cutout_size + SLACK
-        query = f"?red={http.join('', stack.lstrip('/'))}&format=fits&size={size}&ra={ra:.7f}&dec={dec:.7f}"
-        return self.access.settings.ways("ps1_cutouts").plus(query)
+        return address(self.access.settings, stack, ra, dec, self.survey.cutout_size + SLACK)
 
     def _answer(self, url: Ways, band: str, ra: float, dec: float) -> bytes:
         """Return a FITS file with the window, requested again if it is odd."""
@@ -138,44 +126,36 @@ class StackService:
         if len(images) != 1:
             raise ArchiveError(f"{url}: the answer has {len(images)} images and not one", url=url)
         header, pixels = images[0]
-        said = next((str(header[key]).strip() for key in ("FPA.FILTERID", "FILTER") if key in header), "")
+        said = next((str(header[key]).strip() for key in self.survey.filter_keywords if key in header), "")
         if said and self.survey.filters.get(said, said) != band:
             raise ArchiveError(f"{url}: the image was taken through {said!r}, not in band {band}", url=url)
         grid = grid_in(self.survey, header, pixels.shape, band, url)
         place = grid.wcs_from(np.zeros(2)).wcs_world2pix([[ra, dec]], 0)[0, ::-1]
         if not ((place >= -0.5) & (place < np.array(pixels.shape) - 0.5)).all():
             raise ArchiveError(f"{url}: the image does not have the position", url=url)
-        return cut_from(self.survey, calibration_of(url, header), linear(url, header, pixels), grid, ra, dec)
+        return cut_from(self.survey, calibration_of(url, header), pixels, grid, ra, dec)
 
 
-def linear(name: str, header: fits.Header, pixels: np.ndarray) -> np.ndarray:
-    """Return the counts of an image of Pan-STARRS1, which may be stored on an asinh scale.
+def address(settings: ArchiveSettings, stack: str, ra: float, dec: float, size: int) -> Ways:
+    """Return the addresses of a window of a stack.
 
     Parameters
     ----------
-    name : str
-        Name of the image, for messages.
-    header : fits.Header
-        Its header; with BSOFTEN and BOFFSET, the pixels are on the asinh scale.
-    pixels : (row, col) float
-        Its pixels.
+    settings : ArchiveSettings
+        Address of the service.
+    stack : str
+        Name of the file, by the service's list.
+    ra, dec : float
+        Position [deg].
+    size : int
+        Rows, and columns, of the window [pixel].
 
     Returns
     -------
-    (row, col) float32
-        Counts.
-
-    Raises
-    ------
-    ArchiveError
-        If one of the two keywords is missing or not a number.
+    Ways
     """
-    if "BSOFTEN" not in header and "BOFFSET" not in header:
-        return pixels
-    softening, offset = (header_number(name, header, key, np.nan) for key in ("BSOFTEN", "BOFFSET"))
-    if not np.isfinite(softening + offset):
-        raise ArchiveError(f"{name} has only one of BSOFTEN and BOFFSET; fetch it again", url=name)
-    return (offset + 2 * softening * np.sinh(pixels.astype(float) / ASINH)).astype(np.float32)
+    query = f"?red={http.join('', stack.lstrip('/'))}&format=fits&size={size}&ra={ra:.7f}&dec={dec:.7f}"
+    return settings.ways("ps1_cutouts").plus(query)
 
 
 def calibration_of(name: str, header: fits.Header) -> Calibration:
@@ -209,7 +189,7 @@ def calibration_of(name: str, header: fits.Header) -> Calibration:
     )
 
 
-def open_live(survey: Survey, access: Access) -> StackService:
+def open_live(survey: Survey, access: Access, options: object = None) -> StackService:
     """Return the archive that asks the image service.
 
     Parameters
@@ -218,6 +198,8 @@ def open_live(survey: Survey, access: Access) -> StackService:
         The row of Pan-STARRS1.
     access : Access
         How to reach the service.
+    options : object
+        Not used: this archive has no options.
 
     Returns
     -------

@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from survey_tools.archives import check
 from survey_tools.archives.cfht import vizier
+from survey_tools.archives.settings import SERVICES
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
@@ -55,7 +56,7 @@ def found(findings, word: str) -> check.Finding:
 def test_every_question_names_a_setting_and_an_archive():
     for each in check.CHECKS:
         assert each.setting in vars(check.ArchiveSettings())
-        assert each.archive in ("sdss", "cadc", "vizier")
+        assert each.archive in SERVICES
 
 
 def test_sdss_answers(asked):
