@@ -3,8 +3,8 @@
 The service `fitscut.cgi` cuts a window of `size` pixels around a position out of one stack, on the stack's own pixels.
 A unit of a stack is a count of its whole exposure, so the zero point is 25 + 2.5 log10(EXPTIME). The stacks themselves
 are stored on an asinh scale (BSOFTEN, BOFFSET); the service converts them to linear fluxes. If a header still has these
-keywords, the pixels are taken to be on the asinh scale, which `survey_tools.fits.reading` undoes. (Source: PS1 Image Cutout Service, notes
-on image format, WCS and flux scaling, outerspace.stsci.edu/display/PANSTARRS.)
+keywords, the pixels are taken to be on the asinh scale, which `survey_tools.fits.reading` undoes. (Source: PS1 Image
+Cutout Service, notes on image format, WCS and flux scaling, outerspace.stsci.edu/display/PANSTARRS.)
 """
 
 from collections.abc import Iterator

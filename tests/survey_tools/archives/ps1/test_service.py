@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from survey_tools import SURVEYS
 from survey_tools.archives.check import run_checks
@@ -159,7 +159,9 @@ def test_pixels_on_the_asinh_scale_become_counts(known_sky, archive_server, tmp_
     """A service that leaves BSOFTEN and BOFFSET in the header, and asinh in the pixels, gives the same flux."""
     wcs = tan_wcs((150.0, 2.0), (60.5, 60.5), [[-STEP, 0.0], [0.0, STEP]])
     galaxy = known_sky.Galaxy(150.0, 2.0, flux=60.0)
-    sys.modules["archive_cutouts"].write_stack(tmp_path / "ps1", known_sky, "1400.041", wcs, [galaxy], "gr", shape=(120, 120))
+    sys.modules["archive_cutouts"].write_stack(
+        tmp_path / "ps1", known_sky, "1400.041", wcs, [galaxy], "gr", shape=(120, 120)
+    )
     for path in (tmp_path / "ps1").rglob("*.fits"):
         with fits.open(path, mode="update") as hdus:
             counts = hdus[0].data.astype(float)
