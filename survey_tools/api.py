@@ -754,8 +754,6 @@ def simulate(
     if galaxies is None:
         if overlap is not None:
             raise ArgumentError("overlap", "it goes with `galaxies`; the archive files have their own")
-        if names != ("sdss", "cfht"):
-            raise ArgumentError("surveys", "archive files are written of sdss,cfht only; give `galaxies` for stores")
         return simulate_archive(path, **how)
     share = 0.5 if overlap is None else overlap
     if not 0 <= share <= 1:

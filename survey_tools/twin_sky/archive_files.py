@@ -1,4 +1,4 @@
-"""The simulated sky as the files of either archive: the patch that they show, and CFHTLS stacks."""
+"""The simulated sky as the files of the archives: the patch that they show, its tiles, and CFHTLS stacks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,14 @@ from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.photometry import nanomaggies_to_counts
 from survey_tools.surveys import CFHT, OWN, SDSS
 from survey_tools.tasks import run_tasks
+from survey_tools.twin_sky.coadd_files import (
+    FLAGS_OF_ALL_BANDS,
+    LAYOUTS,
+    WITH_GAPS,
+    Coadd,
+    write_coadd,
+    write_maskbits,
+)
 from survey_tools.twin_sky.draw import render
 from survey_tools.twin_sky.exposure import CFHT_EXPOSURE, CfhtExposure, SdssExposure, draw_exposure, draw_night
 from survey_tools.twin_sky.frames import (
@@ -46,7 +54,7 @@ BRIGHT, FAINT, SLOPE = 14.0, 18.5, 0.4  # r magnitudes of the catalogued galaxie
 SHARED = 0.5  # fraction of the galaxies in both catalogues; the others are in one, half of them in each
 
 
-def tile_wcs(ra: float, dec: float, size: int) -> WCS:
+def tile_wcs(ra: float, dec: float, size: int, scale: float = CFHT.pixel_scale) -> WCS:
     """Return the WCS of a stack: north up, tangent at its centre.
 
     Parameters
@@ -55,13 +63,15 @@ def tile_wcs(ra: float, dec: float, size: int) -> WCS:
         Its centre [deg].
     size : int
         Rows, and columns [pixel].
+    scale : float
+        Side of a pixel [arcsec].
 
     Returns
     -------
     WCS
         TAN, ICRS.
     """
-    degrees = CFHT.pixel_scale / 3600
+    degrees = scale / 3600
     return tan_wcs((ra, dec), ((size + 1) / 2,) * 2, [[-degrees, 0.0], [0.0, degrees]])
 
 
@@ -186,7 +196,7 @@ class Patch:
 
 
 def make_archive(out: Path, patch: Patch, workers: int) -> None:
-    """Write the files of both archives, their noise-free twins below `truth`, and both catalogues into a folder.
+    """Write the files of the archives, their noise-free twins below `truth`, and the catalogues into a folder.
 
     The folder is empty, or has the files of an interrupted call for the same patch, which stay.
     `simulate.simulate_archive` says what the files contain.
@@ -208,12 +218,16 @@ def make_archive(out: Path, patch: Patch, workers: int) -> None:
         if OWN[survey].catalogue_columns:
             catalogue = with_fields(catalogue)
         catalogue.write(out / CATALOGUE_FILES[survey], overwrite=True)
-    tasks: list[tuple] = [(out, sky, patch, "sdss", band, 0) for band in patch.bands["sdss"]]
-    tasks += [(out, sky, patch, "cfht", band, tile) for band in patch.bands["cfht"] for tile in (0, 1)]
+    tasks = [
+        (out, sky, patch, survey, band, tile)
+        for survey, bands in patch.bands.items()
+        for band in bands
+        for tile in ((0,) if survey == "sdss" else (0, 1))
+    ]
     run_tasks(_write_image_once, tasks, workers, "simulate the archives")
-    exposures = {band: sdss_exposure(band, patch) for band in SDSS.bands}
-    for root in (out, out / "truth"):
-        write_psfields(root, exposures, SDSS.pixel_scale, patch.seed)
+    for survey in patch.bands:
+        if survey in FINISHERS:
+            FINISHERS[survey](out, patch)
 
 
 def draw_sky(patch: Patch) -> tuple[Table, Table]:
@@ -230,20 +244,25 @@ def draw_sky(patch: Patch) -> tuple[Table, Table]:
     Returns
     -------
     sky, targets : Table
-        All sources, and the catalogued galaxies. Columns `sdss` and `cfht` of the latter say which catalogues have
-        them.
+        All sources, and the catalogued galaxies. Columns of the latter with the names of the surveys say which
+        catalogues have them.
     """
-    rng = np.random.default_rng([patch.seed, 0])
-    targets = draw_galaxies(np.sort(draw_magnitudes(patch.galaxies, BRIGHT, FAINT, SLOPE, rng)), rng)
+    rng, surveys = np.random.default_rng([patch.seed, 0]), tuple(patch.bands)
+    targets = draw_galaxies(np.sort(draw_magnitudes(patch.galaxies, BRIGHT, FAINT, SLOPE, rng)), rng, surveys)
     east, north = clumped(targets, *_half_extent(patch.tile_size), rng)
     _place(targets, east, north)
     targets["number"] = np.arange(len(targets))
     chance = rng.permutation((np.arange(len(targets)) + 0.5) / max(len(targets), 1))
-    targets["sdss"], targets["cfht"] = chance < (1 + SHARED) / 2, chance > (1 - SHARED) / 2
+    alone = (1 - SHARED) / len(surveys)  # fraction of the galaxies that are in the catalogue of this survey alone
+    for place, survey in enumerate(surveys):
+        shared = (chance > alone) & (chance < alone + SHARED)
+        first, last = (alone + SHARED + alone * (place - 1), alone + SHARED + alone * place) if place else (0, alone)
+        targets[survey] = shared | ((chance >= first) & (chance <= last))
     reach = np.hypot(*STRIP_SHAPE) / 2 * SDSS.pixel_scale + 30
     area = (2 * reach) ** 2
-    galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 18.5, 23, 0.4, rng), rng)
-    around = vstack([galaxies, draw_stars(draw_magnitudes(rng.poisson(STAR_DENSITY * area), 14, 21, 0.13, rng), rng)])
+    galaxies = draw_galaxies(draw_magnitudes(rng.poisson(FAINT_DENSITY * area), 18.5, 23, 0.4, rng), rng, surveys)
+    magnitudes = draw_magnitudes(rng.poisson(STAR_DENSITY * area), 14, 21, 0.13, rng)
+    around = vstack([galaxies, draw_stars(magnitudes, rng, surveys)])
     _place(around, *rng.uniform(-reach, reach, (2, len(around))))
     return vstack([targets, around], join_type="inner"), targets
 
@@ -340,8 +359,11 @@ def _write_image_once(out: Path, sky: Table, patch: Patch, survey: str, band: st
 
 def _write_image(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int) -> None:
     """Render one band of the run's strip, or of one tile, and write its files with and without noise."""
-    rng = np.random.default_rng([patch.seed, 12, SIMULATED[survey].code - 1, SDSS.bands.index(band), tile])
-    IMAGES[survey](out, sky, patch, band, tile, rng)
+    rng = np.random.default_rng([patch.seed, 12, SIMULATED[survey].code - 1, OWN[survey].bands.index(band), tile])
+    if survey in LAYOUTS:
+        _write_coadd(out, sky, patch, survey, band, tile, rng)
+    else:
+        IMAGES[survey](out, sky, patch, band, tile, rng)
 
 
 def _write_sdss(out: Path, sky: Table, patch: Patch, band: str, _: int, rng: np.random.Generator) -> None:
@@ -359,8 +381,7 @@ def _write_cfht(out: Path, sky: Table, patch: Patch, band: str, tile: int, rng: 
     """Write the stack of one tile in one band."""
     exposure = draw_exposure("cfht", band, draw_night(rng), rng)
     shape = (patch.tile_size, patch.tile_size)
-    offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
-    wcs = tile_wcs(CENTRE[0] + offset / np.cos(np.radians(CENTRE[1])), CENTRE[1], patch.tile_size)
+    wcs = _place_of_tile(patch, tile, CFHT.pixel_scale, patch.tile_size)
     flux = render(sky, wcs, shape, exposure.psf, "cfht", band)
     seen = covered(shape, rng)
     write_stack(out / "truth", band, np.where(seen, flux, np.nan), wcs, exposure, patch.seed)
@@ -368,6 +389,52 @@ def _write_cfht(out: Path, sky: Table, patch: Patch, band: str, tile: int, rng: 
 
 
 IMAGES = {"sdss": _write_sdss, "cfht": _write_cfht}
+
+
+def _write_coadd(out: Path, sky: Table, patch: Patch, survey: str, band: str, tile: int, rng) -> None:
+    """Write the coadd of one tile in one band. Tiles lie where those of CFHTLS do."""
+    exposure, row = draw_exposure(survey, band, draw_night(rng), rng), OWN[survey]
+    size = round(patch.tile_size * CFHT.pixel_scale / row.pixel_scale)
+    wcs = _place_of_tile(patch, tile, row.pixel_scale, size)
+    flux = render(sky, wcs, (size, size), exposure.psf, survey, band)
+    empty = ~covered((size, size), rng) if survey in WITH_GAPS else np.zeros((size, size), bool)
+    seen = exposure.observe(flux, rng)
+    saturated = seen >= np.float32(exposure.brightest)
+    for root, pixels, noise in ((out / "truth", flux, False), (out, seen, True)):
+        coadd = Coadd(row, band, tile, pixels, saturated, empty, wcs, exposure, noise, patch.seed)
+        write_coadd(root / survey, coadd)
+    if survey in FLAGS_OF_ALL_BANDS:
+        with whole_file(_flags_path(out, survey, band, tile)) as temporary, temporary.open("wb") as file:
+            np.save(file, saturated)
+
+
+def _flags_path(out: Path, survey: str, band: str, tile: int) -> Path:
+    """Return where saturated pixels wait for those of the other bands."""
+    return out / ".work" / f"{survey}-{band}-{tile}.npy"
+
+
+def _finish_sdss(out: Path, patch: Patch) -> None:
+    """Write the files of the PSF."""
+    exposures = {band: sdss_exposure(band, patch) for band in SDSS.bands}
+    for root in (out, out / "truth"):
+        write_psfields(root, exposures, SDSS.pixel_scale, patch.seed)
+
+
+def _finish_legacy(out: Path, patch: Patch) -> None:
+    """Write the flags of both bricks."""
+    for tile in (0, 1):
+        flags = {band: np.load(_flags_path(out, "legacy", band, tile)) for band in patch.bands["legacy"]}
+        for root in (out, out / "truth"):
+            write_maskbits(root / "legacy", tile, flags)
+
+
+FINISHERS = {"sdss": _finish_sdss, "legacy": _finish_legacy}  # what is written of all bands of a survey together
+
+
+def _place_of_tile(patch: Patch, tile: int, scale: float, size: int) -> WCS:
+    """Return the WCS of a tile of `size` pixels of `scale` [arcsec]."""
+    offset = (tile - 0.5) * (patch.tile_size - _overlap(patch.tile_size)) * CFHT.pixel_scale / 3600
+    return tile_wcs(CENTRE[0] + offset / np.cos(np.radians(CENTRE[1])), CENTRE[1], size, scale)
 
 
 def _overlap(tile_size: int) -> int:

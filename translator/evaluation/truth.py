@@ -14,8 +14,8 @@ from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 from translator.data.conditions import align
 
-PLACES = {"sdss": "sas", "cfht": "cfht"}  # folder of each survey's files in simulated archives
-MIRRORS = {"sdss": "", "cfht": "cfht"}  # the folder that `fetch` takes as a mirror
+PLACES = {"sdss": "sas"}  # folder of a survey's files in simulated archives, where it is not called as the survey
+MIRRORS = {"sdss": ""}  # the folder that `fetch` takes as a mirror, likewise
 SAME_PLACE = 0.01  # largest difference of the grids of truth and store [pixel]
 
 
@@ -27,8 +27,8 @@ def open_truth(
     Parameters
     ----------
     path : path-like or None
-        Folder with a store for each survey, "sdss.zarr" and "cfht.zarr"; or with noise-free archive files, "sas" and
-        "cfht", as in the folder "truth" of `galtrans simulate`.
+        Folder with a store for each survey, such as "des.zarr"; or with noise-free archive files, such as "des" (those
+        of SDSS are in "sas"), as in the folder "truth" of `galtrans simulate`.
     stores : dict
         Stores by domain.
     rows : dict
@@ -50,7 +50,7 @@ def open_truth(
     for domain, store in stores.items():
         name = store.survey["name"]
         there = path / f"{name}.zarr"
-        if not there.exists() and work is not None and name in PLACES and (path / PLACES[name]).is_dir():
+        if not there.exists() and work is not None and name in ARCHIVES and (path / PLACES.get(name, name)).is_dir():
             truth[domain] = _cut(path, store, rows[domain], work / "truth", engine)
         elif there.exists():
             truth[domain] = take_bands(open_store(there), store.bands)
@@ -124,7 +124,7 @@ def _cut(path: Path, store: Store, rows: np.ndarray, work: Path, engine: Engine 
 
 def _archive(path: Path, name: str, work: Path) -> Archive:
     """Return the noise-free files of a survey as an archive."""
-    access = Access(work=work / f".{name}.files", mirror=str(path / MIRRORS[name]))
+    access = Access(work=work / f".{name}.files", mirror=str(path / MIRRORS.get(name, name)))
     return ARCHIVES[name].open(access, ARCHIVES[name].images_only)
 
 
