@@ -90,7 +90,7 @@ class Coadd:
     def image(self, counts: np.ndarray, header: fits.Header, name: str | None = None) -> fits.CompImageHDU:
         """Return a compressed image, rounded to a part of its noise; without noise nothing is rounded."""
         if not self.noise:
-            return fits.CompImageHDU(counts, header, name=name, compression_type="GZIP_2", quantize_level=0.0)
+            return _lossless(counts, header, name)
         return fits.CompImageHDU(counts, header, name=name, quantize_level=QUANTA, quantize_method=2, dither_seed=1)
 
     def level(self, zero_point: float) -> float:
@@ -100,6 +100,11 @@ class Coadd:
     def gain(self, zero_point: float) -> float:
         """Return the electrons of one unit of a zero point."""
         return float(self.exposure.electrons * nanomaggies_per_count(zero_point))
+
+
+def _lossless(pixels: np.ndarray, header: fits.Header, name: str | None = None) -> fits.CompImageHDU:
+    """Return a compressed image whose pixels are kept as they are."""
+    return fits.CompImageHDU(pixels, header, name=name, compression_type="GZIP_2", quantize_level=0.0)
 
 
 Files = dict[str, fits.HDUList]  # by name
@@ -153,10 +158,14 @@ def _hsc(coadd: Coadd) -> Files:
     planes = (coadd.saturated << HSC_PLANES["SAT"]) | (coadd.empty << HSC_PLANES["NO_DATA"])
     unit = nanomaggies_per_count(zero_point)
     variance = np.full(coadd.flux.shape, (coadd.exposure.sigma / unit) ** 2 if coadd.noise else 0.0, np.float32)
-    data = {"IMAGE": coadd.counts(zero_point), "MASK": planes.astype(np.int32), "VARIANCE": variance}
-    hdus = fits.HDUList([primary])
-    for name, values in data.items():
-        hdus.append(fits.ImageHDU(values, coadd.header(EXTTYPE=name), name=name))
+    hdus = fits.HDUList(
+        [
+            primary,
+            coadd.image(coadd.counts(zero_point), coadd.header(EXTTYPE="IMAGE"), "IMAGE"),
+            fits.CompImageHDU(planes.astype(np.int32), coadd.header(EXTTYPE="MASK"), name="MASK"),
+            _lossless(variance, coadd.header(EXTTYPE="VARIANCE"), "VARIANCE"),
+        ]
+    )
     for plane, bit in HSC_PLANES.items():
         hdus["MASK"].header[f"HIERARCH MP_{plane}"] = bit
     return {f"calexp-{word}-9999-{coadd.tile},0.fits": hdus}
@@ -173,7 +182,7 @@ def _des(coadd: Coadd) -> Files:
         fits.PrimaryHDU(),
         coadd.image(coadd.counts(zero_point), header, "SCI"),
         fits.CompImageHDU(coadd.saturated.astype(np.int32) << 1, header, name="MSK"),
-        fits.CompImageHDU(weights, header, name="WGT", compression_type="GZIP_2", quantize_level=0.0),
+        _lossless(weights, header, "WGT"),
     ]
     return {f"DES2213+0118_r9999p{coadd.tile:02d}_{word}.fits.fz": fits.HDUList(hdus)}
 
@@ -212,9 +221,10 @@ def _kids(coadd: Coadd) -> Files:
     zero_point, tile = coadd.survey.zero_point, f"KIDS_333.{coadd.tile}_1.3"
     header = coadd.header(FILTER=f"OCAM_{coadd.band}_SDSS", OBJECT=tile, TELESCOP="simulated", INSTRUME="OMEGACAM")
     header["GAIN"], header["PSF_FWHM"] = coadd.gain(zero_point), round(coadd.exposure.psf.fwhm, 4)
-    unit = nanomaggies_per_count(zero_point)
-    weights = np.where(coadd.empty, 0, (unit / coadd.exposure.sigma) ** 2).astype(np.float32)
-    data = {"sci": coadd.counts(zero_point, 0.0), "msk": coadd.saturated.astype(np.uint8) << 1, "wei": weights}
+    data = {"sci": coadd.counts(zero_point, 0.0), "msk": coadd.saturated.astype(np.uint8) << 1}
+    if coadd.noise:
+        weight = (nanomaggies_per_count(zero_point) / coadd.exposure.sigma) ** 2
+        data["wei"] = np.where(coadd.empty, 0, weight).astype(np.float32)
     name = f"KiDS_DR4.0_333.{coadd.tile}_1.3_{coadd.band}"
     return {f"{name}_{word}.fits": fits.HDUList([fits.PrimaryHDU(each, header)]) for word, each in data.items()}
 
