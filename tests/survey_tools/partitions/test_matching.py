@@ -36,7 +36,7 @@ def world(tmp_path_factory, make_store):
     folder = tmp_path_factory.mktemp("match")
     ra, dec, twin = sky()
     made = {}
-    for name, survey, places, rows in (("x", "sdss", dec, 5), ("y", "sdss", twin, 7)):
+    for name, survey, places, rows in (("x", "sdss", dec, 4), ("y", "sdss", twin, 12)):
         store = make_store(
             folder / f"{name}-made.zarr", survey, ra, places, bands="r", missing=[2] if name == "x" else []
         )
