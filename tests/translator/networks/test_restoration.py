@@ -3,7 +3,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from translator.networks.layers import Grid
-from translator.networks.restoration import Draws, Restoration, Told, box, filled, tell
+from translator.networks.restoration import Draws, Restoration, Told, _asinh, box, filled, tell
 
 HERE, THERE = Grid(2, 40, (), 0.18), Grid(2, 18, (), 0.4)
 ALIGNMENT = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]])
@@ -78,6 +78,27 @@ def test_a_box_is_the_mean_of_the_pixels_that_are_there():
     made = box(image, 3)
     assert_allclose(float(made[0, 0, 2, 2]), 12.0, rtol=1e-6)
     assert_allclose(float(made[0, 0, 0, 0]), (0 + 1 + 5 + 6) / 4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 5, 9, 21])
+@pytest.mark.parametrize("shape", [(2, 3, 17, 30), (1, 1, 4, 3)])
+def test_a_box_has_the_bits_of_pooling(side, shape):
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(side))
+    right = image
+    for kernel in ((side, 1), (1, side)):
+        reach = tuple(each // 2 for each in kernel)
+        right = torch.nn.functional.avg_pool2d(right, kernel, 1, reach, count_include_pad=False)
+    assert torch.equal(box(image, side), right)
+
+
+def test_the_scale_of_images_is_that_of_asinh():
+    values = torch.cat([torch.logspace(-30, 18, 500), torch.zeros(1)])
+    values = torch.cat([values, -values])
+    assert_allclose(_asinh(values), torch.asinh(values.double()), rtol=3e-7)
+    assert torch.isfinite(_asinh(torch.tensor([3e38, -3e38]))).all()
+    values = torch.zeros(2, requires_grad=True)
+    _asinh(values).sum().backward()
+    assert values.grad.tolist() == [1.0, 1.0]
 
 
 def test_what_is_told_keeps_flux_and_knows_the_edges():
