@@ -230,7 +230,7 @@ def tell_of(
     return tell(observed.image, observed.good, torch.cat(told, 1), sigma, alignment, size)
 
 
-def share_around(there: Tensor, seeing: Tensor, pixel_scale: float) -> Tensor:
+def share_around(there: Tensor, seeing: Tensor, pixel_scale: float | Tensor) -> Tensor:
     """Return the share of usable pixels in a square around each pixel (B, band, row, col); none lie beyond the edge.
 
     Parameters
@@ -238,12 +238,15 @@ def share_around(there: Tensor, seeing: Tensor, pixel_scale: float) -> Tensor:
     there : Tensor
         1 for usable pixels, else 0 (B, band, row, col).
     seeing : Tensor
-        Seeing (B, band) [arcsec], whose median is the side of the square.
-    pixel_scale : float
-        [arcsec/pixel].
+        Seeing (B, band) [arcsec]; the median of an image's bands is the side of its squares.
+    pixel_scale : float or Tensor
+        Of all images, or of each (B,) [arcsec/pixel].
     """
-    width = 2 * round(float(seeing.median()) / pixel_scale / 2) + 1
-    return box(there, width)
+    across = seeing.median(-1).values.double() / pixel_scale
+    widths = (2 * torch.round(across / 2) + 1).int().tolist()
+    if len(set(widths)) == 1:
+        return box(there, widths[0])
+    return torch.cat([box(each, width) for each, width in zip(there.split(1), widths, strict=True)])
 
 
 def scene(images: Images, domain: str, spoiling: Spoiling = USUAL) -> Scene:

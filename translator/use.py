@@ -278,7 +278,7 @@ def _observation(networks, observed: Observed, wanted: Wanted, seeds, mean) -> S
     image, seeing = filled(observed.image.float(), observed.good), wanted.seeing
     signal = observe(networks, domain, image, observed.known, seeing, back, wanted.shape, mixing)
     width = networks[f"survey_{domain}"].usual("psf_fwhm", seeing)
-    around = share_around(observed.good.to(image), width, wanted.pixel_scale / float(area(back)[0].sqrt()))
+    around = share_around(observed.good.to(image), width, wanted.pixel_scale / area(back).flatten().sqrt())
     good = sample(around, back.float(), wanted.shape) >= SUPPORT
     return Signal(signal, good, None)
 
@@ -291,9 +291,8 @@ def _restoration(networks, observed: Observed, wanted: Wanted, seeds, mean) -> S
     if seeds is not None:
         signal = networks[f"draws_{domain}"](told.with_mean(signal), seeds[:-1])
     width = networks[f"survey_{here}"].usual("psf_fwhm", observed.known.psf_fwhm)
-    whole = bool(
-        (told.there > 0.999).all()
-    )  # the usual case; means over squares would take half as long as the network
+    least, most = torch.aminmax(told.there.flatten(2), dim=2)
+    whole = bool(((least > 0.999) | (most <= 0)).all())  # the usual case: bands without gaps
     good = told.there > 0 if whole else share_around(told.there, width, wanted.pixel_scale) >= SUPPORT
     return Signal(signal, good, (box(told.plain, SMOOTH) < told.sigma) & (told.there > SUPPORT))
 
@@ -313,9 +312,9 @@ def sky_variance(signal: Tensor, sky: Tensor) -> Tensor:
     """
     found = torch.zeros(signal.shape[:2], device=signal.device)
     for place in torch.nonzero(sky.sum((-2, -1)) >= LEAST_SKY).tolist():
-        values = signal[*place][sky[*place]]
+        values = signal[*place].masked_select(sky[*place])
         middle = values.median()
-        found[*place] = (NORMAL * (middle - values[values < middle]).median()) ** 2
+        found[*place] = (NORMAL * (middle - values.masked_select(values < middle)).median()) ** 2
     return found.nan_to_num()
 
 

@@ -1,6 +1,6 @@
 """Make a store from another one, row for row and chunk by chunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,7 @@ def remake(
     objects: np.ndarray,
     size: int,
     pixel_scale: float,
-    make: Callable[[int, WCS, WCS], np.ndarray],
+    make: Callable[[list[int], list[WCS], list[WCS]], Iterable[np.ndarray]],
     *,
     interpolated: bool = True,
 ) -> Chunk:
@@ -162,8 +162,8 @@ def remake(
     pixel_scale : float
         Pixel scale of the new images [arcsec/pixel].
     make : callable
-        Takes an object's place, the WCS of its image and the WCS of its new image; returns the new image (band, size,
-        size).
+        Takes the objects' places, the WCSs of their images and the WCSs of their new images; returns or yields the new
+        images (band, size, size) in this order.
     interpolated : bool
         Whether only the four nearest pixels contribute to a new one. If not, all pixels that fall into it do.
 
@@ -175,16 +175,18 @@ def remake(
     count, bands, _, side = originals.images.shape
     images, columns = np.full((count, bands, size, size), np.nan, np.float32), empty_columns(count, bands)
     mask = np.ones(images.shape, bool)
-    for at in objects:
-        crval = originals.crval[at]
-        known = bool(np.isfinite(crval).all())  # an ingested image may have no position; its grid is valid anywhere
-        wcs = tan_wcs(crval if known else (0.0, 0.0), originals.crpix[at], originals.cd[at])
-        target = rescaled_wcs(wcs, (side, side), pixel_scale, size)
-        images[at] = make(at, wcs, target)
+    # An ingested image may have no position; its grid is valid anywhere.
+    known = np.isfinite(originals.crval).all(axis=1)
+    crval = np.where(known[:, None], originals.crval, 0.0)
+    places = [int(at) for at in objects]
+    grids = [tan_wcs(crval[at], originals.crpix[at], originals.cd[at]) for at in places]
+    targets = [rescaled_wcs(wcs, (side, side), pixel_scale, size) for wcs in grids]
+    for at, wcs, target, image in zip(places, grids, targets, make(places, grids, targets), strict=True):
+        images[at] = image
         touched = _touched(originals.images[at], originals.mask[at], wcs, target, size, interpolated)
         mask[at] = np.isnan(images[at]) | touched
         columns["crval"][at], columns["crpix"][at], columns["cd"][at] = tan_terms(target)
-        columns["crval"][at] += 0.0 if known else np.nan
+        columns["crval"][at] += 0.0 if known[at] else np.nan
         columns["sky_sigma"][at] = [sky_sigma(*band) for band in zip(images[at], mask[at], strict=True)]
     columns["coverage"][:] = np.isfinite(images).mean(axis=(2, 3))
     columns["saturated"][:] = (mask & np.isfinite(images)).sum(axis=(2, 3))

@@ -125,5 +125,5 @@ def _regrid_chunk(y: Store, size: int, pixel_scale: float, interpolated: bool, r
             return regrid(originals.images[at], wcs, target, size)
         return np.stack([resample(image, wcs, target, size) for image in originals.images[at]])
 
-    chunk = remake(originals, there, size, pixel_scale, make, interpolated=interpolated)
+    chunk = remake(originals, there, size, pixel_scale, partial(map, make), interpolated=interpolated)
     return replace(chunk, columns=chunk.columns | {name: y.column(name, rows) for name in CARRIED})

@@ -1,5 +1,6 @@
 """Translate a whole store of one survey into a store of images like those of the other survey, chunk by chunk."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from translator.runs.checkpoint import Run, RunAt, locate
 from translator.translation.asking import How
 from translator.translation.observation import CONDITIONS, SCALE_TOLERANCE
 from translator.translation.translated import DOUBTFUL, SYNTHETIC, each_band, seeing_of
-from translator.translation.whole_images import RequestedImage, SkyGrid, Whole, translate_whole
+from translator.translation.whole_images import RequestedImage, SkyGrid, Whole, translate_alike
 
 
 @dataclass(frozen=True)
@@ -244,25 +245,23 @@ def _translate_chunk(job: StoreJob, rows: slice) -> Chunk:
     planes = {name: np.full(shape, np.nan, np.float32) for name in planes_of(job.how)}
     if run.use.reads_any:
         known = {name: job.store.column(name, rows)[:, job.bands] for name in CONDITIONS}
-        seed_of = dict(zip(able.tolist(), seeds, strict=True))
         seeing[able] = seeing_of(run, job.domain, each_band(job.how.seeing, run.bands, "--seeing"))[list(job.there)]
 
-        def make(at, wcs, target):
-            shown = np.where(originals.mask[at], np.nan, originals.images[at])
-            told = {name: values[at] for name, values in known.items()}
-            made = _one(run, job, shown, wcs, target, told, seed_of[at])
-            remarks[at] = _remark(made.consistency)
-            consistency[at] = made.consistency[list(job.there)]
-            for name, values in planes.items():
-                values[at] = _plane(made, name)[list(job.there)]
-            return made.image[list(job.there)]
+        def make(places, grids, targets):
+            shown = np.where(originals.mask[places], np.nan, originals.images[places])
+            told = {name: values[places] for name, values in known.items()}
+            for at, made in zip(places, _alike(run, job, shown, grids, targets, told, seeds), strict=True):
+                remarks[at] = _remark(made.consistency)
+                consistency[at] = made.consistency[list(job.there)]
+                for name, values in planes.items():
+                    values[at] = _plane(made, name)[list(job.there)]
+                yield made.image[list(job.there)]
     else:
         request = _plain_request(job)
-        fakes = translate_each(run, originals.images[able], job.domain, seeds, noise=job.how.noise, request=request)
-        ready = dict(zip(able.tolist(), fakes, strict=True))
 
-        def make(at, wcs, target):
-            return ready[at]
+        def make(places, grids, targets):
+            images = originals.images[places]
+            return translate_each(run, images, job.domain, seeds, noise=job.how.noise, request=request)
 
     chunk = remake(originals, able, job.size, there.pixel_scale, make)
     chunk.columns |= {"psf_fwhm": seeing, "consistency": consistency}
@@ -278,27 +277,34 @@ def _plane(made: Whole, name: str) -> np.ndarray:
     return made.signal if name == "signal" else made.sigma
 
 
-def _one(run: Run, job: StoreJob, image: np.ndarray, wcs: WCS, target: WCS, known: dict, seed: int) -> Whole:
-    """Translate one row by a recipe that reads any image, as `translate_file` does with a file of it."""
+def _alike(
+    run: Run, job: StoreJob, images: np.ndarray, grids: list[WCS], targets: list[WCS], known: dict, seeds: list[int]
+) -> Iterator[Whole]:
+    """Translate rows by a recipe that reads any image, as `translate_files` does with files of them."""
     there, count = run.domains[job.domain], len(run.bands)
-    whole = np.full((count, *image.shape[1:]), np.nan, np.float32)
-    whole[list(job.there)] = image
-    told = {name: np.full(count, np.nan) for name in CONDITIONS}
+    whole = np.full((len(images), count, *images.shape[2:]), np.nan, np.float32)
+    whole[:, list(job.there)] = images
+    told = {name: np.full((len(images), count), np.nan) for name in CONDITIONS}
     for name, values in known.items():
-        told[name][list(job.there)] = values
+        told[name][:, list(job.there)] = values
     depth = job.how.depth and tuple(each.sigma(there.pixel_scale) for each in job.how.depth)
-    asked = RequestedImage(
-        domain=job.domain,
-        grid=SkyGrid(*tan_terms(target), (job.size, job.size)),
-        seeing=each_band(job.how.seeing, run.bands, "--seeing"),
-        sigma=each_band(depth, run.bands, "--depth"),
-        gain=np.full(count, np.nan),
-        noise=job.how.noise,
-        draws=job.how.draws,
-        spread=job.how.planes,
-        seed=seed,
-    )
-    return translate_whole(run, whole, SkyGrid(*tan_terms(wcs), image.shape[1:]), told, asked)
+    seeing, sigma = each_band(job.how.seeing, run.bands, "--seeing"), each_band(depth, run.bands, "--depth")
+    asked = [
+        RequestedImage(
+            domain=job.domain,
+            grid=SkyGrid(*tan_terms(target), (job.size, job.size)),
+            seeing=seeing,
+            sigma=sigma,
+            gain=np.full(count, np.nan),
+            noise=job.how.noise,
+            draws=job.how.draws,
+            spread=job.how.planes,
+            seed=seed,
+        )
+        for target, seed in zip(targets, seeds, strict=True)
+    ]
+    here = [SkyGrid(*tan_terms(wcs), images.shape[2:]) for wcs in grids]
+    return translate_alike(run, whole, here, told, asked)
 
 
 def _remark(consistency: np.ndarray) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -277,6 +278,38 @@ def test_planes_draws_and_consistency_are_those_of_the_same_image_as_a_file(matc
         assert_allclose(hdus["g"].header["CONSIST"], consistency[0, 0], rtol=1e-6)
     with pytest.raises(StoreError):
         translate_store(matched, x, tmp_path / "y.zarr", how=How(seed=2))
+
+
+@pytest.fixture(scope="module")
+def lively(matched, tmp_path_factory):
+    """The same run, whose networks change their input: weights of 0 are replaced by random ones."""
+    path = tmp_path_factory.mktemp("runs") / "lively"
+    run, random = load_run(matched, "cpu"), torch.Generator().manual_seed(0)
+    weights = {name: tensor.contiguous() for name, tensor in run.networks.state_dict().items()}
+    for name, tensor in weights.items():
+        if name.startswith(("restoration", "draws")) and not tensor.any():
+            weights[name] = 0.1 * torch.randn(tensor.shape, generator=random)
+    write_facts(path, run.facts)
+    save_checkpoint(path, Checkpoint(3, 2, weights, {}))
+    return path
+
+
+@pytest.mark.parametrize("how", [How(), How(planes=True, draws=1)])
+def test_a_row_alone_is_the_row_among_others_to_the_bit(lively, x, how, monkeypatch):
+    kept = []
+    monkeypatch.setattr(module, "derive", lambda derivation, *others, **options: kept.append(derivation))
+    translate_store(lively, x, "unused.zarr", how=how)
+    (derivation,) = kept
+    every = derivation.make(slice(0, COUNT))
+    assert np.isfinite(every.images[[0, HOLE, COUNT - 1]]).any(axis=(1, 2, 3)).all()
+    for row in (0, HOLE, COUNT - 1):
+        alone = derivation.make(slice(row, row + 1))
+        assert_array_equal(alone.images[0], every.images[row])
+        assert_array_equal(alone.mask[0], every.mask[row])
+        for name, values in every.planes.items():
+            assert_array_equal(alone.planes[name][0], values[row])
+        for name in ("sky_sigma", "consistency"):
+            assert_array_equal(alone.columns[name][0], every.columns[name][row])
 
 
 def test_what_is_inconsistent_with_its_input_is_said(matched, x, tmp_path, monkeypatch):
