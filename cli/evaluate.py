@@ -10,6 +10,7 @@ from cli.options import (
     device_option,
     scheduler_option,
     seed_option,
+    survey_file_option,
     verbose_option,
     where_of,
     workers_option,
@@ -45,6 +46,7 @@ from survey_tools.errors import GaltransError
 @device_option
 @seed_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing report.")
+@survey_file_option
 @verbose_option
 def evaluate(
     runs, x, y, pairs, out, truth, require, galaxies, draws, bands, workers, scheduler, device, seed, overwrite

@@ -15,6 +15,7 @@ from cli.options import (
     column_option,
     overwrite_option,
     scheduler_option,
+    survey_file_option,
     unit_option,
     verbose_option,
     where_of,
@@ -24,34 +25,56 @@ from cli.options import (
 
 REASONS = 3  # reasons of failures that are shown after a fetch
 SHOWN = 20  # files that are listed
-SHARED = (
-    "mirror",
-    "unit",
-    "zero_point",
-    "keep_files",
-    "keep_limit",
-    "psf",
-    "masks",
-    "how",
-    "frames",
-)  # with an estimate
+SHARED = ("mirror", "unit", "zero_point", "keep_files", "keep_limit")  # with an estimate
 
 
-@click.command()
+class Fetch(click.Command):
+    """The command, with the options that only some archives have: they are read when the command is used."""
+
+    _given: list[click.Parameter]
+    _whole = False
+
+    @property
+    def params(self) -> list[click.Parameter]:
+        """The options of all archives, and then those of some."""
+        if not self._whole:
+            self._whole = True
+            self._given += [_option(each) for each in survey_tools.archive_options()]
+        return self._given
+
+    @params.setter
+    def params(self, given: list[click.Parameter]) -> None:
+        self._given = list(given)
+
+
+def _option(each) -> click.Option:
+    """Return the option of the command line for one that only some archives have."""
+    name = each.name.replace("_", "-")
+    meaning = " ".join(f"{survey}: {what}" for survey, what in each.meaning.items())
+    return click.Option(
+        ["/".join("--" + word for word in ((name, f"no-{name}") if each.is_flag else (name,)))],
+        default=None,
+        type=click.Choice(each.choices) if each.choices else None,
+        show_default=each.default or False,
+        help=meaning,
+    )
+
+
+@click.command(cls=Fetch)
 @click.argument("survey")
 @click.option(
     "--catalogue",
     type=EXISTING_FILE,
     required=True,
     help="Catalogue (CSV, ECSV, FITS, Parquet or VOTable) with object_id, ra, dec [deg, ICRS] and, optionally, "
-    "redshift and the SDSS frame: run, rerun, camcol, field. `galtrans targets` makes one.",
+    "redshift and, for sdss, the frame: run, rerun, camcol, field. `galtrans targets` makes one.",
 )
 @column_option
 @click.option(
     "--mirror",
-    help="Folder, or http(s) URL, with the files of the archive. It is read instead of the live archive. For sdss it "
-    "has the layout of the Science Archive Server (ROOT/sas/dr12/boss/photoObj/frames/...); for cfht it is any folder "
-    "of T0007 stacks.",
+    help="Folder, or http(s) URL of an index page, with files of the survey. It is read instead of the live archive. "
+    "It has any names and subfolders, except for sdss, where it has the layout of the Science Archive Server "
+    "(ROOT/sas/dr12/boss/photoObj/frames/...). `galtrans surveys` says which surveys need it.",
 )
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @bands_option
@@ -65,34 +88,6 @@ SHARED = (
     is_flag=True,
     help="If files cannot be reached, let their objects fail and finish the store without them. By default the command "
     "cuts all other files, ends without a store, and can be repeated to resume.",
-)
-@click.option(
-    "--how",
-    type=click.Choice(["auto", "tiles", "windows"]),
-    show_default="auto",
-    help="cfht, live archive: download whole tiles of 1.5 GB, or windows that the archive cuts. auto takes the faster "
-    "way.",
-)
-@click.option(
-    "--frames",
-    type=click.Choice(["auto", "named", "list"]),
-    show_default="auto",
-    help="sdss: use the frames that the catalogue names, or find them at each position in the list of all fields. The "
-    "list (0.35 GB, fetched once) also completes cutouts at the edges of a frame. auto means named if the catalogue "
-    "has the columns.",
-)
-@click.option(
-    "--psf/--no-psf",
-    default=None,
-    show_default="psf",
-    help="sdss: also read the psField file of each field (0.8 MB), which gives the seeing at each object. Without it "
-    "the seeing is unknown.",
-)
-@click.option(
-    "--masks/--no-masks",
-    default=None,
-    help="sdss: also download the fpM file of each frame (0.05 MB), which says which pixels are saturated. By default "
-    "these files are read if a local folder has them; otherwise the frame itself tells.",
 )
 @unit_option
 @zero_point_option
@@ -108,13 +103,14 @@ SHARED = (
 @workers_option
 @scheduler_option
 @overwrite_option
+@survey_file_option
 @verbose_option
 def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out: Path, **options) -> None:
-    """Cut every object of a catalogue out of the archive of SURVEY (sdss or cfht) and write a store.
+    """Cut every object of a catalogue out of the archive of SURVEY and write a store.
 
-    SDSS DR12 frames are resampled to 64 x 64 pixels of 0.396" with north up. CFHTLS T0007 stacks keep their own pixels,
-    136 x 136 of 0.186". After an interruption, the same command resumes. OUT/manifest.ecsv says for each object whether
-    it is done, outside, or failed, and why.
+    SURVEY is the name of any survey that `galtrans surveys` lists. SDSS frames are resampled onto a grid with north up;
+    images of the other surveys keep their own pixels. After an interruption, the same command resumes.
+    OUT/manifest.ecsv says for each object whether it is done, outside, or failed, and why.
 
     \b
     Examples:
@@ -124,9 +120,12 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
     \b
       galtrans simulate --out sky
       galtrans fetch sdss --catalogue sky/catalogue.ecsv --mirror sky --out sdss.zarr
+    \b
+      galtrans fetch hsc --catalogue targets.ecsv --mirror my_coadds --out hsc.zarr
     """
     workers, scheduler = options.pop("workers"), options.pop("scheduler")
-    given = dict(columns=columns, bands=bands, **{name: options[name] for name in SHARED})
+    own = {each.name: options[each.name] for each in survey_tools.archive_options()}
+    given = dict(columns=columns, bands=bands, **{name: options[name] for name in SHARED}, **own)
     if options["dry_run"]:
         _say_what_it_takes(
             survey_tools.estimate(

@@ -10,6 +10,7 @@ from cli.options import (
     NEW_PATH,
     column_option,
     overwrite_option,
+    survey_file_option,
     unit_option,
     verbose_option,
     zero_point_option,
@@ -20,7 +21,7 @@ REASONS = 3  # reasons of failures that are shown at the end
 
 @click.command()
 @click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True, metavar="FILE...")
-@click.option("--survey", required=True, help="Survey that the images are of.")
+@click.option("--survey", required=True, help="Survey that the images are of: any name that `galtrans surveys` lists.")
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @click.option(
     "--positions", type=EXISTING_FILE,
@@ -50,6 +51,7 @@ REASONS = 3  # reasons of failures that are shown at the end
     help="Bands of the cubes, in their order; or bands to read from FITS files, such as gri.",
 )  # fmt: skip
 @overwrite_option
+@survey_file_option
 @verbose_option
 def ingest(
     files: tuple[Path, ...], survey: str, out: Path, positions: Path | None, columns: dict[str, str], key: str,

@@ -8,10 +8,12 @@ import sys
 
 import click
 
+from cli.options import survey_file_option
 from survey_tools.errors import ArgumentError, GaltransError
 from survey_tools.version import VERSION
 
 COMMANDS = {  # name: file of cli/ that holds it, in the order of use
+    "surveys": "cli.surveys",
     "demo": "cli.demo",
     "simulate": "cli.simulate",
     "archives": "cli.targets",
@@ -72,9 +74,10 @@ def _bad_parameter(group: Commands, ctx: click.Context, error: ArgumentError) ->
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@survey_file_option
 @click.version_option(VERSION, prog_name="galtrans")
 def galtrans() -> None:
-    """Prepare, cross-match and translate galaxy images between SDSS and CFHTLS.
+    """Prepare, cross-match and translate galaxy images between two surveys, such as SDSS and CFHTLS.
 
     Start with `galtrans demo`, which runs all steps on a simulated sky, offline, in a few minutes.
     """

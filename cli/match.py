@@ -10,6 +10,7 @@ from cli.options import (
     overwrite_option,
     scheduler_option,
     seed_option,
+    survey_file_option,
     verbose_option,
     where_of,
     workers_option,
@@ -51,6 +52,7 @@ from cli.options import (
 @scheduler_option
 @seed_option
 @overwrite_option
+@survey_file_option
 @verbose_option
 def crossmatch(
     x: Path, y: Path, out: Path, radius: float, max_peak_offset: float, test_size: int,
@@ -133,6 +135,7 @@ def _say(table, out: Path) -> None:
 @workers_option
 @scheduler_option
 @overwrite_option
+@survey_file_option
 @verbose_option
 def regrid(y: Path, like: Path, out: Path, workers: int, scheduler: str | None, overwrite: bool) -> None:
     """Put the images of store Y on the pixels of another store by bilinear interpolation, and keep their flux.

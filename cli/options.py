@@ -71,12 +71,31 @@ def check_scheduler(ctx: click.Context, param: click.Parameter, value: str | Non
     return value
 
 
+def _load_surveys(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
+    """Add the surveys of files (the callback of an option)."""
+    if value:
+        import survey_tools
+
+        for path in value:
+            survey_tools.load_surveys(path)
+
+
 def where_of(workers: int, scheduler: str | None) -> dict:
     """Return the arguments that tell a function of the front door where its tasks run."""
     wait = click.get_current_context().meta.get(WAIT, DEFAULT_WAIT)
     return {"workers": scheduler or workers, "wait_for_workers": 60 * wait}
 
 
+survey_file_option = click.option(
+    "--survey-file",
+    type=EXISTING_FILE,
+    multiple=True,
+    metavar="FILE.py",
+    is_eager=True,
+    expose_value=False,
+    callback=_load_surveys,
+    help="Python file with surveys of your own (docs/how-to/add_a_survey.md). The option may be repeated.",
+)
 run_argument = click.argument("run")
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, or auto, which takes a GPU if there is one."

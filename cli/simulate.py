@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 import survey_tools
-from cli.options import bands_option, overwrite_option, verbose_option, workers_option
+from cli.options import bands_option, overwrite_option, survey_file_option, verbose_option, workers_option
 
 
 @click.command()
@@ -36,6 +36,7 @@ from cli.options import bands_option, overwrite_option, verbose_option, workers_
 @workers_option
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed.")
 @overwrite_option
+@survey_file_option
 @verbose_option
 def simulate(
     out: Path,

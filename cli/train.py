@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from cli.options import EXISTING, EXISTING_STORE, NEW_PATH, seed_option, verbose_option
+from cli.options import EXISTING, EXISTING_STORE, NEW_PATH, seed_option, survey_file_option, verbose_option
 
 POSITIVE = click.IntRange(min=1)
 
@@ -102,6 +102,7 @@ def _gone_on_with(path, resume: bool):
     "--bands", show_default="all that both stores have", help="Bands of both stores to train on, such as gri."
 )
 @seed_option
+@survey_file_option
 @verbose_option
 def train(
     x,

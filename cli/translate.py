@@ -11,6 +11,7 @@ from cli.options import (
     run_argument,
     scheduler_option,
     seed_option,
+    survey_file_option,
     unit_option,
     verbose_option,
     where_of,
@@ -113,6 +114,7 @@ def _listed(files: tuple[Path, ...], listed: Path | None) -> list[Path]:
 @scheduler_option
 @seed_option
 @overwrite_option
+@survey_file_option
 @verbose_option
 def translate(run: Path, files: tuple[Path, ...], out: Path, **options) -> None:
     """Translate FITS images, or a whole store, with a trained model.

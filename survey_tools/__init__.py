@@ -13,7 +13,17 @@ _FROM = {  # name: the module that has it
     "Store": "survey_tools.store.zarr_store",
     "PartitionedStore": "survey_tools.store.partitioned",
     "open_store": "survey_tools.store.partitioned",
-    **dict.fromkeys(("archive_settings", "check_archives", "count_targets", "find_targets"), "survey_tools.ask"),
+    **dict.fromkeys(
+        (
+            "archive_options",
+            "archive_settings",
+            "check_archives",
+            "count_targets",
+            "describe_surveys",
+            "find_targets",
+        ),
+        "survey_tools.ask",
+    ),
     **dict.fromkeys(
         (
             "crossmatch",

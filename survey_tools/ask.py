@@ -1,12 +1,14 @@
 """The functions by which users ask the archives: for targets, for their settings, and whether they are as expected."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from survey_tools.accept import Tell, a_path, silent
+from survey_tools.accept import Tell, a_path, a_survey, silent
 from survey_tools.archives.targets import Found, write_targets
 from survey_tools.errors import ArgumentError
+from survey_tools.surveys import SURVEYS, Survey, bands_apart
 
 
 def find_targets(
@@ -135,6 +137,109 @@ def _asked_archive(survey, sample, fields, rmin, rmax, max_class, where, tell) -
         lambda: {patch.name: vizier.count(settings, patch, selection) for patch in patches},
         (url, settings.vizier_rows),
     )
+
+
+@dataclass(frozen=True)
+class SurveyFacts:
+    """What galtrans knows of a survey, and of its archive.
+
+    Attributes
+    ----------
+    row : Survey
+        Its row.
+    facts : dict
+        The attributes of the row by name, and: ``archive`` ("live" if `fetch` asks the archive itself, "mirror" if it
+        needs a mirror), ``mirror`` (what a mirror has), ``hint`` (how to get files for one; "" for live archives), and
+        ``origin`` (where the row is from). They can be written as JSON.
+    """
+
+    row: Survey
+    facts: dict[str, Any]
+
+    def apart(self, other: "SurveyFacts") -> dict[str, tuple[str, str]]:
+        """Return the bands that both surveys call by one name, and the curves of both where they differ."""
+        return bands_apart(self.row, other.row)
+
+
+def describe_surveys(names: Iterable[str] = ()) -> list[SurveyFacts]:
+    """Return what is known of some surveys and of their archives.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Their names; by default all of `SURVEYS`.
+
+    Returns
+    -------
+    list of SurveyFacts
+
+    Raises
+    ------
+    ArgumentError
+        If a name is not known.
+
+    Examples
+    --------
+    >>> from survey_tools import describe_surveys
+    >>> [each.facts["archive"] for each in describe_surveys(["sdss", "hsc"])]
+    ['live', 'mirror']
+    """
+    from survey_tools.archives.known import ARCHIVES  # takes a second to load
+
+    found = []
+    for row in [a_survey(name, "names") for name in names] or SURVEYS.values():
+        known, outside = ARCHIVES[row.name], SURVEYS.registered(row.name)
+        facts = asdict(row) | {
+            "archive": "live" if known.live else "mirror",
+            "mirror": known.files,
+            "hint": "" if known.live else known.how_to_get_files(),
+            "origin": "galtrans" if outside is None else outside.origin,
+        }
+        found.append(SurveyFacts(row, facts))
+    return found
+
+
+@dataclass(frozen=True)
+class ArchiveOption:
+    """An option of `fetch` that only the archives of some surveys have.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    is_flag : bool
+        Whether it is yes or no.
+    choices : tuple of str
+        The values that it may have; () if it may have any.
+    default : str
+        Its default, in words.
+    meaning : dict of str to str
+        Name of a survey to what the option does there.
+    """
+
+    name: str
+    is_flag: bool
+    choices: tuple[str, ...]
+    default: str
+    meaning: dict[str, str]
+
+
+def archive_options() -> list[ArchiveOption]:
+    """Return the options of `fetch` that only some archives have, as their dataclasses describe them."""
+    from survey_tools.archives.known import ARCHIVES  # takes a second to load
+
+    found: dict[str, ArchiveOption] = {}
+    for survey, known in ARCHIVES.items():
+        for each in dataclasses.fields(known.options):
+            said = each.metadata
+            is_flag = isinstance(each.default, bool) or said.get("is_flag", False)
+            new = ArchiveOption(each.name, is_flag, said.get("choices", ()), said.get("shown", ""), {})
+            option = found.setdefault(each.name, new)
+            option.meaning[survey] = said.get("what", "")
+            if said.get("choices") and option.choices:
+                both = dict.fromkeys((*option.choices, *said["choices"]))
+                found[each.name] = dataclasses.replace(option, choices=tuple(both))
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,13 @@ class KnownArchive:
         if access.mirror is not None:
             return self.mirrored(access, chosen)
         if self.live is None:
-            hint = self.hint or f"download tiles of {self.survey.title}, and give the folder as `mirror`"
+            hint = self.how_to_get_files()
             raise ArgumentError("mirror", f"galtrans does not ask the archive of {self.survey.title} itself: {hint}")
         return self.live(access, chosen)
+
+    def how_to_get_files(self) -> str:
+        """Return how to get files for a mirror, in one sentence."""
+        return self.hint or f"download tiles of {self.survey.title}, and give the folder as `mirror`"
 
 
 def tiles_of(survey: Survey, calibrate: Callable | None = None, **more: Any) -> KnownArchive:

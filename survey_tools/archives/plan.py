@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.table import Table
@@ -22,11 +22,31 @@ from survey_tools.surveys import Survey
 from survey_tools.tasks import Run
 
 
+def option(default: Any, what: str, *, choices: tuple[str, ...] = (), shown: str = "", is_flag: bool = False) -> Any:
+    """Return a field of the options that only one archive has, described for the command line.
+
+    Parameters
+    ----------
+    default : object
+        Its default.
+    what : str
+        What it does, in a sentence or more.
+    choices : tuple of str
+        The values that it may have; () if it may have any.
+    shown : str
+        The default in words, if a command should show it.
+    is_flag : bool
+        Whether it is yes or no although its default is neither.
+    """
+    return field(default=default, metadata={"what": what, "choices": choices, "shown": shown, "is_flag": is_flag})
+
+
 @dataclass(frozen=True)
 class Access:
     """How to reach the files of an archive, whichever it is.
 
-    Options of one archive alone are in a dataclass of its own, such as `sdss.archive.SdssOptions`.
+    Options of one archive alone are in a dataclass of its own, such as `sdss.archive.SdssOptions`; `option` makes its
+    fields.
 
     Attributes
     ----------

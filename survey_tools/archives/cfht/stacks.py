@@ -16,7 +16,7 @@ from survey_tools.archives.cfht.stack_list import EDGE_TOLERANCE, File, Stack, r
 from survey_tools.archives.cfht.windows import HEADERS, Windows, beginning_of
 from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import ImageFile, image_file, is_image_of, shape_of
-from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, require_bands
+from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, option, require_bands
 from survey_tools.archives.tiles import (
     Calibrate,
     Calibration,
@@ -57,7 +57,13 @@ class CfhtOptions:
         sooner. A mirror has whole tiles.
     """
 
-    how: str = "auto"
+    how: str = option(
+        "auto",
+        "of the live archive, download whole tiles of 1.5 GB, or windows that the archive cuts. auto takes the faster "
+        "way.",
+        choices=("auto", "tiles", "windows"),
+        shown="auto",
+    )
 
     @property
     def seeing(self) -> bool:

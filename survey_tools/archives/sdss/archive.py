@@ -12,7 +12,7 @@ from astropy.table import Table
 from survey_tools.archives.download.http import NotThereError
 from survey_tools.archives.download.mirror import Mirror
 from survey_tools.archives.fits_files import ImageFile, scan, without_copies
-from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, require_bands
+from survey_tools.archives.plan import Access, FetchPlan, Piece, SkyPositions, SourceFile, option, require_bands
 from survey_tools.archives.sdss import field_list, psfield, saturation
 from survey_tools.archives.sdss.frames import (
     AFTER,
@@ -60,9 +60,26 @@ class SdssOptions:
         fields, or "auto", which is "named" if the catalogue has the columns.
     """
 
-    psf: bool = True
-    masks: bool | None = None
-    frames: str = "auto"
+    psf: bool = option(
+        True,
+        "also read the psField file of each field (0.8 MB), which gives the seeing at each object. Without it the "
+        "seeing is unknown.",
+        shown="psf",
+    )
+    masks: bool | None = option(
+        None,
+        "also download the fpM file of each frame (0.05 MB), which says which pixels are saturated. By default these "
+        "files are read if a local folder has them; otherwise the frame itself tells.",
+        is_flag=True,
+    )
+    frames: str = option(
+        "auto",
+        "use the frames that the catalogue names, or find them at each position in the list of all fields. The list "
+        "(0.35 GB, fetched once) also completes cutouts at the edges of a frame. auto means named if the catalogue has "
+        "the columns.",
+        choices=("auto", "named", "list"),
+        shown="auto",
+    )
 
     @property
     def seeing(self) -> bool:
