@@ -44,17 +44,15 @@ def x(tmp_path_factory, make_store):
     """An SDSS store in three bands, of which the run reads two: a row has no image, one a gap, one saturated pixels."""
     path = tmp_path_factory.mktemp("stores") / "x.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        finish = Store.finish
+        write = Store.write
 
-        def holed(store, manifest):
-            store.images[HOLE, 2, 10, 10:13] = np.nan
-            store.mask[HOLE, 2, 10, 10:13] = True
-            coverage = store.column("coverage")
-            coverage[HOLE, 2] -= 3 / 64**2
-            store.write_columns({"coverage": coverage})
-            return finish(store, manifest)
+        def holed(store, rows, images, mask, planes=None):
+            if HOLE in range(rows.start, rows.stop):
+                hole = np.s_[HOLE - rows.start, 2, 10, 10:13]
+                images[hole], mask[hole] = np.nan, True
+            write(store, rows, images, mask, planes)
 
-        patch.setattr(Store, "finish", holed)
+        patch.setattr(Store, "write", holed)
         make_store(path, "sdss", RA, DEC, bands="ugr", missing=[MISSING], saturated=[SATURATED], frame=True)
     return path
 
