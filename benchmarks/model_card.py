@@ -16,35 +16,19 @@ from pathlib import Path
 
 import click
 import numpy as np
-from results import cell
 
-from cli.options import RunPath
 from survey_tools.photometry import nanomaggies_to_magnitude
+from translator import load_run
 from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
 from translator.evaluation.samples import drawn_name
 from translator.metrics.apertures import aperture_flux
 from translator.metrics.robust import NORMAL
 from translator.metrics.signal import residual_of
+from translator.model_card import measure_table
 from translator.report.sample_files import BILINEAR, FLOOR, WIENER
-from translator.report.verdict import AT_FLOOR, WITHIN, distances
 from translator.runs.apply import Request, request_like, translate_each
-from translator.runs.checkpoint import load_run
 
-MEASURES = {  # of the report: words of the table
-    "signal_residual": "residual of the signal",
-    "signal_scale": "resolution [″]",
-    "aperture_offset": "Δmag within 3″",
-    "hsm_size_bias": "size, relative",
-    "photoz_sigma_mad": "photo-z σ_MAD",
-    "sources_invented": "sources invented",
-    "sources_lost": "sources lost",
-    "noise_amplitude": "noise amplitude [dex]",
-    "noise_power": "noise power",
-    "coverage_flux_68": "68 % interval holds the flux",
-    "coverage_truth_68": "68 % interval holds the true flux",
-    "consistency": "consistency",
-}
 GROUPS = 3  # of galaxies by brightness, size and seeing, of one size each
 BAND = 2  # r: by which galaxies are grouped
 
@@ -72,13 +56,13 @@ def said(made: np.ndarray, truth: np.ndarray, pixel_scale: float, bands) -> dict
 
 
 @click.command()
-@click.option("--run", type=RunPath(), default="sdss-cfhtls", show_default=True)
+@click.option("--run", default="sdss-cfhtls", show_default=True, help="Folder of a run, or a built-in model.")
 @click.option("--sky", type=click.Path(exists=True, path_type=Path), required=True, help="Folder of a benchmark sky.")
 @click.option(
     "--report", type=click.Path(exists=True, path_type=Path), help="report.json of `galtrans evaluate` on that sky."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Files to write, without their endings.")
-def main(run: Path, sky: Path, report: Path | None, out: Path) -> None:
+def main(run: str, sky: Path, report: Path | None, out: Path) -> None:
     """Translate the test galaxies in every way and write the figures."""
     trained = load_run(run, "cpu")
     held = open_held_out(sky / "sdss.zarr", sky / "cfht.zarr", sky / "pairs.ecsv", sky / "truth", galaxies=None, seed=0)
@@ -129,15 +113,7 @@ def of_report(report: dict) -> list[str]:
     for direction, found in report["directions"].items():
         rows = [name, *(row for row in (drawn_name(name), WIENER, BILINEAR) if row in found["verdict"]["rows"])]
         rows.append(FLOOR)
-        lines += [f"### {direction}", "", "| | " + " | ".join(rows) + " |", "|---" * (1 + len(rows)) + "|"]
-        for measure, words in MEASURES.items():
-            values = found["values"].get(measure, {})
-            lines.append(f"| {words} (`{measure}`) | " + " | ".join(cell(values.get(row)) for row in rows) + " |")
-        for words, limit in (("measures at their floor", AT_FLOOR), ("within three half widths", WITHIN)):
-            far = [distances(found, row) for row in rows]
-            counts = [sum(value <= limit for value in each.values()) for each in far]
-            lines.append(f"| {words}, of {len(far[0])} | " + " | ".join(map(str, counts)) + " |")
-        lines.append("")
+        lines += [f"### {direction}", "", *measure_table(found, dict(zip(rows, rows, strict=True))), ""]
     return lines
 
 

@@ -15,6 +15,8 @@ import click
 import numpy as np
 from astropy.table import Table
 
+from translator.model_card import cell
+
 MEASURES = {  # column: measure
     "Fig. 5": "figure5_ratio",
     "rise": "figure5_rise",
@@ -60,16 +62,6 @@ def table_of(found: dict) -> str:
         cells = [cell(found["values"].get(measure, {}).get(name)) for measure in MEASURES.values()]
         lines.append(f"| {name if name in found['references'] else f'`{name}`'} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def cell(value: dict | None) -> str:
-    """The median over the bands, and half the width of its interval: "0.12 ± 0.02"."""
-    if value is None:
-        return "–"
-    middle, low, high = (np.array(value[key], float) for key in ("value", "low", "high"))
-    if not np.isfinite(middle).any():
-        return "–"
-    return f"{np.nanmedian(middle):.3g} ± {np.nanmedian(high - low) / 2:.1g}".replace("-", "−")
 
 
 def numbers(direction: str, found: dict) -> list[tuple]:

@@ -36,6 +36,7 @@ from translator.data.reading import read_rows
 from translator.evaluation.held_out import open_held_out, truth_images
 from translator.images import OTHER
 from translator.metrics.signal import residual_of
+from translator.model_card import FIGURES
 from translator.runs.apply import request_like, translate_each
 from translator.runs.checkpoint import Checkpoint, Run, load_run, read_checkpoint, save_checkpoint
 from translator.runs.facts import describe_domain, read_facts, write_facts
@@ -45,12 +46,6 @@ LARGEST = 8e6  # bytes of a model in the package
 TEN = Benchmark(x=2, y=2, train=2, test=10, seed=11)
 SMALL = 4096  # numbers of a tensor that stays float32
 EXACT = ("survey_", "operator_")  # networks that stay float32
-FIGURES = {  # of the card: measure of the report
-    "residual": "signal_residual",
-    "Δmag": "aperture_offset",
-    "photo-z σ_MAD": "photoz_sigma_mad",
-    "68 % interval holds": "coverage_flux_68",
-}
 
 
 def galtrans(*words) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "train": "cli.train",
     "translate": "cli.translate",
     "models": "cli.recipes",
+    "card": "cli.recipes",
     "evaluate": "cli.evaluate",
     "import-weights": "cli.weights",
     "export-weights": "cli.weights",

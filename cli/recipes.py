@@ -1,8 +1,10 @@
-"""`galtrans recipes` and `galtrans models`: list what can be trained, and what is trained already."""
+"""`galtrans recipes`, `models` and `card`: what can be trained, what is trained, and a run for others."""
+
+from pathlib import Path
 
 import click
 
-from cli.options import verbose_option
+from cli.options import NEW_PATH, overwrite_option, run_argument, verbose_option
 
 
 @click.command()
@@ -60,3 +62,27 @@ def models() -> None:
             said = ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
             click.echo(f"  {direction}: {said}")
         click.echo(f"  weights {card['weights_sha256'][:16]}… ({card['iterations']} iterations)\n")
+
+
+@click.command()
+@run_argument
+@click.option("--report", type=NEW_PATH, help="Report of `galtrans evaluate` on RUN: report.json, or its folder.")
+@click.option("--out", type=NEW_PATH, metavar="FILE", help="File to write, such as README.md; without it, print.")
+@overwrite_option
+@verbose_option
+def card(run: str, report: Path | None, out: Path | None, overwrite: bool) -> None:
+    """Describe RUN for other people: a model card as the Hugging Face Hub shows it.
+
+    RUN is the folder of a training, or the name of a model that comes with galtrans. The card says what the model was
+    trained on, how it is loaded, how good it is by a report, which seeing and noise it has seen, and the checksum of
+    its weights. Without a report it says that nothing was measured.
+
+    \b
+    Examples:
+      galtrans card sdss-cfhtls
+      galtrans card runs/two_step --report report --out runs/two_step/README.md
+    """
+    import translator
+
+    text = translator.card(run, report=report, out=out, overwrite=overwrite)
+    click.echo(text if out is None else f"Wrote {out}.", nl=out is not None)

@@ -20,6 +20,7 @@ _FROM = {  # name: the module that has it
         (
             "REPORT_FILES",
             "Translations",
+            "card",
             "describe_recipe",
             "describe_run",
             "evaluate",

@@ -672,6 +672,55 @@ def evaluate(
     return report
 
 
+def card(run: Any, *, report: Any = None, out: Any = None, overwrite: bool = False) -> str:
+    """Describe a run for other people: a model card as the Hugging Face Hub shows it.
+
+    The card says what the model was trained on, how it is loaded, how good it is by a report, which seeing and noise it
+    has seen, and the checksum of its weights.
+
+    Parameters
+    ----------
+    run : Run, str or path-like
+        A run, its folder, or the name of a model that comes with galtrans.
+    report : Report or path-like, optional
+        A report of `evaluate` on this run: what it returned, its folder, or its report.json. Without one, the card says
+        that nothing was measured.
+    out : path-like, optional
+        A file to write, such as README.md.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    str
+        The card: Markdown that begins with YAML.
+
+    Raises
+    ------
+    ArgumentError, RunError
+        There is no such run or report, the report has measured other weights, or the file exists already.
+
+    Examples
+    --------
+    >>> from translator import card
+    >>> print(card("sdss-cfhtls").splitlines()[1])
+    library_name: "galtrans"
+    """
+    from translator.model_card import model_card, read_report
+
+    path = None if out is None else a_path(out, "out")
+    if path is not None and path.exists() and not overwrite:
+        raise ArgumentError("out", f"{path} exists already; choose another `out` or pass `overwrite`")
+    content = getattr(report, "content", None)
+    if report is not None and content is None:
+        content = read_report(a_path(report, "report"))
+    text = model_card(a_run(run), content)
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
+
+
 def preview(store: Any, pictures: Mapping[int, Any]) -> list[Path]:
     """Write pictures of objects of a store as PNG files.
 

@@ -25,3 +25,21 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     result = CliRunner().invoke(galtrans, ["recipes", "stargan"])
     assert result.exit_code == 2
     assert "'stargan'; known are two_step, pix2pix" in result.output
+
+
+def test_a_card_is_printed_or_written(tmp_path, galtrans, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = galtrans("card", "sdss-cfhtls")
+    assert code == 0
+    assert out.startswith('---\nlibrary_name: "galtrans"\n')
+    assert galtrans("card", "sdss-cfhtls", "--out", "README.md") == (0, "Wrote README.md.\n", "")
+    assert (tmp_path / "README.md").read_text() == out
+    code, _, err = galtrans("card", "sdss-cfhtls", "--out", "README.md")
+    assert code == 2
+    assert "README.md exists already; choose another --out or pass --overwrite" in err
+    code, _, err = galtrans("card", "nothing")
+    assert code == 2
+    assert "'nothing' is neither a folder nor a built-in model" in err
+    code, _, err = galtrans("card", "sdss-cfhtls", "--report", "nowhere")
+    assert code == 2
+    assert "'--report': nowhere does not exist" in err
