@@ -22,6 +22,7 @@ COMMANDS = {  # name: file of cli/ that holds it, in the order of use
     "ingest": "cli.ingest",
     "verify": "cli.stores",
     "info": "cli.stores",
+    "convert": "cli.stores",
     "export": "cli.stores",
     "crossmatch": "cli.match",
     "regrid": "cli.match",

@@ -26,6 +26,7 @@ _FROM = {  # name: the module that has it
     ),
     **dict.fromkeys(
         (
+            "convert",
             "crossmatch",
             "describe",
             "estimate",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from survey_tools.build.converted import convert_store
 from survey_tools.build.regridded import is_interpolated, regrid_store
 from survey_tools.errors import StoreError
 from survey_tools.files import SUMS, checksum
@@ -111,6 +112,34 @@ def regrid_partitions(y_path, like_path, out, *, engine: Engine, overwrite: bool
     return derive_partitions(y, out, settings, partial(_regrid, grid.path), engine, "regrid", overwrite=overwrite)
 
 
+def convert_partitions(path, out, *, engine: Engine, overwrite: bool = False) -> PartitionedStore:
+    """Write the stores of a partitioned store again in the newest schema, as `convert_store` does with each.
+
+    Parameters
+    ----------
+    path : path-like
+        The partitioned store.
+    out : path-like
+        Where the new partitioned store will be.
+    engine : Engine
+        Where tasks run.
+    overwrite : bool
+        Whether to replace an existing one.
+
+    Returns
+    -------
+    PartitionedStore
+        The new store.
+
+    Raises
+    ------
+    StoreError
+        A store cannot be opened, or `out` exists and was made from something else.
+    """
+    source = open_store(path)
+    return derive_partitions(source, out, source.settings, _convert, engine, "convert", overwrite=overwrite)
+
+
 def sums_of(store: PartitionedStore) -> str:
     """Return a checksum of a whole partitioned store: that of its list of checksums."""
     sums = store.path / SUMS
@@ -120,6 +149,11 @@ def sums_of(store: PartitionedStore) -> str:
 def _regrid(like: Path, source: Path, out: Path, part: Partition) -> Store:
     """Regrid one partition."""
     return regrid_store(source, like, out, engine=IN_LINE)
+
+
+def _convert(source: Path, out: Path, part: Partition) -> Store:
+    """Convert one partition."""
+    return convert_store(source, out, engine=IN_LINE)
 
 
 def _same_pixels(source: PartitionedStore, folder: Path) -> list[Pixel]:

@@ -14,6 +14,7 @@ import operator
 import os
 import shutil
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -69,6 +70,7 @@ INNER_BYTES = 2**19  # bytes of images that are compressed as one chunk, and rea
 SHARD_ROWS = 8192  # objects in a shard file: 0.24 files of images and masks for a thousand objects
 SHARD_BYTES = 2**32  # bytes of images in a shard file at most, before compression
 COLUMN_ROWS = 16384  # rows of a column that are written at once: a power of two, like the rows of a block
+COLUMN_PARTS = 4  # such parts of all columns that an open store keeps in memory, for objects one by one
 COLUMN_CHUNKS = 64  # such parts in a shard file of a column
 
 
@@ -207,6 +209,7 @@ class Store:
     ) -> None:
         self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
         self._place = Folder(path)
+        self._parts: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
         attributes = group.attrs.asdict()
         for name in AS_TEXT:  # older stores have no text here, but JSON itself
             if isinstance(attributes.get(name), str):
@@ -419,12 +422,28 @@ class Store:
         for rows in self.chunks():
             yield from self._objects(rows)
 
+    def _columns_of(self, rows: slice) -> dict[str, np.ndarray]:
+        """Return all columns of some rows. The parts of columns that were read last are kept in memory."""
+        step = _column_rows(self.block_rows)
+        start = rows.start // step * step
+        if rows.stop > start + step:
+            return {name: self.column(name, rows) for name in self.columns}
+        key = (start, self.bands)
+        if key not in self._parts:
+            self._parts[key] = {name: self.column(name, slice(start, start + step)) for name in self.columns}
+        while len(self._parts) > COLUMN_PARTS:
+            self._parts.popitem(last=False)
+        return {n: column[rows.start - start : rows.stop - start] for n, column in self._parts[key].items()}
+
+    def __getstate__(self) -> dict:
+        return vars(self) | {"_parts": OrderedDict()}
+
     def _objects(self, rows: slice) -> Iterator[dict]:
         """Yield the images of each object of some rows, which are read together."""
         from astropy.nddata import CCDData, StdDevUncertainty  # imported here, because few need it and it is slow
 
         images, masks = self.images[rows], self.mask[rows]
-        columns = {name: self.column(name, rows) for name in self.columns}
+        columns = self._columns_of(rows)
         per_band = [c.name for c in MEASURED + TRANSLATED if c.dims == ("band",) and c.name in columns]
         names = self.input_catalogue_names
         for place, (image, mask) in enumerate(zip(images, masks, strict=True)):
@@ -559,6 +578,7 @@ class Store:
         rows : slice
             Which rows; all by default.
         """
+        self._parts.clear()
         for name, values in columns.items():
             if name in ADDED and name not in self._group:
                 column = next(column for column in MEASURED if column.name == name)

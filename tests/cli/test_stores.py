@@ -175,3 +175,10 @@ def test_info_says_how_far_a_run_is(tmp_path, galtrans, monkeypatch):
     assert galtrans("info", run)[2].startswith("Error: ")
     code, out, _ = galtrans("info", "sdss-cfhtls")
     assert (code, out.split()[:2]) == (0, ["recipe", "psf_matched"])
+
+
+def test_convert_writes_a_store_again_and_says_when_it_is_there(store, galtrans):
+    code, out, _ = galtrans("convert", "x.zarr", "new.zarr")
+    assert (code, out) == (0, "3 objects in gr\nWrote new.zarr\n")
+    assert galtrans("convert", "x.zarr", "new.zarr")[1].startswith("new.zarr is complete already.\n")
+    assert galtrans("convert", "x.zarr", "x.zarr")[0] == 1

@@ -5,6 +5,7 @@ objects of 32 pixels, the fourth without an image), `regridded.zarr` (native, on
 `synthetic.zarr` (five objects with two planes). All lie in chunks of two objects.
 """
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 import xarray
 from numpy.testing import assert_array_equal
 
-from survey_tools import export, open_store, regrid
+from survey_tools import Store, convert, export, open_store, regrid
+from survey_tools.build.converted import convert_store
+from survey_tools.errors import StoreError
+from survey_tools.files import files_of
 from survey_tools.store.verify import verify
 from survey_tools.store.zarr_store import read_images
 
@@ -78,3 +82,58 @@ def test_they_are_translated(old, tmp_path, write_narrow_run):
     assert made.column("object_id").tolist() == ["sdss-0", "sdss-1", "sdss-2"]
     assert made.usable.tolist() == [True, False, True]
     assert verify(made.path) == []
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_they_are_converted_into_schema_2(old, tmp_path, name):
+    before, made = open_store(old / f"{name}.zarr"), convert(old / f"{name}.zarr", tmp_path / "new.zarr")
+    assert made.attributes["schema_version"] == 2
+    assert made.block_rows >= len(made)
+    for one, two in (
+        (before.images, made.images),
+        (before.mask, made.mask),
+        *zip(before.planes.values(), made.planes.values(), strict=True),
+    ):
+        assert one[:].tobytes() == two[:].tobytes()
+    assert made.columns == before.columns
+    for column in made.columns:
+        assert_array_equal(made.column(column), before.column(column))
+    assert_array_equal(made.manifest(), before.manifest())
+    assert before.survey.items() <= made.survey.items()  # rows of surveys have got more fields since
+    same = ("bands", "size", "pixel_scale", "settings", "rows", "units")
+    for key in {*same, *({"synthetic", "planes"} & before.attributes.keys())}:
+        assert made.attributes[key] == before.attributes[key]
+    times = {path: path.stat().st_mtime_ns for path in made.path.rglob("*")}
+    assert convert(before, made.path).rows == before.rows  # it is there already
+    assert times == {path: path.stat().st_mtime_ns for path in made.path.rglob("*")}
+    with pytest.raises(StoreError, match="was made with other"):
+        convert(old / ("native.zarr" if name == "observed" else "observed.zarr"), made.path)
+
+
+def test_a_conversion_of_something_damaged_is_refused(old, tmp_path):
+    shutil.copytree(old / "native.zarr", tmp_path / "old.zarr")
+    file = tmp_path / "old.zarr" / "images" / "c" / "1" / "0" / "0" / "0"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match="images/c/1/0/0/0 has changed"):
+        convert(tmp_path / "old.zarr", tmp_path / "new.zarr")
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_a_killed_conversion_goes_on_to_the_same_bytes(old, tmp_path, monkeypatch):
+    whole, options = convert_store(old / "native.zarr", tmp_path / "a.zarr", chunk_bytes=2 * 8192), []
+    write = Store.write
+
+    def dying(store, rows, *values):
+        options.append(rows)
+        if len(options) == 2:
+            raise KeyboardInterrupt
+        write(store, rows, *values)
+
+    monkeypatch.setattr(Store, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        convert_store(old / "native.zarr", tmp_path / "b.zarr", chunk_bytes=2 * 8192)
+    again = convert_store(old / "native.zarr", tmp_path / "b.zarr", chunk_bytes=2 * 8192)
+    assert len(options) == 4  # three blocks, one of them tried twice
+    assert files_of(again.path) == files_of(whole.path)
+    for name in files_of(whole.path):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
