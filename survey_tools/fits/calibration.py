@@ -114,6 +114,12 @@ PRODUCTS = (
         "CFHTLS T0006 and T0007 documentation: OBJECT is the pointing",
     ),
     Product(
+        "KiDS coadds",
+        {"FILTER": r"OCAM_[ugri]_SDSS", "OBJECT": r"KIDS_.*"},
+        0.0,
+        "KiDS-ESO DR4 (Kuijken et al. 2019, A&A 625, A2): the magnitude of a flux is -2.5 log10 of it",
+    ),
+    Product(
         "Legacy Survey cutouts", {"SURVEY": r"LegacySurvey"}, NANOMAGGY_ZERO_POINT, "legacysurvey.org: nanomaggies"
     ),
 )
