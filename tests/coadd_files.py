@@ -56,8 +56,13 @@ def galaxy(survey: str, row: float = 99.3, col: float = 101.2, flux: float = 40.
     return known_sky.Galaxy(*known_sky.position(grid(survey), row, col), flux=flux)
 
 
-def write(survey: str, folder: Path, band: str, *, flux: float = 40.0, edit: Callable | None = None) -> Path:
-    """Write the tile of a band with one galaxy, and its companions, as the survey does; `edit` changes its header."""
+def write(
+    survey: str, folder: Path, band: str, *, flux: float = 40.0, edit: Callable | None = None, size: int = 0
+) -> Path:
+    """Write the tile of a band with one galaxy, and its companions, as the survey does.
+
+    `edit` changes its header. With a `size`, a square around the galaxy is written, as cutouts are.
+    """
     wcs = grid(survey)
     image = known_sky.draw(wcs, SHAPE, [galaxy(survey, flux=flux)], NOISE, seed=ord(band)).astype(float)
     flags = np.zeros(SHAPE, bool)
@@ -67,6 +72,10 @@ def write(survey: str, folder: Path, band: str, *, flux: float = 40.0, edit: Cal
     for axis in (1, 2):
         cards[f"CRVAL{axis}"], cards[f"CRPIX{axis}"] = CENTRE[axis - 1], float(wcs.wcs.crpix[axis - 1])
         cards[f"CD{axis}_{axis}"] = float(wcs.wcs.cd[axis - 1, axis - 1])
+    if size:
+        row, col = 100 - size // 2, 102 - size // 2
+        image, flags = (each[row : row + size, col : col + size] for each in (image, flags))
+        cards["CRPIX1"], cards["CRPIX2"] = cards["CRPIX1"] - col, cards["CRPIX2"] - row
     folder.mkdir(parents=True, exist_ok=True)
     return WRITERS[survey](folder, Coadd(band, image, flags, cards), edit or (lambda header: None))
 
@@ -81,7 +90,7 @@ def _hsc(folder: Path, coadd: Coadd, edit: Callable) -> Path:
     for name, data in (
         ("IMAGE", coadd.image * 10 ** (0.4 * 4.5)),
         ("MASK", mask),
-        ("VARIANCE", np.full(SHAPE, NOISE**2)),
+        ("VARIANCE", np.full(coadd.flags.shape, NOISE**2)),
     ):
         data = data.astype(np.int32 if name == "MASK" else np.float32)
         hdus.append(fits.ImageHDU(data, coadd.wcs.copy()))
@@ -113,7 +122,7 @@ def _des(folder: Path, coadd: Coadd, edit: Callable) -> Path:
         fits.PrimaryHDU(),
         fits.CompImageHDU(science, header, name="SCI", quantize_level=64, quantize_method=2),
         fits.CompImageHDU(np.where(coadd.flags, 2, 0).astype(np.int32), header, name="MSK"),
-        fits.CompImageHDU(np.full(SHAPE, 1.0, np.float32), header, name="WGT"),
+        fits.CompImageHDU(np.ones(coadd.flags.shape, np.float32), header, name="WGT"),
     ]
     path = folder / f"DES1000+0209_r4920p01_{'Y' if coadd.band == 'y' else coadd.band}.fits.fz"
     fits.HDUList(hdus).writeto(path)
@@ -185,7 +194,10 @@ def _kids(folder: Path, coadd: Coadd, edit: Callable) -> Path:
     edit(header)
     path = folder / f"KiDS_DR4.0_150.1_2.2_{coadd.band}_sci.fits"
     fits.PrimaryHDU((coadd.image * 1e-9).astype(np.float32), header).writeto(path)
-    for ending, data in (("msk", np.where(coadd.flags, 2, 0).astype(np.uint8)), ("wei", np.ones(SHAPE, np.float32))):
+    for ending, data in (
+        ("msk", np.where(coadd.flags, 2, 0).astype(np.uint8)),
+        ("wei", np.ones(coadd.flags.shape, np.float32)),
+    ):
         fits.PrimaryHDU(data, header).writeto(folder / path.name.replace("_sci", f"_{ending}"))
     return path
 
