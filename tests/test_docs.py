@@ -18,6 +18,7 @@ from cli.main import galtrans
 from survey_tools.archives.cfht import vizier
 from survey_tools.archives.download.hosts import MORE_HOSTS
 from survey_tools.archives.settings import ArchiveSettings, variable
+from survey_tools.surveys import FILES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -103,7 +104,7 @@ def test_settings_in_the_pages_are_those_of_the_program(made):
     for each in fields(ArchiveSettings):
         assert f"| `{variable(each.name)}` | `{each.default}` | {each.metadata['what']} |" in table
     said = {name for page in PAGES for name in re.findall(r"GALTRANS_[A-Z0-9_]+", text_of(page))}
-    assert said <= known | {MORE_HOSTS}
+    assert said <= known | {MORE_HOSTS, FILES}
     assert MORE_HOSTS in (DOCS / "reference" / "settings.md").read_text()
 
 
