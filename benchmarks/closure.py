@@ -39,7 +39,7 @@ from survey_tools.images.sky_wcs import read_wcs, tan_terms
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count, nanomaggies_to_magnitude
 from survey_tools.surveys import CFHT
 from translator.data.reading import read_rows
-from translator.evaluation.held_out import resampled
+from translator.runs.apply import resampled
 from translator.evaluation.seen import has_operator
 from translator.evaluation.wiener import FilterConditions, Spectrum, by_seeing, learn_spectrum, restored
 from translator.images import Known

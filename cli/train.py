@@ -97,6 +97,20 @@ def _gone_on_with(path, resume: bool):
     show_default=True,
     help="Number of iterations between checkpoints.",
 )
+@click.option(
+    "--validate-every",
+    type=POSITIVE,
+    help="Number of iterations between validations: measures of the report on at most 64 pairs that do not train, as "
+    "TensorBoard curves. The best state is kept as RUN@best. The pairs are those that the table keeps for validation, "
+    "or else a tenth of those that train.",
+)
+@click.option(
+    "--until",
+    metavar="MEASURE=VALUE",
+    help="End the step in which a measure of a validation is better than this, such as signal_residual=0.07 or "
+    "sdss_to_cfht.signal_residual.r=0.07. Without --validate-every, each checkpoint is validated.",
+)
+@click.option("--patience", type=POSITIVE, help="End a step after this many validations without a better one.")
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
     "--bands", show_default="all that both stores have", help="Bands of both stores to train on, such as gri."
@@ -118,6 +132,9 @@ def train(
     precision,
     data,
     checkpoint_every,
+    validate_every,
+    until,
+    patience,
     resume,
     bands,
     seed,
@@ -143,7 +160,8 @@ def train(
         run = translator.train(
             x, y, pairs, run=path, recipe=recipe, start_from=start_from, iterations=iterations,
             batch_size=batch_size, width=width, seed=seed, device=device, precision=precision, data=data,
-            checkpoint_every=checkpoint_every, resume=resume, bands=bands, tell=click.echo,
+            checkpoint_every=checkpoint_every, validate_every=validate_every, until=until, patience=patience,
+            resume=resume, bands=bands, tell=click.echo,
         )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
         click.echo(f"The trained model lies in {path}. Next:")

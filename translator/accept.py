@@ -15,19 +15,28 @@ from astropy.wcs import WCS
 from survey_tools.accept import a_path
 from survey_tools.errors import ArgumentError
 from translator.runs.built_in import find_model
-from translator.runs.checkpoint import Run
+from translator.runs.checkpoint import BEST, Run
 from translator.translation.asking import Depth, read_depth
 
+OF_BEST = f"@{BEST}"  # behind the name of a run: its best state
 CARDS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # of the meta of an image of a store
 A_CARD = re.compile(r"(?!COMMENT|HISTORY|SIMPLE|EXTEND|XTENSION|NAXIS|BITPIX|[PG]COUNT)[A-Z][A-Z0-9_-]{0,7}")
 FACTS = {"object_id": "OBJECT", "ra": "RA", "dec": "DEC", "redshift": "REDSHIFT"}
 
 
 def a_run(value: Any, argument: str = "run") -> Path:
-    """The folder of a run, from a `Run`, a path, or the name of a built-in model."""
+    """The folder of a run, from a `Run`, a path, or the name of a built-in model.
+
+    "RUN@best" stands for the best state of a run that was validated.
+    """
     if isinstance(value, Run):
         return value.path
     path = a_path(value, argument)
+    if path.name.endswith(OF_BEST) and not path.exists():
+        run = a_run(path.with_name(path.name.removesuffix(OF_BEST)), argument)
+        if not (run / BEST / "run.json").is_file():
+            raise ArgumentError(argument, f"{run} keeps no best state; train with `--validate-every`, or give the run")
+        return run / BEST
     if path.is_dir():
         return path
     if path.exists():

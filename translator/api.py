@@ -32,10 +32,10 @@ from survey_tools.accept import (
 from survey_tools.errors import ArgumentError, GaltransError, RunError
 from survey_tools.files import whole_file
 from survey_tools.store.zarr_store import Store
-from translator.accept import a_run, is_in_memory, some_depths, some_hdus
+from translator.accept import OF_BEST, a_run, is_in_memory, some_depths, some_hdus
 from translator.recipes import RECIPES, Recipe
 from translator.runs.built_in import BuiltInModel, find_model, models
-from translator.runs.checkpoint import Run, locate
+from translator.runs.checkpoint import BEST, Run, locate
 from translator.runs.checkpoint import load_run as load_run_folder
 from translator.runs.facts import read_facts
 from translator.runs.in_words import Summary, summarise, summarise_run
@@ -59,7 +59,8 @@ def load_run(run: Any, device: str = "auto", *, recipe: Recipe | None = None) ->
     Parameters
     ----------
     run : str or path-like
-        The name of a model that comes with galtrans, such as "sdss-cfhtls", or the folder of a training.
+        The name of a model that comes with galtrans, such as "sdss-cfhtls", or the folder of a training, whose last
+        state is loaded; "FOLDER@best" is its best one, if it was validated.
     device : str
         "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:1".
     recipe : Recipe, optional
@@ -88,6 +89,8 @@ def load_run(run: Any, device: str = "auto", *, recipe: Recipe | None = None) ->
 def find_run(run: Any) -> Path | None:
     """The folder of a run, or of a built-in model of that name; None where there is none."""
     path = a_path(run, "run")
+    if path.name.endswith(OF_BEST) and not path.exists():
+        path = path.with_name(path.name.removesuffix(OF_BEST)) / BEST
     if path.exists() or path.with_name(f"{path.name}.part").exists():
         return path if (path / "run.json").is_file() else None
     return find_model(str(path))
@@ -134,6 +137,9 @@ def train(
     precision: str | None = None,
     data: str = "auto",
     checkpoint_every: int = 500,
+    validate_every: int | None = None,
+    until: str | None = None,
+    patience: int | None = None,
     resume: bool = False,
     bands: Any = None,
     tell: Tell = silent,
@@ -176,6 +182,15 @@ def train(
         Keep all images in the device's memory, or read them ahead of their use.
     checkpoint_every : int
         Iterations between checkpoints.
+    validate_every : int, optional
+        Iterations between validations: some measures of the report are made on at most 64 pairs that do not train, as
+        curves, and the best state is kept beside the last one (`load_run` takes it as "RUN@best"). The pairs are those
+        that the table keeps for validation, or else a tenth of those that train.
+    until : str, optional
+        "[direction.]measure[.band]=value", such as "signal_residual=0.07". The step in which a validation is better
+        than the value ends there; the steps after it are trained whole.
+    patience : int, optional
+        A step ends after this many validations without a better one.
     resume : bool
         Go on from the newest checkpoint of the run.
     bands : str or sequence of str, optional
@@ -210,7 +225,8 @@ def train(
     recipe = recipe or (read_facts(start.path).recipe if start else "two_step")
     _check_recipe(recipe, pairs, x, y)
     stores = [a_store_path(x, "x"), a_store_path(y, "y")]
-    for name, value in (("batch_size", batch_size), ("width", width)):
+    optional = {"batch_size": batch_size, "width": width, "validate_every": validate_every, "patience": patience}
+    for name, value in optional.items():
         if value is not None:
             a_count(value, name, 1)
     counts = None
@@ -230,6 +246,9 @@ def train(
             data,
             _bands_of_both(bands),
             start,
+            validate_every,
+            until,
+            patience,
         )
         session = open_together(TrainingInputs(*stores, table), path, settings, share, resume=resume)
         say = tell if share.rank == 0 else silent
@@ -248,6 +267,8 @@ def train(
         if session.batches.device.type == "cpu":
             keep_memory()
         loop.train(session)
+        for line in session.last_words():
+            say(line)
         if share.rank > 0:  # the first process may still be writing the checkpoint
             return session.run
         return load_run_folder(path, device, recipe=recipe if isinstance(recipe, Recipe) else None)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from astropy.table import Table
 
 from survey_tools.errors import StoreError
@@ -19,7 +18,7 @@ from translator.evaluation.truth import open_truth, truth_rows
 from translator.images import OTHER
 from translator.metrics.blank import blank_sigma
 from translator.metrics.redshift import aperture_fluxes
-from translator.networks.observation_operator import area, inverse, is_richer, sample
+from translator.networks.observation_operator import is_richer
 from translator.report.sample_files import SampleFiles
 from translator.runs.facts import describe_domain
 
@@ -216,25 +215,6 @@ def other_noise(
         its = other[galaxy]
         made[place] = truth[galaxy] + (target[its] - truth[its]) * ratio[galaxy, :, None, None].astype(np.float32)
     return made
-
-
-def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarray:
-    """Return images after bilinear interpolation onto other grids: the same sky, with the same flux.
-
-    Where a new grid extends beyond the image, the outermost pixels are repeated.
-
-    Parameters
-    ----------
-    source : array
-        Images (galaxy, band, row, col).
-    alignment : array
-        Alignment from their grids to the new ones (galaxy, 2, 3), as in `networks.observation_operator`.
-    size : int
-        Rows, and columns, of the new grids.
-    """
-    led = torch.from_numpy(np.ascontiguousarray(alignment, np.float32))
-    image = torch.from_numpy(np.ascontiguousarray(source, np.float32))
-    return (sample(image, inverse(led), (size, size)) / area(led)).numpy()
 
 
 def drawn_galaxies(count: int) -> np.ndarray:

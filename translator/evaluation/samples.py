@@ -9,7 +9,7 @@ import scipy.fft
 from survey_tools.tasks import Engine
 from translator.data.conditions import usual_seeing
 from translator.data.reading import read_rows
-from translator.evaluation.held_out import HeldOut, drawn_galaxies, other_noise, reference, resampled
+from translator.evaluation.held_out import HeldOut, drawn_galaxies, other_noise, reference
 from translator.evaluation.seen import add_seen, operator_networks
 from translator.evaluation.wiener import FilterConditions, by_seeing, learn_spectrum, observed, restored
 from translator.images import OTHER
@@ -17,7 +17,7 @@ from translator.metrics.autocorrelation import noise_correlation, noise_power
 from translator.metrics.measure import Sample, Statistics
 from translator.metrics.signal import CERTAIN, relative_residual
 from translator.report.sample_files import BILINEAR, FLOOR, ORACLE, WIENER, Rows, SampleFiles, begin_array, write_part
-from translator.runs.apply import Request, noise_seed, request_like, translate_each
+from translator.runs.apply import Request, noise_seed, request_like, resampled, translate_each
 from translator.runs.checkpoint import Run, RunAt
 
 SHIFTED_AT_ONCE = 32  # galaxies in memory

@@ -12,6 +12,7 @@ from survey_tools.store.zarr_store import Store
 from translator.data.conditions import alignment_into, one_centre
 from translator.data.survey_measures import noise_of
 from translator.images import OTHER, Known
+from translator.networks.observation_operator import area, inverse, sample
 from translator.observing import Observed
 from translator.runs.checkpoint import Run
 from translator.runs.device import one_thread
@@ -92,6 +93,25 @@ def request_like(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: 
         wanted_gain=there.column("gain")[to],
         alignment=alignment_into(stores, rows, domain),
     )
+
+
+def resampled(source: np.ndarray, alignment: np.ndarray, size: int) -> np.ndarray:
+    """Return images after bilinear interpolation onto other grids: the same sky, with the same flux.
+
+    Where a new grid extends beyond the image, the outermost pixels are repeated.
+
+    Parameters
+    ----------
+    source : array
+        Images (galaxy, band, row, col).
+    alignment : array
+        Alignment from their grids to the new ones (galaxy, 2, 3), as in `networks.observation_operator`.
+    size : int
+        Rows, and columns, of the new grids.
+    """
+    led = torch.from_numpy(np.ascontiguousarray(alignment, np.float32))
+    image = torch.from_numpy(np.ascontiguousarray(source, np.float32))
+    return (sample(image, inverse(led), (size, size)) / area(led)).numpy()
 
 
 def translate_each(

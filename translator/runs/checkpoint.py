@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from survey_tools.errors import RunError
 from translator.recipes import Recipe
 from translator.runs.device import choose_device
-from translator.runs.facts import Domain, RunFacts, read_facts
+from translator.runs.facts import Domain, RunFacts, read_facts, write_facts
 from translator.runs.recipe_names import find_recipe
 from translator.use import Use
 
@@ -31,22 +31,30 @@ UNREADABLE = (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeEr
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved state: iterations done over all steps, the step they ended in, and the tensors of both files."""
+    """A saved state: iterations done over all steps, the step they ended in, and the tensors of both files.
+
+    `best` of a run's best state has the "measure" by which it is the best, and its "distance" from perfect.
+    """
 
     iteration: int
     step: int
     networks: dict[str, Tensor]
     training: dict[str, Tensor]
     checksum: str = ""  # of the weights' file, once there is one
+    best: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """How far a run was when it was saved: iterations over all steps, the step counted from 0, and when [s, Unix]."""
+    """How far a run was when it was saved: iterations over all steps, the step counted from 0, and when [s, Unix].
+
+    `best` is that of `Checkpoint`.
+    """
 
     iteration: int
     step: int
     time: float
+    best: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,12 @@ class Run:
 
     @property
     def unfinished(self) -> str:
-        """A sentence about a training that has not done all its iterations; "" if it has, or for an imported run."""
+        """A sentence about a training that has not done all its iterations.
+
+        "" if it has, for an imported run, and for the best state of a run.
+        """
         wanted = sum(self.facts.iterations)
-        if self.facts.imported or self.iteration >= wanted:
+        if self.facts.imported or self.facts.best_by or self.iteration >= wanted:
             return ""
         return (
             f"{self.path} is not finished: {self.iteration:,} of {wanted:,} training iterations are done, and its "
@@ -197,9 +208,36 @@ def build_networks(facts: RunFacts, recipe: Recipe) -> nn.ModuleDict:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint to a run, complete or not at all, and remove all but the newest `KEPT`."""
-    folder = path / "checkpoints" / f"{checkpoint.iteration:09}"
-    if folder.exists():
-        return
+    if not _folder_of(path, checkpoint).exists():
+        _write_checkpoint(path, checkpoint)
+    for old in _checkpoints(path)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+BEST = "best"  # folder within a run, which is a run itself
+
+
+def save_best(path: Path, facts: RunFacts, checkpoint: Checkpoint) -> None:
+    """Keep a state as the best one of a run, in place of the one before; it is not among those that `KEPT` counts.
+
+    It lies in a folder `BEST` of the run. That is a run, too, which can be used but not resumed.
+    """
+    (path / BEST).mkdir(exist_ok=True)
+    write_facts(path / BEST, facts)
+    folder = _write_checkpoint(path / BEST, checkpoint)
+    for old in _checkpoints(path / BEST):
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _folder_of(path: Path, checkpoint: Checkpoint) -> Path:
+    """Return the folder of a checkpoint of a run."""
+    return path / "checkpoints" / f"{checkpoint.iteration:09}"
+
+
+def _write_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint, complete or not at all, in place of one that is there; return its folder."""
+    folder = _folder_of(path, checkpoint)
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -210,14 +248,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         }
         checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         summary = {"iteration": checkpoint.iteration, "step": checkpoint.step, "checksums": checksums}
+        summary |= {"best": checkpoint.best} if checkpoint.best else {}
         for name, content in (files | {SUMMARY: json.dumps(summary, indent=2).encode()}).items():
             _write(part / name, content)
+        before = folder.with_suffix(".before")
+        if folder.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            os.rename(folder, before)
         os.rename(part, folder)
+        shutil.rmtree(before, ignore_errors=True)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    for old in _checkpoints(path)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
@@ -242,7 +285,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         iteration, step = summary["iteration"], summary["step"]
         if not isinstance(iteration, int) or not isinstance(step, int):
             raise TypeError("its iteration and step are no numbers")
-        return Checkpoint(iteration, step, networks, training, summary["checksums"][NETWORKS])
+        best = dict(summary.get("best", {}))
+        return Checkpoint(iteration, step, networks, training, summary["checksums"][NETWORKS], best)
     except UNREADABLE as error:
         raise RunError(f"{folder} is damaged ({' '.join(str(error).split())[:80]}); {remedy}") from error
 
@@ -261,7 +305,8 @@ def read_progress(path: Path) -> Saved | None:
     summary = folders[-1] / SUMMARY
     try:
         said = json.loads(summary.read_text())
-        return Saved(int(said["iteration"]), int(said["step"]), summary.stat().st_mtime)
+        best = dict(said.get("best", {}))
+        return Saved(int(said["iteration"]), int(said["step"]), summary.stat().st_mtime, best)
     except UNREADABLE as error:
         raise RunError(f"{summary} is damaged ({' '.join(str(error).split())[:80]}); delete its folder") from error
 

@@ -20,7 +20,7 @@ from translator.runs.device import PRECISIONS
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
 TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that are lists in JSON
-OPTIONAL = ("lengthened", "begun_from")  # facts that run.json states only if there is something to state
+OPTIONAL = ("lengthened", "begun_from", "validation", "ended", "best_by")  # facts that run.json states if there are any
 DIFFERENCES = {  # facts that a resumed run must share, and the words for them
     "recipe": "--recipe",
     "domains": "pair of stores",
@@ -103,6 +103,13 @@ class RunFacts:
         each step, and "schedule", sentences on the learning rates.
     begun_from : dict
         The weights that its training began from, as of `training.start`; empty if it began anew. It is "from" in JSON.
+    validation : dict
+        The pairs that a training is watched by, as of `training.validation.describe_pairs`; empty without any.
+    ended : tuple of dict
+        Steps that ended before all their iterations were done: "step" (counted from 1), "at" which iteration, "of" how
+        many iterations, and "why".
+    best_by : str
+        Of the best state of a run: the measure by which it is the best.
     """
 
     recipe: str
@@ -117,6 +124,9 @@ class RunFacts:
     precision: str = "float32"
     lengthened: tuple[dict, ...] = ()
     begun_from: dict = field(default_factory=dict)
+    validation: dict = field(default_factory=dict)
+    ended: tuple[dict, ...] = ()
+    best_by: str = ""
 
 
 def describe_domain(store: Store) -> Domain:
@@ -175,6 +185,8 @@ def check_same(path: Path, begun: RunFacts, wanted: RunFacts) -> None:
             f"{path} holds weights imported from {', '.join(begun.imported)} and no state of a training, so it cannot "
             "go on; train into another --run, without --resume"
         )
+    if begun.best_by:
+        raise RunError(f"{path} holds the best state of a run and no state of a training; resume the run {path.parent}")
     for name, remedy in DIFFERENCES.items():
         was, now = (_comparable(getattr(facts, name)) for facts in (begun, wanted))
         if was != now:
@@ -220,7 +232,8 @@ def read_facts(path: Path) -> RunFacts:
         }
         if set(domains) != {"x", "y"}:
             raise KeyError("domains")
-        document |= {"lengthened": tuple(document.get("lengthened", ())), "begun_from": document.pop("from", {})}
+        document |= {name: tuple(document.get(name, ())) for name in ("lengthened", "ended")}
+        document |= {"begun_from": document.pop("from", {})}
         facts = RunFacts(**document | {"domains": domains, "iterations": tuple(document["iterations"])})
         _check_types(facts)
         return facts
@@ -240,11 +253,12 @@ def _check_types(facts: RunFacts) -> None:
             facts.pairs,
             facts.galtrans_version,
             facts.precision,
+            facts.best_by,
             *facts.imported.keys(),
             *facts.imported.values(),
         ]
         + [word for domain in domains for word in (domain.survey, domain.fingerprint, *domain.bands)],
-        dict: [*facts.lengthened, facts.begun_from],
+        dict: [*facts.lengthened, *facts.ended, facts.begun_from, facts.validation],
         int: [*facts.iterations, facts.batch_size, facts.seed, facts.width, *(domain.size for domain in domains)],
         (int, float): [
             number

@@ -9,8 +9,8 @@ import torch
 from survey_tools.progress import duration
 from survey_tools.surveys import find_survey
 from translator.recipes import Recipe, Step, Turn
-from translator.runs.checkpoint import read_progress
-from translator.runs.facts import read_facts, survey_domains
+from translator.runs.checkpoint import BEST, Saved, read_progress
+from translator.runs.facts import RunFacts, read_facts, survey_domains
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
     for domain in facts.domains.values():
         grid = f"{domain.size} x {domain.size} pixels of {domain.pixel_scale:g} arcsec"
         lines.append((domain.survey, f"{find_survey(domain.survey).title} in {' '.join(domain.bands)}, {grid}"))
+    if facts.best_by:
+        return [*lines, *_best(facts, read_progress(path), "trained"), _made_by(facts)]
     if facts.imported:
         return [*lines, ("weights", f"imported from {', '.join(facts.imported)}"), _made_by(facts)]
     steps, total = len(facts.iterations), sum(facts.iterations)
@@ -96,9 +98,22 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
     lines.append(("trained", done))
     if facts.begun_from:
         lines.append(("begun from", f"{facts.begun_from['run']}, iteration {facts.begun_from['iteration']:,}"))
+    lines += [
+        ("ended early", f"step {each['step']} at iteration {each['at']:,} of the run: {each['why']}")
+        for each in facts.ended
+    ]
+    lines += _best(facts, read_progress(path / BEST), "best state (RUN@best)")
     lines += [("lengthened", f"at iteration {each['at']:,}: {' '.join(each['schedule'])}") for each in facts.lengthened]
     lines.append(("batch size", f"{facts.batch_size}, seed {facts.seed}, {facts.precision}"))
     return [*lines, _made_by(facts)]
+
+
+def _best(facts: RunFacts, saved: Saved | None, label: str) -> list[tuple[str, str]]:
+    """Return the line on the best state of a run; none if it keeps none."""
+    if saved is None or not saved.best:
+        return []
+    far = f"{saved.best['measure']} is {saved.best['distance']:.3g} from perfect"
+    return [(label, f"iteration {saved.iteration:,} of {sum(facts.iterations):,}, where {far}")]
 
 
 def _made_by(facts) -> tuple[str, str]:

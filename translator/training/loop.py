@@ -1,7 +1,7 @@
 """The training loop, with its progress bar, curves and pictures."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from translator.data.conditions import as_tensor, one_centre
 from translator.images import OTHER, WHOLE, Batch, Known, Share
 from translator.networks.observation_operator import inverse
 from translator.observing import Observed
+from translator.runs.facts import write_facts
 from translator.training.flux_scatter import measure_flux_scatter
-from translator.training.ranks import Interrupts, any_asks, in_all
-from translator.training.session import Session, optimizers_of, save
+from translator.training.ranks import Interrupts, any_asks, gather, in_all
+from translator.training.session import Session, end_step, optimizers_of, save
 from translator.training.trial import try_recipe
 from translator.training.update import iterate
 from translator.use import Use, Wanted
@@ -45,12 +46,12 @@ class Watch:
     def __init__(self, path: Path, start: int, share: Share = WHOLE) -> None:
         self._writer = SummaryWriter(str(path / FOLDER), purge_step=start + 1) if share.rank == 0 else None
         self._progress: Progress | None = None
-        self._losses = ""
+        self._losses, self._validated = "", ""
 
     @contextmanager
     def step(self, number: int, of: int, done: int, iterations: int) -> Iterator[None]:
         """Show the progress of step `number`, counted from 1."""
-        how = {"done": done, "facts": lambda: self._losses, "silent": self._writer is None}
+        how = {"done": done, "facts": lambda: self._losses + self._validated, "silent": self._writer is None}
         with Progress(iterations, f"training step {number} of {of}", "it", **how) as self._progress:
             yield
 
@@ -107,6 +108,33 @@ class Watch:
         wanted = Wanted(domain, size, 1.0, alignment, here.psf_fwhm, unknown, unknown)
         return Observed(original, torch.isfinite(original), known), wanted
 
+    def validation(self, entry: dict, measure: str, bands: Sequence[str]) -> None:
+        """Add the measures of one validation, an entry of its `Past`, to the curves, and one of them to the bar.
+
+        Parameters
+        ----------
+        entry : dict
+            The validation.
+        measure : str
+            Name of the measure that the bar shows.
+        bands : sequence of str
+            Bands, in the order of the values.
+        """
+        shown = {}
+        for direction, measured in entry["values"].items():
+            for name, values in measured.items():
+                known = [value for value in values if value is not None]
+                if known:
+                    middle = float(np.median(known))
+                    self._writer.add_scalar(f"validation {direction}/{name}", middle, entry["iteration"])
+                    shown |= {direction: middle} if name == measure else {}
+                for band, value in zip(bands, values, strict=True):
+                    if value is not None:
+                        tag = f"validation {direction}, bands/{name}_{band}"
+                        self._writer.add_scalar(tag, value, entry["iteration"])
+        each = ", ".join(f"{direction}={value:.3g}" for direction, value in shown.items())
+        self._validated = f"; {measure} of iteration {entry['iteration']:,}: {each}" if each else ""
+
     def flush(self) -> None:
         """Write the curves to the disk, so that none is behind the checkpoint that follows."""
         if self._writer:
@@ -157,12 +185,16 @@ def train(session: Session, after: After | None = None) -> None:
             if done < step.iterations:
                 with watch.step(number + 1, len(steps), done, step.iterations):
                     _play(session, number, first, watch, interrupts, after or (lambda *_: None))
-            first += step.iterations
+            first += session.recipe.steps[number].iterations
 
 
 def _play(session: Session, number: int, first: int, watch: Watch, interrupts: Interrupts, after: After) -> None:
-    """Play the rest of one step, whose first iteration has the number `first` in the run."""
+    """Play the rest of one step, whose first iteration has the number `first` in the run; it may end early."""
     step = session.recipe.steps[number]
+    over = session.validation.ends(session.iteration) if session.validation and session.iteration > first else ""
+    if over:  # the step had ended, and the training was interrupted before run.json said so
+        _end(session, number, over)
+        return
     if session.iteration == first:
         session.optimizers = optimizers_of(step, session.networks)
     for index in range(session.iteration - first, step.iterations):
@@ -180,21 +212,63 @@ def _play(session: Session, number: int, first: int, watch: Watch, interrupts: I
         session.iteration += 1
         watch.show(number + 1, session.iteration, losses)
         after(number + 1, spent, losses)
-        last = index + 1 == step.iterations
+        last, final = index + 1 == step.iterations, number + 1 == len(session.recipe.steps)
+        entry, why = _validate(session, number, watch, last=last)
+        last = last or bool(why)
         asked = any_asks(interrupts.asked, session.share, session.batches.device)
-        if last and number + 1 == len(session.recipe.steps) and session.share.rank == 0:
+        if last and final and session.share.rank == 0:
             measure_flux_scatter(session.run, session.stores, session.selection.pairs)
+        if entry and entry["best"]:
+            session.validation.keep_best(session.run, number, session.facts, entry["distance"])
         if last or asked or session.iteration % session.checkpoint_every == 0:
             watch.flush()
             save(session, number)
             middle = len(session.facts.domains["x"].bands) // 2
             watch.panels(session.recipe.use, session.networks, batch, middle, session.iteration)
+        if last and final and session.validation and session.share.rank == 0:
+            session.validation.finish_best(session.run, session.facts, session.selection.pairs)
+        if why:
+            _end(session, number, why)
+            return
         if asked:
             total = sum(session.facts.iterations)
             raise _ended(
                 session,
                 f"stopped after iteration {session.iteration} of {total}, saved; resume with `{session.command}`",
             )
+
+
+def _validate(session: Session, number: int, watch: Watch, *, last: bool) -> tuple[dict | None, str]:
+    """Validate a training if that is due after this iteration; return what the first process found, and why the step
+    ends, in all processes, or "".
+
+    Parameters
+    ----------
+    session : Session
+        The training.
+    number : int
+        Number of the step, counted from 0.
+    watch : Watch
+        Where the measures are shown.
+    last : bool
+        Whether this is the last iteration of the step.
+    """
+    validation, entry = session.validation, None
+    if validation is None or not validation.is_due(session.iteration, last=last):
+        return None, ""
+    if session.share.rank == 0:
+        final = number + 1 == len(session.recipe.steps)
+        past = [each["why"] for each in session.facts.ended if each["step"] <= number]
+        entry = validation.validate(session.run, number + 1, final=final, past=past)
+        watch.validation(entry, validation.by.measure.name, session.facts.domains["x"].bands)
+    return entry, gather(entry and entry["ends"], session.share)[0]
+
+
+def _end(session: Session, number: int, why: str) -> None:
+    """Let a step end at this iteration, also in run.json."""
+    end_step(session, number, why)
+    if session.share.rank == 0:
+        write_facts(session.path, session.facts)
 
 
 def _ended(session: Session, why: str) -> BaseException:

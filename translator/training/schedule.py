@@ -1,6 +1,6 @@
 """How long the steps of a training are, what learning rates do if a run becomes longer, and both in words."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from survey_tools.errors import RunError
@@ -11,7 +11,11 @@ from translator.training.update import DECAY, slowed
 
 
 def with_iterations(
-    recipe: Recipe, iterations: int | tuple[int, ...] | None, begun: RunFacts | None, checkpoint: Checkpoint | None
+    recipe: Recipe,
+    iterations: int | tuple[int, ...] | None,
+    begun: RunFacts | None,
+    checkpoint: Checkpoint | None,
+    reasons: Collection[str] = (),
 ) -> Recipe:
     """Return the recipe with other iterations in each step: the wanted ones, or those of the run that is resumed.
 
@@ -28,6 +32,9 @@ def with_iterations(
         The run that is resumed.
     checkpoint : Checkpoint, optional
         Its newest checkpoint.
+    reasons : collection of str
+        Why a step may end early in this training. A step that has ended for one of these stays as it is, whatever the
+        wanted iterations are, so that the same command can be given again.
 
     Raises
     ------
@@ -47,7 +54,8 @@ def with_iterations(
     if counts is None or len(counts) != len(recipe.steps):
         return recipe
     if begun and checkpoint and len(begun.iterations) == len(counts) and 0 <= checkpoint.step < len(counts):
-        counts = _after_checkpoint(counts, begun, checkpoint, explicit=bool(wanted) and len(wanted) > 1)
+        explicit = bool(wanted) and len(wanted) > 1
+        counts = _after_checkpoint(counts, begun, checkpoint, reasons, explicit=explicit)
     steps = tuple(
         replace(step, iterations=n, decay_every=_scaled(step.decay_every, n / step.iterations))
         for step, n in zip(recipe.steps, counts, strict=True)
@@ -56,20 +64,25 @@ def with_iterations(
 
 
 def _after_checkpoint(
-    counts: tuple[int, ...], begun: RunFacts, checkpoint: Checkpoint, *, explicit: bool
+    counts: tuple[int, ...], begun: RunFacts, checkpoint: Checkpoint, reasons: Collection[str], *, explicit: bool
 ) -> tuple[int, ...]:
     """Return the iterations of each step of a run that goes on; arguments as of `with_iterations`.
 
-    If they are `explicit`, there is a number for each step, and one for a step that is over must be its own.
+    If they are `explicit`, there is a number for each step, and one for a step that is over must be its own, or the one
+    that was planned for it.
     """
     present = checkpoint.step
+    planned = {each["step"] - 1: each["of"] for each in begun.ended}
     for step in range(present if explicit else 0):
-        if counts[step] != begun.iterations[step]:
+        if counts[step] not in (begun.iterations[step], planned.get(step)):
             raise RunError(
                 f"--iterations has {counts[step]} for step {step + 1}, which is over after {begun.iterations[step]}; "
                 "only the present step and later ones can become longer: give its own number, or one number alone"
             )
-    counts = begun.iterations[:present] + counts[present:]
+    over = present
+    if any(each["at"] == checkpoint.iteration and each["why"] in reasons for each in begun.ended):
+        over += 1
+    counts = begun.iterations[:over] + counts[over:]
     done = checkpoint.iteration - sum(counts[:present])
     if counts[present] < done:
         raise RunError(

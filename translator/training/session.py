@@ -3,6 +3,7 @@
 import logging
 import shlex
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,10 +31,21 @@ from translator.runs.checkpoint import (
 from translator.runs.device import choose_device, has_bf16
 from translator.runs.facts import RunFacts, check_same, describe_domain, fingerprint_of_pairs, read_facts, write_facts
 from translator.runs.recipe_names import find_recipe, is_importable, name_recipe
+from translator.training.goal import parse_goal
 from translator.training.ranks import gather, in_all, launcher, restarted
 from translator.training.schedule import describe_changes, with_iterations
 from translator.training.start import Start, describe_start, open_start, take_weights
 from translator.training.update import Model
+from translator.training.validation import (
+    FROM_TABLE,
+    FROM_TRAINING,
+    Validation,
+    describe_pairs,
+    direction_of,
+    hold_out,
+    read_best,
+    reasons_to_end,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +89,13 @@ class TrainingSettings:
         Bands of both stores to train on. By default those of the run that is resumed, or all that both stores have.
     start : Start, optional
         The run whose weights a new training begins from; its width is then the default.
+    validate_every : int, optional
+        Iterations between validations. By default there are none, or one with each checkpoint if `until` or `patience`
+        needs them.
+    until : str, optional
+        What a training shall reach, as of `training.goal.parse_goal`; the step that reaches it ends.
+    patience : int, optional
+        After how many validations without a better one a step ends.
     """
 
     recipe: str | Recipe = "two_step"
@@ -90,6 +109,19 @@ class TrainingSettings:
     data: str = "auto"
     bands: tuple[str, ...] | None = None
     start: Start | None = None
+    validate_every: int | None = None
+    until: str | None = None
+    patience: int | None = None
+
+    @property
+    def validated(self) -> int | None:
+        """Iterations between validations; None if there are none."""
+        return self.validate_every or (self.checkpoint_every if self.until or self.patience else None)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why steps may end early."""
+        return reasons_to_end(self.until, self.patience)
 
 
 @dataclass
@@ -128,6 +160,8 @@ class Session:
         The recipe as the user gave it; None if it was given by its name.
     notes : list of str
         Lines for the user: remarks on the stores, and on how the run goes on.
+    validation : Validation or None
+        By what it is watched.
     """
 
     path: Path
@@ -145,11 +179,25 @@ class Session:
     share: Share = WHOLE
     given: Recipe | None = None
     notes: list[str] = field(default_factory=list)
+    validation: Validation | None = None
 
     @property
     def model(self) -> Model:
         """The part of the session that an iteration moves."""
         return Model(self.networks, self.random, self.share, self.facts.precision)
+
+    def last_words(self) -> list[str]:
+        """Return lines for the user at the end of a training: steps that ended early, and the best state."""
+        lines = [
+            f"step {each['step']} ended after iteration {each['at']:,}: {each['why']}" for each in self.facts.ended
+        ]
+        best = read_best(self.path) if self.validation else None
+        if best:
+            lines.append(
+                f"the best state by {best['measure']} is that of iteration {best['iteration']:,}: {self.path}@best; "
+                f"{self.path} is that of the last, {self.iteration:,}"
+            )
+        return lines
 
     @property
     def run(self) -> Run:
@@ -199,13 +247,13 @@ def open_session(
     stores = stores[0], stores[1]
     checkpoint = read_checkpoint(path) if begun and not begun.imported else None
     name, given = name_recipe(settings.recipe), settings.recipe if isinstance(settings.recipe, Recipe) else None
-    recipe = with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint)
+    recipe = with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint, settings.reasons)
     if recipe.same_grid and stores[0].size != stores[1].size:
         raise RunError(_how_to_regrid(inputs, name, [store.size for store in stores]))
     pairs = read_pairs(inputs.pairs, *stores) if inputs.pairs else None
-    selection = select(*stores, pairs, reads_pairs=recipe.reads_pairs)
+    selection, watched = _select(stores, pairs, recipe, settings, begun, path)
     start = open_start(settings.start, name) if settings.start and not begun else None
-    facts = _facts(settings, stores, pairs, recipe, begun, start and start.facts)
+    facts = replace(_facts(settings, stores, pairs, recipe, begun, start and start.facts), validation=watched)
     if begun:
         _check_start(path, begun, settings.start)
         check_same(path, begun, facts)
@@ -214,6 +262,12 @@ def open_session(
             f"a batch of {facts.batch_size} cannot be shared by {share.count} processes: give a --batch-size that is a "
             f"multiple of {share.count}, or start another number of them"
         )
+    networks = build_networks(facts, recipe)
+    if start:
+        facts = replace(facts, begun_from=take_weights(networks, start, facts, stores))
+        notes += describe_start(facts.begun_from, start, facts)
+    validation = _open_validation(path, stores, selection, networks, settings, checkpoint)
+    notes += [validation.describe()] if validation else []
     session = Session(
         path=path,
         facts=facts,
@@ -221,21 +275,17 @@ def open_session(
         stores=stores,
         selection=selection,
         recipe=recipe,
-        networks=build_networks(facts, recipe).to(device),
+        networks=networks.to(device),
         batches=Batches(stores, selection, facts.batch_size, facts.seed, device, share, settings.data),
         random=torch.Generator(device).manual_seed(facts.seed),
         checkpoint_every=settings.checkpoint_every,
         share=share,
         given=given,
         notes=notes,
+        validation=validation,
     )
-    if start:
-        stated = take_weights(session.networks, start, facts, stores)
-        session.facts = replace(facts, begun_from=stated)
-        session.notes += describe_start(stated, start, facts)
     if begun:
         _restore(session, checkpoint)
-    if begun:
         session.notes += _go_on(session, begun)
     if share.rank == 0 and session.facts != begun:
         write_facts(path, session.facts)
@@ -280,6 +330,79 @@ def _check_start(path: Path, begun: RunFacts, start: Start | None) -> None:
         )
 
 
+def _select(
+    stores: tuple[Store, Store],
+    pairs: Table | None,
+    recipe: Recipe,
+    settings: TrainingSettings,
+    begun: RunFacts | None,
+    path: Path,
+) -> tuple[Selection, dict]:
+    """Return which objects train, and what run.json states about the pairs for validation: those of the pair table, or
+    a part of the pairs that train.
+
+    A run that is resumed holds out what it has held out from its beginning.
+    """
+    select_these = partial(select, *stores, reads_pairs=recipe.reads_pairs)
+    selection = select_these(pairs)
+    source = begun.validation.get("from") if begun else None
+    if len(selection.validation):
+        watched = bool(settings.validated or source)
+        return selection, describe_pairs(selection.validation, FROM_TABLE) if watched else {}
+    if source is None and not settings.validated:
+        return selection, {}
+    if pairs is None:
+        raise RunError("a training is validated on pairs: give the pair table that `galtrans crossmatch` makes")
+    if begun and source is None:
+        raise RunError(
+            f"{path} was begun without validation, so that all its pairs train; resume it without --validate-every, "
+            "--until and --patience, or begin another --run"
+        )
+    trained = selection.pairs if recipe.reads_pairs else select(*stores, pairs).pairs
+    selection = select_these(hold_out(stores, pairs, trained, settings.seed))
+    return selection, describe_pairs(selection.validation, FROM_TRAINING)
+
+
+def _open_validation(
+    path: Path,
+    stores: tuple[Store, Store],
+    selection: Selection,
+    networks: nn.ModuleDict,
+    settings: TrainingSettings,
+    checkpoint: Checkpoint | None,
+) -> Validation | None:
+    """Return what watches a training that begins, or that goes on at a checkpoint; None if nothing does."""
+    if not settings.validated:
+        return None
+    operator = any(name.startswith("operator_") for name in networks)
+    directions = {direction_of(stores, domain): domain for domain in "yx"}
+    goal = parse_goal(settings.until, directions, stores[0].bands, operator=operator) if settings.until else None
+    done = checkpoint.iteration if checkpoint else 0
+    how = (settings.validated, goal, settings.patience)
+    return Validation(stores, selection.validation, *how, path, done, operator=operator)
+
+
+def end_step(session: Session, number: int, why: str) -> None:
+    """Let a step end at the present iteration; the facts of the session then say so.
+
+    Parameters
+    ----------
+    session : Session
+        A training.
+    number : int
+        Number of the step, counted from 0.
+    why : str
+        Why it ends.
+    """
+    counts = [step.iterations for step in session.recipe.steps]
+    planned, counts[number] = counts[number], session.iteration - sum(counts[:number])
+    ended = {"step": number + 1, "at": session.iteration, "of": planned, "why": why}
+    session.facts = replace(session.facts, iterations=tuple(counts), ended=(*session.facts.ended, ended))
+    steps = list(session.recipe.steps)
+    steps[number] = replace(steps[number], iterations=counts[number])
+    session.recipe = replace(session.recipe, steps=tuple(steps))
+
+
 def _facts(
     settings: TrainingSettings,
     stores: tuple[Store, Store],
@@ -307,7 +430,7 @@ def _facts(
 
 def _go_on(session: Session, begun: RunFacts) -> list[str]:
     """Give a resumed session the facts of its run, with its new iterations among them; return lines on these."""
-    facts = replace(begun, iterations=session.facts.iterations)
+    facts = replace(begun, iterations=session.facts.iterations, validation=session.facts.validation)
     if begun.iterations == facts.iterations:
         session.facts = facts
         done = session.iteration >= sum(facts.iterations)
@@ -359,6 +482,9 @@ def _command(inputs: TrainingInputs, path: Path, facts: RunFacts, settings: Trai
     words += ["--seed", facts.seed] if facts.seed else []
     words += ["--device", settings.device] if settings.device != "auto" else []
     words += ["--bands", "".join(settings.bands)] if settings.bands else []
+    for option in ("validate_every", "until", "patience"):
+        value = getattr(settings, option)
+        words += [f"--{option.replace('_', '-')}", value] if value is not None else []
     return shlex.join(str(word) for word in [*words, "--resume"])
 
 

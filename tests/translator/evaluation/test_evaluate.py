@@ -15,7 +15,8 @@ from survey_tools.surveys import CFHT, SDSS
 from translator import RECIPES
 from translator.evaluation import evaluate as evaluation
 from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings, evaluate, name_runs
-from translator.evaluation.held_out import open_held_out, other_noise, resampled
+from translator.evaluation.held_out import open_held_out, other_noise
+from translator.runs.apply import resampled
 from translator.metrics import paper, signal, sky, spread, table
 from translator.report.page import number
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint

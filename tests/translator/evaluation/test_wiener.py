@@ -3,7 +3,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from translator.data.survey_measures import flux_within
-from translator.evaluation.held_out import resampled
+from translator.runs.apply import resampled
 from translator.evaluation.wiener import (
     FilterConditions,
     by_seeing,
