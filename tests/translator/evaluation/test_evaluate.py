@@ -16,9 +16,9 @@ from translator import RECIPES
 from translator.evaluation import evaluate as evaluation
 from translator.evaluation.evaluate import EvaluationInputs, EvaluationSettings, evaluate, name_runs
 from translator.evaluation.held_out import open_held_out, other_noise
-from translator.runs.apply import resampled
 from translator.metrics import paper, signal, sky, spread, table
 from translator.report.page import number
+from translator.runs.apply import resampled
 from translator.runs.checkpoint import Checkpoint, build_networks, save_checkpoint
 from translator.runs.facts import RunFacts, describe_domain, fingerprint_of_pairs, write_facts
 

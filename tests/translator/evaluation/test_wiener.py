@@ -3,7 +3,6 @@ import torch
 from numpy.testing import assert_allclose
 
 from translator.data.survey_measures import flux_within
-from translator.runs.apply import resampled
 from translator.evaluation.wiener import (
     FilterConditions,
     by_seeing,
@@ -15,6 +14,7 @@ from translator.evaluation.wiener import (
 )
 from translator.networks.layers import Grid
 from translator.networks.observation_operator import ObservationOperator
+from translator.runs.apply import resampled
 
 SCALES, SIZES, SEEING = (0.396, 0.186), (64, 136), (1.3, 0.7)
 OPERATOR = by_seeing(
