@@ -20,6 +20,7 @@ from survey_tools.catalogue import KEYS, read_catalogue
 from survey_tools.errors import ArgumentError
 from survey_tools.fits.calibration import Given, read_unit
 from survey_tools.store.partitioned import PartitionedStore, open_store
+from survey_tools.store.place import StoreUrl, is_url, place_of
 from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import SURVEYS, Survey
 from survey_tools.tasks import WAIT, Engine, dashboard, engine
@@ -33,19 +34,23 @@ def silent(line: str) -> None:
 
 def a_path(value: Any, argument: str) -> Path:
     """A path, from text or any path-like object."""
+    if is_url(value):
+        raise ArgumentError(argument, f"{value} is an address, which only a store to read may be; give a path")
     if isinstance(value, (str, os.PathLike)) and str(value):
         return Path(value)
     raise ArgumentError(argument, f"{value!r} is not a path; give text or a pathlib.Path")
 
 
 def a_store(value: Any, argument: str) -> Store | PartitionedStore:
-    """An open store, from a store or its path."""
-    return value if isinstance(value, (Store, PartitionedStore)) else open_store(a_path(value, argument))
+    """An open store, from a store, its path or its address."""
+    return value if isinstance(value, (Store, PartitionedStore)) else open_store(a_store_path(value, argument))
 
 
-def a_store_path(value: Any, argument: str) -> Path:
-    """The path of a store, from a store or its path."""
-    return value.path if isinstance(value, (Store, PartitionedStore)) else a_path(value, argument)
+def a_store_path(value: Any, argument: str) -> Path | StoreUrl:
+    """The path, or address, of a store, from a store or its path or address."""
+    if isinstance(value, (Store, PartitionedStore)):
+        return value.path
+    return place_of(value) if is_url(value) else a_path(value, argument)
 
 
 def a_survey(value: Any, argument: str = "survey") -> Survey:

@@ -23,6 +23,7 @@ from survey_tools.errors import StoreError, first_line
 from survey_tools.files import SUMS, CheckedFiles
 from survey_tools.store import zarr_store
 from survey_tools.store.in_bands import take_bands
+from survey_tools.store.place import is_url, place_of
 from survey_tools.store.zarr_store import Store
 from survey_tools.version import VERSION
 
@@ -399,7 +400,7 @@ def _partitions(entries: list[dict]) -> list[Partition]:
 
 def is_partitioned(path) -> bool:
     """Return whether a folder is a partitioned store."""
-    return (Path(path) / DESCRIPTION).is_file()
+    return not is_url(path) and (Path(path) / DESCRIPTION).is_file()
 
 
 def open_store(path, *, compare: bool = True) -> Store | PartitionedStore:
@@ -410,7 +411,8 @@ def open_store(path, *, compare: bool = True) -> Store | PartitionedStore:
     Parameters
     ----------
     path : str or Path
-        The store, or the folder of a partitioned one.
+        The store, or the folder of a partitioned one; or the address of a store, such as ``s3://bucket/sdss.zarr`` or
+        ``https://host/sdss.zarr``. Only what is needed travels; credentials are those of the environment.
     compare : bool
         Whether to compare checksums. A store of an older galtrans has none.
 
@@ -424,7 +426,7 @@ def open_store(path, *, compare: bool = True) -> Store | PartitionedStore:
     StoreError
         The store does not exist, is not finished, is damaged, or cannot be read by this version.
     """
-    path = Path(path)
+    path = place_of(path)
     if not is_partitioned(path):
         return zarr_store.open_store(path, compare=compare)
     if compare and (path / SUMS).exists():

@@ -43,7 +43,9 @@ def summarise(store: Store) -> list[tuple[str, str]]:
         ("gain", _per_band(store, "gain", "{:.0f}", "electron/nanomaggy, median")),
         *_consistency(store),
         ("chunks", f"{len(chunks)} of at most {chunks[0].stop - chunks[0].start if chunks else 0} objects"),
-        ("on disk", f"{_bytes_in(store.path) / 1e6:.1f} MB in {store.path}"),
+        ("on disk", f"{_bytes_in(store.path) / 1e6:.1f} MB in {store.path}")
+        if isinstance(store.path, Path)
+        else ("address", str(store.path)),
     ]
     lines += [(key, str(value)) for key, value in store.settings.items()]
     version = f"galtrans {store.attributes['galtrans_version']}, schema version {store.attributes['schema_version']}"

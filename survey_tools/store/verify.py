@@ -7,6 +7,7 @@ import numpy as np
 
 from survey_tools.files import SUMS, checksum, missing_or_more, read_sums
 from survey_tools.store.manifest import DONE, FAILED, OUTSIDE
+from survey_tools.store.place import place_of
 from survey_tools.store.zarr_store import Store, open_store
 from survey_tools.tasks import Engine
 
@@ -19,8 +20,8 @@ def verify(path, engine: Engine | None = None) -> list[str]:
 
     Parameters
     ----------
-    path : str or Path
-        The store.
+    path : str, Path or StoreUrl
+        The store, or its address.
     engine : Engine, optional
         Where tasks run; one thread of this process by default.
 
@@ -34,12 +35,13 @@ def verify(path, engine: Engine | None = None) -> list[str]:
     StoreError
         The store does not exist, or has no checksums.
     """
-    path, engine = Path(path), engine or Engine()
+    path, engine = place_of(path), engine or Engine()
     if not (path / SUMS).exists():
         open_store(path)  # raises an error that explains what is wrong
     sums = read_sums(path)
-    wrong = missing_or_more(path, sums) if sums else []
-    there = [(name, digits) for name, digits in sums.items() if (path / name).is_file()]
+    here = isinstance(path, Path)  # an address has no list of what is there
+    wrong = missing_or_more(path, sums) if here else []
+    there = [(name, digits) for name, digits in sums.items() if not here or (path / name).is_file()]
     wrong += [line for line in engine.run(partial(_compare, path), there, "checksums", "file") if line]
     if wrong:
         return wrong
@@ -60,6 +62,8 @@ def _compare(path: Path, item: tuple[str, str]) -> str:
     name, digits = item
     try:
         found = checksum(path / name)
+    except FileNotFoundError:
+        return f"{name} is missing"
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
     return "" if found == digits else f"{name} has changed: its SHA-256 is {found[:12]}… and was {digits[:12]}…"

@@ -6,6 +6,7 @@ finished, both become shard files (`shards.py`). Stores of schema version 1 have
 are read and mended as they are. This is the only file that knows Zarr.
 """
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -15,7 +16,7 @@ import os
 import shutil
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numcodecs.blosc import decompress
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest
+from zarr.abc.store import Store as ZarrFiles
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from survey_tools.errors import GaltransError, StoreError, first_line
@@ -35,7 +38,7 @@ from survey_tools.images.sky_wcs import tan_wcs
 from survey_tools.store.blocks import BLOCKS, Blocks
 from survey_tools.store.columns import ADDED, CATALOGUE, MEASURED, OF_SURVEYS, TRANSLATED, Column, empty_columns
 from survey_tools.store.manifest import read_manifest, read_statuses, write_manifest
-from survey_tools.store.place import Folder
+from survey_tools.store.place import Folder, StoreUrl, is_url, place_of
 from survey_tools.store.shards import CODEC, LEVEL, SHUFFLE, Layout, ShardError, ShardReader, join, split
 from survey_tools.surveys import Survey
 from survey_tools.version import VERSION
@@ -181,8 +184,8 @@ class Store:
 
     Attributes
     ----------
-    path : Path
-        Its folder: `PATH`, or `PATH.part` while it is built.
+    path : Path or StoreUrl
+        Its folder: `PATH`, or `PATH.part` while it is built; or its address.
     survey : dict
         The row of `surveys.py` that it was made with.
     bands : tuple of str
@@ -208,7 +211,7 @@ class Store:
         self, path: Path, group: zarr.Group, files: CheckedFiles | None = None, *, begun: bool = False
     ) -> None:
         self.path, self._group, self._files = path, group, files or CheckedFiles(path, {})
-        self._place = Folder(path)
+        self._place = Folder(path) if isinstance(path, Path) else path
         self._parts: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
         attributes = group.attrs.asdict()
         for name in AS_TEXT:  # older stores have no text here, but JSON itself
@@ -484,7 +487,8 @@ class Store:
             import xarray
         except ImportError as error:
             raise GaltransError("xarray is not installed; run: pip install xarray") from error
-        data, pixels = xarray.open_zarr(self.path, chunks=None), {"images", "mask", *self.planes}
+        source = self.path if isinstance(self.path, Path) else self._group.store
+        data, pixels = xarray.open_zarr(source, chunks=None), {"images", "mask", *self.planes}
         rows = {name: self.block_rows if name in pixels else _column_rows(self.block_rows) for name in data.variables}
         chunked = {n: data[n].chunk({"object": rows[n]}) for n in data.variables if "object" in data[n].dims}
         return data.assign_coords({name: chunked.pop(name) for name in data.coords if name in chunked}).assign(chunked)
@@ -736,7 +740,9 @@ class Store:
 def _read(array: zarr.Array, key: Any, files: CheckedFiles) -> np.ndarray:
     """Return values of an array after comparing its files with their checksums; raise StoreError if one is damaged."""
     first = key[0] if isinstance(key, tuple) and key else key
-    if array.shards:  # its chunks have checksums of their own
+    if not isinstance(files.folder, Path):
+        files.check(() if array.shards else _files_of(array, first))
+    elif array.shards:  # its chunks have checksums of their own
         files.require(name for name in _files_of(array, first) if not name.endswith("zarr.json"))
     else:
         files.check(_files_of(array, first))
@@ -969,8 +975,8 @@ def open_store(path, *, compare: bool = True) -> Store:
 
     Parameters
     ----------
-    path : str or Path
-        The store.
+    path : str, Path or StoreUrl
+        The store, or its address.
     compare : bool
         Whether to compare checksums. A store of an older galtrans has none.
 
@@ -984,15 +990,20 @@ def open_store(path, *, compare: bool = True) -> Store:
     StoreError
         The store does not exist, is not finished, is damaged, or cannot be read by this version.
     """
-    path = Path(path)
-    if not path.exists() and part_of(path).exists():
+    path = place_of(path)
+    if is_url(path):
+        source: Any = FilesBehindUrl(path)
+    elif path.exists():
+        source = path
+    elif part_of(path).exists():
         raise StoreError(f"{path} is not finished; run the command that makes it again to go on")
-    if not path.exists():
+    else:
         raise StoreError(f"{path} does not exist")
     try:
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(source, mode="r", zarr_format=3 if is_url(path) else None)
     except (FileNotFoundError, ValueError, KeyError, NotADirectoryError) as error:
-        raise StoreError(f"{path} is not a Zarr store") from error
+        why = f" (there is no {path}/zarr.json)" if is_url(path) and isinstance(error, FileNotFoundError) else ""
+        raise StoreError(f"{path} is not a Zarr store{why}") from error
     if group.attrs.get("schema") != SCHEMA:
         raise StoreError(f"{path} is a Zarr group, but not a galtrans store; make one with `galtrans fetch`")
     version = group.attrs.get("schema_version")
@@ -1002,6 +1013,8 @@ def open_store(path, *, compare: bool = True) -> Store:
             "make it again, or use the galtrans that made it"
         )
     files = CheckedFiles.of(path) if compare and (path / SUMS).exists() else CheckedFiles(path, {})
+    if is_url(path):
+        group.store.files = files
     try:
         store = Store(path, group, files)
         _check_shapes(store, group)
@@ -1011,6 +1024,79 @@ def open_store(path, *, compare: bool = True) -> Store:
         raise StoreError(_damaged(path, "its description", error)) from error
     files.check(["zarr.json"])
     return store
+
+
+class FilesBehindUrl(ZarrFiles):
+    """The files of a store behind an address, as Zarr reads them.
+
+    Parameters
+    ----------
+    url : StoreUrl
+        The address of the store.
+    """
+
+    supports_writes = supports_deletes = supports_listing = False
+
+    def __init__(self, url: StoreUrl) -> None:
+        super().__init__(read_only=True)
+        self.url, self.files = url, CheckedFiles(url, {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FilesBehindUrl) and other.url == self.url
+
+    def __repr__(self) -> str:
+        return f"FilesBehindUrl({self.url})"
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """Return a file, or a part of it; None if there is none and none is listed."""
+        try:
+            data = await asyncio.to_thread(self._read, key, byte_range)
+        except FileNotFoundError:
+            await asyncio.to_thread(self.files.require, [key])
+            return None
+        return prototype.buffer.from_bytes(data)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Iterable) -> list:
+        """Return parts of files."""
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        """Return whether there is such a file."""
+        return await asyncio.to_thread((self.url / key).exists)
+
+    async def set(self, key: str, value: Any) -> None:
+        """Refuse to write."""
+        raise TypeError(f"{self.url} can only be read")
+
+    async def delete(self, key: str) -> None:
+        """Refuse to delete."""
+        raise TypeError(f"{self.url} can only be read")
+
+    async def list(self) -> AsyncIterator[str]:
+        """Yield nothing: the description of the store says what it has."""
+        for name in ():
+            yield name
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield nothing."""
+        for name in ():
+            yield name
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield nothing."""
+        for name in ():
+            yield name
+
+    def _read(self, key: str, part: Any) -> bytes:
+        """Return a file, or the part of it that Zarr asks for."""
+        file = self.url / key
+        if part is None:
+            return file.read_bytes()
+        if isinstance(part, RangeByteRequest):
+            return self.url.read(key, part.start, part.end - part.start)
+        size = file.size()
+        start = part.offset if isinstance(part, OffsetByteRequest) else max(size - part.suffix, 0)
+        return self.url.read(key, start, size - start)
 
 
 def _check_shapes(store: Store, group: zarr.Group) -> None:
