@@ -144,6 +144,12 @@ def archive_server():
 
 
 @pytest.fixture(scope="session")
+def s3_faults():
+    """The file `s3_faults.py` beside this one: a proxy in front of an S3 server, faults included."""
+    return _beside("s3_faults")
+
+
+@pytest.fixture(scope="session")
 def small_archive(archive_server):
     """The file `small_archive.py` beside this one: it draws a small copy of all archives."""
     return _beside("small_archive")

@@ -20,12 +20,14 @@ from survey_tools.archives.fits_files import (
     Unreadable,
     open_flags,
     open_image,
+    part_of,
     scan,
     without_copies,
 )
 from survey_tools.archives.plan import FetchPlan, Piece, SkyPositions, SourceFile, require_bands
 from survey_tools.errors import ArchiveError
 from survey_tools.fits.companions import said_by_values, samples_of
+from survey_tools.fits.reading import SUFFIXES
 from survey_tools.fits.zeros import judge_zeros, rounding_of
 from survey_tools.images.cutout import Cutout
 from survey_tools.images.quality import Read, star_fwhm
@@ -110,10 +112,12 @@ class Tiles:
         require_bands(self.mirror.root, self.survey, bands, images, unreadable)
         pointings = self._pointings([image for image in images if image.band in bands])
         chosen = choose(pointings, SkyPositions(catalogue["ra"], catalogue["dec"]), len(catalogue))
-        sources = []
+        sources, sizes = [], self.mirror.sizes(SUFFIXES)
         for index, pointing in enumerate(pointings):
             rows = np.flatnonzero(chosen == index)
-            sources += [SourceFile(image.name, band, rows) for band, image in pointing.items() if len(rows)]
+            for band, image in pointing.items() if len(rows) else ():
+                size = sizes.get(part_of(image.name)[0], 0)
+                sources.append(SourceFile(image.name, band, rows, bytes=size, requests=int(size > 0)))
         return FetchPlan(sorted(sources, key=lambda source: source.name), unreadable)
 
     def _pointings(self, images: list[ImageFile]) -> list[dict[str, ImageFile]]:

@@ -179,6 +179,14 @@ def traffic() -> Traffic:
     return Traffic(_thread.requests, _thread.bytes)
 
 
+def count(requests: int, size: int) -> None:
+    """Count requests of the calling thread, and bytes that it received."""
+    _thread.requests += requests
+    _thread.bytes += size
+    with _counting:
+        _received[0] += size
+
+
 def received() -> int:
     """Return the bytes that all threads of this process have received."""
     return _received[0]
@@ -242,9 +250,7 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
     Some servers call the compression of a .gz file a transfer encoding; its bytes are kept as they are.
     """
     for piece in answer.raw.stream(PIECE, decode_content=packed(answer)):
-        _thread.bytes += len(piece)
-        with _counting:
-            _received[0] += len(piece)
+        count(0, len(piece))
         yield piece
 
 

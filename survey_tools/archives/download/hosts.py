@@ -122,6 +122,13 @@ def host_of(url: str) -> Host:
         return _hosts.setdefault(limits.domains or (place.netloc,), Host(limits))
 
 
+def store_of(url: str) -> Host:
+    """Return the host of an address that is not http, such as s3://bucket/name: its bucket."""
+    place = urlsplit(url)
+    with _hosts_lock:
+        return _hosts.setdefault((place.scheme, place.netloc), Host(ELSEWHERE))
+
+
 def forget() -> None:
     """Forget all hosts, as a new process does."""
     global _hosts_lock

@@ -37,7 +37,7 @@ from survey_tools.archives.download.answers import (
     received,
     traffic,
 )
-from survey_tools.archives.download.hosts import TOO_MANY, host_of
+from survey_tools.archives.download.hosts import TOO_MANY, Host, host_of
 from survey_tools.archives.download.transfer import MAGIC, WantedFile, is_page, not_the_file, unfinished
 from survey_tools.archives.download.ways import USUAL, Manner, Ways, ways_of
 from survey_tools.errors import ArchiveError, AwayError
@@ -127,7 +127,7 @@ def download(
         if once and path.exists() and size in (None, path.stat().st_size):
             return
         try:
-            _patiently(url, part.fetch, manner, part.grew)
+            patiently(url, part.fetch, manner, part.grew)
         except ArchiveError:
             part.drop()
             raise
@@ -184,12 +184,12 @@ def read(
             Question(address, "GET" if data is None else "POST", {}, params, data, files, timeout, explain), kind
         )
 
-    return _patiently(url, once, manner, attempts=attempts)
+    return patiently(url, once, manner, attempts=attempts)
 
 
 def beginning(url: str | Ways, length: int = BEGINNING, manner: Manner = USUAL) -> bytes:
     """Return the first bytes of a FITS file, by default enough for its headers. Raises the errors of `download`."""
-    return _patiently(url, lambda address: _bytes(address, 0, length, manner), manner)
+    return patiently(url, lambda address: _bytes(address, 0, length, manner), manner)
 
 
 def part(url: str | Ways, start: int, length: int, manner: Manner = USUAL) -> bytes:
@@ -202,12 +202,12 @@ def part(url: str | Ways, start: int, length: int, manner: Manner = USUAL) -> by
     ConnectionError
         As `download` does.
     """
-    return _patiently(url, lambda address: _bytes(address, start, length, manner), manner)
+    return patiently(url, lambda address: _bytes(address, start, length, manner), manner)
 
 
 def head(url: str | Ways, manner: Manner = USUAL) -> FileFacts:
     """Return the archive's facts about a file, without the file. Raises the errors of `download`."""
-    return _patiently(url, lambda address: _head(address, manner), manner)
+    return patiently(url, lambda address: _head(address, manner), manner)
 
 
 def links(url: str) -> list[str]:
@@ -274,28 +274,47 @@ class _Round:
         return min(self.passing, key=lambda each: (each[1].status == 0, not each[1].busy))
 
 
-def _patiently(
+def patiently(
     url: str | Ways,
     attempt: Callable[[str], object],
     manner: Manner,
     progress: Callable[[], bool] = lambda: False,
     attempts: int | None = None,
+    host: Callable[[str], Host] = host_of,
 ):
     """Return the result of `attempt` for one of the addresses, which are tried again as long as this may help.
 
-    `progress` returns whether a failed attempt got further; `attempts` limits the attempts at an archive that is up.
+    Parameters
+    ----------
+    url : str or Ways
+        Address, or several addresses.
+    attempt : callable
+        Makes one attempt at an address; raises TryAgainError or ArchiveError if it fails.
+    manner : Manner
+        How patiently to ask.
+    progress : callable
+        Returns whether a failed attempt got further.
+    attempts : int, optional
+        Limits the attempts at an archive that is up.
+    host : callable
+        Returns the host of an address.
+
+    Raises
+    ------
+    ArchiveError, ConnectionError
+        As `download` does.
     """
     ways, wait, failures = ways_of(url), FIRST_WAIT, 0
     for address in ways.in_turn():
-        host_of(address)  # raises ArchiveError for a wrong address, before any request
-    down = all(host_of(address).down for address in ways.in_turn())
+        host(address)  # raises ArchiveError for a wrong address, before any request
+    down = all(host(address).down for address in ways.in_turn())
     while True:
         tried, further = _Round(), False
         for address in ways.in_turn():
             try:
                 result = attempt(address)
             except ArchiveError as error:
-                _refused(tried, address, error, manner)
+                _refused(tried, address, error, manner, host)
             except TryAgainError as error:
                 error.busy |= error.status in manner.passing
                 tried.passing.append((address, error))
@@ -303,7 +322,7 @@ def _patiently(
                 if error.slow:
                     break  # the same address may lead to another site
             else:
-                host_of(address).answered()
+                host(address).answered()
                 ways.worked(address, _in_short(tried))
                 return result
         if not tried.passing:
@@ -313,9 +332,9 @@ def _patiently(
             wait, failures = FIRST_WAIT, 0
         failures += not error.of_part
         if failures >= _limit(error, down, manner, attempts):
-            raise _given_up(ways, tried, failures, attempts is None) from None
+            raise _given_up(ways, tried, failures, attempts is None, host) from None
         pause = min(max(wait, error.wait), LONGEST_WAIT)
-        if host_of(address).shall_tell(pause):
+        if host(address).shall_tell(pause):
             message = "%s: %s; waiting %g s before the next attempt (-v reports every wait)"
             log.warning(message, urlsplit(address).hostname, error, pause)
         else:
@@ -324,15 +343,15 @@ def _patiently(
         wait *= 2
 
 
-def _refused(tried: _Round, address: str, error: ArchiveError, manner: Manner) -> None:
+def _refused(tried: _Round, address: str, error: ArchiveError, manner: Manner, host: Callable[[str], Host]) -> None:
     """Note a refusal, as a passing state if it is one; raise it if the request itself is wrong."""
     if isinstance(error, ExplainedError):
-        host_of(address).answered()
+        host(address).answered()
         raise error
     if error.status in manner.passing:
         tried.passing.append((address, TryAgainError(f"HTTP {error.status}", busy=True, status=error.status)))
         return
-    host_of(address).answered()
+    host(address).answered()
     if error.status in FINAL or (error.status == 200 and not isinstance(error, NotThereError)):
         raise error
     tried.refused.append((address, error))
@@ -359,23 +378,23 @@ def _tries(patience: float) -> int:
     return tries
 
 
-def _given_up(ways: Ways, tried: _Round, failures: int, patient: bool) -> Exception:
+def _given_up(ways: Ways, tried: _Round, failures: int, patient: bool, host: Callable[[str], Host]) -> Exception:
     """Return the error to raise when patience has ended: either this file or the archive is at fault.
 
     An archive that had all of the patience is noted as down.
     """
     (address, error), often = tried.worst, f", {failures} times" if failures > 1 else ""
-    host = host_of(address)
-    host.bad += 1
+    place = host(address)
+    place.bad += 1
     others = [each for each in ways.in_turn() if each != address] if len(tried.passing + tried.refused) > 1 else []
     more = f"; nor by {_hosts(others)}" if others else ""
     if error.busy:
         for each, _ in tried.passing:
-            host_of(each).down |= patient
+            host(each).down |= patient
         what = "is the archive up?" if error.status not in (403, 404, 410) else "it may be back later"
         return AwayError(f"{ways}: {error}{often}{more}; {what}", url=str(ways), status=error.status)
-    if host.bad >= TOO_MANY:
-        message = f"{ways}: {error}{often}, as {host.bad - 1} files before it{more}; is the archive in order?"
+    if place.bad >= TOO_MANY:
+        message = f"{ways}: {error}{often}, as {place.bad - 1} files before it{more}; is the archive in order?"
         return AwayError(message, url=str(ways), status=error.status)
     return ArchiveError(f"{ways}: {error}{often}{more}", url=str(ways), status=error.status)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-from survey_tools.archives.download import http
+from survey_tools.archives.download import http, object_store
 from survey_tools.archives.download.http import BEGINNING, NotThereError
 from survey_tools.archives.download.transfer import NOTES, PART
 from survey_tools.archives.download.ways import USUAL, Manner, Ways
@@ -127,7 +127,7 @@ class Mirror:
     Attributes
     ----------
     root : str
-        A local folder, or an http(s) URL.
+        A local folder, an http(s) URL, or another address that fsspec knows, such as s3://bucket/folder.
     cache : Path
         Folder of the files of a remote mirror while they are in use.
     keep : Path, optional
@@ -151,7 +151,12 @@ class Mirror:
     @property
     def remote(self) -> bool:
         """Whether files have to be downloaded."""
-        return self.root.startswith(("http://", "https://"))
+        return "://" in self.root
+
+    @property
+    def _on_the_web(self) -> bool:
+        """Whether files are downloaded by http, and not through fsspec."""
+        return not object_store.is_object_url(self.root)
 
     @property
     def place(self) -> str:
@@ -160,7 +165,9 @@ class Mirror:
 
     def url(self, name: str) -> str:
         """Return the URL, or the path, of the file `name`."""
-        return http.join(self.root, name) if self.remote else str(Path(self.root) / name)
+        if not self.remote:
+            return str(Path(self.root) / name)
+        return http.join(self.root, name) if self._on_the_web else f"{self.root.rstrip('/')}/{name}"
 
     def ways(self, name: str) -> str | Ways:
         """Return all URLs of a remote file, the usual one first."""
@@ -188,6 +195,8 @@ class Mirror:
             with self._place(name).open("rb") as file:
                 return BytesIO(file.read(length))
         except FileNotFoundError:
+            if not self._on_the_web:
+                return BytesIO(object_store.beginning(self.url(name), length, self.manner))
             return BytesIO(http.beginning(self.ways(name), length, self.manner))
 
     @contextmanager
@@ -253,13 +262,15 @@ class Mirror:
     def names(self, suffixes: tuple[str, ...]) -> list[str]:
         """Return the names, relative to the root and sorted, of all files with one of some suffixes.
 
-        A remote mirror is asked for the index page of its root.
+        A mirror on the web is asked for the index page of its root, and another remote one for its list of files.
 
         Raises
         ------
         ArchiveError
             If there is no such root.
         """
+        if self.remote and not self._on_the_web:
+            return sorted(self.sizes(suffixes))
         if self.remote:
             return [name for name in http.links(self.root) if name.lower().endswith(suffixes)]
         if not os.path.isdir(self.root):
@@ -267,6 +278,19 @@ class Mirror:
         walk = os.walk(self.root, followlinks=True)
         paths = (os.path.join(folder, name) for folder, _, names in walk for name in names)
         return sorted(os.path.relpath(path, self.root) for path in paths if path.lower().endswith(suffixes))
+
+    def sizes(self, suffixes: tuple[str, ...]) -> dict[str, int]:
+        """Return the size [byte] of each file, by its name, if one request tells all of them; else nothing.
+
+        Raises
+        ------
+        ArchiveError, ConnectionError
+            As `names` does.
+        """
+        if self._on_the_web:
+            return {}
+        found = object_store.names(self.root, self.manner)
+        return {name: size for name, size in found.items() if name.lower().endswith(suffixes)}
 
     def _open(self, held: ExitStack, name: str, opener: Callable, size: int | None, md5: str | None):
         """Make one attempt of `opened`; the file and the result are in use as long as `held`."""
@@ -293,7 +317,10 @@ class Mirror:
         with ExitStack() as held:
             while not self._hold(held, path, size):
                 self._make_room(coming=size or 0)
-                http.download(self.ways(name), path, size=size, md5=md5, once=True, manner=self.manner)
+                if self._on_the_web:
+                    http.download(self.ways(name), path, size=size, md5=md5, once=True, manner=self.manner)
+                else:
+                    object_store.download(self.url(name), path, size=size, md5=md5, once=True, manner=self.manner)
                 fetched = True
             os.utime(path)  # its last use
             self._make_room(added=path.stat().st_size if fetched else 0)

@@ -85,6 +85,19 @@ class PartialFile:
         """Number of bytes that have arrived."""
         return os.fstat(self._descriptor).st_size
 
+    def append(self, content: bytes) -> None:
+        """Append bytes to the part."""
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        rest = memoryview(content)
+        while rest:
+            with naming(self.file):
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def require_fast(self, size: int, seconds: float) -> None:
+        """Raise TryAgainError if bytes come more slowly than wanted, over a time that is long enough to say so."""
+        if seconds >= SLOW_TIME:
+            self._require_fast(size / seconds)
+
     def grew(self) -> bool:
         """Return whether more has arrived than at any earlier call; a part that began again must first catch up."""
         before, self._most = self._most, max(self._most, self.size)
@@ -241,14 +254,14 @@ class PartialFile:
 
 
 @contextmanager
-def unfinished(wanted: WantedFile, path: Path) -> Iterator[PartialFile]:
+def unfinished(wanted: WantedFile, path: Path, kind: type[PartialFile] = PartialFile) -> Iterator[PartialFile]:
     """Yield the part of a file beside `path`, after a wait if another task downloads it. An empty part is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file, notes = path.with_name(path.name + PART), path.with_name(path.name + NOTES)
     with locked(notes, EXCLUSIVE, create=True):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            part = PartialFile(wanted, path, file, descriptor, notes)
+            part = kind(wanted, path, file, descriptor, notes)
             yield part
         finally:
             if not part.size:
