@@ -39,14 +39,13 @@ from survey_tools.images.sky_wcs import read_wcs, tan_terms
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count, nanomaggies_to_magnitude
 from survey_tools.surveys import CFHT
 from translator.data.reading import read_rows
-from translator.runs.apply import resampled
 from translator.evaluation.seen import has_operator
 from translator.evaluation.wiener import FilterConditions, Spectrum, by_seeing, learn_spectrum, restored
 from translator.images import Known
 from translator.networks.observation_operator import ObservationOperator, sample
 from translator.observing import observe
 from translator.report.panels import Panel, coloured
-from translator.runs.apply import Request, noise_seed, translate_each
+from translator.runs.apply import Request, noise_seed, resampled, translate_each
 from translator.runs.checkpoint import Run, load_run
 
 FOUND_IN = "r"  # band in which objects are found and their magnitudes are measured
