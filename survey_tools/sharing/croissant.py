@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from survey_tools.sharing.cutouts import A_NUMBER
 from survey_tools.sharing.data_card import ACKNOWLEDGEMENTS, Shared
+from survey_tools.sharing.shards import IN_TABLE, TABLE
 from survey_tools.version import VERSION
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
@@ -27,6 +27,8 @@ WORDS = """
     includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace
     samplingRate separator source subField transform
 """
+TAR, PARQUET = "application/x-tar", "application/x-parquet"
+IN_SHARDS = {"key": (TEXT, "key of the sample"), "shard": (TEXT, "tar file that has it")}
 PLAIN = {  # columns of an object: type, meaning
     "object_id": (TEXT, "identifier of the object"),
     "ra": (FLOAT, "right ascension [deg, ICRS]"),
@@ -82,45 +84,43 @@ def describe(shared: Shared) -> dict[str, Any]:
 
 
 def _webdataset(shared: Shared) -> tuple[list, list]:
-    """Return files and records of tar files."""
-    tars = [
-        {
-            "@type": "cr:FileObject",
-            "@id": name,
-            "name": name,
-            "contentUrl": name,
-            "contentSize": f"{length} B",
-            "encodingFormat": "application/x-tar",
-            "sha256": digest,
-        }
-        for name, (digest, length) in shared.files.items()
-    ]
-    inside = [{"@id": tar["@id"]} for tar in tars]
-    sets = [
-        _file_set("description-files", "application/json", "*.json", inside),
-        _file_set("image-files", "application/x-npy", "*.images.npy", inside),
-        _file_set("mask-files", "application/x-npy", "*.mask.npy", inside),
-    ]
-    source = {"fileSet": {"@id": "description-files"}}
+    """Return files and records of tar files, and of the table beside them."""
+    files = [_file(name, digest, length) for name, (digest, length) in shared.files.items()]
+    inside = [{"@id": file["@id"]} for file in files if file["encodingFormat"] == TAR]
+    picture = "(band, row, col) float32 [nanomaggy/pixel]"
+    arrays = {"images": picture, "mask": "(band, row, col) bool: True where a pixel is missing or saturated"}
+    arrays |= {plane: f"{picture}: {words}" for plane, words in _planes(shared).items()}
+    sets = [_file_set(f"{name}-files", "application/x-npy", f"*.{name}.npy", inside) for name in arrays]
+    sets.append(_file_set("json-files", "application/json", "*.json", inside))
+    bands = (len(shared.selection.bands),)
+    columns = {name: (kind, words, ()) for name, (kind, words) in (IN_SHARDS | PLAIN).items()}
+    columns |= {name: (FLOAT, OF_BANDS[name], bands) for name in _numbers(shared)}
+    source = {"fileObject": {"@id": TABLE}}
     fields = [
-        _field("objects", name, kind, words, source | {"extract": {"jsonPath": f"$.{name}"}})
-        for name, (kind, words) in PLAIN.items()
+        _field("objects", name, kind, words, source | {"extract": {"column": name}}, shape)
+        for name, (kind, words, shape) in columns.items()
     ]
-    columns, bands = shared.selection.store.columns, len(shared.selection.bands)
-    fields += [
-        _field("objects", name, FLOAT, words, source | {"extract": {"jsonPath": f"$.{name}"}}, (bands,))
-        for name, words in OF_BANDS.items()
-        if name in columns
-    ]
-    pixels = (
-        ("images", "image-files", "(band, row, col) float32 [nanomaggy/pixel]"),
-        ("masks", "mask-files", "(band, row, col) bool: True where a pixel is missing or saturated"),
-    )
     paths = [
-        _record_set(each, [_field(each, "path", TEXT, f"file with {words}", _path_of(files))])
-        for each, files, words in pixels
+        _record_set(name, [_field(name, "path", TEXT, f"file with {words}", _path_of(f"{name}-files"))])
+        for name, words in arrays.items()
     ]
-    return [*tars, *sets], [_record_set("objects", fields), *paths]
+    return [*files, *sets], [_record_set("objects", fields), *paths]
+
+
+def _file(name: str, digest: str, length: int) -> dict:
+    """Return a file that is there as such."""
+    about = {"@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "contentSize": f"{length} B"}
+    return about | {"encodingFormat": PARQUET if name == TABLE else TAR, "sha256": digest}
+
+
+def _planes(shared: Shared) -> dict[str, str]:
+    """Return the planes of the store, and what they are."""
+    return {name: str(shared.selection.store.attributes["planes"][name]) for name in shared.selection.store.planes}
+
+
+def _numbers(shared: Shared) -> list[str]:
+    """Return the columns with a number for each band that the store has."""
+    return [name for name in IN_TABLE if name in shared.selection.store.columns]
 
 
 def _path_of(file_set: str) -> dict:
@@ -144,7 +144,8 @@ def _hats(shared: Shared) -> tuple[list, list]:
         "mask": (TRUTH, "True where a pixel can be used", picture),
         "scale": (FLOAT, "pixel scale [arcsec/pixel]", (bands,)),
     }
-    inner |= {name: (FLOAT, OF_BANDS[name], (bands,)) for name in A_NUMBER if name in selection.store.columns}
+    inner |= {name: (FLOAT, OF_BANDS[name], (bands,)) for name in _numbers(shared)}
+    inner |= {plane: (FLOAT, words, picture) for plane, words in _planes(shared).items()}
     image = {"@type": "cr:Field", "@id": "objects/image", "name": "image", "description": "images in all bands"}
     image["subField"] = [
         _field(
@@ -158,7 +159,7 @@ def _hats(shared: Shared) -> tuple[list, list]:
         for name, (kind, words, shape) in inner.items()
     ]
     return (
-        [_file_set("partition-files", "application/x-parquet", "dataset/Norder=*/Dir=*/Npix=*.parquet", [])],
+        [_file_set("partition-files", PARQUET, "dataset/Norder=*/Dir=*/Npix=*.parquet", [])],
         [_record_set("objects", [*fields, image])],
     )
 

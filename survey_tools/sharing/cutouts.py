@@ -16,7 +16,7 @@ from survey_tools.files import whole_file
 from survey_tools.partitions.layout import CURVE, CURVE_ORDER, Pixel, places_of
 from survey_tools.progress import Progress
 from survey_tools.sharing.selection import Objects, StoreSelection
-from survey_tools.sharing.shards import WCS_TERMS
+from survey_tools.sharing.shards import IN_TABLE, WCS_TERMS
 from survey_tools.store.columns import CATALOGUE, OF_SURVEYS
 from survey_tools.store.partitioned import PartitionedStore
 from survey_tools.store.zarr_store import Store
@@ -25,7 +25,6 @@ from survey_tools.version import VERSION
 COARSE_ORDER = 4  # of the column `healpix`, as in the Multimodal Universe: 16 pixels along the side of a base pixel
 DEEPEST = 15  # order of the smallest partitions, 6 arcsec wide; objects closer together stay in one
 DATASET = "dataset"
-A_NUMBER = ("psf_fwhm", "sky_sigma", "gain", "zero_point", "coverage", "saturated", "consistency")  # lists in `image`
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def schema_of(selection: StoreSelection) -> pa.Schema:
     image = {"band": pa.list_(pa.string()), "flux": picture, "ivar": picture}
     image |= {"mask": pa.list_(pa.list_(pa.list_(pa.bool_()))), "psf_fwhm": pa.list_(pa.float32())}
     image |= {"scale": pa.list_(pa.float32())}
-    image |= {name: pa.list_(pa.float32()) for name in A_NUMBER if name in store.columns}
+    image |= {name: pa.list_(pa.float32()) for name in IN_TABLE if name in store.columns}
     image |= dict.fromkeys(store.planes, picture)
     fields = {CURVE: pa.int64(), "object_id": pa.string(), "ra": pa.float64(), "dec": pa.float64()}
     fields |= {"healpix": pa.int64(), "image": pa.struct(image.items()), "redshift": pa.float64(), "row": pa.int64()}
@@ -177,7 +176,7 @@ def _table(selection: StoreSelection, objects: Objects, schema: pa.Schema) -> pa
         "mask": ~objects.mask,
         "scale": np.full(shape, store.pixel_scale, np.float32),
     }
-    image |= {name: columns[name].astype(np.float32) for name in A_NUMBER if name in columns} | objects.planes
+    image |= {name: columns[name].astype(np.float32) for name in IN_TABLE if name in columns} | objects.planes
     picture = schema.field("image").type
     values = {name: columns[name] for name in (each.name for each in CATALOGUE + OF_SURVEYS) if name in columns}
     places = places_of(columns["ra"], columns["dec"])

@@ -171,7 +171,8 @@ CONTENTS = {  # by form: a heading, what is in the files, and a note
             "`source`": "files that the pixels are from",
             "`wcs`": "keywords of FITS, which `astropy.wcs.WCS` takes",
         },
-        "Planes of a translated store are further arrays of that shape, such as `signal.npy`.",
+        "Planes of a translated store are further arrays of that shape, such as `signal.npy`. The table "
+        "`objects.parquet` says which object is in which shard.",
     ),
     "hats": (
         "What a row has",

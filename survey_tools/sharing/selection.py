@@ -12,6 +12,7 @@ from survey_tools.store.partitioned import PartitionedStore
 from survey_tools.store.zarr_store import Store
 
 BATCH_BYTES = 16 * 2**20  # pixels of one band after the other that are taken from a store at once
+COLUMN_ROWS = 16384  # rows of columns without pixels that are taken at once
 KEPT = 4  # chunks of images, and blocks of columns, that stay in memory, because the next batch may need them again
 UNPLACED = "without a position"
 
@@ -47,6 +48,12 @@ class StoreSelection:
         reader, step = _Reader(self.store, self.bands), max(1, BATCH_BYTES // self.object_bytes)
         for start in range(0, len(rows), step):
             yield reader.read(rows[start : start + step])
+
+    def columns(self, rows: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        """Read the columns of objects, without their pixels, in the order of `rows` (object,), part by part."""
+        reader = _Reader(self.store, self.bands)
+        for start in range(0, len(rows), COLUMN_ROWS):
+            yield reader.columns(rows[start : start + COLUMN_ROWS])
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ def select(
         Objects whose status is `done`, and how many were left out.
     """
     wanted = np.arange(len(store)) if rows is None else np.fromiter(rows, np.int64)
+    _, firsts = np.unique(wanted, return_index=True)
+    wanted = wanted[np.sort(firsts)]  # each row once
     status = store.statuses()[wanted]
     left_out = dict(sorted(Counter(status[status != DONE].tolist()).items()))
     kept = wanted[status == DONE]
@@ -125,9 +134,12 @@ class _Reader:
     def read(self, rows: np.ndarray) -> Objects:
         """Return objects in the order of `rows` (object,)."""
         pixels = _gather(rows, self._store.chunk_of(rows), self._chunks, self._chunk)
+        return Objects(rows, pixels.pop("images"), pixels.pop("mask"), pixels, self.columns(rows))
+
+    def columns(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of objects in the order of `rows` (object,)."""
         block = np.searchsorted(self._starts, rows, side="right") - 1
-        columns = _gather(rows, block, self._blocks, self._block)
-        return Objects(rows, pixels.pop("images"), pixels.pop("mask"), pixels, columns)
+        return _gather(rows, block, self._blocks, self._block)
 
     def _chunk(self, number: int) -> tuple[int, dict[str, np.ndarray]]:
         """Return the first row of a chunk, and its pixels in the bands that are wanted."""

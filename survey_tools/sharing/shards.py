@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from survey_tools.errors import StoreError
 from survey_tools.files import whole_file
@@ -31,6 +33,8 @@ WCS_TERMS = {  # FITS keyword: column of the store, and which of its numbers
     "CD2_2": ("cd", (1, 1)),
 }
 IN_WCS = ("crval", "crpix", "cd")
+TABLE = "objects.parquet"  # beside the shards: which object is where
+IN_TABLE = ("psf_fwhm", "sky_sigma", "gain", "zero_point", "coverage", "saturated", "consistency")  # a number a band
 Sample = tuple[str, dict[str, bytes]]
 
 
@@ -45,8 +49,8 @@ def shard_name(name: str, number: int) -> str:
     return f"{name}-{number:06d}.tar"
 
 
-def write_shards(selection: StoreSelection, folder: Path, name: str, limit: int) -> tuple[list[Path], list[Path]]:
-    """Write the objects as tar files, one after the other.
+def write_webdataset(selection: StoreSelection, folder: Path, name: str, limit: int) -> tuple[list[Path], list[Path]]:
+    """Write the objects as tar files, and a table that says which object is where.
 
     Shards that exist are kept, because each is whole; the next one begins behind their last sample.
 
@@ -55,9 +59,9 @@ def write_shards(selection: StoreSelection, folder: Path, name: str, limit: int)
     selection : StoreSelection
         The objects.
     folder : Path
-        Where the shards are written.
+        Where the files are written.
     name : str
-        First part of their names.
+        First part of the names of the shards.
     limit : int
         Bytes of a shard at most, unless one sample alone has more.
 
@@ -71,24 +75,45 @@ def write_shards(selection: StoreSelection, folder: Path, name: str, limit: int)
     StoreError
         A shard that exists has other samples than these.
     """
-    paths, place = [], 0
-    while (path := folder / shard_name(name, len(paths))).exists():
-        place += _count_samples(path, selection.rows[place:])
-        paths.append(path)
-    kept = list(paths)
+    counts = {}
+    while (path := folder / shard_name(name, len(counts))).exists():
+        counts[path] = _count_samples(path, selection.rows[sum(counts.values()) :])
+    kept, place = list(counts), sum(counts.values())
     with Progress(len(selection.rows), "export", "object", done=place) as progress:
         samples = _samples(selection, selection.rows[place:])
         sample = next(samples, None)
         while sample is not None:
-            path, used = folder / shard_name(name, len(paths)), 0
+            path, used, count = folder / shard_name(name, len(counts)), 0, 0
             with whole_file(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
                 while sample is not None and (used == 0 or used + _size(sample) <= limit):
-                    used += _size(sample)
+                    used, count = used + _size(sample), count + 1
                     _add(tar, sample)
                     progress.update()
                     sample = next(samples, None)
-            paths.append(path)
-    return paths, kept
+            counts[path] = count
+    _write_table(selection, {path.name: count for path, count in counts.items()}, folder / TABLE)
+    return list(counts), kept
+
+
+def _write_table(selection: StoreSelection, counts: dict[str, int], path: Path) -> None:
+    """Write which object is in which shard, with its columns; `counts` has the samples of each shard, in order."""
+    names, ends = list(counts), np.cumsum(list(counts.values()))
+    per_band = [name for name in IN_TABLE if name in selection.store.columns]
+    fields = {"key": pa.string(), "shard": pa.string(), "object_id": pa.string(), "row": pa.int64()}
+    fields |= dict.fromkeys(("ra", "dec", "redshift"), pa.float64())
+    schema = pa.schema((fields | dict.fromkeys(per_band, pa.list_(pa.float32()))).items())
+    place = 0
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for columns in selection.columns(selection.rows):
+            count = len(columns["ra"])
+            rows = selection.rows[place : place + count]
+            shard = np.searchsorted(ends, np.arange(place, place + count), side="right")
+            values = {name: columns[name] for name in ("object_id", "ra", "dec", "redshift")}
+            values |= {name: list(columns[name].astype(np.float32)) for name in per_band}
+            values["key"] = [key_of(*each) for each in zip(rows.tolist(), values["object_id"].tolist(), strict=True)]
+            values |= {"shard": [names[each] for each in shard], "row": rows}
+            writer.write_table(pa.table([pa.array(values[field.name], field.type) for field in schema], schema=schema))
+            place += count
 
 
 def _count_samples(path: Path, rows: np.ndarray) -> int:

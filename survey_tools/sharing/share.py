@@ -17,17 +17,17 @@ from survey_tools.sharing import croissant
 from survey_tools.sharing.cutouts import DATASET, write_cutouts
 from survey_tools.sharing.data_card import Shared, data_card
 from survey_tools.sharing.selection import StoreSelection, select
-from survey_tools.sharing.shards import write_shards
+from survey_tools.sharing.shards import TABLE, write_webdataset
 from survey_tools.store.zarr_store import Store
 from survey_tools.version import VERSION
 
 BEGUN = ".galtrans_export.json"  # in the folder of an export: what it is made from
 CARD, DESCRIPTION = "README.md", "croissant.json"
-A_SHARD = re.compile(r"-\d{6}\.tar$")
+A_SHARD = re.compile(r"-\d{6,}\.tar")  # behind the name of the data set
 SHARD_BYTES = 500_000_000
-WRITERS = {  # by form: the function that writes the data, and whether an object needs a position on the sky
-    "webdataset": (write_shards, False),
-    "hats": (write_cutouts, True),
+WRITERS = {  # by form: what writes the data; whether an object needs a position on the sky; tables beside the data
+    "webdataset": (write_webdataset, False, (TABLE,)),
+    "hats": (write_cutouts, True, ()),
 }
 
 
@@ -108,11 +108,14 @@ def share(
     Raises
     ------
     StoreError
-        The folder has files of something else, or none of the objects is finished; or another process writes there.
+        The folder has files of something else, or is in the store; none of the objects is finished; or another process
+        writes there.
     OSError
         The disk is full; the same call continues afterwards.
     """
-    write, placed = WRITERS[sharing.form]
+    if folder.resolve().is_relative_to(store.path.resolve()):
+        raise StoreError(f"{folder} is in the store itself, whose files must stay as they are; choose another folder")
+    write, placed, tables = WRITERS[sharing.form]
     selection = select(store, rows, bands, placed=placed)
     if not len(selection.rows):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in selection.left_out.items()) or "no rows"
@@ -130,8 +133,8 @@ def share(
     with alone(folder):
         _begin(folder, begun, overwrite)
         paths, kept = write(selection, folder, sharing.name, sharing.limit)
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        files = {name: (checksum(path), path.stat().st_size) for name, path in zip(names, paths, strict=True)}
+        named = {path.relative_to(folder).as_posix(): path for path in (*paths, *map(folder.joinpath, tables))}
+        files = {name: (checksum(path), path.stat().st_size) for name, path in named.items()}
         shared = Shared(selection, sharing.name, sharing.form, files, origin, sharing.license)
         about = json.dumps(croissant.describe(shared), indent=1, ensure_ascii=False) + "\n"
         for file, text in ((DESCRIPTION, about), (CARD, data_card(shared))):
@@ -142,8 +145,11 @@ def share(
 
 
 def _begin(folder: Path, begun: dict[str, Any], overwrite: bool) -> None:
-    """Note what an export is made from; raise StoreError if the folder has another one, unless it may be replaced."""
-    note = folder / BEGUN
+    """Note what an export is made from; raise StoreError if the folder has another one, unless it may be replaced.
+
+    A folder of data that no export has made is never removed.
+    """
+    note, was = folder / BEGUN, {}
     if note.exists():
         was = _read(note)
         differs = [name for name in begun if was.get(name) != begun[name]]
@@ -154,17 +160,18 @@ def _begin(folder: Path, begun: dict[str, Any], overwrite: bool) -> None:
                 f"{folder} has an export that was made with another {differs[0]}; choose another folder or pass "
                 "--overwrite"
             )
-    else:
-        there = [path for path in _outputs(folder) if path.exists()]
-        if there and not overwrite:
-            raise StoreError(
-                f"{there[0]} exists already and is not of this export; choose another folder or pass --overwrite"
-            )
-    for path in _outputs(folder):
+    elif (folder / DATASET).exists():
+        raise StoreError(f"{folder / DATASET} exists already and is not of an export; choose another folder")
+    outputs = _outputs(folder, str(was.get("name", begun["name"])))
+    if outputs and not note.exists() and not overwrite:
+        raise StoreError(
+            f"{outputs[0]} exists already and is not of this export; choose another folder or pass --overwrite"
+        )
+    for path in outputs:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
     with whole_file(note) as temporary:
         temporary.write_text(json.dumps(begun, indent=1) + "\n")
 
@@ -178,8 +185,8 @@ def _read(note: Path) -> dict[str, Any]:
     return was if isinstance(was, dict) else {}
 
 
-def _outputs(folder: Path) -> list[Path]:
-    """Return the files and folders that an export of any form writes, and those of shards that exist."""
-    names = (DESCRIPTION, CARD, SUMS, DATASET, "hats.properties", "properties", "partition_info.csv")
-    shards = (path for path in sorted(folder.glob("*.tar")) if A_SHARD.search(path.name))
-    return [*(folder / name for name in names), *shards]
+def _outputs(folder: Path, name: str) -> list[Path]:
+    """Return what exists of the files and folders that an export of that name writes, in any form."""
+    names = (DESCRIPTION, CARD, SUMS, TABLE, DATASET, "hats.properties", "properties", "partition_info.csv")
+    shards = (path for path in sorted(folder.glob("*.tar")) if A_SHARD.fullmatch(path.name.removeprefix(name)))
+    return [*(path for path in map(folder.joinpath, names) if path.exists()), *shards]

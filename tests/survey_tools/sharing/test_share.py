@@ -271,6 +271,7 @@ def test_croissant_understands_the_description(form, store, tmp_path, caplog):
         flux = np.array(first["objects/image"]["objects/image/flux"], np.float32)
         assert_array_equal(flux, store.images[0])
     else:
+        assert [record["objects/row"] for record in dataset.records("objects")] == [0, 1, 2, 3, 5]
         paths = [record["images/path"].decode() for record in dataset.records("images")]
         inside = []
         for path in made.paths:
@@ -333,3 +334,61 @@ def test_a_partitioned_store_is_shared_like_one_store(form, store, tmp_path):
     assert found["a"].keys() == found["b"].keys() == {f"sdss-{row}" for row in (0, 1, 2, 3, 5)}
     for object_id, image in found["a"].items():
         assert_array_equal(image, found["b"][object_id])
+
+
+def test_a_table_says_which_object_is_in_which_shard(store, tmp_path):
+    survey_tools.export(store, [3, 0, 1, 5], tmp_path, to="webdataset", shard_size=2 * ONE + 8192)
+    table = pq.read_table(tmp_path / "objects.parquet").to_pylist()
+    assert [each["row"] for each in table] == [3, 0, 1, 5]
+    for each in table:
+        with tarfile.open(tmp_path / each["shard"]) as tar:
+            about = json.load(tar.extractfile(f"{each['key']}.json"))
+        assert {name: about[name] for name in ("object_id", "row", "ra", "dec")} == {
+            name: each[name] for name in ("object_id", "row", "ra", "dec")
+        }
+        assert_allclose(each["psf_fwhm"], about["psf_fwhm"], rtol=1e-6)
+    assert len({each["shard"] for each in table}) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@forms
+def test_planes_of_a_translated_store_are_shared(form, tmp_path, make_store):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    store = make_store(
+        tmp_path / "t.zarr", "sdss", RA[:2], DEC[:2], bands="g", synthetic="made", planes={"signal": "without noise"}
+    )
+    (path,) = survey_tools.export(store, out=tmp_path / "out", to=form).paths
+    if form == "webdataset":
+        assert samples(tmp_path / "out")[0]["signal.npy"].shape == (1, 64, 64)
+    else:
+        assert np.array(pq.read_table(path)["image"][0]["signal"].as_py()).shape == (1, 64, 64)
+    dataset = mlcroissant.Dataset(jsonld=json.loads((tmp_path / "out" / "croissant.json").read_text()))
+    assert not dataset.metadata.ctx.issues.errors
+    assert "without noise" in (tmp_path / "out" / "croissant.json").read_text()
+
+
+@forms
+def test_a_damaged_store_is_not_shared(form, store, tmp_path, make_store):
+    damaged = make_store(tmp_path / "d.zarr", "sdss", RA[:2], DEC[:2], bands="g")
+    chunk = damaged.path / "images" / "c" / "0" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    with pytest.raises(StoreError, match=r"d\.zarr is damaged: images/c/0/0/0/0 "):
+        survey_tools.export(damaged.path, out=tmp_path / "out", to=form)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name[0] != "."]
+
+
+@forms
+def test_data_that_no_export_made_are_never_removed(form, store, tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine").write_text("mine")
+    (tmp_path / "other-000000.tar").write_text("mine")
+    with pytest.raises(StoreError, match=r"dataset exists already and is not of an export; choose another folder"):
+        survey_tools.export(store, out=tmp_path, to=form, overwrite=True)
+    with pytest.raises(StoreError, match=r"is in the store itself, whose files must stay"):
+        survey_tools.export(store, out=store.path / "out", to=form, overwrite=True)
+    assert content(tmp_path) == {"dataset/mine": b"mine", "other-000000.tar": b"mine"}
+    (tmp_path / "dataset" / "mine").unlink()
+    (tmp_path / "dataset").rmdir()
+    survey_tools.export(store, [0], tmp_path, to=form)
+    survey_tools.export(store, [1, 1], tmp_path, to=form, overwrite=True)
+    assert (tmp_path / "other-000000.tar").read_text() == "mine"
