@@ -27,7 +27,7 @@ from survey_tools.errors import GaltransError
 @click.option(
     "--truth",
     type=EXISTING_STORE,
-    help="Folder with sdss.zarr and cfht.zarr without noise, as `galtrans simulate` writes.",
+    help="Folder with a store of each survey without noise, such as sdss.zarr, as `galtrans simulate` writes.",
 )
 @click.option("--require", type=EXISTING_FILE, help="TOML file of requirements. The exit code is 1 if one fails.")
 @click.option(

@@ -13,7 +13,7 @@ from cli.options import bands_option, overwrite_option, survey_file_option, verb
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @click.option(
     "--surveys",
-    help="Surveys that see the sky, with commas: two or more of sdss, cfht, hsc, des, legacy, ps1, kids.",
+    help="Surveys that see the sky, with commas: two or more of those that `galtrans surveys` lists.",
     show_default="sdss,cfht",
 )
 @click.option(

@@ -102,41 +102,57 @@ def count_targets(
 
 def _asked_archive(survey, sample, fields, rmin, rmax, max_class, where, tell) -> tuple[Callable, Callable, tuple]:
     """Functions that find and count the targets of a survey, and the service with its rows at once."""
-    from survey_tools.archives.cfht import vizier
     from survey_tools.archives.sdss import skyserver
-    from survey_tools.archives.sdss.samples import SAMPLES
     from survey_tools.archives.settings import read_settings
 
     try:
         where = skyserver.check_where(where) if where else ""
     except ValueError as error:
         raise ArgumentError("where", str(error)) from error
-    settings = read_settings()
-    if survey == "sdss":
-        if sample not in SAMPLES:
-            raise ArgumentError("sample", f"{sample!r}: known are {', '.join(SAMPLES)}")
-        url, chosen = str(settings.ways("skyserver")), SAMPLES[sample]
-        tell(url)
-        return (
-            lambda limit: skyserver.find(settings, chosen, where, limit),
-            lambda: {sample: skyserver.count(settings, chosen, where)},
-            (url, settings.skyserver_rows),
-        )
-    if survey != "cfht":
-        raise ArgumentError("survey", f"{survey!r} has no table of targets; give sdss or cfht")
+    if survey not in TARGETS:
+        raise ArgumentError("survey", f"{survey!r} has no table of targets; give one of {', '.join(TARGETS)}")
+    selection = {"sample": sample, "fields": fields, "rmin": rmin, "rmax": rmax, "max_class": max_class}
+    return TARGETS[survey](read_settings(), where, tell, selection)
+
+
+def _sdss_targets(settings, where, tell, selection) -> tuple[Callable, Callable, tuple]:
+    """SpecObjAll and PhotoObjAll of SDSS DR12, at SkyServer."""
+    from survey_tools.archives.sdss import skyserver
+    from survey_tools.archives.sdss.samples import SAMPLES
+
+    sample = selection["sample"]
+    if sample not in SAMPLES:
+        raise ArgumentError("sample", f"{sample!r}: known are {', '.join(SAMPLES)}")
+    url, chosen = str(settings.ways("skyserver")), SAMPLES[sample]
+    tell(url)
+    return (
+        lambda limit: skyserver.find(settings, chosen, where, limit),
+        lambda: {sample: skyserver.count(settings, chosen, where)},
+        (url, settings.skyserver_rows),
+    )
+
+
+def _cfht_targets(settings, where, tell, selection) -> tuple[Callable, Callable, tuple]:
+    """Table II/317 of CFHTLS Wide T0007, at VizieR."""
+    from survey_tools.archives.cfht import vizier
+
+    fields, rmin, rmax = selection["fields"], selection["rmin"], selection["rmax"]
     names = tuple(fields) if fields is not None else tuple(vizier.FIELDS)
     if not names or len(set(names)) != len(names) or not set(names) <= set(vizier.FIELDS):
         raise ArgumentError("fields", f"{','.join(names)!r}: give each field once, out of {','.join(vizier.FIELDS)}")
     if rmin >= rmax:
         raise ArgumentError("rmin", f"{rmin:g} is not brighter than `rmax` {rmax:g}")
-    selection = vizier.TargetSelection(rmin, rmax, max_class, where)
+    wanted = vizier.TargetSelection(rmin, rmax, selection["max_class"], where)
     patches, url = [vizier.FIELDS[name] for name in names], str(settings.ways("vizier_tap"))
     tell(url)
     return (
-        lambda limit: vizier.find(settings, patches, selection, limit),
-        lambda: {patch.name: vizier.count(settings, patch, selection) for patch in patches},
+        lambda limit: vizier.find(settings, patches, wanted, limit),
+        lambda: {patch.name: vizier.count(settings, patch, wanted) for patch in patches},
         (url, settings.vizier_rows),
     )
+
+
+TARGETS = {"sdss": _sdss_targets, "cfht": _cfht_targets}  # surveys that have a table of targets
 
 
 @dataclass(frozen=True)

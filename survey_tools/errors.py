@@ -7,7 +7,7 @@ GaltransError
 ├── StoreError        a store is missing, unfinished, of another schema, or not the one that was meant
 ├── ImageError        a FITS image given by the user lacks what is needed to translate it
 ├── RunError          a training run is missing, unfinished or made for other data
-├── SurveyError       a survey of a user's own file cannot be used
+├── SurveyError       a survey is not known, or one of a user's own file cannot be used: a ValueError as well
 └── ArgumentError     an argument of a public function cannot be used: a ValueError as well
 
 AwayError             an archive cannot be reached: a ConnectionError, since a later run may find it
@@ -76,8 +76,8 @@ class RunError(GaltransError):
     """A training run is missing, unfinished or was made for other data."""
 
 
-class SurveyError(GaltransError):
-    """A survey of a user's own file cannot be used: the file cannot be run, or a row is not possible."""
+class SurveyError(GaltransError, ValueError):
+    """A survey is not known, or one of a user's own file cannot be used."""
 
 
 class ArgumentError(GaltransError, ValueError):

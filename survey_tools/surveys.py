@@ -14,9 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from survey_tools.errors import ArgumentError, SurveyError, first_line
@@ -489,14 +490,14 @@ def _run(path: str) -> dict[str, Any]:
     Its module is not kept among those of the process, because other processes could not import it by its name: what it
     defines is then sent to them whole.
     """
-    module = ModuleType(f"galtrans_survey_file_{hashlib.sha256(path.encode()).hexdigest()[:8]}")
-    module.__file__ = path
-    code = compile(Path(path).read_text(encoding="utf-8"), path, "exec")
-    sys.modules[module.__name__] = module  # dataclasses look their module up while it is run
+    name = f"galtrans_survey_file_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    loader = SourceFileLoader(name, path)
+    module = module_from_spec(spec_from_loader(name, loader))
+    sys.modules[name] = module  # dataclasses look their module up while it is run
     try:
-        exec(code, vars(module))
+        loader.exec_module(module)
     finally:
-        del sys.modules[module.__name__]
+        del sys.modules[name]
     return vars(module)
 
 
@@ -539,11 +540,13 @@ def find_survey(name: str) -> Survey:
 
     Raises
     ------
-    ValueError
+    SurveyError
         There is no such survey; the message names the known ones.
     """
     if name not in SURVEYS:
-        raise ValueError(f"no survey is called {name!r}; known are {', '.join(SURVEYS)}")
+        raise SurveyError(
+            f"no survey is called {name!r}; known are {', '.join(SURVEYS)}; one of your own needs its --survey-file"
+        )
     return SURVEYS[name]
 
 

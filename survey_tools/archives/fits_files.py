@@ -174,7 +174,8 @@ def scan(
     """Return all images of a survey in a mirror by their headers, sorted by name, and the files that cannot be used."""
     looked = run(partial(describe, survey, mirror, note=note), mirror.names(SUFFIXES), "look", "file")
     found = [each for some in looked for each in some]
-    left = [each for each in found if isinstance(each, Companion)]
+    flags = {flags_beside(survey, each.name) for each in found if isinstance(each, ImageFile)}
+    left = [each for each in found if isinstance(each, Companion) and each.name not in flags]
     if left:
         more = f" and {len(left) - 1} more files of this kind" if len(left) > 1 else ""
         log.warning("%s is left out, because it is a %s%s", left[0].name, left[0].kind, more)
@@ -248,15 +249,15 @@ def open_flags(survey: Survey, mirror: Mirror, image: ImageFile) -> Iterator[Fla
     ArchiveError
         If the companion is damaged, or has other pixels than the image.
     """
-    flags, file = survey.flags, part_of(image.name)[0]
+    flags = survey.flags
     if flags is None:
         yield None
         return
-    companion = file if flags.extension else re.sub(flags.beside[0], flags.beside[1], file, count=1)
+    companion = part_of(image.name)[0] if flags.extension else flags_beside(survey, image.name)
     opener = partial(_open_companion, name=companion, extension=flags.extension)
     with ExitStack() as held:
         found = None
-        if flags.extension or companion != file:
+        if companion:
             with suppress(NotThereError, FileNotFoundError):
                 found = held.enter_context(mirror.opened(companion, opener))
         if found is None:
@@ -275,6 +276,15 @@ def open_flags(survey: Survey, mirror: Mirror, image: ImageFile) -> Iterator[Fla
             for kind, planes in (("saturated", flags.saturated), ("no_data", flags.no_data))
         }
         yield FlagImage(companion, pixels, *(bits_of(hdu.own, of_band[kind]) for kind in ("saturated", "no_data")))
+
+
+def flags_beside(survey: Survey, name: str) -> str:
+    """Return the name of the file that flags the pixels of an image and lies beside it; "" if the survey has none."""
+    if survey.flags is None or not survey.flags.beside[0]:
+        return ""
+    file = part_of(name)[0]
+    companion = re.sub(survey.flags.beside[0], survey.flags.beside[1], file, count=1)
+    return "" if companion == file else companion
 
 
 def bits_of(header: fits.Header, planes: dict[str, int]) -> int:

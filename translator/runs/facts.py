@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from survey_tools.errors import RunError
+from survey_tools.errors import RunError, SurveyError
 from survey_tools.files import whole_file
 from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import CFHT, SDSS, find_survey
@@ -239,6 +239,8 @@ def read_facts(path: Path) -> RunFacts:
         return facts
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise RunError(f"{path} is not a training run: it has no run.json; make a run with `galtrans train`") from error
+    except SurveyError as error:
+        raise RunError(f"{path} cannot be used here: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:80]
         raise RunError(f"{path}/run.json is damaged ({reason}); train again into another folder") from error

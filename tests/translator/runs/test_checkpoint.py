@@ -185,9 +185,9 @@ def test_facts_of_the_wrong_type(run, changes, said):
 
 def test_a_survey_that_this_version_does_not_have(run):
     domains = json.loads((run / "run.json").read_text())["domains"]
-    domains["x"]["survey"] = "hsc"
+    domains["x"]["survey"] = "lsst"
     rewrite(run, domains=domains)
-    with pytest.raises(RunError, match="no survey is called 'hsc'; known are sdss, cfht"):
+    with pytest.raises(RunError, match=r"no survey is called 'lsst'; known are sdss, cfht.* needs its --survey-file"):
         load_run(run, "cpu")
 
 
