@@ -74,7 +74,8 @@ def _option(each) -> click.Option:
     "--mirror",
     help="Folder, http(s) URL of an index page, or address such as s3://bucket/folder, with files of the survey. It is "
     "read instead of the live archive. It has any names and subfolders, except for sdss, where it has the layout of "
-    "the Science Archive Server (ROOT/sas/dr12/boss/photoObj/frames/...). `galtrans surveys` says which surveys need it.",
+    "the Science Archive Server (ROOT/sas/dr12/boss/photoObj/frames/...). `galtrans surveys` says which surveys need "
+    "it.",
 )
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make, such as sdss.zarr.")
 @bands_option
