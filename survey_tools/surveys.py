@@ -10,13 +10,11 @@ import hashlib
 import logging
 import os
 import re
-import sys
+import runpy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,9 @@ log = logging.getLogger(__name__)
 
 GROUP = "galtrans.surveys"  # the group of entry points by which installed packages add rows
 FILES = "GALTRANS_SURVEY_FILES"  # the environment variable that names files of surveys, as PATH names folders
+BY_CALL = "register_survey"  # origin of surveys that a program adds
 A_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_running = threading.RLock()  # runpy changes the modules of the process while it runs a file
 SHORT = 3  # letters of a mark that has to be a word of its own, because longer words may contain it by chance
 
 
@@ -345,7 +345,9 @@ class FileFunction:
 
     def __call__(self, *args, **kwargs):
         """Call the function."""
-        return _run(self.path)[self.name](*args, **kwargs)
+        if _checksum(Path(self.path)) != self.sha256:
+            raise SurveyError(f"{self.path} has changed since its survey was read; run the command again")
+        return _run(self.path, self.sha256)[self.name](*args, **kwargs)
 
     def __str__(self) -> str:
         return f"{self.name} of {Path(self.path).name} ({self.sha256[:12]})"
@@ -409,24 +411,23 @@ class Surveys(MutableMapping):
             self._look()
         return self._registered.get(name)
 
-    def add(self, new: Registered) -> None:
-        """Add a survey from outside.
+    def add(self, *new: Registered) -> None:
+        """Add surveys from outside: all of them, or none. One that a file gave before is replaced by that file.
 
         Raises
         ------
         ValueError
-            If its name is taken, or its row is not possible; the message names where it is from.
+            If a name is taken, or a row is not possible; the message names where it is from.
         """
-        row = new.row
-        known = self._registered.get(row.name)
-        if known is not None and known.row == row and known.origin == new.origin:
-            self._registered[row.name] = new
-            return
-        if row.name in self._rows:
-            owner = "galtrans" if known is None else known.origin
-            raise ValueError(f"{new.origin}: the survey name {row.name!r} is taken by {owner}; choose another one")
-        check_row(row, new.origin)
-        self._rows[row.name], self._registered[row.name] = row, new
+        for each in new:
+            name, known = each.row.name, self._registered.get(each.row.name)
+            again = known is not None and known.origin == each.origin
+            if name in self._rows and not (again and (known.row == each.row or each.origin != BY_CALL)):
+                owner = "galtrans" if known is None else known.origin
+                raise ValueError(f"{each.origin}: the survey name {name!r} is taken by {owner}; choose another one")
+            check_row(each.row, each.origin)
+        for each in new:
+            self._rows[each.row.name], self._registered[each.row.name] = each.row, each
 
     def _look(self) -> None:
         """Read the rows of installed packages and of the files that the environment names, once in a process."""
@@ -456,8 +457,8 @@ class Surveys(MutableMapping):
             Whatever the file itself raises.
         """
         path = path.absolute()
-        found = _run(str(path))
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = _checksum(path)
+        found = _run(str(path), sha256)
         calibrate = FileFunction(str(path), "calibrate", sha256) if callable(found.get("calibrate")) else None
         return self._add_all(found, str(path), calibrate)
 
@@ -469,8 +470,7 @@ class Surveys(MutableMapping):
         if not rows:
             raise ValueError(f"{origin} has no Survey; give it a value such as MINE = Survey(name=..., ...)")
         archives = found.get("ARCHIVES") or {}
-        for row in rows:
-            self.add(Registered(row, origin, calibrate, archives.get(row.name)))
+        self.add(*(Registered(row, origin, calibrate, archives.get(row.name)) for row in rows))
         return rows
 
 
@@ -483,22 +483,20 @@ def _try(origin: str, read: Callable) -> None:
         log.warning("surveys of %s are left out: %s", origin, said.removeprefix(f"{origin}: ").removeprefix(origin))
 
 
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @functools.cache
-def _run(path: str) -> dict[str, Any]:
-    """Return the names that a Python file defines; it is run once in each process.
+def _run(path: str, sha256: str) -> dict[str, Any]:
+    """Return the names that a Python file defines; each version of it, by its checksum, is run once in a process.
 
     Its module is not kept among those of the process, because other processes could not import it by its name: what it
     defines is then sent to them whole.
     """
-    name = f"galtrans_survey_file_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-    loader = SourceFileLoader(name, path)
-    module = module_from_spec(spec_from_loader(name, loader))
-    sys.modules[name] = module  # dataclasses look their module up while it is run
-    try:
-        loader.exec_module(module)
-    finally:
-        del sys.modules[name]
-    return vars(module)
+    with _running:
+        return runpy.run_path(path, run_name=f"galtrans_survey_file_{sha256[:8]}")
 
 
 def check_row(row: Survey, origin: str) -> None:
@@ -586,7 +584,7 @@ def register_survey(row: Survey, calibrate: Callable | None = None, archive: Any
     if not isinstance(row, Survey):
         raise ArgumentError("row", f"{row!r} is not a Survey")
     try:
-        SURVEYS.add(Registered(row, "register_survey", calibrate, archive))
+        SURVEYS.add(Registered(row, BY_CALL, calibrate, archive))
     except ValueError as error:
         raise ArgumentError("row", str(error)) from error
     return row

@@ -48,6 +48,8 @@ LOST = "the cluster lost its workers, or its scheduler; see their logs"
 # archives/download/answers.py    _thread    the connections and the traffic of each thread (threading.local)
 #                                 _received  bytes that all threads have received, for the progress
 # archives/download/mirror.py     _said      warnings that were given, so that each is given once
+# surveys.py                      SURVEYS    grows by surveys from outside, and os.environ by the names of their files
+# surveys.py                      _running   a lock, because Python runs one file of surveys at a time
 # images/sky_wcs.py               _reading   a lock, because threads share Python's filters of warnings
 # translator/runs/checkpoint.py   _loaded    runs in memory, so that the tasks of a process load their weights once
 # translator/runs/device.py       _users     how many threads need one thread of PyTorch each, which is a global setting
@@ -55,8 +57,7 @@ LOST = "the cluster lost its workers, or its scheduler; see their logs"
 #
 # Caches of functions that depend on their arguments alone (functools.cache and lru_cache) are in images/sky_wcs.py,
 # images/regrid.py, archives/sdss/frame_noise.py, archives/sdss/psfield.py, twin_sky/draw.py, twin_sky/galaxies.py,
-# translator/metrics/shapes.py and translator/runs/device.py. ARCHIVES and RECIPES are
-# constants; surveys.SURVEYS grows by surveys from outside, and so does the environment variable surveys.FILES.
+# translator/metrics/shapes.py, translator/runs/device.py and surveys.py. ARCHIVES and RECIPES are constants.
 # hosts.forget() and ways.forget() return to the state of a new process; a forked process calls the former, because a
 # lock that another thread held would stay locked in it.
 

@@ -128,6 +128,23 @@ def test_another_version_of_a_file_is_another_calibration(survey_file, tmp_path)
     assert opened("mine", tmp_path).facts()["calibration"] != before
 
 
+def test_a_file_that_was_changed_is_read_again_and_its_older_calibration_is_not_used(survey_file, tmp_path):
+    load_surveys(survey_file)
+    older = opened("mine", tmp_path).calibrate
+    survey_file.write_text(CALIBRATED.replace('title="Mine"', 'title="Mine again"'))
+    (row,) = load_surveys(survey_file)
+    assert SURVEYS["mine"].title == row.title == "Mine again"
+    with pytest.raises(SurveyError, match=r"mine.py has changed since its survey was read; run the command again"):
+        older("a.fits", fits.Header({"MYZERO": 26.5}))
+
+
+def test_of_a_file_all_surveys_are_added_or_none(survey_file):
+    survey_file.write_text(CALIBRATED + 'HSC = replace(MINE, name="hsc")')
+    with pytest.raises(SurveyError, match="the survey name 'hsc' is taken by galtrans"):
+        load_surveys(survey_file)
+    assert "mine" not in SURVEYS
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SurveyError, match=r"none.py does not exist, so no survey can be read from it"):
         load_surveys(tmp_path / "none.py")
