@@ -95,6 +95,9 @@ def _hsc(folder: Path, coadd: Coadd, edit: Callable) -> Path:
         data = data.astype(np.int32 if name == "MASK" else np.float32)
         hdus.append(fits.ImageHDU(data, coadd.wcs.copy()))
         hdus[-1].header["EXTTYPE"], hdus[-1].header["EXTNAME"] = name, name
+        for axis in (1, 2):  # a second WCS, which places the pixels within the tract
+            hdus[-1].header[f"CTYPE{axis}A"], hdus[-1].header[f"CUNIT{axis}A"] = "LINEAR", "PIXEL"
+            hdus[-1].header[f"CRPIX{axis}A"], hdus[-1].header[f"CRVAL{axis}A"] = 1.0, 7900.0
     for name, bit in (("MP_SAT", 3), ("MP_BAD", 0), ("HIERARCH MP_NO_DATA", 8), ("HIERARCH MP_DETECTED", 5)):
         hdus[2].header[name] = bit
     path = folder / f"calexp-HSC-{coadd.band.upper()}-9813-4,4.fits"

@@ -115,7 +115,7 @@ PRODUCTS = (
     ),
     Product(
         "KiDS coadds",
-        {"FILTER": r"OCAM_[ugri]_SDSS", "OBJECT": r"KIDS_.*"},
+        {"FILTER": r"(OCAM_)?[ugri]_SDSS", "OBJECT": r"KIDS_.*"},
         0.0,
         "KiDS-ESO DR4 (Kuijken et al. 2019, A&A 625, A2): the magnitude of a flux is -2.5 log10 of it",
     ),

@@ -27,6 +27,7 @@ def test_a_tile_of_a_survey_is_read_as_flux(name, tmp_path, coadd_files):
         ({"FILTER": "Y DECam c0005 10095.0 1130.0"}, "y"),
         ({"FILTER": "HSC-I2"}, "i"),
         ({"FILTER": "OCAM_u_SDSS"}, "u"),
+        ({"FILTER": "r_SDSS"}, "r"),
         ({"FILTER": "r.MP9601"}, "r"),
         ({"HIERARCH FPA.FILTERID": "z.00000"}, "z"),
         ({"FILTERX": "i", "FILTER": "i DECam SDSS c0003 7835.0 1470.0"}, "i"),
