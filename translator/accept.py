@@ -16,7 +16,7 @@ from survey_tools.accept import a_path
 from survey_tools.errors import ArgumentError
 from translator.runs.built_in import find_model
 from translator.runs.checkpoint import BEST, Run
-from translator.translation.asking import Depth, read_depth
+from translator.translation.asking import PRECISIONS, Depth, read_depth
 
 OF_BEST = f"@{BEST}"  # behind the name of a run: its best state
 CARDS = {"psf_fwhm": "PSFFWHM", "sky_sigma": "SKYSIGMA", "gain": "GAIN"}  # of the meta of an image of a store
@@ -49,6 +49,13 @@ def a_run(value: Any, argument: str = "run") -> Path:
             argument, f"{str(value)!r} is neither a folder nor a built-in model; `galtrans models` lists these"
         )
     return found
+
+
+def a_precision(value: Any, argument: str = "precision") -> str:
+    """The precision of a translation, by its name; ArgumentError if there is none of that name."""
+    if value not in PRECISIONS:
+        raise ArgumentError(argument, f"{value!r} is no precision; give one of {', '.join(PRECISIONS)}")
+    return value
 
 
 def some_depths(value: Any, argument: str = "depth") -> tuple[Depth, ...] | None:

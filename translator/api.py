@@ -32,7 +32,7 @@ from survey_tools.accept import (
 from survey_tools.errors import ArgumentError, GaltransError, RunError
 from survey_tools.files import whole_file
 from survey_tools.store.zarr_store import Store
-from translator.accept import OF_BEST, a_run, is_in_memory, some_depths, some_hdus
+from translator.accept import OF_BEST, a_precision, a_run, is_in_memory, some_depths, some_hdus
 from translator.recipes import RECIPES, Recipe
 from translator.runs.built_in import BuiltInModel, find_model, models
 from translator.runs.checkpoint import BEST, Run, locate
@@ -40,7 +40,7 @@ from translator.runs.checkpoint import load_run as load_run_folder
 from translator.runs.facts import read_facts
 from translator.runs.in_words import Summary, summarise, summarise_run
 from translator.runs.recipe_names import find_recipe, name_recipe
-from translator.translation.asking import How
+from translator.translation.asking import How, settled
 from translator.translation.files import is_made, translate_files, translate_hdus
 from translator.translation.inputs import find_files, group_by_object
 from translator.translation.stores import translate_store
@@ -366,6 +366,7 @@ def translate(
     preview: bool = False,
     force: bool = False,
     device: str = "auto",
+    precision: str = "float32",
     workers: Any = 1,
     wait_for_workers: float | None = None,
     overwrite: bool = False,
@@ -415,6 +416,9 @@ def translate(
         Translate inputs, too, that say they are of another survey or synthetic.
     device : str
         "auto", "cpu", "cuda" or "cuda:1".
+    precision : {"float32", "bf16", "auto"}
+        In which the networks multiply; "auto" is "bf16" where the device is clearly faster with it. The output states
+        it.
     workers, wait_for_workers, tell
         As for `survey_tools.fetch`.
     overwrite : bool
@@ -464,6 +468,7 @@ def translate(
         zero_point=given.zero_point,
         preview=preview,
         force=force,
+        precision=a_precision(precision),
     )
     paths = None if is_in_memory(image) else _paths_of(image, to)
     with workers_of(workers, wait_for_workers, tell) as engine:
@@ -531,7 +536,9 @@ def _store(run: Any, source: Any, out: Any, to, how: How, device: str, engine: A
     plain = How()
     others = [name for name in OF_FILES if getattr(how, name) != getattr(plain, name)]
     if others:
-        raise ArgumentError(others[0], "it is for FITS files; stores take seeing, depth, draws, planes and noise")
+        raise ArgumentError(
+            others[0], "it is for FITS files; stores take seeing, depth, draws, planes, noise and precision"
+        )
     if out is None:
         raise ArgumentError("out", "a store is translated into a store: give `out`, such as translated.zarr")
     path, target, folder = (source.path if isinstance(source, Store) else source[0]), a_path(out, "out"), a_run(run)
@@ -556,6 +563,7 @@ def _files(
         )
     located, trained = locate(run if isinstance(run, Run) else folder, device, elsewhere=elsewhere)
     trained.domain_of(to)
+    how = settled(how, trained)
     existing = {} if overwrite else {files: made for files, made in outputs.items() if made.exists()}
     kept = {files for files, made in existing.items() if is_made(trained, files, made, how)}
     others = [made for files, made in existing.items() if files not in kept]

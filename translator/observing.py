@@ -139,6 +139,8 @@ def observe(
     alignment: Tensor,
     size: int | tuple[int, int],
     mixing: Tensor | None = None,
+    *,
+    apart: bool = False,
 ) -> Tensor:
     """Return the richer survey's images as the poorer survey would see them, without noise of its own.
 
@@ -160,6 +162,8 @@ def observe(
         Rows and columns of the observations; one number if they are square.
     mixing : Tensor, optional
         How bands mix (B, band, band), if some are missing.
+    apart : bool
+        Whether rows and columns may be sampled one after the other, because no alignment turns.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def observe(
     """
     surveys = networks[f"survey_{domain}"], networks[f"survey_{OTHER[domain]}"]
     here, there = surveys[0].usual("psf_fwhm", seeing), surveys[1].usual("psf_fwhm", known.psf_fwhm)
-    return networks[f"operator_{domain}"](image, here, there, alignment, size, mixing)
+    return networks[f"operator_{domain}"](image, here, there, alignment, size, mixing, apart)
 
 
 def blank_sigma(networks: nn.ModuleDict, domain: str, known: Known) -> Tensor:

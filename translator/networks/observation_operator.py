@@ -90,6 +90,42 @@ BAND_AXES = {  # of each parameter: the axis of the bands, and how many entries 
 }
 
 
+def turns(alignment: Tensor) -> Tensor:
+    """Return whether alignments (B, 2, 3) turn or shear (B,), by more than 1e-6 pixels in a thousand."""
+    return (alignment[:, 0, 1].abs() > 1e-9) | (alignment[:, 1, 0].abs() > 1e-9)
+
+
+def _reading(ratio: float, offset: float, axis: int, side: int, pad: int, count: int) -> Tensor:
+    """Return the matrix (count, frequency), complex, that makes samples along one axis from a blurred image's
+    frequencies.
+
+    Parameters
+    ----------
+    ratio, offset : float
+        Of the alignment along this axis, from the pixels of the samples to those of the image.
+    axis : int
+        0 for rows, with all frequencies; 1 for columns, with those of the half plane.
+    side, pad : int
+        Pixels of the image along the axis, and how many of these were added at each end.
+    count : int
+        Number of samples.
+    """
+    frequency = torch.arange(side // 2 + 1 if axis else side).double()
+    if not axis:
+        frequency[(side + 1) // 2 :] -= side
+    last = FINER * (side - 2 * pad - 1)  # of the finer pixels, from the centre of the first pixel to that of the last
+    place = FINER * (ratio * (torch.arange(count).double() - (count - 1) / 2) + offset) + last / 2
+    place = place.clamp(0, last)
+    first = place.floor()
+    weight = (place - first)[:, None]
+    step = 2 * torch.pi * frequency / (FINER * side)
+    wave = torch.polar(torch.ones(count, len(step)).double(), (first[:, None] + FINER * pad) * step)
+    wave = wave * (1 - weight + weight * torch.polar(torch.ones_like(step), step)) / side
+    if axis:
+        wave[:, 1:] *= 2  # these frequencies stand for two of the whole plane
+    return wave
+
+
 class ObservationOperator(nn.Module):
     """The poorer survey's image of the richer survey's, by some forty numbers that are fitted to pairs.
 
@@ -128,6 +164,7 @@ class ObservationOperator(nn.Module):
         alignment: Tensor,
         size: int | tuple[int, int],
         mixing: Tensor | None = None,
+        apart: bool = False,
     ) -> Tensor:
         """Return observations (B, band, row, col), without noise.
 
@@ -145,10 +182,17 @@ class ObservationOperator(nn.Module):
             Rows and columns of the observations; one number if they are square.
         mixing : Tensor, optional
             Matrices (B, band, band) in place of the operator's own, if some bands are missing.
+        apart : bool
+            Whether no alignment turns (`turns`), so that rows and columns are sampled one after the other. This takes a
+            third of the time, and the result is the same to the precision of float32.
         """
         with torch.autocast(image.device.type, enabled=False):
-            seen = self.blurred(image.float(), seeing, richer_seeing)
-            seen = (sample(seen.to(alignment.dtype), FINER * alignment, size) * area(alignment)).float()
+            if apart:
+                seen = self._sampled_apart(image.float(), seeing, richer_seeing, alignment, size)
+            else:
+                seen = self.blurred(image.float(), seeing, richer_seeing)
+                seen = sample(seen.to(alignment.dtype), FINER * alignment, size)
+            seen = (seen * area(alignment)).float()
             mixing = self.colour.expand(len(seen), -1, -1) if mixing is None else mixing
             return torch.einsum("bij,bjhw->bihw", mixing, seen)
 
@@ -157,10 +201,7 @@ class ObservationOperator(nn.Module):
 
         With pixels that fine, bilinear sampling keeps a star's flux to a thousandth wherever it lies.
         """
-        pad = round(PAD / self.scales[1])
-        padded = F.pad(image, (pad,) * 4, mode="replicate")
-        rows, cols = padded.shape[-2:]
-        seen = torch.fft.rfft2(padded) * self.transfer(seeing, richer_seeing, (rows, cols))
+        seen, pad, (rows, cols) = self._spectrum(image, seeing, richer_seeing)
         wide = seen.new_zeros(*seen.shape[:2], FINER * rows, FINER * cols // 2 + 1)
         half = (rows + 1) // 2
         wide[..., :half, : seen.shape[-1]] = seen[..., :half, :]
@@ -169,16 +210,48 @@ class ObservationOperator(nn.Module):
         first, last = FINER * pad, FINER * pad + FINER - 1  # from the centre of the first pixel to that of the last
         return fine[..., first:-last, first:-last]
 
+    def _spectrum(self, image: Tensor, seeing: Tensor, richer_seeing: Tensor) -> tuple[Tensor, int, tuple[int, int]]:
+        """Return the half plane of frequencies (B, band, row, col) of blurred images, by how many pixels they were
+        continued at each edge, and their rows and columns with these.
+        """
+        pad = round(PAD / self.scales[1])
+        padded = F.pad(image, (pad,) * 4, mode="replicate")
+        shape = tuple(padded.shape[-2:])
+        return torch.fft.rfft2(padded) * self.transfer(seeing, richer_seeing, shape), pad, shape
+
+    def _sampled_apart(self, image: Tensor, seeing, richer_seeing, alignment: Tensor, size) -> Tensor:
+        """Return what `sample` reads of `blurred` (B, band, *size), for alignments that do not turn.
+
+        The Fourier transform back and the bilinear sampling are one matrix for rows and one for columns, so that no
+        finer image is made. Each image is multiplied alone, so that its result does not depend on the others.
+        """
+        spectrum, pad, shape = self._spectrum(image, seeing, richer_seeing)
+        size = (size, size) if isinstance(size, int) else size
+        made, known = [], {}
+        for each, aligned in zip(spectrum, alignment.double().tolist(), strict=True):
+            read = []
+            for axis in (0, 1):
+                place = round(aligned[axis][axis], 9), round(aligned[axis][2], 7), axis
+                if place not in known:
+                    known[place] = _reading(*place, shape[axis], pad, size[axis]).to(each)
+                read.append(known[place])
+            made.append((read[0] @ (each @ read[1].mT)).real)
+        return torch.stack(made)
+
     def transfer(self, seeing: Tensor, richer_seeing: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return T (B, band, frequency of the half plane) for images of `shape` on the richer survey's pixels."""
         here, there = self.scales
         row = torch.fft.fftfreq(shape[0], there, device=seeing.device)[:, None]
         col = torch.fft.rfftfreq(shape[1], there, device=seeing.device)
         k = torch.hypot(row, col) + SMALLEST
-        poorer = (self.poorer * seeing)[..., None, None] * k
-        richer = (self.richer * richer_seeing)[..., None, None] * k
-        powers = self.powers[..., None, None]
-        log = -(poorer.abs() ** powers[0]) + richer.abs() ** powers[1] - self.rest[:, None, None] * k**2
+        poorer, richer = (
+            ((width * wide).abs() ** power)[..., None, None] * k ** power[:, None, None]
+            for width, wide, power in (
+                (self.poorer, seeing, self.powers[0]),
+                (self.richer, richer_seeing, self.powers[1]),
+            )
+        )
+        log = richer - poorer - self.rest[:, None, None] * k**2
         boxes = torch.sinc(here * row) * torch.sinc(here * col) / (torch.sinc(there * row) * torch.sinc(there * col))
         return torch.exp(log.clamp(max=0.0)) * boxes
 

@@ -219,7 +219,7 @@ class UNet(nn.Module):
         image = F.pad(image, (0, -cols % self.step, 0, -rows % self.step), mode="replicate")
         code = self.code(conditions)
         code = code if seeds is None else code + self.whole(seeds[-1])
-        maps = self.first(F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last))
+        maps = _finely(self.first, F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last))
         skips, last = [], len(self.halve)
         for level, blocks in enumerate(self.down):
             maps = self._entered(maps, seeds, level)
@@ -233,7 +233,7 @@ class UNet(nn.Module):
             maps = self._entered(maps, seeds, last + 1 + level)
             for block in self.up[level]:
                 maps = block(maps, code)
-        return F.pixel_shuffle(self.last(maps), 2)[..., :rows, :cols].float()
+        return F.pixel_shuffle(_finely(self.last, maps), 2)[..., :rows, :cols].float()
 
     def _entered(self, maps: Tensor, seeds: list[Tensor] | None, place: int) -> Tensor:
         """Add random numbers to maps at one place of the network."""
@@ -253,6 +253,18 @@ BAND_AXES = {  # of weights of a `UNet` named "net": the axis of the bands, and 
     "net.last.bias": ((0, UNSHUFFLED),),
     "net.code.0.weight": ((1, 1),),
 }
+
+
+def _finely(layer: nn.Module, maps: Tensor) -> Tensor:
+    """Pass maps through a layer in float32 while images are translated, even if the other layers multiply in bfloat16.
+
+    The first layer reads fluxes and the last one makes them: most of what bfloat16 changes comes from these two, which
+    take little time. While networks are trained they multiply as the others do.
+    """
+    if torch.is_grad_enabled():
+        return layer(maps)
+    with torch.autocast(maps.device.type, enabled=False):
+        return layer(maps.float())
 
 
 class Restoration(nn.Module):

@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,14 @@ from survey_tools.fits.band_fits import band_headers, first_image, stated_number
 from survey_tools.fits.calibration import Given
 from survey_tools.images.sky_wcs import grid_cards, plain_tan, read_grid, tan_terms
 from survey_tools.photometry import magnitude_to_nanomaggies
+from translator.runs.checkpoint import Run
+from translator.runs.device import has_bf16
 from translator.translation.whole_images import SkyGrid
 
 APERTURE = 2.0  # diameter of the aperture of a depth [arcsec]
 SIGNIFICANT = 5.0  # flux in the aperture at a depth [standard deviations]
 AFTER_PIXELS = ("preview", "force")  # fields of `How` that do not change any pixel
+PRECISIONS = ("float32", "bf16", "auto")  # auto: bf16 where a device is clearly faster with it
 A_DEPTH = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(mag|nanomaggy|nmgy)", re.IGNORECASE)
 
 
@@ -98,6 +101,8 @@ class How:
         Whether a picture is written beside each file.
     force : bool
         Whether inputs are translated although their headers say that they are of another survey, or not observations.
+    precision : str
+        In which the networks multiply: one of `PRECISIONS`.
     """
 
     noise: bool = True
@@ -113,6 +118,7 @@ class How:
     zero_point: float | None = None
     preview: bool = False
     force: bool = False
+    precision: str = "float32"
 
     @property
     def given(self) -> Given:
@@ -124,13 +130,24 @@ class How:
         """Options that only a recipe can obey that reads any image with its conditions."""
         plain = How()
         names = ("seeing", "depth", "like", "draws", "planes", "at", "size")
-        return [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
+        found = [f"--{name}" for name in names if getattr(self, name) != getattr(plain, name)]
+        return found + ["--precision bf16"] * (self.precision == "bf16")
 
     @property
     def fingerprint(self) -> str:
         """A hash of 16 letters of everything that decides pixels and planes of a translation."""
         said = {each.name: str(getattr(self, each.name)) for each in fields(self) if each.name not in AFTER_PIXELS}
         return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:16]
+
+
+def settled(how: How, run: Run) -> How:
+    """Return what is asked, with the precision that a run has on its device in place of "auto".
+
+    Recipes that read only images are translated in float32.
+    """
+    if how.precision != "auto":
+        return how
+    return replace(how, precision="bf16" if run.use.reads_any and has_bf16(run.device) else "float32")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from translator.images import OTHER
 from translator.runs.apply import noise_seed, together_on, translate_each, what_noise
 from translator.runs.checkpoint import Run, RunAt
 from translator.runs.device import keep_memory
-from translator.translation.asking import How
+from translator.translation.asking import How, settled
 from translator.translation.observation import (
     SCALE_TOLERANCE,
     read_observation,
@@ -138,7 +138,7 @@ def translate_file(run: Run, path: Path | Inputs, domain: str, out: Path, **how)
     ImageError
         If the input lacks a band, a WCS, a unit, or pixels within the angle that the model sees.
     """
-    outcome = translate_group(run, domain, [(_inputs(path), out)], How(**how))
+    outcome = translate_group(run, domain, [(_inputs(path), out)], settled(How(**how), run))
     if outcome.errors:
         raise outcome.errors[0]
     return out
@@ -189,7 +189,7 @@ def _inputs(path: Path | Inputs) -> Inputs:
 def _translate_at(located: RunAt, to: str, how: How, files: list[tuple[Inputs, Path]]) -> TranslationOutcome:
     """Run one task: translate a few files."""
     run = located.open()
-    return translate_group(run, run.domain_of(to), files, how)
+    return translate_group(run, run.domain_of(to), files, settled(how, run))
 
 
 def translate_group(run: Run, domain: str, files: list[tuple[Inputs, Path]], how: How) -> TranslationOutcome:
@@ -304,7 +304,7 @@ def translate_hdus(run: Run, images: Sequence[fits.HDUList | Path], to: str, how
     survey_tools.errors.ImageError
         If the images lack a band, a WCS, a unit, or pixels within the angle that the model sees.
     """
-    how, domain = how or How(), run.domain_of(to)
+    how, domain = settled(how or How(), run), run.domain_of(to)
     images = [images] if isinstance(images, fits.HDUList) else images
     with reading_fits:
         given = tuple(each if isinstance(each, Path) else FitsInMemory.of(each) for each in images)
@@ -368,6 +368,7 @@ def _primary(run: Run, domain: str, source: fits.Header, name: str, checksum: st
     primary = provenance(run, domain, source, noise=how.noise, seed=how.seed)
     primary["GTINPUT"] = (header_text(name)[-NAME_LENGTH:], "file that was translated")
     primary["GTINSHA"] = checksum  # SHA-256; no comment fits beside it
+    primary["GTPREC"] = (how.precision, "precision of the networks")
     primary["GTASKED"] = (how.fingerprint, "of all that was asked")
     if how.force:
         primary["GTFORCED"] = (True, "taken for the model's survey by --force")

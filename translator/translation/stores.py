@@ -20,7 +20,7 @@ from survey_tools.tasks import Engine
 from translator.images import OTHER
 from translator.runs.apply import Request, noise_seed, translate_each, what_noise
 from translator.runs.checkpoint import Run, RunAt, locate
-from translator.translation.asking import How
+from translator.translation.asking import How, settled
 from translator.translation.observation import CONDITIONS, SCALE_TOLERANCE
 from translator.translation.translated import DOUBTFUL, SYNTHETIC, each_band, seeing_of
 from translator.translation.whole_images import RequestedImage, SkyGrid, Whole, translate_alike
@@ -96,7 +96,7 @@ def translate_store(
     to : str, optional
         Survey to translate into, as a check; it follows from the run and the store.
     how : How, optional
-        What is asked: the fields noise, seed, seeing, depth, draws and planes of `asking.How`.
+        What is asked: the fields noise, seed, seeing, depth, draws, planes and precision of `asking.How`.
     device : str
         Device of the networks, in the processes that do the work.
     engine : Engine, optional
@@ -119,7 +119,7 @@ def translate_store(
     at, run = locate(
         run_path if isinstance(run_path, Run) else Path(run_path), device, elsewhere=engine.client is not None
     )
-    domain = _domain(run, store, to, how)
+    how, domain = settled(how, run), _domain(run, store, to, how)
     there = run.domains[domain]
     bands = tuple(band for band in run.bands if band in store.bands)
     places = tuple(store.bands.index(band) for band in bands)
@@ -186,6 +186,7 @@ def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
         "weights": run.checksum,
         "noise": what_noise(run, domain, how.noise),
         "seed": how.seed,
+        "precision": how.precision,
         **({"asked": asked} if (asked := _asked(how)) else {}),
         "source": {
             "store": store.path.name,
@@ -304,7 +305,7 @@ def _alike(
         for target, seed in zip(targets, seeds, strict=True)
     ]
     here = [SkyGrid(*tan_terms(wcs), images.shape[2:]) for wcs in grids]
-    return translate_alike(run, whole, here, told, asked)
+    return translate_alike(run, whole, here, told, asked, precision=job.how.precision)
 
 
 def _remark(consistency: np.ndarray) -> str:

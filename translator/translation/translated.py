@@ -98,7 +98,13 @@ def translate_observation(run: Run, observation: Observation, domain: str, how: 
     bar = Progress(tiles, observation.name, "tile") if tiles > MANY_TILES else nullcontext()
     with bar as shown:
         whole = translate_whole(
-            run, observation.images, observation.grid, observation.known, asked, done=_telling(shown)
+            run,
+            observation.images,
+            observation.grid,
+            observation.known,
+            asked,
+            precision=how.precision,
+            done=_telling(shown),
         )
     flags, notes = _remarks(run, observation, domain, asked, whole)
     if other is not None:

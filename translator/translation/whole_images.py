@@ -20,7 +20,7 @@ from survey_tools.images.sky_wcs import tan_places
 from translator.data.conditions import NAMES, lead
 from translator.images import OTHER, Known
 from translator.metrics.consistency import CLIPPED
-from translator.networks.observation_operator import places, sample
+from translator.networks.observation_operator import places, sample, turns
 from translator.networks.restoration import box
 from translator.observing import Observed, blank_sigma, leads_down, observe
 from translator.runs.checkpoint import Run
@@ -497,10 +497,11 @@ class _Maker:
             shape = pixels.shape[2:]
             here = [one.grid.window((part[0].start, part[1].start), shape) for one in self.each]
             led = lead(_terms(windows), tile.shape, _terms(here), shape)
+            apart = not turns(torch.from_numpy(led)).any()
             led = torch.from_numpy(led.astype(np.float32)).to(self.device)
             finite = np.isfinite(pixels)
             whole = torch.from_numpy(np.where(finite, pixels, np.float32(0))).to(self.device)
-            seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.shape, mixing)
+            seen = observe(networks, poorer, whole, told, self.known.psf_fwhm, led, tile.shape, mixing, apart=apart)
             held = self._supported(finite, here[0].pixel_scale, led, tile.shape)
             inner = (..., *tile.inner)
             seen = seen[inner].cpu().numpy()

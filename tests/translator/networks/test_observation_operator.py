@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from translator.networks.layers import Grid
-from translator.networks.observation_operator import ObservationOperator, area, inverse, is_richer, sample
+from translator.networks.observation_operator import ObservationOperator, area, inverse, is_richer, sample, turns
 
 POOR = Grid(1, 64, (0.1,), 0.396, (1.3,))
 RICH = Grid(1, 136, (0.001,), 0.186, (0.7,))
@@ -99,3 +99,19 @@ def test_the_richer_survey_is_told_by_seeing_pixels_and_noise_not_by_its_place()
     assert not is_richer(shallow, deep)
     with pytest.raises(ValueError, match="same seeing, pixels and noise"):
         is_richer(deep, deep)
+
+
+@pytest.mark.parametrize("shape", [(136, 136), (91, 80)])
+@pytest.mark.parametrize("offset", [0.0, 1.7, 60.0])
+def test_rows_and_columns_sampled_apart_are_what_is_sampled_together(shape, offset):
+    operator = ObservationOperator(Grid(2, 64, (), 0.396), Grid(2, 136, (), 0.186))
+    image = torch.rand(2, 2, *shape, generator=torch.Generator().manual_seed(0))
+    seeing, richer = torch.tensor([[1.3, 1.1], [1.5, 1.0]]), torch.full((2, 2), 0.7)
+    alignment = torch.tensor([[[2.129, 0.0, offset], [0.0, 2.1, -0.3]], [[2.129, 0.0, 0.0], [0.0, 2.129, 0.0]]])
+    assert not turns(alignment).any()
+    with torch.no_grad():
+        right = operator(image, seeing, richer, alignment, (64, 60))
+        made = operator(image, seeing, richer, alignment, (64, 60), apart=True)
+    assert_allclose(made, right, atol=4e-6 * float(right.abs().max()))
+    alignment[0, 0, 1] = 1e-5
+    assert turns(alignment).tolist() == [True, False]

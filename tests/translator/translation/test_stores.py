@@ -22,6 +22,7 @@ from survey_tools.tasks import Engine
 from translator import RECIPES
 from translator.runs.checkpoint import Checkpoint, build_networks, load_run, save_checkpoint
 from translator.runs.facts import Domain, RunFacts, read_facts, write_facts
+from translator.translation import asking
 from translator.translation import stores as module
 from translator.translation.asking import Depth, How
 from translator.translation.files import translate_file
@@ -292,7 +293,7 @@ def lively(matched, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("how", [How(), How(planes=True, draws=1)])
+@pytest.mark.parametrize("how", [How(), How(planes=True, draws=1), How(precision="bf16")])
 def test_a_row_alone_is_the_row_among_others_to_the_bit(lively, x, how, monkeypatch):
     kept = []
     monkeypatch.setattr(module, "derive", lambda derivation, *others, **options: kept.append(derivation))
@@ -310,6 +311,20 @@ def test_a_row_alone_is_the_row_among_others_to_the_bit(lively, x, how, monkeypa
             assert_array_equal(alone.columns[name][0], every.columns[name][row])
 
 
+def test_the_precision_is_stated_and_changes_little(lively, x, tmp_path, monkeypatch):
+    plain = translate_store(lively, x, tmp_path / "plain.zarr", how=How(noise=False))
+    fast = translate_store(lively, x, tmp_path / "fast.zarr", how=How(noise=False, precision="bf16"))
+    assert (plain.settings["precision"], fast.settings["precision"]) == ("float32", "bf16")
+    away = np.abs(fast.images[:] - plain.images[:])[0]
+    assert 0 < away.max() < 0.02 * np.abs(plain.images[:][0]).max()
+    (path,) = export(open_store(x), [0], tmp_path / "fits")
+    for faster, word in ((True, "bf16"), (False, "float32")):
+        monkeypatch.setattr(asking, "has_bf16", lambda device, faster=faster: faster)
+        out = translate_file(load_run(lively, "cpu"), path, "y", tmp_path / f"{word}.fits", precision="auto")
+        assert fits.getheader(out)["GTPREC"] == word
+        assert asking.settled(How(precision="auto"), load_run(lively, "cpu")).precision == word
+
+
 def test_what_is_inconsistent_with_its_input_is_said(matched, x, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DOUBTFUL", 0.1)
     made = translate_store(matched, x, tmp_path / "y.zarr")
@@ -319,6 +334,9 @@ def test_what_is_inconsistent_with_its_input_is_said(matched, x, tmp_path, monke
 def test_wishes_are_for_recipes_that_can_grant_them(run, x, tmp_path):
     with pytest.raises(RunError, match="--seeing needs a run of a recipe that is told"):
         translate_store(run, x, tmp_path / "y.zarr", how=How(seeing=(0.6,)))
+    with pytest.raises(RunError, match="--precision bf16 needs a run of a recipe that is told"):
+        translate_store(run, x, tmp_path / "z.zarr", how=How(precision="bf16"))
+    assert asking.settled(How(precision="auto"), load_run(run, "cpu")).precision == "float32"
     assert not (tmp_path / "y.zarr").exists()
 
 
