@@ -130,7 +130,8 @@ def describe(
         return [Unreadable(name, "", str(error))]
     except UNREADABLE as error:
         return [Unreadable(name, "", str(damaged(name, error)))]
-    if sky and mirror.remote and isinstance(beyond, int) and beyond > hdus[-1].index:
+    flags_within = survey.flags is not None and bool(survey.flags.extension)  # then one image and its companions
+    if sky and mirror.remote and isinstance(beyond, int) and beyond > hdus[-1].index and not flags_within:
         band = survey.band_of(sky[0].header)
         why = f"{name} has {beyond} extensions, but a web server shows only the first; download it, and pass its folder"
         return [Unreadable(name, band, why)]

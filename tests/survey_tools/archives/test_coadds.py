@@ -68,6 +68,19 @@ def test_pixels_that_a_companion_flags_as_without_data_are_nan(tmp_path, coadd_f
     assert not np.isnan(image[:, ~empty]).any()
 
 
+@pytest.mark.parametrize("name", ["des", "kids"])
+def test_tiles_and_their_flags_come_from_a_web_server_too(name, tmp_path, known_sky, coadd_files):
+    coadd_files.write(name, tmp_path / "tiles", "r")
+    galaxy = coadd_files.galaxy(name)
+    ra, dec = np.array([galaxy.ra]), np.array([galaxy.dec])
+    with known_sky.served(tmp_path / "tiles") as (url, _):
+        archive = ARCHIVES[name].open(Access(tmp_path / "work", mirror=url))
+        (source,) = archive.plan(Table({"ra": ra, "dec": dec}), ("r",), RUN).sources
+        piece = next(archive.cut(source, ra, dec))
+    assert_allclose(np.nansum(piece.cutout.image), 40.0, rtol=0.02)
+    assert (piece.saturation_source, piece.cutout.saturated.sum()) == ("mask", 9)
+
+
 def test_bits_of_another_band_do_not_count(tmp_path, coadd_files, cut):
     coadd_files.write("legacy", tmp_path / "tiles", "g")
     assert cut("legacy", tmp_path, "g")["g"].cutout.saturated.sum() == 9
