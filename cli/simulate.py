@@ -51,7 +51,7 @@ def simulate(
 ) -> None:
     """Simulate a sky as several surveys see it: the same galaxies and stars, with each survey's seeing and noise.
 
-    Without --galaxies, the sky is written as the files of the archives (SDSS frames, CFHTLS stacks) with a catalogue
+    Without --galaxies, the sky is written as the files of the archives (frames, stacks, coadds) with a catalogue
     for each survey, so that `galtrans fetch` can read them. With --galaxies N, objects are drawn directly into stores.
     In both cases, the same images without noise are written to OUT/truth. The same seed gives the same sky for any
     number of workers.
@@ -89,6 +89,11 @@ def simulate(
         click.echo(f"  galtrans {command}")
 
 
+def _recipe(names: list[str]) -> str:
+    """The recipe to begin with: the paper's networks fit the pixels of its own pair."""
+    return "two_step" if names == ["sdss", "cfht"] else "psf_matched"
+
+
 def _after_archive(out: Path, written: list[Path], bands: str | None) -> list[str]:
     """What to run on archive files."""
     some = f" --bands {bands}" if bands else ""
@@ -108,16 +113,17 @@ def _after_stores(written: list[Path]) -> list[str]:
     pairs = _quoted(out / "pairs.ecsv")
     return [
         f"crossmatch {stores} --out {pairs}",
-        f"train {stores} {pairs} --recipe two_step --run {_quoted(out / 'run')}",
+        f"train {stores} {pairs} --recipe {_recipe([path.stem for path in written[:2]])} --run {_quoted(out / 'run')}",
     ]
 
 
 def _after_benchmark(written: list[Path]) -> list[str]:
     """What to run on a benchmark sky."""
-    stores, out = " ".join(_quoted(path) for path in written if path.suffix == ".zarr"), written[0].parent
+    both, out = [path for path in written if path.suffix == ".zarr"], written[0].parent
+    stores, recipe = " ".join(map(_quoted, both)), _recipe([path.stem for path in both])
     run, truth, pairs = _quoted(out / "run"), _quoted(out / "truth"), _quoted(out / "pairs.ecsv")
     return [
-        f"train {stores} {pairs} --recipe two_step --run {run}",
+        f"train {stores} {pairs} --recipe {recipe} --run {run}",
         f"evaluate {run} {stores} {pairs} --truth {truth} --out {_quoted(out / 'report')}",
     ]
 

@@ -53,6 +53,23 @@ def test_a_benchmark_is_made_and_what_comes_next_is_said(tmp_path, monkeypatch):
     assert f"  galtrans evaluate {tmp_path}/run {tmp_path}/sdss.zarr {tmp_path}/cfht.zarr" in result.output
 
 
+def test_what_comes_next_names_the_surveys_and_their_files(tmp_path, monkeypatch):
+    module = importlib.import_module("survey_tools.twin_sky.simulate")
+    written = [tmp_path / name for name in ("des", "hsc", "truth", "catalogue_des.ecsv", "catalogue_hsc.ecsv")]
+    calls = []
+    monkeypatch.setattr(module, "simulate_archive", lambda out, **settings: calls.append(settings) or written)
+    result = run("--surveys", "hsc,des", "--out", tmp_path)
+    assert calls[0]["bands"] == {"des": "grizy", "hsc": "grizy"}  # the larger pixels first
+    catalogue = f"--catalogue {tmp_path}/catalogue_hsc.ecsv --mirror {tmp_path}/hsc --out hsc.zarr"
+    assert f"galtrans fetch hsc {catalogue}" in result.output
+    assert "galtrans crossmatch des.zarr hsc.zarr" in result.output
+    stores = [tmp_path / name for name in ("kids.zarr", "hsc.zarr", "truth")]
+    monkeypatch.setattr(module, "simulate_stores", lambda out, count, **settings: calls.append(settings) or stores)
+    result = run("--surveys", "hsc,kids", "--galaxies", 3, "--bands", "ugi", "--out", tmp_path)
+    assert calls[1]["bands"] == {"kids": "ugi", "hsc": "gi"}
+    assert f"train {tmp_path}/kids.zarr {tmp_path}/hsc.zarr {tmp_path}/pairs.ecsv --recipe psf_matched" in result.output
+
+
 def test_the_names_of_benchmarks_are_those_of_the_table():
     known = importlib.import_module("survey_tools.twin_sky.benchmark").BENCHMARKS
     choices = next(option for option in simulate.params if option.name == "benchmark").type.choices
