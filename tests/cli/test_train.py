@@ -44,6 +44,20 @@ def test_trains_says_what_it_used_and_what_comes_next(stores, tmp_path):
     assert CliRunner().invoke(galtrans, words(stores, run, "--resume"), catch_exceptions=False).exit_code == 0
 
 
+def test_a_training_begins_from_another_and_is_watched(stores, tmp_path):
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert CliRunner().invoke(galtrans, words(stores, first), catch_exceptions=False).exit_code == 0
+    more = ["--from", first, "--validate-every", "1", "--until", "signal_residual=1e-6"]
+    result = CliRunner().invoke(galtrans, words(stores, second, *more), catch_exceptions=False)
+    assert f"begins from the weights of {first} (iteration 2)" in result.output
+    assert "pairs for validation, which do not train: 1, measured every 1 iterations" in result.output
+    assert "pairs: 2 of 4 (1 kept for tests, 1 kept for validation)" in result.output
+    assert f"that of iteration 2: {second}@best" in result.output
+    told = CliRunner().invoke(galtrans, ["info", f"{second}@best"], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert "signal_residual is" in told.output
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -51,6 +65,9 @@ def test_trains_says_what_it_used_and_what_comes_next(stores, tmp_path):
         (["--batch-size", "0"], "batch-size"),
         (["--iterations", "-1"], "iterations"),
         (["--checkpoint-every", "x"], "checkpoint-every"),
+        (["--validate-every", "0"], "validate-every"),
+        (["--until", "sharpness=1"], "--until': the report has no measure 'sharpness'"),
+        (["--from", "sdss-cfht"], "--from': 'sdss-cfht' is neither a folder nor a built-in model"),
     ],
 )
 def test_wrong_usage(stores, tmp_path, more, message):

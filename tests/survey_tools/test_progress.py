@@ -1,8 +1,10 @@
 import io
 import re
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,6 +84,28 @@ def test_a_log_gets_lines_though_nothing_has_ended_and_a_last_one(log):
         work.update(2)
     assert log()[0].startswith("cut: 0 of 2 files after")
     assert re.fullmatch(r"cut: 2 of 2 files in [\d.]+ s", log()[-1])
+
+
+def test_without_a_terminal_there_is_a_line_a_minute(clock, monkeypatch, capsys):
+    """Of work that does ninety things a minute for three minutes and a half, by a clock that is set by hand."""
+    waited = []
+
+    class Ended:
+        def wait(self, seconds):
+            waited.append(seconds)
+            clock.now += seconds
+            work.update(90)
+            return len(waited) > 3
+
+    monkeypatch.setattr(progress, "threading", SimpleNamespace(Event=Ended, Thread=threading.Thread))
+    work = Progress(500, "training step 1 of 2", "it", facts=lambda: "cycle_x=0.5")
+    work._watch()
+    assert waited == [60.0] * 4
+    assert capsys.readouterr().err.splitlines() == [
+        "training step 1 of 2: 90 of 500 iterations (18.0 %) after 60 s, 1.5 iterations/s, 4.6 min left; cycle_x=0.5",
+        "training step 1 of 2: 180 of 500 iterations (36.0 %) after 2 min, 1.5 iterations/s, 3.6 min left; cycle_x=0.5",
+        "training step 1 of 2: 270 of 500 iterations (54.0 %) after 3 min, 1.5 iterations/s, 2.6 min left; cycle_x=0.5",
+    ]
 
 
 def test_short_and_silent_work_leaves_no_line(log, monkeypatch):

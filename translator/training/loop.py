@@ -46,12 +46,17 @@ class Watch:
     def __init__(self, path: Path, start: int, share: Share = WHOLE) -> None:
         self._writer = SummaryWriter(str(path / FOLDER), purge_step=start + 1) if share.rank == 0 else None
         self._progress: Progress | None = None
-        self._losses, self._validated = "", ""
+        self._losses, self._validated, self._iteration = "", "", 0
 
     @contextmanager
-    def step(self, number: int, of: int, done: int, iterations: int) -> Iterator[None]:
-        """Show the progress of step `number`, counted from 1."""
-        how = {"done": done, "facts": lambda: self._losses + self._validated, "silent": self._writer is None}
+    def step(self, number: int, of: int, done: int, iterations: int, total: int) -> Iterator[None]:
+        """Show the progress of step `number`, counted from 1; all steps have `total` iterations."""
+
+        def facts() -> str:
+            whole = f"; iteration {self._iteration:,} of {total:,} of the run" if of > 1 and self._iteration else ""
+            return self._losses + whole + self._validated
+
+        how = {"done": done, "facts": facts, "silent": self._writer is None}
         with Progress(iterations, f"training step {number} of {of}", "it", **how) as self._progress:
             yield
 
@@ -62,6 +67,7 @@ class Watch:
         for name, value in losses.items():
             self._writer.add_scalar(f"step {step}/{name}", value, iteration)
         self._losses = ", ".join(f"{name}={value:.2g}" for name, value in losses.items())
+        self._iteration = iteration
         self._progress.update()
 
     def panels(self, use: Use, networks: torch.nn.ModuleDict, batch: Batch, band: int, iteration: int) -> None:
@@ -183,7 +189,8 @@ def train(session: Session, after: After | None = None) -> None:
         for number, step in enumerate(steps):
             done = session.iteration - first
             if done < step.iterations:
-                with watch.step(number + 1, len(steps), done, step.iterations):
+                total = sum(session.facts.iterations)
+                with watch.step(number + 1, len(steps), done, step.iterations, total):
                     _play(session, number, first, watch, interrupts, after or (lambda *_: None))
             first += session.recipe.steps[number].iterations
 

@@ -276,7 +276,7 @@ class Validation:
 
     def describe(self) -> str:
         """Return a line on the pairs, for the user."""
-        return f"{len(self.rows)} pairs are measured every {self.every:,} iterations, and none of them trains"
+        return f"pairs for validation, which do not train: {len(self.rows)}, measured every {self.every:,} iterations"
 
     @property
     def _best_measure(self) -> str:

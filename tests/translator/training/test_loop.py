@@ -1,5 +1,6 @@
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.optim import Adam
 
+from survey_tools import progress
 from survey_tools.errors import RunError
 from translator import RECIPES, Step, Term, Turn
 from translator.images import Images
@@ -15,7 +17,7 @@ from translator.losses import cycle
 from translator.recipes import both, moves
 from translator.runs.apply import translate_each
 from translator.runs.checkpoint import load_run
-from translator.training.loop import train
+from translator.training.loop import Watch, train
 from translator.training.session import TrainingInputs, TrainingSettings, open_session
 from translator.training.update import Model, iterate, update
 
@@ -96,6 +98,24 @@ def test_saved_loaded_and_resumed_gives_the_same_next_step(tiny, tiny_regridded,
     assert resumed.iteration == total - 1
     train(resumed)
     assert weights(tmp_path / "run", total) == expected
+
+
+def test_the_log_of_a_training_says_step_iteration_losses_rate_and_time_left(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", clock)
+    watch = Watch(tmp_path, 620)
+    with watch.step(2, 3, done=320, iterations=500, total=880):
+        for iteration in range(621, 651):
+            watch.show(2, iteration, {"posterior_mean_x": 0.0, "posterior_mean_y": 0.1234})
+        clock.now = 60.0
+        assert watch._progress.line() == (
+            "training step 2 of 3: 350 of 500 iterations (70.0 %) after 60 s, 30 iterations/min, 5 min left; "
+            "posterior_mean_x=0, posterior_mean_y=0.12; iteration 650 of 880 of the run"
+        )
+        entry = {"iteration": 650, "values": {"sdss_to_cfht": {"signal_residual_real": [0.07, None, 0.09]}}}
+        watch.validation(entry, "signal_residual_real", "gri")
+        assert watch._progress.line().endswith("; signal_residual_real of iteration 650: sdss_to_cfht=0.08")
+    watch.close()
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny, tmp_path):

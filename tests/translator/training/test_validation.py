@@ -114,7 +114,7 @@ def test_a_part_of_the_pairs_is_held_out_and_stays_so(tiny, tmp_path):
     begun.batches.close()
     assert len(begun.selection.pairs) == 4
     assert begun.selection.counts["pairs"]["kept for validation"] == 1
-    assert begun.notes == ["1 pairs are measured every 2 iterations, and none of them trains"]
+    assert begun.notes == ["pairs for validation, which do not train: 1, measured every 2 iterations"]
     stated = json.loads((tmp_path / "run" / "run.json").read_text())["validation"]
     assert (stated["pairs"], stated["from"]) == (1, "the pairs that train")
     again = session(tiny, tmp_path / "run", resume=True)
