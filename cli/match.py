@@ -6,6 +6,7 @@ import click
 
 import survey_tools
 from cli.options import (
+    A_STORE,
     NEW_PATH,
     overwrite_option,
     scheduler_option,
@@ -18,8 +19,8 @@ from cli.options import (
 
 
 @click.command()
-@click.argument("x", type=NEW_PATH)
-@click.argument("y", type=NEW_PATH)
+@click.argument("x", type=A_STORE)
+@click.argument("y", type=A_STORE)
 @click.option(
     "--out", type=NEW_PATH, required=True,
     help="Pair table to write (ECSV; Parquet for HATS catalogues without stores; a folder for partitioned stores).",
@@ -129,8 +130,8 @@ def _say(table, out: Path) -> None:
 
 
 @click.command()
-@click.argument("y", type=NEW_PATH)
-@click.option("--like", type=NEW_PATH, required=True, help="Store whose image size and pixel scale to take.")
+@click.argument("y", type=A_STORE)
+@click.option("--like", type=A_STORE, required=True, help="Store whose image size and pixel scale to take.")
 @click.option("--out", type=NEW_PATH, required=True, help="Store to make.")
 @workers_option
 @scheduler_option

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import click
 
-EXISTING_STORE = click.Path(exists=True, file_okay=False, path_type=Path)
+
+class StorePath(click.Path):
+    """A path, or the address of a store, such as s3://bucket/sdss.zarr, as text."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Leave an address as it is."""
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+EXISTING_STORE = StorePath(exists=True, file_okay=False, path_type=Path)
+A_STORE = StorePath(path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)

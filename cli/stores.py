@@ -7,6 +7,7 @@ import click
 
 import survey_tools
 from cli.options import (
+    A_STORE,
     EXISTING_STORE,
     NEW_PATH,
     Size,
@@ -70,7 +71,7 @@ def convert(store: Path, out: Path, workers: int, scheduler: str | None, overwri
 
 
 @click.command()
-@click.argument("store", type=NEW_PATH)
+@click.argument("store", type=A_STORE)
 @verbose_option
 def info(store: Path) -> None:
     """Describe STORE: its objects, sky, noise, seeing and size, and what it was made from.
@@ -81,10 +82,11 @@ def info(store: Path) -> None:
     \b
     Examples:
       galtrans info sdss.zarr
+      galtrans info s3://bucket/sdss.zarr
       galtrans info runs/two_step
     """
     run = None
-    known = (store / "zarr.json").exists() or (store / "partitions.json").exists()
+    known = isinstance(store, str) or any((store / name).exists() for name in ("zarr.json", "partitions.json"))
     if not known:  # then torch, which runs need, need not be loaded
         import translator
 
@@ -129,7 +131,7 @@ def partition(store: Path, out: Path, rows: int, workers: int, scheduler: str | 
 
 
 @click.command()
-@click.argument("store", type=NEW_PATH)
+@click.argument("store", type=A_STORE)
 @click.option(
     "--to",
     type=click.Choice(["fits", "webdataset", "hats"]),

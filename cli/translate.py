@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cli.options import (
+    StorePath,
     device_option,
     finite,
     overwrite_option,
@@ -53,7 +54,7 @@ def _listed(files: tuple[Path, ...], listed: Path | None) -> list[Path]:
 
 @click.command()
 @run_argument
-@click.argument("files", metavar="FILES… | IN.zarr", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("files", metavar="FILES… | IN.zarr", nargs=-1, type=StorePath(exists=True, path_type=Path))
 @click.option("--to", "target", help="Survey to translate into, such as cfht. It is needed with FILES.")
 @click.option(
     "--out",

@@ -503,7 +503,7 @@ def crossmatch(
         workers = a_count(workers, "workers", 1)
     images = (("x_store", x_store), ("y_store", y_store))
     stores = [None if each is None else a_store_path(each, name) for name, each in images]
-    hats = [is_hats(place) for place in places]
+    hats = [isinstance(place, Path) and is_hats(place) for place in places]  # and not an address
     catalogues = None
     if all(hats):
         catalogues = Catalogues(*places, x_id, y_id, workers or 1)
@@ -945,8 +945,8 @@ def describe(store: Any) -> list[tuple[str, str]]:
         There is no store.
     """
     if not isinstance(store, (Store, PartitionedStore)):
-        path = a_path(store, "store")
-        if not path.exists():
+        path = a_store_path(store, "store")
+        if isinstance(path, Path) and not path.exists():
             return summarise_unfinished(path) or summarise_begun(path)
         store = open_store(path)
     return summarise_partitions(store) if isinstance(store, PartitionedStore) else summarise(store)

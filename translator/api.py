@@ -518,6 +518,8 @@ def _paths_of(image: Any, to: str | None) -> Store | list[Path]:
             "image",
             f"{type(image).__name__} is no image; give a path, an HDUList, an NDData for each band, or (array, WCS)",
         )
+    if len(several) == 1 and isinstance(several[0], str) and "://" in several[0]:
+        return a_store(several[0], "image")
     paths = [a_path(each, "image") for each in several]
     stores = [path for path in paths if _is_store(path, to)]
     if stores and len(paths) > 1:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 
-from survey_tools import open_store, verify
-from survey_tools.errors import GaltransError, StoreError
+from cli.main import galtrans
+from survey_tools import convert, describe, export, open_store, verify
+from survey_tools.errors import ArgumentError, GaltransError, StoreError
 from survey_tools.store import place
 from survey_tools.store.place import StoreUrl
 from survey_tools.store.shards import chunks_of
@@ -140,6 +142,21 @@ def test_a_store_behind_a_web_server_is_read_as_one_of_this_machine(server, loca
 
 def test_a_store_in_a_bucket_is_read_as_one_of_this_machine(bucket, local):
     same(open_store(bucket), local)
+
+
+def test_what_reads_a_store_takes_its_address(server, local, tmp_path, write_narrow_run):
+    from translator import translate
+
+    address = f"{server[0]}/x.zarr"
+    assert dict(describe(address))["address"] == address
+    assert [path.name for path in export(address, [0], tmp_path / "fits").paths] == ["000000_sdss-0.fits"]
+    assert_array_equal(convert(address, tmp_path / "c.zarr").images[:], local.images[:])
+    made = translate(write_narrow_run(tmp_path / "run"), address, out=tmp_path / "t.zarr", device="cpu")
+    assert made.usable.tolist() == local.usable.tolist()
+    for command in ("info", "verify"):
+        assert CliRunner().invoke(galtrans, [command, address], catch_exceptions=False).exit_code == 0
+    with pytest.raises(ArgumentError, match="only a store to read"):
+        convert(local, "s3://bucket/c.zarr")
 
 
 def test_one_row_takes_the_index_and_one_chunk(server, local):
