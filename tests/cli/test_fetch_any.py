@@ -45,7 +45,7 @@ def test_a_regridded_store_has_the_row_of_its_survey(tmp_path, coadd_files, make
     rows = catalogue(tmp_path / "galaxies.csv", coadd_files.galaxy("des"))
     words = ("--catalogue", rows, "--bands", "r", "--mirror", tmp_path / "tiles", "--workers", 1)
     assert run("fetch", "des", *words, "--out", tmp_path / "a.zarr").exit_code == 0
-    like = make_store("sdss.zarr", "sdss", [150.0], [2.0])
+    like = make_store(tmp_path / "sdss.zarr", "sdss", [150.0], [2.0])
     made = regrid(tmp_path / "a.zarr", like, tmp_path / "b.zarr")
     assert row_of_survey(made) == SURVEYS["des"]
     assert_allclose(np.nansum(made.images[0]), 40.0, rtol=0.02)
