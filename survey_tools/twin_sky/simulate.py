@@ -57,12 +57,12 @@ def simulate_archive(
     workers: int = 1,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write one patch of sky as the files of both archives, so that `fetch` runs on them as on the real ones.
+    """Write one patch of sky as the files of the archives, so that `fetch` runs on them as on the real ones.
 
     There are two adjacent SDSS fields (`sas/…`, the tree of the Science Archive Server: frames, fpM and psField) and
-    two overlapping CFHTLS tiles inside them (`cfht/*.fits`); the same noise-free below `truth`; and `catalogue.ecsv`
-    and `catalogue_cfht.ecsv`. The catalogue of each survey has three quarters of the galaxies, so that half of them are
-    in both.
+    inside them two overlapping CFHTLS tiles (`cfht/*.fits`), or two tiles of another survey in its own form
+    (`NAME/…`); the same noise-free below `truth`; and a catalogue for each survey. Half of the galaxies are in all
+    catalogues, and the others are in one, as many in each.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def simulate_archive(
     bands : dict, optional
         Bands of each survey, as one word; its keys are the surveys. By default all of SDSS and CFHTLS.
     tile_size : int
-        Pixels per side of a CFHT tile; 3000 fits the two fields, real tiles have 19354.
+        Pixels per side of a CFHT tile; 3000 fits the two fields, real tiles have 19354. Tiles of other surveys have the
+        same extent on the sky.
     seed : int
         Seed of everything random. Each file has random numbers of its own, so that `workers` does not change it.
     workers : int

@@ -72,3 +72,22 @@ def test_archive_files_are_cut_for_the_wanted_rows_alone(make, tiny_store, tmp_p
     found = open_truth(tmp_path / "sky" / "truth", {"y": store}, {"y": np.array([3, 1])}, tmp_path / "work")
     assert asked == {"names": ["cfht-1", "cfht-3"], "bands": store.bands}
     assert found["y"].path == tmp_path / "work" / "truth" / "cfht.zarr"
+
+
+def test_the_archive_files_of_any_two_simulated_surveys_are_a_truth(tmp_path):
+    pytest.importorskip("galsim")
+    from survey_tools import fetch
+    from survey_tools.twin_sky.simulate import simulate_archive
+
+    names, sky = {"x": "des", "y": "hsc"}, tmp_path / "sky"
+    simulate_archive(sky, galaxies=4, bands={"des": "r", "hsc": "r"}, tile_size=420, seed=2)
+    for name in names.values():
+        catalogue, mirror = sky / f"catalogue_{name}.ecsv", sky / name
+        fetch(catalogue, name, tmp_path / f"{name}.zarr", mirror=mirror, bands="r")
+    stores = {domain: open_store(tmp_path / f"{name}.zarr") for domain, name in names.items()}
+    rows = {domain: np.flatnonzero(store.usable)[:1] for domain, store in stores.items()}
+    found = open_truth(sky / "truth", stores, rows, tmp_path / "work")
+    for domain, store in stores.items():
+        row = truth_rows(found[domain], store, rows[domain], domain)[0]
+        noise = store.images[int(rows[domain][0])] - found[domain].images[int(row)]
+        assert 0 < np.median(np.abs(noise)) < 2 * np.median(store.column("sky_sigma"))
