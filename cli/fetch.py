@@ -7,7 +7,7 @@ import click
 
 import survey_tools
 from cli.options import (
-    EXISTING_FILE,
+    EXISTING,
     NEW_FOLDER,
     NEW_PATH,
     Size,
@@ -64,7 +64,7 @@ def _option(each) -> click.Option:
 @click.argument("survey")
 @click.option(
     "--catalogue",
-    type=EXISTING_FILE,
+    type=EXISTING,
     required=True,
     help="Catalogue (CSV, ECSV, FITS, Parquet or VOTable) with object_id, ra, dec [deg, ICRS] and, optionally, "
     "redshift and, for sdss, the frame: run, rerun, camcol, field. `galtrans targets` makes one.",
@@ -101,6 +101,13 @@ def _option(each) -> click.Option:
     metavar="SIZE",
     help="Largest size of DIR, such as 500GB. The oldest files are deleted.",
 )
+@click.option(
+    "--partition-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Make a partitioned store: a store for each HEALPix pixel of at most N objects. The catalogue, which may be a "
+    "folder of Parquet files such as a HATS catalogue, is then read block by block.",
+)
 @workers_option
 @scheduler_option
 @overwrite_option
@@ -136,8 +143,12 @@ def fetch(survey: str, catalogue: Path, columns: dict[str, str], bands: str, out
         return
     there = out.exists() and not options["overwrite"]
     before = _failures(survey_tools.open_store(out).manifest()) if there and options["retry_failed"] else 0
-    how = {name: options[name] for name in ("resume", "overwrite", "retry_failed", "fail_away")}
+    how = {name: options[name] for name in ("resume", "overwrite", "retry_failed", "fail_away", "partition_rows")}
     store = survey_tools.fetch(catalogue, survey, out, **given, **how, **where_of(workers, scheduler), tell=click.echo)
+    if options["partition_rows"] is not None:
+        facts = dict(survey_tools.describe(store))
+        click.echo(f"{facts['objects']}; {facts['partitions']}\nWrote {out}")
+        return
     manifest = store.manifest()
     if before:
         click.echo(f"Of {before} that had failed, {before - _failures(manifest)} did not fail again.")

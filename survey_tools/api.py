@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from survey_tools.archives.plan import Access
 from survey_tools.build import fetch as building
 from survey_tools.build.converted import convert_store
 from survey_tools.build.regridded import regrid_store
+from survey_tools.catalogue import read_blocks
 from survey_tools.errors import ArgumentError, GaltransError, StoreError
 from survey_tools.files import whole_file
 from survey_tools.fits.export import Exported, export_files
@@ -42,8 +44,10 @@ from survey_tools.matching.hats import Catalogues, is_hats, write_matches
 from survey_tools.matching.pair_folders import PairFolder
 from survey_tools.matching.pairs import make_pairs
 from survey_tools.partitions.derived import convert_partitions, regrid_partitions
+from survey_tools.partitions.fetched import checksum_of, fetch_partitions
 from survey_tools.partitions.inspection import summarise_partitions, summarise_unfinished, verify_partitions
 from survey_tools.partitions.layout import ROWS
+from survey_tools.partitions.making import drop_unfinished
 from survey_tools.partitions.matching import PairSettings, match_partitions
 from survey_tools.partitions.split import split_store
 from survey_tools.sharing.share import SHARD_BYTES, WRITERS, Sharing, share
@@ -94,9 +98,10 @@ def fetch(
     overwrite: bool = False,
     retry_failed: bool = False,
     fail_away: bool = False,
+    partition_rows: int | None = None,
     tell: Tell = silent,
     **options: Any,
-) -> Store:
+) -> Store | PartitionedStore:
     """Cut every object of a catalogue out of the archive of a survey, into a store.
 
     An existing store is returned unchanged if it was made with the same settings. A fetch that was interrupted is
@@ -139,6 +144,9 @@ def fetch(
     fail_away : bool
         Let the objects of files that cannot be reached fail. By default such files end the fetch, once all others are
         cut, and the next call goes on.
+    partition_rows : int, optional
+        Make a partitioned store, of at most so many objects in a HEALPix pixel. The catalogue, which may then also be
+        a folder of Parquet files such as a HATS catalogue, is read block by block, and each partition is one task.
     tell : callable
         Is given lines for the user: notes on the archive, and what has to be downloaded.
     **options
@@ -180,7 +188,26 @@ def fetch(
         keep_limit=keep_limit,
         options=options,
         elsewhere=is_elsewhere(workers),
+        whole=partition_rows is None,
     )
+    if partition_rows is not None:
+        if retry_failed:
+            raise ArgumentError("retry_failed", "of a partitioned store: pass `overwrite`, or fetch one of its stores")
+        most = a_count(partition_rows, "partition_rows", 1)
+        if not resume:
+            drop_unfinished(asked.out)
+        with workers_of(workers, wait_for_workers, tell) as engine:
+            return fetch_partitions(
+                asked.archive,
+                partial(read_blocks, asked.table, columns),
+                checksum_of(asked.table, columns),
+                asked.out,
+                rows=most,
+                bands=asked.bands,
+                engine=engine,
+                fail_away=fail_away,
+                overwrite=overwrite,
+            )
     if not resume:
         building.forget(asked.out)
     with workers_of(workers, wait_for_workers, tell) as engine:
@@ -295,6 +322,7 @@ def _check_fetch(
     keep_limit: int | None,
     options: Mapping[str, Any],
     elsewhere: bool = False,
+    whole: bool = True,
 ) -> _Fetch:
     """Check the arguments of a fetch, and open its archive."""
     path, keep = a_path(out, "out"), None if keep_files is None else a_path(keep_files, "keep_files")
@@ -305,7 +333,7 @@ def _check_fetch(
         raise ArgumentError("unit", "`unit` and `zero_point` are for files that you have: give their `mirror`")
     if isinstance(survey, str) and survey not in ARCHIVES:
         raise ArgumentError("survey", f"{survey!r} is not a known survey; known are {', '.join(ARCHIVES)}")
-    table = a_catalogue(catalogue, columns)
+    table = a_catalogue(catalogue, columns) if whole else _unread(catalogue)
     place = None if mirror is None else str(mirror)
     if elsewhere:  # the workers are at home in other folders
         path, keep = path.absolute(), keep and keep.absolute()
@@ -329,6 +357,16 @@ def _check_fetch(
     archive = known.open(access, own)
     missing = known.without_seeing if own.seeing else ""
     return _Fetch(path, archive, table, access, _ordered(bands, archive.survey), missing)
+
+
+def _unread(catalogue: Any) -> Path | Table:
+    """A catalogue that is read later, block by block: its path, or a table."""
+    if isinstance(catalogue, (str, os.PathLike)):
+        path = a_path(catalogue, "catalogue")
+        if not path.exists():
+            raise ArgumentError("catalogue", f"{path} does not exist")
+        return path
+    return catalogue if isinstance(catalogue, Table) else a_catalogue(catalogue)
 
 
 def _ordered(bands: Any, survey: Any) -> tuple[str, ...]:

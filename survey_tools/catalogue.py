@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from astropy.table import Column, Table, vstack
 from survey_tools.errors import CatalogueError
 from survey_tools.sphere import friends_of_friends, unit_vectors
 from survey_tools.surveys import OWN
-from survey_tools.tables import Loaded, Stated, frame_of, load_tables, to_icrs
+from survey_tools.tables import Loaded, Stated, frame_of, load_blocks, load_tables, to_icrs
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ SEXAGESIMAL = re.compile(
 UNKNOWN_REDSHIFT = re.compile(r"-(1|9+)(\.[09]*)?")  # -9999 and the like, which stand for an unknown redshift
 EXACT = 2**53  # whole numbers up to here are exact as floating-point numbers
 OBJID_301 = 0x112D  # the first 16 bits of an objID of SDSS: sky version 2, rerun 301
+BLOCK = 2**18  # rows of a catalogue that is read block by block
 ROUNDED = 256  # an objID that was stored as a floating-point number is a multiple of this
 
 
@@ -112,6 +113,49 @@ def read_catalogue(path: "str | os.PathLike | Table", columns: Mapping[str, str]
         _check_unique(np.asarray(whole["object_id"]), path)
         return whole
     return _checked(fit[0], path, columns)
+
+
+def read_blocks(
+    path: "str | os.PathLike | Table", columns: Mapping[str, str] | None = None, rows: int = BLOCK
+) -> Iterator[Table]:
+    """Yield the objects of a catalogue block by block, so that memory never holds all of them.
+
+    The catalogue is CSV or other text, ECSV, FITS, Parquet, or a folder of Parquet files such as a HATS catalogue.
+    Other files, compressed ones and FITS with several tables are read as a whole and then yielded in blocks. An
+    identifier that exists twice is found within a block only.
+
+    Parameters
+    ----------
+    path, columns
+        As for `read_catalogue`.
+    rows : int
+        Rows of a block.
+
+    Yields
+    ------
+    Table
+        As `read_catalogue` returns a whole catalogue.
+
+    Raises
+    ------
+    CatalogueError
+        As for `read_catalogue`.
+    """
+    columns = dict(columns or {})
+    if not isinstance(path, Table):
+        path = Path(path)
+        text = {*NAMES["object_id"], columns.get("object_id", "object_id").lower()}
+        loaded_blocks = load_blocks(path, text, rows)
+        if loaded_blocks is not None:
+            first = 0
+            for loaded in loaded_blocks:
+                where = Path(f"{path}, rows counted from {first:,}") if first else path
+                first += len(loaded.table)
+                yield _checked(loaded, where, columns)
+            return
+    whole = read_catalogue(path, columns)
+    for first in range(0, len(whole), rows):
+        yield whole[first : first + rows]
 
 
 def check_catalogue(raw: Table, path) -> Table:

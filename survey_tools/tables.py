@@ -6,10 +6,12 @@ import json
 import lzma
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from glob import escape
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -219,6 +221,105 @@ def load_tables(path: Path, as_text: Collection[str]) -> list[Loaded]:
     if not found:
         raise CatalogueError(f"{path} has no table ({kind}); give CSV, ECSV, FITS, Parquet or VOTable")
     return found
+
+
+def load_blocks(path: Path, as_text: Collection[str], rows: int) -> Iterator[Loaded] | None:
+    """Return an iterator over parts of one table, or None if its file must be read as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        A file of Parquet, FITS with one table, ECSV or other text; or a folder of Parquet files, in the order of names.
+    as_text : collection of str
+        As for `load_tables`.
+    rows : int
+        Rows of a part.
+
+    Returns
+    -------
+    iterator of Loaded, or None
+
+    Raises
+    ------
+    CatalogueError
+        The file cannot be read.
+    """
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*.parquet") if not each.name.startswith(("_", ".")))
+        if not files:
+            raise CatalogueError(f"{path} has no Parquet file; give a catalogue, or a folder of Parquet files")
+        return (loaded for file in files for loaded in _parquet_blocks(file, as_text, rows))
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError:
+        return None
+    known = FORMATS.get(path.suffix.lower(), "text")
+    kind = next((name for mark, name in SIGNATURES.items() if start.startswith(mark)), known)
+    packed = any(start.startswith(mark) for mark in PACKED)
+    if packed or kind == "VOTable" or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return None
+    if kind == "Parquet":
+        return _parquet_blocks(path, as_text, rows)
+    if kind == "FITS":
+        with fits.open(path, memmap=True) as hdus:
+            tables = [number for number, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)]
+            plain = len(tables) == 1 and hdus[tables[0]].name != "LDAC_OBJECTS"
+        return _fits_blocks(path, tables[0], rows) if plain else None
+    return _text_blocks(path, kind, as_text, rows)
+
+
+def _parquet_blocks(path: Path, as_text: Collection[str], rows: int) -> Iterator[Loaded]:
+    """Yield parts of a Parquet file, each read as a file of its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _readable(path, "Parquet"), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=rows):
+            part = BytesIO()
+            table = pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+            pq.write_table(table, part, compression="none")
+            yield from _read_parquet(part.getvalue(), as_text)
+
+
+def _fits_blocks(path: Path, number: int, rows: int) -> Iterator[Loaded]:
+    """Yield parts of the one table of a FITS file, which is mapped and not read."""
+    with _readable(path, "FITS"), fits.open(path, memmap=True) as hdus:
+        hdu = hdus[number]
+        for first in range(0, len(hdu.data), rows):
+            table = Table.read(fits.BinTableHDU(hdu.data[first : first + rows], header=hdu.header))
+            yield Loaded(table, hdu.name, stated_by(hdu.header) or stated_by(table.meta))
+
+
+def _text_blocks(path: Path, kind: str, as_text: Collection[str], rows: int) -> Iterator[Loaded]:
+    """Yield parts of a table in text: each with the lines above its first row of numbers."""
+    with _readable(path, kind), path.open("rb") as file:
+        head: list[bytes] = []
+        for line in file:
+            head.append(line)
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                break
+        for line in islice(file, 2):  # units and a rule of dashes may follow the names
+            head.append(line)
+        loaded = READERS[kind](b"".join(head), as_text)
+        above = len(head) - (len(loaded[0].table) if loaded else 0)
+        lines, head = head[above:], head[:above]
+        while lines or (lines := list(islice(file, rows))):
+            lines += list(islice(file, max(rows - len(lines), 0)))
+            yield from READERS[kind](b"".join([*head, *lines]), as_text)
+            lines = []
+
+
+@contextmanager
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    """Raise CatalogueError, with the file's name, for what goes wrong while a file is read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `load_tables`
+            yield
+    except UNREADABLE as error:
+        words = getattr(error, "strerror", None) or first_line(error)
+        raise CatalogueError(f"{path} cannot be read as a catalogue ({kind}): {words}") from error
 
 
 def _read_fits(data: bytes, as_text: Collection[str]) -> list[Loaded]:

@@ -31,6 +31,7 @@ from survey_tools.accept import (
 )
 from survey_tools.errors import ArgumentError, GaltransError, RunError
 from survey_tools.files import whole_file
+from survey_tools.store.partitioned import PartitionedStore, is_partitioned
 from survey_tools.store.zarr_store import Store
 from translator.accept import OF_BEST, a_precision, a_run, is_in_memory, some_depths, some_hdus
 from translator.recipes import RECIPES, Recipe
@@ -43,6 +44,7 @@ from translator.runs.recipe_names import find_recipe, name_recipe
 from translator.translation.asking import How, settled
 from translator.translation.files import is_made, translate_files, translate_hdus
 from translator.translation.inputs import find_files, group_by_object
+from translator.translation.partitions import translate_partitions
 from translator.translation.stores import translate_store
 from translator.translation.translated import row_of_file
 
@@ -293,7 +295,7 @@ def _check_recipe(recipe: str | Recipe, pairs: Any, x: Any, y: Any) -> None:
     """ArgumentError where a recipe is not known, or reads pairs and has none."""
     row = _a_recipe(recipe)
     if pairs is None and row.reads_pairs:
-        names = [each.path if isinstance(each, Store) else each for each in (x, y)]
+        names = [each.path if isinstance(each, STORES) else each for each in (x, y)]
         unpaired = ", ".join(name for name, each in RECIPES.items() if not each.reads_pairs)
         raise ArgumentError(
             "pairs",
@@ -472,7 +474,7 @@ def translate(
     )
     paths = None if is_in_memory(image) else _paths_of(image, to)
     with workers_of(workers, wait_for_workers, tell) as engine:
-        if isinstance(paths, Store) or (paths and _is_store(paths[0], to)):
+        if isinstance(paths, STORES) or (paths and _is_store(paths[0], to)):
             return _store(run, paths, out, to, how, device, engine, overwrite)
         if to is None:
             raise ArgumentError("to", "it is needed, because images do not say into which survey to translate them")
@@ -508,9 +510,12 @@ def _a_place(at: Any) -> tuple[float, float] | None:
     return ra, dec
 
 
-def _paths_of(image: Any, to: str | None) -> Store | list[Path]:
+STORES = (Store, PartitionedStore)
+
+
+def _paths_of(image: Any, to: str | None) -> Store | PartitionedStore | list[Path]:
     """A store, or the paths that are meant."""
-    if isinstance(image, Store):
+    if isinstance(image, STORES):
         return image
     several = [image] if isinstance(image, (str, os.PathLike)) else image
     if not isinstance(several, (list, tuple)):
@@ -529,7 +534,8 @@ def _paths_of(image: Any, to: str | None) -> Store | list[Path]:
 
 def _is_store(path: Path, to: str | None) -> bool:
     """Whether a path is meant as a store."""
-    known = path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / "manifest.ecsv").exists()
+    marks = (path / "zarr.json", path / "manifest.ecsv")
+    known = path.suffix == ".zarr" or any(mark.exists() for mark in marks) or is_partitioned(path)
     return path.is_dir() and (known or to is None)
 
 
@@ -543,11 +549,12 @@ def _store(run: Any, source: Any, out: Any, to, how: How, device: str, engine: A
         )
     if out is None:
         raise ArgumentError("out", "a store is translated into a store: give `out`, such as translated.zarr")
-    path, target, folder = (source.path if isinstance(source, Store) else source[0]), a_path(out, "out"), a_run(run)
+    path, target, folder = (source.path if isinstance(source, STORES) else source[0]), a_path(out, "out"), a_run(run)
     if is_elsewhere(engine):
         path, target, folder = path.absolute(), target.absolute(), folder.absolute()
     model = run if isinstance(run, Run) else folder
-    return translate_store(model, path, target, to=to, how=how, device=device, engine=engine, overwrite=overwrite)
+    make = translate_partitions if is_partitioned(path) else translate_store
+    return make(model, path, target, to=to, how=how, device=device, engine=engine, overwrite=overwrite)
 
 
 def _files(

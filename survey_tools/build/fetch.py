@@ -221,6 +221,8 @@ class FetchJob:
         Whether the objects of files that cannot be reached fail.
     away_after : int
         Number of files in a row that cannot be reached, after which the run ends.
+    may_be_empty : bool
+        Whether the store is made even if the archive has nothing for any object, as for a part of the sky.
     """
 
     archive: Archive
@@ -231,6 +233,7 @@ class FetchJob:
     tell: Callable[[FetchPlan], None]
     fail_away: bool = False
     away_after: int = AWAY
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,7 @@ def fetch(
     tell: Callable[[FetchPlan], None] = lambda plan: None,
     chunk_bytes: int = CHUNK_BYTES,
     away_after: int = AWAY,
+    may_be_empty: bool = False,
 ) -> Store:
     """Cut every object of a catalogue from the files of an archive into a store.
 
@@ -329,6 +333,8 @@ def fetch(
         Bytes that the images of a chunk of the store may take.
     away_after : int
         Number of files in a row that cannot be reached, each after all patience, after which the run ends at once.
+    may_be_empty : bool
+        Whether the store is made even if the archive has nothing for any object, as for a part of the sky.
 
     Returns
     -------
@@ -351,7 +357,9 @@ def fetch(
         **archive.facts(),
     }
     plan = StorePlan(archive.survey, bands, catalogue, settings, chunk_bytes=chunk_bytes)
-    job = FetchJob(archive, catalogue, np.arange(len(catalogue)), bands, engine, tell, fail_away, away_after)
+    job = FetchJob(
+        archive, catalogue, np.arange(len(catalogue)), bands, engine, tell, fail_away, away_after, may_be_empty
+    )
     with alone(out), naming(out), _tidied(work_folder(out)):
         if out.exists() and not overwrite:
             failed = np.flatnonzero(recognise(plan, out).manifest()["status"] == FAILED)
@@ -428,7 +436,7 @@ def _build(job: FetchJob, build: Build) -> None:
     works = ((rows, job.rows[span] - rows.start, gathering.work(span.start, span.stop)) for rows, span in chunks)
     job.engine.run(partial(_gather_chunk, build), works, "gather", "chunk", count=len(chunks))
     build.collect()
-    if not build.store.column("coverage").any():
+    if not job.may_be_empty and not build.store.column("coverage").any():
         origin, reason = build.store.settings.get("mirror", "the archive"), build.store.manifest()["reason"][0]
         raise ArchiveError(
             f"none of the {len(build.store)} objects could be cut from {origin}, the first of them because: {reason}"

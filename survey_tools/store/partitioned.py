@@ -318,6 +318,12 @@ class PartitionedStore:
                 self._blocks.popitem(last=False)
         return values
 
+    def sample(self, name: str) -> np.ndarray:
+        """Return a column in at most `MOST_ROWS` rows, evenly over all, such as a median needs."""
+        if len(self) <= MOST_ROWS:
+            return self.column(name)
+        return self.take(name, np.linspace(0, len(self) - 1, MOST_ROWS).astype(int))
+
     @property
     def usable(self) -> np.ndarray:
         """Whether each object has data in every pixel of every band (object,): one byte an object."""
@@ -396,6 +402,15 @@ def _partitions(entries: list[dict]) -> list[Partition]:
         found.append(Partition(first=first, first_chunk=first_chunk, **facts))
         first, first_chunk = first + found[-1].rows, first_chunk + found[-1].chunks
     return found
+
+
+def parts_of(store: Store | PartitionedStore) -> Iterator[tuple[int, Store]]:
+    """Yield the first row of each partition and its store, one after the other; an ordinary store is its only part."""
+    if isinstance(store, PartitionedStore):
+        for part, each in store.stores():
+            yield part.first, each
+    else:
+        yield 0, store
 
 
 def is_partitioned(path) -> bool:

@@ -297,6 +297,10 @@ class Store:
         """Return the values of a column in any rows, in their order."""
         return self.column(name)[rows]
 
+    def sample(self, name: str) -> np.ndarray:
+        """Return a column, such as a median needs; of a partitioned store it is a part."""
+        return self.column(name)
+
     def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return one column: one value, or a few, per object.
 

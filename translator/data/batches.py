@@ -10,11 +10,13 @@ import os
 import tempfile
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from survey_tools.errors import RunError
 from survey_tools.progress import size as in_words
+from survey_tools.store.partitioned import PartitionedStore
 from survey_tools.store.zarr_store import Store
 from translator.data.conditions import Conditions, alignments, as_tensor, turned_alignments
 from translator.data.resident import Resident, needed_bytes
@@ -86,7 +88,9 @@ class Batches:
         self.waited = 0.0
         streams = make_streams(stores, selection, size, seed, share)
         self._streams, self._conditions = streams, tuple(Conditions(store) for store in stores)
-        self._alignments = alignments(*stores, selection.pairs) if len(selection.pairs) else None
+        self._stores, self._pairs = stores, selection.pairs
+        whole = not any(isinstance(store, PartitionedStore) for store in stores)
+        self._alignments = alignments(*stores, selection.pairs) if whole and len(selection.pairs) else None
         self._source, self.data = _open(stores, streams, device, data)
         self.memory = self._source.memory
         log.info(self.data)
@@ -112,9 +116,15 @@ class Batches:
             for name, which, rows in zip(names, stream.stores, stream.rows[objects].T, strict=True):
                 known[name] = self._conditions[which].of(rows, self.device)
             if stream.number == PAIRS:
-                turned = turned_alignments(self._alignments[objects], stream.symmetries(number))
+                turned = turned_alignments(self._alignments_of(objects), stream.symmetries(number))
                 alignment = as_tensor(turned, self.device)
         return known, alignment
+
+    def _alignments_of(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the alignments of some of the pairs; of partitioned stores they are measured as they are needed."""
+        if self._alignments is not None:
+            return self._alignments[pairs]
+        return alignments(*self._stores, self._pairs[pairs])
 
 
 def _open(

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from survey_tools.images.sky_wcs import tan_pixels, tan_places
+from survey_tools.store.partitioned import PartitionedStore
 from survey_tools.store.zarr_store import Store
 from translator.data.streams import STEPS
 from translator.images import Known
@@ -37,14 +38,22 @@ def one_centre(ratio: float) -> np.ndarray:
 
 
 class Conditions:
-    """The conditions of all images of one store, kept in memory."""
+    """The conditions of all images of one store, kept in memory; those of a partitioned one are read as they are
+    asked for.
+    """
 
-    def __init__(self, store: Store) -> None:
-        self._columns = [np.asarray(store.column(name), np.float32) for name in NAMES]
+    def __init__(self, store: Store | PartitionedStore) -> None:
+        self._store, self._columns = store, None
+        if not isinstance(store, PartitionedStore):
+            self._columns = [np.asarray(store.column(name), np.float32) for name in NAMES]
 
     def of(self, rows: np.ndarray, device: torch.device) -> Known:
         """Return the conditions of the images of some rows."""
-        return Known(*(torch.from_numpy(column[rows]).to(device) for column in self._columns))
+        if self._columns is None:
+            found = [np.asarray(self._store.take(name, rows), np.float32) for name in NAMES]
+        else:
+            found = [column[rows] for column in self._columns]
+        return Known(*(torch.from_numpy(values).to(device) for values in found))
 
 
 def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
@@ -61,7 +70,7 @@ def alignments(x: Store, y: Store, rows: np.ndarray) -> np.ndarray:
         Rows of both stores (pair, 2).
     """
     there, here = (
-        [store.column(name)[which] for name in ("crval", "crpix", "cd")]
+        [store.take(name, which) for name in ("crval", "crpix", "cd")]
         for store, which in ((y, rows[:, 1]), (x, rows[:, 0]))
     )
     return align(here, x.size, there, y.size, x.pixel_scale / y.pixel_scale)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from survey_tools.errors import StoreError
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.partitioned import PartitionedStore, open_store
+from survey_tools.store.zarr_store import Store
 from translator.data.conditions import NAMES
 from translator.data.reading import read_chunk
 
@@ -86,13 +87,11 @@ class Dataset(IterableDataset):
         shuffle: bool = True,
         mixed: int = 8,
     ) -> None:
-        self.store = store if isinstance(store, Store) else open_store(store)
+        self.store = store if isinstance(store, (Store, PartitionedStore)) else open_store(store)
         self.rows = _check_rows(self.store, rows)
         self.bands = tuple(self.store.bands if bands is None else bands)
         self._bands = _check_bands(self.store, self.bands)
         self._seed, self._shuffle, self._mixed = seed, shuffle, max(1, mixed)
-        self._columns = {name: np.asarray(self.store.column(name), np.float32)[:, self._bands] for name in NAMES}
-        self._names = self.store.column("object_id")
         self._begun = 0  # iterations in this process
         self._epoch = torch.tensor(-1).share_memory_()  # which workers that are kept see change
 
@@ -104,8 +103,7 @@ class Dataset(IterableDataset):
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         order, self._begun = self._order(), self._begun + 1
-        step = self.store.block_rows
-        chunks = np.unique(self.rows // step)
+        chunks = np.unique(self.store.chunk_of(self.rows))
         mine = (order.permutation(chunks) if self._shuffle else chunks)[number::count]
         for first in range(0, len(mine), self._mixed):
             yield from self._samples(mine[first : first + self._mixed], order)
@@ -118,23 +116,31 @@ class Dataset(IterableDataset):
         drawn = worker.seed - worker.id if worker else 0  # by PyTorch, once for all workers
         return np.random.default_rng([self._seed, self._begun, drawn % 2**64, 1])
 
+    def _conditions(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """One column of conditions in some rows, in the bands that are taken (row, band)."""
+        return np.asarray(self.store.take(name, rows), np.float32)[:, self._bands]
+
     def _samples(self, chunks: np.ndarray, order: np.random.Generator) -> Iterator[dict]:
         """The samples of a few chunks, mixed."""
-        step = self.store.block_rows
-        wanted = self.rows[np.isin(self.rows // step, chunks)]
+        within = self.store.chunk_of(self.rows)
+        wanted = self.rows[np.isin(within, chunks)]
         if not self._shuffle:
-            wanted = wanted[np.argsort(np.searchsorted(chunks, wanted // step), kind="stable")]
+            wanted = wanted[np.argsort(np.searchsorted(chunks, self.store.chunk_of(wanted)), kind="stable")]
         images = {chunk: read_chunk(self.store, chunk) for chunk in chunks.tolist()}
-        masks = {chunk: self.store.mask[chunk * step : (chunk + 1) * step] for chunk in images}
-        for row in (order.permutation(wanted) if self._shuffle else wanted).tolist():
-            chunk, place = divmod(row, step)
-            known = {name: torch.from_numpy(column[row].copy()) for name, column in self._columns.items()}
+        spans = {chunk: self.store.chunk_span(chunk) for chunk in images}
+        masks = {chunk: self.store.mask[span] for chunk, span in spans.items()}
+        taken = order.permutation(wanted) if self._shuffle else wanted
+        columns = {name: self._conditions(name, taken) for name in NAMES}
+        names = self.store.take("object_id", taken)
+        for at, (row, chunk) in enumerate(zip(taken.tolist(), self.store.chunk_of(taken).tolist(), strict=True)):
+            place = row - spans[chunk].start
+            known = {name: torch.from_numpy(values[at].copy()) for name, values in columns.items()}
             yield {
                 "image": torch.from_numpy(images[chunk][place, self._bands]),
                 "mask": torch.from_numpy(masks[chunk][place, self._bands]),
                 **known,
                 "row": row,
-                "object_id": str(self._names[row]),
+                "object_id": str(names[at]),
             }
 
 

@@ -12,8 +12,7 @@ def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
 
     Each chunk is read once, and several in parallel.
     """
-    step = store.block_rows
-    chunk = rows // step
+    chunk = store.chunk_of(rows)
     needed = np.unique(chunk)
     parts = dask.compute(
         *(dask.delayed(read_images_in_bands, pure=False)(store, n) for n in needed.tolist()), scheduler="threads"
@@ -21,7 +20,7 @@ def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
     images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
     for number, part in zip(needed, parts, strict=True):
         inside = chunk == number
-        images[inside] = part[rows[inside] - number * step]
+        images[inside] = part[rows[inside] - store.chunk_span(int(number)).start]
     return images
 
 
@@ -31,16 +30,15 @@ def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
     The images are views of the chunk if one chunk has them all and at least half of it is wanted, which saves a third
     of the time; otherwise they are copies, so that no chunk stays in memory for a few rows.
     """
-    step = store.block_rows
-    chunk = rows // step
+    chunk = store.chunk_of(rows)
     numbers = np.unique(chunk).tolist()
-    if len(numbers) == 1 and 2 * len(rows) >= step:
+    if len(numbers) == 1 and 2 * len(rows) >= store.block_rows:
         part = read_chunk(store, numbers[0])
-        return [part[row] for row in (rows - numbers[0] * step).tolist()]
+        return [part[row] for row in (rows - store.chunk_span(numbers[0]).start).tolist()]
     images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
     for number in numbers:
         inside = chunk == number
-        images[inside] = read_chunk(store, number)[rows[inside] - number * step]
+        images[inside] = read_chunk(store, number)[rows[inside] - store.chunk_span(number).start]
     return list(images)
 
 

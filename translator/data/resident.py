@@ -96,7 +96,7 @@ def needed_bytes(stores: tuple[Store, Store], streams: tuple[Stream, ...]) -> in
 
 def _fill(images: Tensor, store: Store, rows: np.ndarray, progress: Progress) -> None:
     """Read rows of a store into memory, chunk by chunk."""
-    borders = np.flatnonzero(np.diff(rows // store.block_rows)) + 1
+    borders = np.flatnonzero(np.diff(store.chunk_of(rows))) + 1
     limit = torch.finfo(torch.float16).max
     parts = deque(zip([0, *borders.tolist()], [*borders.tolist(), len(rows)], strict=True))
     with ThreadPoolExecutor(THREADS) as pool:

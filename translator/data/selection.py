@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from survey_tools.errors import StoreError
 from survey_tools.sphere import chord, unit_vectors
+from survey_tools.store.partitioned import parts_of
 from survey_tools.store.zarr_store import Store
 
 
@@ -102,7 +103,8 @@ def _table(pairs: Table | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarray, dict[str, int]]:
     """Return the rows that serve as unpaired images, and how many were left out for each reason."""
-    in_table = np.isin(np.arange(len(store)), paired)
+    in_table = np.zeros(len(store), bool)
+    in_table[paired] = True
     overlaps = _overlaps(store, tested)
     return _left_over(
         len(store), {"in the pair table": in_table} | _spoilt(store) | {"overlap a test object": overlaps}
@@ -111,7 +113,8 @@ def _unpaired(store: Store, paired: np.ndarray, tested: list) -> tuple[np.ndarra
 
 def _spoilt(store: Store) -> dict[str, np.ndarray]:
     """Return, for each reason, which objects cannot train because of their pixels (object,)."""
-    return {"with missing pixels": ~store.usable, "with saturated pixels": store.column("saturated").any(axis=1)}
+    saturated = np.concatenate([part.column("saturated").any(axis=1) for _, part in parts_of(store)])
+    return {"with missing pixels": ~store.usable, "with saturated pixels": saturated}
 
 
 def _left_over(count: int, reasons: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, int]]:
@@ -125,27 +128,25 @@ def _left_over(count: int, reasons: dict[str, np.ndarray]) -> tuple[np.ndarray, 
 
 def _cutouts(store: Store, rows: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """Return unit vectors of the rows' positions (row, 3) and half a diagonal of their cutouts [arcsec]."""
-    return [(_vectors(store)[rows], _half_diagonal(store))]
+    return [(unit_vectors(store.take("ra", rows), store.take("dec", rows)), _half_diagonal(store))]
 
 
 def _overlaps(store: Store, tested: list) -> np.ndarray:
     """Return whether each object's cutout may overlap one of the tested ones, however either is turned (object,)."""
-    here, near = _vectors(store), np.zeros(len(store), bool)
-    known = np.isfinite(here).all(axis=1)
+    near = np.zeros(len(store), bool)
+    trees = []
     for there, half in tested:
         there = there[np.isfinite(there).all(axis=1)]
-        if not len(there):
-            continue
-        reach = chord(np.radians((half + _half_diagonal(store)) / 3600))
-        near[known] |= cKDTree(there).query(here[known])[0] < reach
+        if len(there):
+            trees.append((cKDTree(there), chord(np.radians((half + _half_diagonal(store)) / 3600))))
+    for first, part in parts_of(store) if trees else ():
+        here = unit_vectors(part.column("ra"), part.column("dec"))
+        known = np.flatnonzero(np.isfinite(here).all(axis=1))
+        for tree, reach in trees:
+            near[first + known] |= tree.query(here[known], distance_upper_bound=reach)[0] < reach
     return near
 
 
 def _half_diagonal(store: Store) -> float:
     """Return half the diagonal of the store's cutouts [arcsec]."""
     return store.size * store.pixel_scale / np.sqrt(2)
-
-
-def _vectors(store: Store) -> np.ndarray:
-    """Return unit vectors of the store's positions (object, 3)."""
-    return unit_vectors(store.column("ra"), store.column("dec"))

@@ -63,7 +63,7 @@ class Scattered:
 
         The images are in the file when all the futures that are returned are done.
         """
-        chunks = dict.fromkeys((rows // self._store.block_rows).tolist())
+        chunks = dict.fromkeys(self._store.chunk_of(rows).tolist())
         for chunk in chunks:
             if chunk not in self._copied:
                 self._copied[chunk] = self._pool.submit(self._copy, chunk)
@@ -80,8 +80,8 @@ class Scattered:
 
     def _copy(self, chunk: int) -> None:
         """Read a chunk and write its wanted rows, which lie side by side in the file."""
-        step = self._store.block_rows
-        first, last = np.searchsorted(self._rows, [chunk * step, (chunk + 1) * step])
+        span = self._store.chunk_span(chunk)
+        first, last = np.searchsorted(self._rows, [span.start, span.stop])
         images = read_apart(self._store, self._rows[first:last])
         try:
             with self._lock:
@@ -218,9 +218,8 @@ def open_sources(
 
 def is_scattered(store: Store, rows: np.ndarray, group: np.ndarray) -> bool:
     """Return whether reading each group of objects (object,) once would read too many other rows."""
-    step = store.block_rows
-    together = len(np.unique(group.astype(np.int64) * (len(store) // step + 1) + rows // step))
-    return together * step >= TOO_MANY * len(rows)
+    together = len(np.unique(group.astype(np.int64) * store.chunk_count + store.chunk_of(rows)))
+    return together * store.block_rows >= TOO_MANY * len(rows)
 
 
 def _has_room(needed: int) -> bool:

@@ -3,6 +3,7 @@
 There is a stream of objects for x, for y and for pairs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,6 +132,8 @@ class Stream:
         Seed of the training.
     share : Share
         The part of a batch that this process reads.
+    chunk_of : callable, optional
+        Takes rows of the last store; returns the number of each one's chunk. By default all chunks have `steps` rows.
     """
 
     number: int
@@ -140,11 +143,14 @@ class Stream:
     size: int
     seed: int
     share: Share
+    chunk_of: Callable[[np.ndarray], np.ndarray] | None = None
 
     @cached_property
     def group(self) -> np.ndarray:
         """Number of each object's chunk in the last store, whose images are the larger (object,), from 0."""
-        return np.unique(self.rows[:, -1] // self.steps[-1], return_inverse=True)[1]
+        rows = self.rows[:, -1]
+        chunk = rows // self.steps[-1] if self.chunk_of is None else self.chunk_of(rows)
+        return np.unique(chunk, return_inverse=True)[1]
 
     @cached_property
     def order(self) -> Order:
@@ -176,7 +182,16 @@ def make_streams(
         PAIRS: ((X, Y), selection.pairs),
     }
     return tuple(
-        Stream(number, domains, rows, tuple(stores[domain].block_rows for domain in domains), size, seed, share)
+        Stream(
+            number,
+            domains,
+            rows,
+            tuple(stores[domain].block_rows for domain in domains),
+            size,
+            seed,
+            share,
+            stores[domains[-1]].chunk_of,
+        )
         for number, (domains, rows) in wanted.items()
         if number != PAIRS or len(rows)
     )

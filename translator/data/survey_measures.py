@@ -47,7 +47,7 @@ def measure_surveys(networks: nn.ModuleDict, stores: tuple[Store, Store], select
         if isinstance(survey, MeasuredSurvey):
             rows = np.union1d(getattr(selection, domain), selection.pairs[:, "xy".index(domain)])
             rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(int))]
-            found = measure(read_rows(store, rows), *(store.column(n)[rows] for n in COLUMNS), store)
+            found = measure(read_rows(store, rows), *(store.take(n, rows) for n in COLUMNS), store)
             for name, value in found.items():
                 getattr(survey, name).copy_(torch.from_numpy(np.asarray(value, np.float32)))
 

@@ -319,7 +319,7 @@ def distance(value, low, high, floor: dict, perfect: float) -> np.ndarray:
 def tabulate(held_out: HeldOut, domains: dict[str, str], measured: dict, runs: dict[str, Run], report: dict) -> Table:
     """Return a table with a row for each galaxy, run and direction, and all statistics of single galaxies."""
     tables, some = [], drawn_galaxies(len(held_out))
-    names = {domain: held_out.stores[domain].column("object_id")[held_out.rows[domain]] for domain in "xy"}
+    names = {domain: held_out.stores[domain].take("object_id", held_out.rows[domain]) for domain in "xy"}
     for direction, domain in domains.items():
         bands = held_out.stores[domain].bands
         for run in runs:

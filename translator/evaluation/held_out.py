@@ -10,7 +10,8 @@ from astropy.table import Table
 from survey_tools.errors import StoreError
 from survey_tools.matching.pairs import read_pairs
 from survey_tools.store.in_bands import share_bands
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.partitioned import open_store
+from survey_tools.store.zarr_store import Store
 from survey_tools.tasks import Engine
 from translator.data.conditions import alignment_into
 from translator.data.reading import read_rows
@@ -81,7 +82,7 @@ class HeldOut:
         fit = np.ones(len(rows), bool)
         for number, domain in enumerate("xy"):
             store = self.stores[domain]
-            fit &= (store.usable & ~store.column("saturated").any(axis=1))[rows[:, number]]
+            fit &= store.usable[rows[:, number]] & ~store.take("saturated", rows[:, number]).any(axis=1)
         rows = rows[fit]
         return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
 
@@ -132,7 +133,7 @@ def open_held_out(
     test = pairs[np.asarray(pairs["split"]) == "test"]
     rows = {domain: np.asarray(test[ROW[domain]], int) for domain in stores}
     whole = np.logical_and(*(stores[d].usable[rows[d]] for d in stores))
-    clean = ~np.logical_or(*(stores[d].column("saturated").any(axis=1)[rows[d]] for d in stores))
+    clean = ~np.logical_or(*(stores[d].take("saturated", rows[d]).any(axis=1) for d in stores))
     used = np.flatnonzero(whole & clean)
     if not len(used):
         raise StoreError(
@@ -159,7 +160,7 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
     there, here = held_out.stores[domain], held_out.stores[OTHER[domain]]
     target = read_rows(there, held_out.rows[domain])
     bands, scale = there.bands, there.pixel_scale
-    sigma = blank_sigma(target, there.column("sky_sigma")[held_out.rows[domain]], bands, scale)
+    sigma = blank_sigma(target, there.take("sky_sigma", held_out.rows[domain]), bands, scale)
     truth = again = None
     if held_out.truth is not None:
         truth = truth_images(held_out, domain)
@@ -171,8 +172,8 @@ def reference(held_out: HeldOut, domain: str, folder: Path) -> SampleFiles:
         folder,
         target=target,
         source=source,
-        source_sigma=blank_sigma(source, here.column("sky_sigma")[rows], bands, here.pixel_scale),
-        source_gain=here.column("gain")[rows],
+        source_sigma=blank_sigma(source, here.take("sky_sigma", rows), bands, here.pixel_scale),
+        source_gain=here.take("gain", rows),
         sigma=sigma,
         truth=truth,
         again=again,
@@ -224,7 +225,7 @@ def drawn_galaxies(count: int) -> np.ndarray:
 
 def _redshift(held_out: HeldOut, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Return redshifts (galaxy,) of rows of both stores, from either catalogue; NaN if neither has one."""
-    known = [held_out.stores[domain].column("redshift")[rows[domain]] for domain in "xy"]
+    known = [held_out.stores[domain].take("redshift", rows[domain]) for domain in "xy"]
     return np.where(np.isfinite(known[0]), known[0], known[1])
 
 

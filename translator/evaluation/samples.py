@@ -350,12 +350,12 @@ def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray |
     if richer is None or not len(pairs):
         return None
     poorer, stores = OTHER[richer], held_out.stores
-    seeing = {each: _seeing(stores[each].column("psf_fwhm")[held_out.rows[each]], stores[each]) for each in "xy"}
+    seeing = {each: _seeing(stores[each].take("psf_fwhm", held_out.rows[each]), stores[each]) for each in "xy"}
     if not all(np.isfinite(each).all() for each in seeing.values()):
         return None
     rows = pairs[:, "xy".index(richer)]
     teacher = stores[richer]
-    spectrum = learn_spectrum(read_rows(teacher, rows), teacher.column("sky_sigma")[rows], teacher.pixel_scale)
+    spectrum = learn_spectrum(read_rows(teacher, rows), teacher.take("sky_sigma", rows), teacher.pixel_scale)
     here = stores[OTHER[domain]]
     sigma = here.column("sky_sigma")[held_out.rows[OTHER[domain]]]
     usual = np.nan_to_num(np.nanmedian(sigma, axis=0), nan=0.0)
@@ -372,7 +372,7 @@ def _wiener(held_out: HeldOut, common: SampleFiles, domain: str) -> np.ndarray |
 
 def _seeing(known: np.ndarray, store) -> np.ndarray:
     """Return the seeing (galaxy, band) [arcsec]; where it is unknown, the usual one of the store."""
-    return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store.column("psf_fwhm")))
+    return np.where(np.isfinite(known) & (known > 0), known, usual_seeing(store.sample("psf_fwhm")))
 
 
 def _real(common: SampleFiles, few: SampleFiles, folder: Path, draws: int, some: np.ndarray, seed: int) -> Rows:

@@ -70,7 +70,7 @@ def operator_networks(stores: dict[str, Store], richer: str) -> nn.ModuleDict:
 def _take_seeing(networks: nn.ModuleDict, stores: dict[str, Store]) -> None:
     """Give both surveys the usual seeing of their stores, if it is known."""
     for domain, store in stores.items():
-        seeing = usual_seeing(store.column("psf_fwhm"))
+        seeing = usual_seeing(store.sample("psf_fwhm"))
         if np.isfinite(seeing).all():
             networks[f"survey_{domain}"].psf_fwhm.copy_(torch.from_numpy(seeing.astype(np.float32)))
 
@@ -203,7 +203,7 @@ def _views(
     """Return the tasks of one file."""
     here, there = held_out.stores[poorer], held_out.stores[OTHER[poorer]]
     known = {name: there.column(name)[held_out.rows[OTHER[poorer]]] for name in NAMES}
-    seeing = here.column("psf_fwhm")[held_out.rows[poorer]]
+    seeing = here.take("psf_fwhm", held_out.rows[poorer])
     alignment = held_out.alignment(OTHER[poorer])
     views = []
     for first in range(0, len(held_out), PART):

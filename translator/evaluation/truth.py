@@ -71,7 +71,7 @@ def truth_rows(truth: Store, store: Store, rows: np.ndarray, domain: str) -> np.
     StoreError
         If an object is missing, has missing pixels, or was cut at another place.
     """
-    names = store.column("object_id")[rows]
+    names = store.take("object_id", rows)
     place = {name: row for row, name in enumerate(truth.column("object_id"))}
     missing = [name for name in names if name not in place]
     if missing:
@@ -89,7 +89,7 @@ def truth_rows(truth: Store, store: Store, rows: np.ndarray, domain: str) -> np.
 
 def _terms(store: Store, rows: np.ndarray) -> list[np.ndarray]:
     """Return the terms of the WCS of some rows, each (row, …)."""
-    return [store.column(name)[rows] for name in ("crval", "crpix", "cd")]
+    return [store.take(name, rows) for name in ("crval", "crpix", "cd")]
 
 
 def _moved(here: list[np.ndarray], there: list[np.ndarray], size: int) -> np.ndarray:

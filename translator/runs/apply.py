@@ -81,16 +81,16 @@ def request_like(stores: dict[str, Store], rows: dict[str, np.ndarray], domain: 
     """
     here, there = stores[OTHER[domain]], stores[domain]
     of, to = rows[OTHER[domain]], rows[domain]
-    stated = there.column("sky_sigma")[to]
+    stated = there.take("sky_sigma", to)
     pieces = np.array_split(np.arange(len(target)), -(-len(target) // MEASURED_AT_ONCE))
     sigma = [noise_of(target[piece], stated[piece], there.bands, there.pixel_scale)[0] for piece in pieces]
     return Request(
-        psf_fwhm=here.column("psf_fwhm")[of],
-        sky_sigma=here.column("sky_sigma")[of],
-        gain=here.column("gain")[of],
-        seeing=there.column("psf_fwhm")[to],
+        psf_fwhm=here.take("psf_fwhm", of),
+        sky_sigma=here.take("sky_sigma", of),
+        gain=here.take("gain", of),
+        seeing=there.take("psf_fwhm", to),
         sigma=np.concatenate(sigma),
-        wanted_gain=there.column("gain")[to],
+        wanted_gain=there.take("gain", to),
         alignment=alignment_into(stores, rows, domain),
     )
 

@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from survey_tools.errors import RunError, SurveyError
 from survey_tools.files import whole_file
+from survey_tools.store.partitioned import MOST_ROWS, PartitionedStore, parts_of
 from survey_tools.store.zarr_store import Store
 from survey_tools.surveys import CFHT, SDSS, find_survey
 from survey_tools.version import VERSION
@@ -131,12 +132,16 @@ class RunFacts:
 
 def describe_domain(store: Store) -> Domain:
     """Return what a run keeps of a store."""
-    usable = store.usable
-    sky = np.median(store.column("sky_sigma")[usable], axis=0) if usable.any() else np.array([np.nan])
+    usable = np.flatnonzero(store.usable)
+    if len(usable) > MOST_ROWS and isinstance(store, PartitionedStore):
+        usable = usable[np.linspace(0, len(usable) - 1, MOST_ROWS).astype(int)]
+    sky = np.median(store.take("sky_sigma", usable), axis=0) if len(usable) else np.array([np.nan])
     known = np.isfinite(sky).all() and (sky > 0).all()
-    digest = hashlib.sha256(json.dumps(store.attributes | {"rows": store.rows}, sort_keys=True).encode())
+    facts = store.attributes | {"rows": store.rows, "bands": list(store.bands)}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for column in ("coverage", "saturated"):
-        digest.update(store.column(column).tobytes())
+        for _, part in parts_of(store):
+            digest.update(part.column(column).tobytes())
     return Domain(
         survey=store.survey["name"],
         bands=store.bands,
@@ -151,7 +156,7 @@ def describe_domain(store: Store) -> Domain:
 
 def _seeing(store: Store) -> tuple[float, ...]:
     """Return the median seeing of each band [arcsec]; empty if that of any band is unknown."""
-    widths = medians(store.column("psf_fwhm"))
+    widths = medians(store.sample("psf_fwhm"))
     return tuple(widths.tolist()) if np.isfinite(widths).all() else ()
 
 
@@ -159,7 +164,7 @@ def _range_of_seeing(store: Store) -> tuple[float, ...]:
     """Return the smallest and the largest seeing of each band [arcsec], as of `Domain.psf_range`."""
     if not _seeing(store):
         return ()
-    widths = store.column("psf_fwhm")
+    widths = store.sample("psf_fwhm")
     return tuple(np.nanquantile(np.where(widths > 0, widths, np.nan), [0.005, 0.995], axis=0).ravel().tolist())
 
 

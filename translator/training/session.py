@@ -14,7 +14,8 @@ from torch.optim import Adam, Optimizer
 from survey_tools.errors import RunError
 from survey_tools.matching.pairs import read_pairs
 from survey_tools.store.in_bands import share_bands
-from survey_tools.store.zarr_store import Store, open_store
+from survey_tools.store.partitioned import open_store
+from survey_tools.store.zarr_store import Store
 from translator.data.batches import Batches
 from translator.data.selection import Selection, select
 from translator.data.survey_measures import measure_surveys

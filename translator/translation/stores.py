@@ -46,6 +46,8 @@ class StoreJob:
         Rows, and columns, of a translation.
     how : How
         What is asked.
+    first_row : int
+        The number of the store's first row, on which the noise depends: that of a partition among all its rows.
     """
 
     at: RunAt
@@ -55,6 +57,7 @@ class StoreJob:
     domain: str
     size: int
     how: How
+    first_row: int = 0
 
 
 def translate_store(
@@ -68,6 +71,7 @@ def translate_store(
     engine: Engine | None = None,
     overwrite: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
+    first_row: int = 0,
 ) -> Store:
     """Translate every object of a store into a new store, and return it.
 
@@ -105,6 +109,8 @@ def translate_store(
         Whether to replace an existing store, once the new one is finished.
     chunk_bytes : int, optional
         Largest size of a chunk of images [byte].
+    first_row : int
+        The number of the store's first row, where the store is a part of a larger one: noise depends on it.
 
     Raises
     ------
@@ -119,17 +125,17 @@ def translate_store(
     at, run = locate(
         run_path if isinstance(run_path, Run) else Path(run_path), device, elsewhere=engine.client is not None
     )
-    how, domain = settled(how, run), _domain(run, store, to, how)
+    how, domain = settled(how, run), domain_of_store(run, store, to, how)
     there = run.domains[domain]
     bands = tuple(band for band in run.bands if band in store.bands)
     places = tuple(store.bands.index(band) for band in bands)
     size = there.size
     if store.size != run.domains[OTHER[domain]].size:
         size = max(1, round(store.size * store.pixel_scale / there.pixel_scale))
-    job = StoreJob(at, store, places, tuple(run.bands.index(band) for band in bands), domain, size, how)
+    job = StoreJob(at, store, places, tuple(run.bands.index(band) for band in bands), domain, size, how, first_row)
     facts = {"size": size, "pixel_scale": there.pixel_scale, "synthetic": SYNTHETIC}
     facts |= {"planes": planes_of(how), "chunk_bytes": chunk_bytes}
-    settings = _settings(run, store, domain, how)
+    settings = settings_of(run, store, domain, how)
     derivation = Derivation(
         source=store,
         plan=StorePlan(find_survey(there.survey), bands, store.input_catalogue(), settings, **facts),
@@ -140,7 +146,7 @@ def translate_store(
     return derive(derivation, out, engine, overwrite=overwrite)
 
 
-def _domain(run: Run, store: Store, to: str | None, how: How) -> str:
+def domain_of_store(run: Run, store: Store, to: str | None, how: How) -> str:
     """Return where translations of the store land; RunError if the run cannot read its images."""
     if store.synthetic and not how.force:
         raise RunError(
@@ -175,7 +181,7 @@ def _grids(*of) -> list[tuple[int, float]]:
     return [(each.size, each.pixel_scale) for each in of]
 
 
-def _settings(run: Run, store: Store, domain: str, how: How) -> dict:
+def settings_of(run: Run, store: Store, domain: str, how: How) -> dict:
     """Return the settings of the new store."""
     sums = store.path / SUMS
     return {
@@ -238,7 +244,7 @@ def _translate_chunk(job: StoreJob, rows: slice) -> Chunk:
     originals = read_originals(job.store, rows, job.bands)
     reasons = [_why_not(run, *each) for each in zip(originals.images, originals.crpix, strict=True)]
     able = np.flatnonzero(np.array(reasons, object) == "")
-    seeds = [noise_seed(job.how.seed, f"row {rows.start + at}") for at in able]
+    seeds = [noise_seed(job.how.seed, f"row {job.first_row + rows.start + at}") for at in able]
     remarks = np.full(len(reasons), "", object)
     seeing = np.full(originals.images.shape[:2], np.nan)
     consistency = np.full(seeing.shape, np.nan, np.float32)

@@ -229,8 +229,9 @@ def _silent(at: int, of: int) -> None:
 
 def _together(grids: list[SkyGrid], onto: list[SkyGrid], device: torch.device) -> Iterator[list[int]]:
     """Iterate over the places of images that pass the networks together; the last place of some is repeated."""
-    kind = "cpu" if device.type == "cpu" else "cuda"
-    shape = onto[0].shape if onto else (1, 1)
+    if not onto:
+        return
+    kind, shape = "cpu" if device.type == "cpu" else "cuda", onto[0].shape
     step = min(AT_ONCE[kind], max(1, PIXELS_AT_ONCE[kind] // (shape[0] * shape[1])))
     if step == 1 or tile_count(shape) > 1:
         yield from ([at] for at in range(len(onto)))
