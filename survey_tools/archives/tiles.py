@@ -30,7 +30,7 @@ from survey_tools.fits.companions import said_by_values, samples_of
 from survey_tools.fits.reading import SUFFIXES
 from survey_tools.fits.zeros import judge_zeros, rounding_of
 from survey_tools.images.cutout import Cutout
-from survey_tools.images.quality import Read, star_fwhm
+from survey_tools.images.quality import ALONG, WINDOW, Read, star_fwhm
 from survey_tools.images.sky_wcs import local_scale, plain_tan, tan_terms, tan_wcs
 from survey_tools.photometry import counts_to_nanomaggies, nanomaggies_per_count
 from survey_tools.surveys import FileFunction, Survey
@@ -173,12 +173,18 @@ class Tiles:
         with open_image(self.survey, self.mirror, source.name) as (image, header, pixels):
             if image.band != source.band:
                 raise ArchiveError(f"{image.name} is an image of band {image.band}; it was one of {source.band} before")
+            pixels.expect(len(ra), self.survey.cutout_size)
             shown = said_by_values(samples_of(pixels), integers=pixels.integers)
             if shown:
                 raise ArchiveError(f"{image.name} is {shown}; take it out of the folder")
             grid, rounding = own_grid(self.survey, image), rounding_of(header)
-            calibration = with_seeing(self.survey, self.calibrate(image.name, header), reader(pixels), image.shape)
+            calibration = self.calibrate(image.name, header)
+            if not np.isfinite(calibration.psf_fwhm):
+                pixels.expect(ALONG**2, WINDOW)
+            calibration = with_seeing(self.survey, calibration, reader(pixels), image.shape)
             with open_flags(self.survey, self.mirror, image) as flags:
+                if flags is not None:
+                    flags.pixels.expect(len(ra), self.survey.cutout_size)
                 for start in grid.starts(ra, dec, self.survey.cutout_size):
                     counts = window(pixels, start, self.survey.cutout_size)
                     saturated = None if flags is None else _flagged(flags, counts, start)

@@ -54,6 +54,7 @@ UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, IndexError
 UNREADABLE += (struct.error, fits.VerifyError)  # the second if the value of a card cannot be read
 MOST_PACKED = 10_000  # largest number of pixels per byte of a tile-compressed image; a blank mask has 2,000
 ASINH_UNIT = 2.5 * math.log10(math.e)  # by which stacks of Pan-STARRS1 are scaled
+MOST_KEPT = 450_000_000  # [byte] of a tile-compressed image that is kept whole: a tile of DES has 400 MB
 DEGENERATE = 1  # pixels of an axis that has no meaning
 
 
@@ -178,6 +179,13 @@ class FitsPixels:
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         return self._read(part, np.float32)
 
+    def expect(self, count: int, size: int) -> None:
+        """Say beforehand that `count` windows of size × size pixels will be read; then all is decompressed if sooner.
+
+        It changes no value.
+        """
+        self._section.expect(count, size)
+
     def bits(self, part: tuple[slice, slice]) -> np.ndarray:
         """Return a part of an image of flags as whole numbers, int64; pixels without a value have no bit."""
         return np.nan_to_num(self._read(part, np.float64)).astype(np.int64)
@@ -278,6 +286,9 @@ class _Rows:
         self._stream, self._start, self._shape = stream, hdu.start, hdu.shape
         self._dtype, self._scaling = dtype_of(hdu), scaling_of(hdu)
 
+    def expect(self, count: int, size: int) -> None:
+        """Any part of a plain file is read by itself."""
+
     def read(self, part: tuple[slice, slice], dtype) -> np.ndarray:
         rows, cols = (range(*each.indices(length)) for each, length in zip(part, self._shape, strict=True))
         width = self._shape[1] * self._dtype.itemsize
@@ -294,16 +305,47 @@ class _Rows:
 
 
 class _Tiles:
-    """Pixels of a tile-compressed image: `read` decompresses only the tiles of a part, [first:last, first:last]."""
+    """Pixels of a tile-compressed image: `read` decompresses only the tiles of a part, [first:last, first:last].
+
+    Most files have tiles of one row, so that a small part takes whole rows. Once the parts together have taken half as
+    long as the whole image would, or are expected to, it is decompressed and kept, unless it is too large.
+    """
 
     def __init__(self, section, hdu: Hdu) -> None:
-        self._section, self._scaling = section, scaling_of(hdu)
+        self._section, self._scaling, self._shape = section, scaling_of(hdu), hdu.shape
         self._before = (0,) * (len(hdu.axes) - len(hdu.shape))
+        count = math.prod(hdu.shape)
+        self._whole, self._left = None, count / 2 if count * dtype_of(hdu).itemsize <= MOST_KEPT else math.inf
+        self._tile = tuple(
+            int(hdu.own.get(f"ZTILE{axis}", hdu.own.get(f"ZNAXIS{axis}") if axis == 1 else 1))
+            for axis in range(len(hdu.shape), 0, -1)
+        )
+
+    def expect(self, count: int, size: int) -> None:
+        """Count pixels of windows beforehand; they are not counted again if all of it is then decompressed."""
+        touched = (min(length, size + side - 1) for length, side in zip(self._shape, self._tile, strict=True))
+        if count * math.prod(touched) >= self._left:
+            self._left = min(self._left, 0)
 
     def read(self, part: tuple[slice, ...], dtype) -> np.ndarray:
+        if self._whole is None and self._left <= 0:
+            try:
+                self._whole = self._raw(tuple(slice(None) for _ in self._shape))
+            except Exception:  # a damaged tile concerns only the parts that have it
+                self._left = math.inf
+        raw = self._raw(part) if self._whole is None else self._whole[part]
+        return self._scaling.applied(raw, dtype)
+
+    def _raw(self, part: tuple[slice, ...]) -> np.ndarray:
+        """Decompress a part, and count the pixels of the tiles that it touches."""
+        touched = 1
+        for each, length, side in zip(part, self._shape, self._tile, strict=True):
+            first, last, _ = each.indices(length)
+            touched *= max(0, min(length, -(-last // side) * side) - first // side * side)
+        self._left -= touched
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._scaling.applied(np.asarray(self._section[self._before + part]), dtype)
+            return np.asarray(self._section[self._before + part])
 
 
 def dtype_of(hdu: Hdu) -> np.dtype:

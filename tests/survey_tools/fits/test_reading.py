@@ -6,6 +6,7 @@ import pytest
 from astropy.io import fits
 
 from survey_tools.errors import ArchiveError
+from survey_tools.fits import reading
 from survey_tools.fits.reading import SUFFIXES, open_pixels, opened, require_complete, values_of
 
 
@@ -199,3 +200,66 @@ def test_pixels_are_finite_or_there_are_none(tmp_path):
     values = read(tmp_path / "a.fits")
     assert np.isnan(values[0, :2]).all()
     assert np.isfinite(values[1:]).all()
+
+
+@pytest.fixture
+def by_rows(tmp_path, monkeypatch):
+    """A file that is compressed row by row, its pixels, and the parts of it that are decompressed."""
+    image = np.random.default_rng(5).normal(0, 1, (200, 100)).astype(np.float32)
+    packed = fits.CompImageHDU(image, compression_type="GZIP_1", quantize_level=0, tile_shape=(1, 100))
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "rows.fits.fz")
+    asked, raw = [], reading._Tiles._raw
+
+    def counted(tiles, part):
+        asked.append(part)
+        return raw(tiles, part)
+
+    monkeypatch.setattr(reading._Tiles, "_raw", counted)
+    return tmp_path / "rows.fits.fz", image, asked
+
+
+WINDOWS = [(slice(at, at + 10), slice(at // 2, at // 2 + 10)) for at in range(0, 180, 6)]
+
+
+def test_a_compressed_image_is_decompressed_once_if_many_windows_are_expected(by_rows):
+    path, image, asked = by_rows
+    with open_pixels(path, "a") as (_, pixels):
+        pixels.expect(len(WINDOWS), 10)
+        for part in WINDOWS:
+            np.testing.assert_array_equal(pixels[part], image[part])
+    assert len(asked) == 1
+
+
+def test_a_few_windows_of_a_compressed_image_are_read_alone(by_rows):
+    path, image, asked = by_rows
+    with open_pixels(path, "a") as (_, pixels):
+        pixels.expect(3, 10)
+        for part in WINDOWS[:3]:
+            np.testing.assert_array_equal(pixels[part], image[part])
+    assert asked == WINDOWS[:3]
+
+
+def test_windows_that_nobody_expected_are_read_alone_until_they_have_taken_half_of_the_whole(by_rows):
+    path, image, asked = by_rows
+    with open_pixels(path, "a") as (_, pixels):
+        for part in WINDOWS:
+            np.testing.assert_array_equal(pixels[part], image[part])
+    assert len(asked) == 11  # ten windows of ten rows of 200, and the whole image
+
+
+def test_a_damaged_tile_concerns_only_the_windows_that_have_it(by_rows):
+    path, image, _ = by_rows
+    with fits.open(path) as hdus, fits.open(path, disable_image_compression=True) as plain:
+        start = hdus[1]._bintable._data_offset if hasattr(hdus[1], "_bintable") else plain[1]._data_offset
+        first = (
+            start + plain[1].header["THEAP"] if "THEAP" in plain[1].header else start + plain[1].header["NAXIS1"] * 200
+        )
+    content = bytearray(path.read_bytes())
+    content[first + 20 : first + 60] = bytes(40)
+    path.write_bytes(content)
+    with open_pixels(path, "a") as (_, pixels):
+        pixels.expect(len(WINDOWS), 10)
+        for part in WINDOWS[1:]:
+            np.testing.assert_array_equal(pixels[part], image[part])
+        with pytest.raises(ArchiveError, match="a "):
+            pixels[WINDOWS[0]]
