@@ -142,11 +142,11 @@ def train(
     """Train a model to translate between the surveys of two stores.
 
     X.zarr is the survey with the larger pixels (SDSS) and Y.zarr the other (CFHTLS). Bands that only one of the two has
-    are left out. pairs.ecsv comes from `galtrans
-    crossmatch`: its train rows serve as pairs, its test rows are never seen, and all other objects serve as unpaired
-    images. A recipe that learns from unpaired images alone does not need the table; if it is given, the recipe leaves
-    out the same objects as the others do. Ctrl-C saves the state and prints how to resume. A training that was resumed
-    ends with the same weights as one that was never stopped.
+    are left out. pairs.ecsv comes from `galtrans crossmatch`: its train rows serve as pairs, its test and validation
+    rows do not train, and all other objects serve as unpaired images. A recipe that learns from unpaired images alone
+    does not need the table; if it is given, the recipe leaves out the same objects as the others do. Ctrl-C saves the
+    state and prints how to resume. A training that was resumed ends with the same weights as one that was never
+    stopped.
 
     \b
     Examples:

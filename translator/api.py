@@ -148,8 +148,9 @@ def train(
 ) -> Run:
     """Train a model to translate between the surveys of two stores.
 
-    The train rows of the pairs serve as pairs, their test rows are never seen, and all other objects serve as unpaired
-    images. A training that is stopped, by Ctrl-C too, is resumed to the very weights of one that was never stopped.
+    The train rows of the pairs serve as pairs, their test and validation rows do not train, and all other objects serve
+    as unpaired images. A training that is stopped, by Ctrl-C too, is resumed to the very weights of one that was never
+    stopped.
 
     Parameters
     ----------

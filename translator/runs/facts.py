@@ -129,6 +129,11 @@ class RunFacts:
     ended: tuple[dict, ...] = ()
     best_by: str = ""
 
+    @property
+    def ended_early(self) -> list[dict]:
+        """Those of `ended` whose steps were not made longer since."""
+        return [each for each in self.ended if each["at"] == sum(self.iterations[: each["step"]])]
+
 
 def describe_domain(store: Store) -> Domain:
     """Return what a run keeps of a store."""

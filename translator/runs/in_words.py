@@ -100,9 +100,9 @@ def summarise_run(path: Path) -> list[tuple[str, str]]:
         lines.append(("begun from", f"{facts.begun_from['run']}, iteration {facts.begun_from['iteration']:,}"))
     lines += [
         ("ended early", f"step {each['step']} at iteration {each['at']:,} of the run: {each['why']}")
-        for each in facts.ended
+        for each in facts.ended_early
     ]
-    lines += _best(facts, read_progress(path / BEST), "best state (RUN@best)")
+    lines += _best(facts, read_progress(path / BEST), "RUN@best")
     lines += [("lengthened", f"at iteration {each['at']:,}: {' '.join(each['schedule'])}") for each in facts.lengthened]
     lines.append(("batch size", f"{facts.batch_size}, seed {facts.seed}, {facts.precision}"))
     return [*lines, _made_by(facts)]

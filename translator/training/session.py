@@ -190,7 +190,8 @@ class Session:
     def last_words(self) -> list[str]:
         """Return lines for the user at the end of a training: steps that ended early, and the best state."""
         lines = [
-            f"step {each['step']} ended after iteration {each['at']:,}: {each['why']}" for each in self.facts.ended
+            f"step {each['step']} ended after iteration {each['at']:,}: {each['why']}"
+            for each in self.facts.ended_early
         ]
         best = read_best(self.path) if self.validation else None
         if best:

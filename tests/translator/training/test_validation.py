@@ -187,7 +187,9 @@ def test_a_training_stops_when_its_goal_is_reached(tiny, tmp_path, residual):
         again = session(tiny, path, resume=True, iterations=iterations, **goal)
         loop.train(again)
         assert (again.iteration, again.facts.iterations) == (6, (4, 2))
-    loop.train(session(tiny, path, resume=True, iterations=4))
+    longer = session(tiny, path, resume=True, iterations=4)
+    loop.train(longer)
+    assert longer.last_words() == []
     loop.train(session(tiny, tmp_path / "whole", validate_every=1))
     assert weights(path, 8) == weights(tmp_path / "whole", 8)  # the schedule of four iterations, as in the beginning
 
@@ -237,7 +239,7 @@ def test_the_best_state_is_kept_apart(tiny, tmp_path, residual):
     assert begun.last_words() == [
         f"the best state by signal_residual is that of iteration 6: {path}@best; {path} is that of the last, 8"
     ]
-    assert ("best state (RUN@best)", "iteration 6 of 8, where signal_residual is 0 from perfect") in describe_run(path)
+    assert ("RUN@best", "iteration 6 of 8, where signal_residual is 0 from perfect") in describe_run(path)
     assert "NOT FINISHED" not in dict(describe_run(path / "best"))
     with pytest.raises(RunError, match=f"holds the best state of a run and no state of a training; resume .*{path}"):
         session(tiny, path / "best", resume=True)
