@@ -146,8 +146,7 @@ def _brightest_noise(values: np.ndarray) -> float:
     """Return three standard deviations above the sky, without all values farther from it; `values` ascend."""
     while True:
         sky, sigma = _median_and_sigma(values)
-        first = np.searchsorted(values, sky - 3 * sigma)
-        last = np.searchsorted(values, sky + 3 * sigma, side="right")
+        first, last = values.searchsorted(sky - 3 * sigma), values.searchsorted(sky + 3 * sigma, side="right")
         if last - first == len(values):
             return sky + 3 * sigma
         values = values[first:last]
@@ -160,23 +159,32 @@ def _median_and_sigma(values: np.ndarray) -> tuple[float, float]:
     """
     middle = (len(values) - 1) // 2, len(values) // 2
     median = (float(values[middle[0]]) + float(values[middle[1]])) / 2
-    deviation = (_nearest(values, median, middle[0]) + _nearest(values, median, middle[1])) / 2
-    return median, deviation / MAD_OF_ONE_SIGMA
+    nearest = _nearest(values, median, middle[0], middle[1] - middle[0])
+    return median, (nearest[0] + nearest[-1]) / 2 / MAD_OF_ONE_SIGMA
 
 
-def _nearest(values: np.ndarray, centre: float, count: int) -> float:
-    """Return the distance from `centre` of that ascending value to which `count` other values are nearer."""
-    split = int(np.searchsorted(values, centre))
-    low, high = max(0, count + 1 - (len(values) - split)), min(count + 1, split)
+def _nearest(values: np.ndarray, centre: float, count: int, more: int) -> list[float]:
+    """Return the distance from `centre` of that ascending value to which `count` other values are nearer, and those of
+    `more` values that are the next nearest.
+    """
+    split, size = int(values.searchsorted(centre)), len(values)
+    low, high = max(0, count + 1 - (size - split)), min(count + 1, split)
     while low < high:  # how many of the `count + 1` nearest lie below the centre
         below = (low + high) // 2
         if centre - float(values[split - 1 - below]) < float(values[split + count - below]) - centre:
             low = below + 1
         else:
             high = below
-    left = centre - float(values[split - low]) if low else 0.0
-    right = float(values[split + count - low]) - centre if low <= count else 0.0
-    return max(left, right)
+    first, last = split - low, split + count - low  # the `count + 1` nearest, from one to the other
+    left = centre - float(values[first]) if first < split else 0.0
+    right = float(values[last]) - centre if last >= split else 0.0
+    found = [max(left, right)]
+    for _ in range(more):
+        left = centre - float(values[first - 1]) if first > 0 else np.inf
+        right = float(values[last + 1]) - centre if last + 1 < size else np.inf
+        first, last = (first - 1, last) if left < right else (first, last + 1)
+        found.append(min(left, right))
+    return found
 
 
 def _clusters(source: np.ndarray) -> np.ndarray:
