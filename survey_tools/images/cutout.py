@@ -13,6 +13,7 @@ from survey_tools.images.sky_wcs import is_icrs, pixels_of, places_of
 SPLINE_REACH = 16  # [pixel] the influence of a pixel on a cubic spline falls by 0.27 per pixel: to 1e-9 here
 COARSER = 1.1  # side of a target pixel in source pixels, beyond which light is collected and not interpolated
 MAD_OF_ONE_SIGMA = ndtri(0.75)  # median absolute deviation of a normal distribution of unit standard deviation
+NEAR = 0.1  # distance within which the sky without sources is looked for first [standard deviations]
 SOURCE_MARGIN = 3  # [pixel] around a bright pixel, for the wings, which are not blank sky
 
 
@@ -136,19 +137,32 @@ def sky_sigma(image: np.ndarray, mask: np.ndarray) -> float:
     good = ~mask & np.isfinite(image)
     if np.count_nonzero(good) < 20:
         return float("nan")
-    source = good & (image > _brightest_noise(np.sort(image.ravel() if good.all() else image[good])))
+    sky, sigma = _clipped(np.sort(image.ravel() if good.all() else image[good]))
+    source = good & (image > sky + 3 * sigma)
     blank = good & ~maximum_filter(_clusters(source), 2 * SOURCE_MARGIN + 1)
     values = image[blank if np.count_nonzero(blank) >= 20 else good & ~source]
-    return _median_and_sigma(np.sort(values))[1]
+    median = _middle(values, sky, NEAR * sigma)
+    return _middle(np.abs(values.astype(float) - median), MAD_OF_ONE_SIGMA * sigma, NEAR * sigma) / MAD_OF_ONE_SIGMA
 
 
-def _brightest_noise(values: np.ndarray) -> float:
-    """Return three standard deviations above the sky, without all values farther from it; `values` ascend."""
+def _middle(values: np.ndarray, guess: float, width: float) -> float:
+    """Return the median of values (n,) in any order; if it is within `width` of `guess`, few of them are sorted."""
+    low, first, last = guess - width, (len(values) - 1) // 2, len(values) // 2
+    above = values >= low
+    near, below = values[above & (values <= guess + width)], len(values) - np.count_nonzero(above)
+    if below <= first and last < below + len(near):
+        values, first, last = near, first - below, last - below
+    values = np.sort(values)
+    return (float(values[first]) + float(values[last])) / 2
+
+
+def _clipped(values: np.ndarray) -> tuple[float, float]:
+    """Return median and standard deviation without all values three standard deviations away; `values` ascend."""
     while True:
         sky, sigma = _median_and_sigma(values)
         first, last = values.searchsorted(sky - 3 * sigma), values.searchsorted(sky + 3 * sigma, side="right")
         if last - first == len(values):
-            return sky + 3 * sigma
+            return sky, sigma
         values = values[first:last]
 
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from reproject import reproject_exact, reproject_interp
 from scipy.special import erf
 
-from survey_tools.images.cutout import resample, resample_flags, sky_sigma
+from survey_tools.images.cutout import _middle, resample, resample_flags, sky_sigma
 from survey_tools.images.sky_wcs import north_up_wcs, read_wcs, scale_of, tan_wcs
 
 SIZE = 64
@@ -156,6 +156,15 @@ def test_sky_sigma_is_that_of_the_noise_whatever_lies_on_it(size, known_sky):
         mask[:5] = True
         image[:5] = 1e6
         assert_allclose(sky_sigma(image, mask), sigma, rtol=0.06)
+
+
+@pytest.mark.parametrize("guess", [0.0, 0.3, 9.0, -9.0])
+@pytest.mark.parametrize("count", [1, 2, 19, 500, 501])
+def test_the_middle_is_the_median_wherever_it_is_looked_for_first(guess, count):
+    values = np.random.default_rng(count).normal(size=count).astype(np.float32)
+    for some in (values, np.round(values, 1)):
+        right = (float(np.sort(some)[(count - 1) // 2]) + float(np.sort(some)[count // 2])) / 2
+        assert _middle(some, guess, 0.1) == right
 
 
 def test_sky_sigma_of_too_few_pixels_is_unknown():
