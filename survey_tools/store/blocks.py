@@ -6,16 +6,19 @@ blocks are written, one thread makes each shard file of the chunks of its blocks
 after that. The bytes of a shard file do not depend on how often this was interrupted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from survey_tools.files import whole_file
+from survey_tools.progress import Progress
 from survey_tools.store.shards import Layout, ShardReader, chunks_of, decode, encode, join, split, write_chunks
 
 BLOCKS = ".blocks"
+THREADS = 4  # shard files that are made at once: copying them and their checksums need no lock of Python's
 
 
 @dataclass(frozen=True)
@@ -94,26 +97,29 @@ class Blocks:
         dict
             The checksums of all shard files that were made since the store was begun, by name.
         """
-        shard, count = self.layouts[0].shard, self.layouts[0].shape[0]
-        for number in range(-(-count // shard)):
-            starts = range(number * shard, min((number + 1) * shard, count), self.rows)
-            blocks = [start for start in starts if self._file(start).exists()]
-            if blocks:
-                self._join(number, blocks)
+        numbers = range(-(-self.layouts[0].shape[0] // self.layouts[0].shard))
+        with Progress(len(numbers), "files", "file") as progress, ThreadPoolExecutor(THREADS) as pool:
+            for _ in pool.map(self._join, numbers):
+                progress.update()
         return {
             name: digest
             for record in sorted((self.folder / "sums").glob("*"))
             for digest, name in [record.read_text().split()]
         }
 
-    def _join(self, number: int, blocks: Sequence[int]) -> None:
-        """Make one shard file of each array."""
+    def _join(self, number: int) -> None:
+        """Make one shard file of each array, unless no block is left for it."""
+        first, count = number * self.layouts[0].shard, self.layouts[0].shape[0]
+        starts = range(first, min(first + self.layouts[0].shard, count), self.rows)
+        blocks = [start for start in starts if self._file(start).exists()]
+        if not blocks:
+            return
         found = {start: chunks_of(self._file(start), self._chunks * len(self.layouts)) for start in blocks}
         for place, layout in enumerate(self.layouts):
             name = layout.file(number)
             chunks = chunks_of(self.path / name, layout.chunks)
             for start, there in found.items():
-                at = (start - number * layout.shard) // layout.chunk
+                at = (start - first) // layout.chunk
                 chunks[at : at + self._chunks] = there[place * self._chunks : (place + 1) * self._chunks]
             record, digest = self.folder / "sums" / f"{layout.name}.{number}", join(self.path / name, chunks)
             if digest is None:

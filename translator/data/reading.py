@@ -1,4 +1,4 @@
-"""Images of a store's rows, read in whole chunks through Dask."""
+"""Images of a store's rows, read in whole blocks through Dask, or one by one where few of a block are wanted."""
 
 import dask
 import numpy as np
@@ -6,21 +6,22 @@ import numpy as np
 from survey_tools.store.in_bands import read_images_in_bands
 from survey_tools.store.zarr_store import Store
 
+FEW = 0.25  # part of a block below which its rows are read one by one, from stores that can do that
+
 
 def read_rows(store: Store, rows: np.ndarray) -> np.ndarray:
     """Return images (row, band, row, col) of some rows of a store, in their order.
 
-    Each chunk is read once, and several in parallel.
+    Each block is read once, and several in parallel.
     """
-    chunk = store.chunk_of(rows)
-    needed = np.unique(chunk)
+    block = store.chunk_of(rows)
+    inside = [np.flatnonzero(block == number) for number in np.unique(block)]
     parts = dask.compute(
-        *(dask.delayed(read_images_in_bands, pure=False)(store, n) for n in needed.tolist()), scheduler="threads"
+        *(dask.delayed(_read_of_block, pure=False)(store, rows[places]) for places in inside), scheduler="threads"
     )
     images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
-    for number, part in zip(needed, parts, strict=True):
-        inside = chunk == number
-        images[inside] = part[rows[inside] - store.chunk_span(int(number)).start]
+    for places, part in zip(inside, parts, strict=True):
+        images[places] = part
     return images
 
 
@@ -38,8 +39,17 @@ def read_apart(store: Store, rows: np.ndarray) -> list[np.ndarray]:
     images = np.empty((len(rows), *store.images.shape[1:]), np.float32)
     for number in numbers:
         inside = chunk == number
-        images[inside] = read_chunk(store, number)[rows[inside] - store.chunk_span(number).start]
+        images[inside] = _read_of_block(store, rows[inside])
     return list(images)
+
+
+def _read_of_block(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Return images (row, band, row, col) of some rows of one block, read by the thread that calls."""
+    number = int(store.chunk_of(rows[:1])[0])
+    span = store.chunk_span(number)
+    if store.images.chunks[0] < store.block_rows and len(rows) < FEW * (span.stop - span.start):
+        return np.stack([store.images[row] for row in rows.tolist()])
+    return read_chunk(store, number)[rows - span.start]
 
 
 def read_chunk(store: Store, number: int) -> np.ndarray:
