@@ -24,8 +24,9 @@ from survey_tools import open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.catalogue import read_catalogue
 from survey_tools.matching.pairs import read_pairs
+from survey_tools.partitions.layout import ROWS
 from survey_tools.store.manifest import read_manifest, write_manifest
-from survey_tools.store.zarr_store import create
+from survey_tools.store.zarr_store import create, rows_together
 from survey_tools.surveys import CFHT, SDSS
 from translator.data.selection import select
 
@@ -81,14 +82,20 @@ def main() -> None:
 
 
 def weigh(path: Path) -> dict[str, float]:
-    """Bytes and inodes of an object in a store, columns and all."""
+    """Bytes of an object in a store, columns and all, and the inodes of one in a full partition of `ROWS` objects.
+
+    A partition has shard files of images and masks, and besides as many files as any store: its columns, manifest and
+    description, a catalogue, and the list of checksums.
+    """
     store = open_store(path)
     everything = list(path.rglob("*"))
-    chunks = [each for name in ("images", "mask") for each in (path / name).rglob("*")]
+    others = [each for each in everything if each.relative_to(path).parts[0] not in ("images", "mask")]
+    shard = rows_together(ROWS, len(store.bands), store.size)[2]
+    folders = 3  # of each shard file
     return {
         "bytes": sum(each.stat().st_size for each in everything if each.is_file()) / len(store),
-        "files": sum(each.is_file() for each in chunks) / len(store),
-        "inodes": len(chunks) / len(store),
+        "files": 2 / shard + (sum(each.is_file() for each in others) + 3) / ROWS,
+        "inodes": 2 * (1 + folders) / shard + (len(others) + 7) / ROWS,
     }
 
 
@@ -191,7 +198,7 @@ def costs(count: float, weights: dict, rows: dict, rates: dict) -> list[Cost]:
 def tables(weights: dict, rows: dict, rates: dict, prices: tuple[float, float, float]) -> str:
     """What was measured of the parts, and the cost of each count, in Markdown."""
     lines = ["| an object in a store | bytes | files | files and folders |", "|---|---|---|---|"]
-    lines += [f"| {n} | {w['bytes']:,.0f} | {w['files']:.4f} | {w['inodes']:.4f} |" for n, w in weights.items()]
+    lines += [f"| {n} | {w['bytes']:,.0f} | {w['files']:.6f} | {w['inodes']:.6f} |" for n, w in weights.items()]
     few, many = rows
     lines += ["", f"| once a row | µs at {few:,} rows | µs at {many:,} rows |", "|---|---|---|"]
     lines += [
