@@ -206,3 +206,26 @@ def test_the_check_asks_for_a_few_pixels(sky, archive_server, tmp_path, quick):
     assert [finding.verdict for finding in answers] == ["OK", "OK"]
     assert answers[0].answer == "8x8 pixels of layer ls-dr10-south"
     assert answers[1].answer == "HTTP 500"
+
+
+KINDS = ["html", "empty", "reset", "truncate", "shortened", "redirect_chain", "redirect_away", "other_band", "stall"]
+STATUSES = ["400", "403", "404", "408", "409", "429", "500", "502", "503", "504"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_faults_end_with_a_status_a_reason_and_right_pixels(quick, sky, quiet, archive_server, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    faults = [
+        archive_server.Fault(str(kind), times=int(rng.integers(1, 4)), after=int(rng.integers(8)), seconds=0.02)
+        for kind in rng.choice(KINDS + STATUSES, 4)
+    ]
+    with archive_server.serve(sky[0], faults=faults) as server:
+        store = fetched(server, sky[2], tmp_path / "legacy.zarr", fail_away=True)
+    rows, right = store.manifest(), quiet[0].manifest()["status"]
+    for row, status in enumerate(rows["status"]):
+        assert status in (right[row], "failed"), rows["reason"][row]
+        if status == "failed":
+            assert rows["reason"][row]
+            assert rows["url"][row].startswith(server.root)
+        else:
+            assert_array_equal(store.images[row], quiet[0].images[row])

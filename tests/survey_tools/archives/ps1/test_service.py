@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from survey_tools import SURVEYS
 from survey_tools.archives.check import run_checks
@@ -190,3 +190,28 @@ def test_the_check_says_what_a_cutout_is_like(known_sky, archive_server, tmp_pat
     assert answers[0].answer == "1 stacks and 1 stacks for two positions"
     assert "EXPTIME=700.0, FPA.ZP=25.0" in answers[1].answer
     assert "zero point 32.113" in answers[1].answer
+
+
+KINDS = ["html", "empty", "reset", "truncate", "shortened", "redirect_chain", "redirect_away", "other_band", "stall"]
+STATUSES = ["400", "403", "404", "408", "409", "429", "500", "502", "503", "504"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_faults_end_with_a_status_a_reason_and_right_pixels(quick, sky, quiet, archive_server, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    faults = [  # of cutouts: a list that cannot be had ends the run
+        archive_server.Fault(
+            str(kind), "fitscut", times=int(rng.integers(1, 4)), after=int(rng.integers(8)), seconds=0.02
+        )
+        for kind in rng.choice(KINDS + STATUSES, 4)
+    ]
+    with archive_server.serve(sky[0], faults=faults) as server:
+        store = fetched(server, sky[2], tmp_path / "ps1.zarr", fail_away=True)
+    rows, right = store.manifest(), quiet[0].manifest()["status"]
+    for row, status in enumerate(rows["status"]):
+        assert status in (right[row], "failed"), rows["reason"][row]
+        if status == "failed":
+            assert rows["reason"][row]
+            assert rows["url"][row].startswith(server.root)
+        else:
+            assert_array_equal(store.images[row], quiet[0].images[row])
