@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import zarr
 from astropy.table import Table
 from figures import Figure, main
 
@@ -155,11 +156,12 @@ def by_chance(rows: int) -> Selection:
 
 
 def read_in_order(stores: tuple[Store, ...]) -> float:
-    """MB/s of reading every chunk of the stores once, in order."""
+    """MB/s of reading every chunk of the stores once, in order, by Zarr."""
+    arrays = [zarr.open_group(store.path, mode="r")["images"] for store in stores]
     begun, read = time.perf_counter(), 0
-    for store in stores:
+    for store, images in zip(stores, arrays, strict=True):
         for chunk in store.chunks():
-            read += store.images[chunk].nbytes
+            read += images[chunk].nbytes
     return read / 1e6 / (time.perf_counter() - begun)
 
 
