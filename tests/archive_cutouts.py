@@ -136,7 +136,10 @@ def write_brick(folder: Path, known_sky, brick: str, wcs, galaxies, bands: str, 
             weight[part] = image[part] = 0.0
         folder.mkdir(parents=True, exist_ok=True)
         for kind, values in (("image", image), ("invvar", weight)):
-            fits.PrimaryHDU(values, wcs.to_header()).writeto(folder / f"{brick}-{kind}-{band}.fits")
+            header = wcs.to_header()
+            if kind == "image":
+                header["FILTER"], header["SURVEY"] = band, "LegacySurvey"
+            fits.PrimaryHDU(values, header).writeto(folder / f"{brick}-{kind}-{band}.fits")
 
 
 def write_stack(

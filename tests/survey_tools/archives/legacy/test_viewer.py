@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from survey_tools import SURVEYS
 from survey_tools.archives.check import run_checks
 from survey_tools.archives.download import hosts
+from survey_tools.archives.known import ARCHIVES
 from survey_tools.archives.legacy.viewer import open_live
 from survey_tools.archives.plan import Access
 from survey_tools.build.fetch import estimate, fetch, work_folder
@@ -83,6 +84,15 @@ def test_pixels_and_wcs_are_those_of_the_brick(sky, quiet):
     assert_allclose(store.column("crpix")[0], 110.5 - start[::-1])
     assert_allclose(store.column("cd")[0], [[-STEP, 0], [0, STEP]])
     assert_array_equal(store.column("zero_point")[0], 22.5)
+
+
+def test_a_mirror_of_the_bricks_gives_the_same_pixels(sky, quiet, tmp_path):
+    archive = ARCHIVES["legacy"].open(Access(work_folder(tmp_path / "m.zarr"), mirror=str(sky[0] / "legacy" / LAYER)))
+    store = fetch(archive, sky[2], tmp_path / "m.zarr", bands=BANDS)
+    assert_array_equal(store.images[:], quiet[0].images[:])
+    for name in ("crval", "crpix", "cd", "zero_point"):
+        assert_allclose(store.column(name), quiet[0].column(name), atol=1e-9)
+    assert list(store.manifest()["status"]) == list(quiet[0].manifest()["status"])
 
 
 def test_an_object_comes_from_the_brick_in_which_it_lies_deepest(quiet):
