@@ -146,7 +146,7 @@ def describe_part(store: Store, pixel: Pixel) -> dict:
         Order, pixel, rows, rows of a chunk, the checksum of its objects, and how many of them are done, outside, failed
         and usable.
     """
-    status = np.asarray(store.manifest()["status"]).astype(str)
+    status = store.statuses()
     return {
         "order": pixel.order,
         "pixel": pixel.pixel,

@@ -90,11 +90,15 @@ class PartitionedPixels:
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         if isinstance(first, (int, np.integer)):
             part, local = self._store.find(int(first) % len(self._store))
-            return getattr(part, self._name)[(local, *rest)]
+            return self._of(part)[(local, *rest)]
         if not isinstance(first, slice) or first.step not in (None, 1):
             raise StoreError(f"{self._store.path} is partitioned: its pixels are read by a row, or by a slice of rows")
-        parts = [getattr(part, self._name)[(rows, *rest)] for part, rows, _ in self._store.parts_of(first)]
+        parts = [self._of(part)[(rows, *rest)] for part, rows, _ in self._store.parts_of(first)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros((0, *self.shape[1:]), np.float32)])
+
+    def _of(self, part: Store) -> Any:
+        """Return the array of one partition."""
+        return part.planes[self._name] if self._name in part.planes else getattr(part, self._name)
 
 
 class PartitionedStore:
@@ -123,6 +127,8 @@ class PartitionedStore:
         In the order of the HEALPix curve, which is the order of rows.
     images, mask : PartitionedPixels
         As those of a store; read by a row, or by a slice of rows.
+    planes : dict
+        Arrays that it has beside its images, by name; each has the shape of `images`.
     block_rows : int
         Rows of the largest chunk.
     """
@@ -138,7 +144,6 @@ class PartitionedStore:
         self.pixel_scale: float = described["pixel_scale"]
         self.settings: dict = described["settings"]
         self.synthetic: str = described["synthetic"]
-        self.planes: dict[str, PartitionedPixels] = {}
         self.partitions = _partitions(described["partitions"])
         self._firsts = np.array([part.first for part in self.partitions], int)
         self._first_chunks = np.array([part.first_chunk for part in self.partitions], int)
@@ -147,6 +152,9 @@ class PartitionedStore:
         self._count, self._chunk_count = last.first + last.rows, last.first_chunk + last.chunks
         self.block_rows = int(self._steps.max())
         self.images, self.mask = (PartitionedPixels(self, each, self.block_rows) for each in ("images", "mask"))
+        self.planes: dict[str, PartitionedPixels] = {
+            name: PartitionedPixels(self, name, self.block_rows) for name in described["planes"]
+        }
         self._open: OrderedDict[int, Store] = OrderedDict()
         self._blocks: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._lock = Lock()

@@ -20,6 +20,7 @@ from translator.networks.layers import Grid
 from translator.runs.device import PRECISIONS
 
 SCHEMA, SCHEMA_VERSION = "galtrans-run", 1
+AT_ONCE = 2**16  # pairs whose text is in memory at once
 TUPLES = ("bands", "sky", "psf_fwhm", "psf_range")  # fields of a domain that are lists in JSON
 OPTIONAL = ("lengthened", "begun_from", "validation", "ended", "best_by")  # facts that run.json states if there are any
 DIFFERENCES = {  # facts that a resumed run must share, and the words for them
@@ -184,8 +185,12 @@ def survey_domains(same_grid: bool) -> dict[str, Domain]:
 
 def fingerprint_of_pairs(pairs: Table) -> str:
     """Return a checksum of which rows are pairs and of what they serve for."""
-    rows = zip(pairs["x_row"], pairs["y_row"], pairs["split"], strict=True)
-    return hashlib.sha256("".join(f"{x} {y} {split}\n" for x, y, split in rows).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for first in range(0, len(pairs), AT_ONCE):  # text of all pairs would take much memory
+        part = pairs[first : first + AT_ONCE]
+        rows = zip(part["x_row"], part["y_row"], part["split"], strict=True)
+        digest.update("".join(f"{x} {y} {split}\n" for x, y, split in rows).encode())
+    return digest.hexdigest()
 
 
 def check_same(path: Path, begun: RunFacts, wanted: RunFacts) -> None:
