@@ -95,7 +95,7 @@ def latent_adversarial(images: Images, domain: str) -> Tensor:
 
 @reads_pairs
 def observation(images: Images, domain: str) -> Tensor:
-    """H((O(y) - x) / s) - v / 2s², of pairs: what the operator O makes of the richer survey's image y is the poorer's x.
+    """H((O(y) - x) / s) - v / 2s², of pairs: the operator O makes the poorer survey's x of the richer survey's y.
 
     H is Huber's function beyond `ROBUST`, and s² = sigma² + (0.01 O(y))² the variance to expect, so that neighbours
     that have moved or saturated do not decide. v is the variance that the noise of y has in O(y). Without this term an
