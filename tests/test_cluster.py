@@ -15,6 +15,7 @@ from survey_tools import open_store
 from survey_tools.build.regridded import regrid_store
 from survey_tools.fits.export import export
 from survey_tools.matching.pairs import make_pairs
+from survey_tools.partitions.split import split_store
 from survey_tools.tasks import Engine
 from translator.evaluation import evaluate as evaluation
 from translator.metrics import paper, table
@@ -85,6 +86,13 @@ def test_regrid(world, dying, tmp_path):
     there = regrid_store(world.y, world.x, tmp_path / "there.zarr", engine=dying, chunk_bytes=SMALL_CHUNKS)
     here = regrid_store(world.y, world.x, tmp_path / "here.zarr", workers=2, chunk_bytes=SMALL_CHUNKS)
     assert len(here.chunks()) == 3
+    assert files(there.path) == files(here.path)
+
+
+def test_partitions(world, dying, tmp_path):
+    there = split_store(world.y, tmp_path / "there", most=2, engine=dying, chunk_bytes=SMALL_CHUNKS)
+    here = split_store(world.y, tmp_path / "here", most=2, engine=Engine(1), chunk_bytes=SMALL_CHUNKS)
+    assert len(here.partitions) > 2
     assert files(there.path) == files(here.path)
 
 

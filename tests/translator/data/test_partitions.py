@@ -11,6 +11,7 @@ from survey_tools.matching.pairs import read_pairs
 from survey_tools.store.partitioned import open_store
 from translator.data.batches import Batches
 from translator.data.selection import select
+from translator.evaluation.held_out import open_held_out
 
 COUNT = 36
 
@@ -80,3 +81,12 @@ def test_dataset(world):
         row = int(sample["row"])
         assert np.array_equal(sample["image"][0].numpy(), store.images[row][1], equal_nan=True)
         assert sample["object_id"] == store.take("object_id", np.array([row]))[0]
+
+
+def test_held_out_galaxies(world):
+    found = open_held_out(world / "x", world / "y", world / "pairs", None, galaxies=None, seed=0)
+    assert 0 < len(found) <= 4
+    names = [found.stores[domain].take("object_id", found.rows[domain]) for domain in "xy"]
+    assert [int(x.split("-")[1]) - 6 for x in names[0]] == [int(y.split("-")[1]) for y in names[1]]
+    assert found.alignment("y").shape == (len(found), 2, 3)
+    assert len(found.training_pairs(3)) == 3
