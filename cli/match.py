@@ -39,7 +39,7 @@ from cli.options import (
 )  # fmt: skip
 @click.option(
     "--validation-size", type=click.IntRange(min=0), default=0, show_default=True,
-    help="Number of pairs to hold out besides, by which a training is watched (`galtrans train --validate-every`).",
+    help="Number of pairs to hold out besides, by which a training is watched (`galtrans train … --validate-every`).",
 )  # fmt: skip
 @click.option("--x-store", type=NEW_PATH, help="Store with images of the objects of X, if X is a HATS catalogue.")
 @click.option("--y-store", type=NEW_PATH, help="Store with images of the objects of Y.")

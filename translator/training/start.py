@@ -214,7 +214,7 @@ def _remedy(there: RunFacts, here: RunFacts, stores: Iterable[Store]) -> str:
     """Return what to do about weights that do not fit."""
     bands = there.domains["x"].bands
     if here.domains["x"].bands != bands and all(set(bands) <= set(store.bands) for store in stores):
-        return f"train on its bands with --bands {''.join(bands)}"
+        return f"give its bands as --bands {''.join(bands)}"
     if there.width and there.width != here.width:
-        return f"train with --width {there.width}, or begin from another run"
+        return f"give --width {there.width}, or begin from another run"
     return "begin from a run of such stores, or without --from"

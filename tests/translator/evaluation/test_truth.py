@@ -3,7 +3,6 @@ import pytest
 
 from survey_tools import open_store
 from survey_tools.errors import StoreError
-from survey_tools.files import write_sums
 from survey_tools.store.zarr_store import open_begun
 from survey_tools.surveys import CFHT, SDSS
 from translator.evaluation import truth
@@ -21,9 +20,9 @@ def with_grid(store, shift=0.0):
         "crpix": np.full((COUNT, 2), (store.size + 1) / 2) + [shift, 0.0],
         "cd": np.broadcast_to(step, (COUNT, 2, 2)),
     }
-    open_begun(store.path).write_columns(columns)
-    write_sums(store.path, {})
-    return open_store(store.path)
+    begun = open_begun(store.path)
+    begun.write_columns(columns)
+    return begun.finish()
 
 
 @pytest.fixture

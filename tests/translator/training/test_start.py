@@ -124,7 +124,7 @@ def test_weights_that_do_not_fit_are_named_with_their_shapes(five_bands, pair_of
         f"the weights of {tmp_path / 'three'} do not fit: its x is sdss in gri on 16 pixels and not sdss in ugriz on "
         "16 pixels, its y is cfht in gri on 36 pixels and not cfht in ugriz on 36 pixels: it has no weights for u, z; "
         "its draws_y.net.code.0.weight is (64, 9), and here it is (64, 15); its draws_y.net.first.weight is "
-        "(2, 36, 3, 3), and here it is (2, 60, 3, 3); and 11 more; train on its bands with --bands gri"
+        "(2, 36, 3, 3), and here it is (2, 60, 3, 3); and 11 more; give its bands as --bands gri"
     )
     assert not (tmp_path / "run").exists()
 
@@ -142,7 +142,7 @@ def test_another_recipe_is_refused(five_bands, trained, tmp_path):
 
 
 def test_another_width_is_refused_with_the_option(five_bands, trained, tmp_path):
-    with pytest.raises(RunError, match=r"its width is 4 and not 6: .*; train with --width 4, or begin from another"):
+    with pytest.raises(RunError, match=r"its width is 4 and not 6: .*; give --width 4, or begin from another"):
         begin(five_bands, tmp_path / "run", trained, width=6)
 
 
