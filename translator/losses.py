@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translator.images import OTHER, Images
-from translator.observing import USUAL, Spoiling, blank_sigma, leads_down, observe, scene, seen_variance
+from translator.observing import USUAL, Spoiling, blank_sigma, leads_down, observe, scene
 
 
 def reads_pairs(loss: Callable) -> Callable:
@@ -95,22 +95,27 @@ def latent_adversarial(images: Images, domain: str) -> Tensor:
 
 @reads_pairs
 def observation(images: Images, domain: str) -> Tensor:
-    """H((O(y) - x) / s) - v / 2s², of pairs: the operator O makes the poorer survey's x of the richer survey's y.
+    """H((O(y) - x) / s), of pairs: what the operator O makes of the richer survey's image y is the poorer one's x.
 
     H is Huber's function beyond `ROBUST`, and s² = sigma² + (0.01 O(y))² the variance to expect, so that neighbours
-    that have moved or saturated do not decide. v is the variance that the noise of y has in O(y). Without this term an
-    operator would blur y more than the poorer survey does, only to remove its noise: surveys about as deep as each
-    other would get too wide images, and too little flux in an aperture. 0 in the domain of the richer survey.
+    that have moved or saturated do not decide. 0 in the domain of the richer survey.
     """
     networks, batch, there, real = images.networks, images.batch, OTHER[domain], images.target(domain)
     if not leads_down(networks, domain):
         return real.new_zeros(())
-    known, theirs = batch.known[f"pair_{domain}"], batch.known[f"pair_{there}"]
-    seen = observe(networks, domain, images.target(there), theirs, known.psf_fwhm, batch.alignment, real.shape[-1])
+    known = batch.known[f"pair_{domain}"]
+    seen = observe(
+        networks,
+        domain,
+        images.target(there),
+        batch.known[f"pair_{there}"],
+        known.psf_fwhm,
+        batch.alignment,
+        real.shape[-1],
+    )
     sigma = blank_sigma(networks, domain, known)[..., None, None]
     expected = torch.sqrt(sigma**2 + (UNCERTAIN * seen.detach()) ** 2)
-    passed = seen_variance(networks, domain, theirs, known.psf_fwhm, batch.alignment)[..., None, None]
-    return _huber((seen - real) / expected) - 0.5 * (passed / expected**2).mean()
+    return _huber((seen - real) / expected)
 
 
 @reads_pairs

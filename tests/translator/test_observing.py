@@ -158,35 +158,3 @@ def test_the_share_of_pairs_grows_with_the_noise_that_a_target_shares():
     shared = torch.tensor([[0.001, 0.001], [0.1, 0.1], [0.2, 0.6], [0.9, 0.9]])
     assert_allclose(share_of_pairs(shared)[:, 0], [0.08, 0.4, 0.8, 1.0], rtol=1e-6)
     assert float(share_of_pairs(shared, Spoiling(paired=1.1)).min()) > 1
-
-
-def test_noise_of_the_richer_survey_does_not_widen_the_operator():
-    """At the true operator the loss has its minimum, although both images are noisy; without the term it has not."""
-    grids = {"x": Grid(2, 32, (0.1, 0.1), 0.3, (1.2, 1.2)), "y": Grid(2, 32, (0.1, 0.1), 0.3, (0.9, 0.9))}
-    model, count, noise = networks(grids), 60, 0.05
-    random = torch.Generator().manual_seed(3)
-    place = torch.arange(32.0) - 15.5
-    galaxy = torch.exp(-(place[:, None] ** 2 + place**2) / 18)
-    known = {
-        name: Known(torch.full((count, 2), seeing), torch.full((count, 2), noise), torch.full((count, 2), torch.inf))
-        for name, seeing in (("x", 1.2), ("y", 0.9), ("pair_x", 1.2), ("pair_y", 0.9))
-    }
-    for domain in "xy":
-        model[f"survey_{domain}"].sky_sigma.fill_(noise)
-    plain = torch.cat([torch.eye(2), torch.zeros(2, 1)], 1).expand(count, 2, 3)
-    light = galaxy * (0.5 + torch.rand(count, 2, 1, 1, generator=random))
-    with torch.no_grad():
-        seen = observe(model, "x", light, known["pair_y"], known["pair_x"].psf_fwhm, plain, 32)
-    x, y = (image + noise * torch.randn(image.shape, generator=random) for image in (seen, light))
-    batch = Batch(x, y, x, y, known, plain)
-
-    def slope(wanted):
-        model.zero_grad()
-        wanted.backward()
-        return float(model["operator_x"].poorer.grad.abs().mean())
-
-    loss = losses.observation(Images(model, batch, random), "x")
-    passed = seen_variance(model, "x", known["pair_y"], known["pair_x"].psf_fwhm, plain)[..., None, None]
-    again = losses.observation(Images(model, batch, random), "x")
-    expected = noise**2 + (losses.UNCERTAIN * seen) ** 2
-    assert slope(loss) < 0.2 * slope(again + 0.5 * (passed / expected).mean())
