@@ -256,7 +256,7 @@ BAND_AXES = {  # of weights of a `UNet` named "net": the axis of the bands, and 
 
 
 def _finely(layer: nn.Module, maps: Tensor) -> Tensor:
-    """Pass maps through a layer in float32 while images are translated, even if the other layers multiply in bfloat16.
+    """Pass maps through a layer in its own precision while images are translated, even if others multiply in bfloat16.
 
     The first layer reads fluxes and the last one makes them: most of what bfloat16 changes comes from these two, which
     take little time. While networks are trained they multiply as the others do.
@@ -264,7 +264,7 @@ def _finely(layer: nn.Module, maps: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return layer(maps)
     with torch.autocast(maps.device.type, enabled=False):
-        return layer(maps.float())
+        return layer(maps.to(layer.weight.dtype))
 
 
 class Restoration(nn.Module):

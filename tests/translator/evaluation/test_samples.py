@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from survey_tools import open_store
-from survey_tools.files import write_sums
 from survey_tools.store.zarr_store import open_begun
 from survey_tools.surveys import CFHT, SDSS
 from survey_tools.tasks import Engine
@@ -50,9 +48,9 @@ def world(narrow_recipes, tmp_path_factory, tiny_store, pair_table):
             "psf_fwhm": np.full((COUNT, 2), SEEING[domain]),
             "gain": np.full((COUNT, 2), 1e9),
         }
-        open_begun(made.path).write_columns(columns)
-        write_sums(made.path, {})
-        stores[domain] = open_store(made.path)
+        begun = open_begun(made.path)
+        begun.write_columns(columns)
+        stores[domain] = begun.finish()
     split = ["train"] * (COUNT - TESTS) + ["test"] * TESTS
     pairs = pair_table(*stores.values(), np.arange(COUNT), np.arange(COUNT), split)
     pairs.write(folder / "pairs.ecsv")
