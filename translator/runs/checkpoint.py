@@ -200,7 +200,8 @@ def build_networks(facts: RunFacts, recipe: Recipe) -> nn.ModuleDict:
     try:
         networks = replace(recipe, width=facts.width or recipe.width).build(grids)
     except ValueError as error:
-        raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}") from error
+        other = "" if recipe.use.reads_any else "; psf_matched trains on any sizes"
+        raise RunError(f"recipe {facts.recipe} cannot train on these stores: {error}{other}") from error
     finally:
         torch.set_rng_state(state)
     return networks.to(memory_format=torch.channels_last)

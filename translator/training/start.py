@@ -215,6 +215,9 @@ def _remedy(there: RunFacts, here: RunFacts, stores: Iterable[Store]) -> str:
     bands = there.domains["x"].bands
     if here.domains["x"].bands != bands and all(set(bands) <= set(store.bands) for store in stores):
         return f"give its bands as --bands {''.join(bands)}"
+    shared = [band for band in bands if all(band in store.bands for store in stores)]
+    if shared and not set(here.domains["x"].bands) <= set(bands):
+        return f"give --bands {''.join(shared)}, for which it has weights"
     if there.width and there.width != here.width:
         return f"give --width {there.width}, or begin from another run"
     return "begin from a run of such stores, or without --from"

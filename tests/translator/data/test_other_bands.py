@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from survey_tools.errors import StoreError
+from survey_tools.errors import RunError, StoreError
 from survey_tools.store.in_bands import share_bands, take_bands
 from survey_tools.surveys import CFHT, SDSS
 from translator import evaluate, load_run, train, translate
@@ -80,3 +80,19 @@ def test_surveys_with_other_bands_are_trained_translated_and_evaluated(folder, t
     assert load_run(few.path).bands == ("r", "i")
     report = evaluate(run, *stores, out=tmp_path / "report")
     assert report.content["directions"]["sdss_to_cfht"]["bands"] == ["g", "r", "i"]
+
+
+def test_weights_of_more_bands_are_taken_in_those_that_the_stores_have(
+    folder, tiny_store, pair_table, tmp_path, narrow
+):
+    """The message names the bands for which there are weights."""
+    x = tiny_store(tmp_path / "x.zarr", SDSS, 16, FAR, bands="griy")
+    y = tiny_store(tmp_path / "y.zarr", CFHT, 36, FAR, bands="griy")
+    rows, split = np.arange(6, 12), ["train"] * 5 + ["test"]
+    pair_table(x, y, rows, rows, split).write(tmp_path / "pairs.ecsv")
+    how = {"recipe": "psf_matched", "iterations": 1, "batch_size": 1, "device": "cpu"}
+    first = train(folder / "x.zarr", folder / "y.zarr", folder / "pairs.ecsv", run=tmp_path / "first", **how)
+    again = {"start_from": first.path, "run": tmp_path / "second"}
+    with pytest.raises(RunError, match="it has no weights for y; .*give its bands as --bands gri"):
+        train(x, y, tmp_path / "pairs.ecsv", **again, **how)
+    assert train(x, y, tmp_path / "pairs.ecsv", **again, **how, bands="gri").bands == ("g", "r", "i")

@@ -130,7 +130,7 @@ def test_weights_that_do_not_fit_are_named_with_their_shapes(five_bands, pair_of
 
 
 def test_bands_of_other_names_are_refused_even_if_shapes_fit(pair_of, trained, tmp_path):
-    with pytest.raises(RunError, match="it has no weights for y; begin from a run of such stores, or without --from"):
+    with pytest.raises(RunError, match="it has no weights for y; give --bands griz, for which it has weights"):
         begin(pair_of("grizy", (DES, DES)), tmp_path / "run", trained)
 
 
