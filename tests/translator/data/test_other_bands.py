@@ -93,6 +93,6 @@ def test_weights_of_more_bands_are_taken_in_those_that_the_stores_have(
     how = {"recipe": "psf_matched", "iterations": 1, "batch_size": 1, "device": "cpu"}
     first = train(folder / "x.zarr", folder / "y.zarr", folder / "pairs.ecsv", run=tmp_path / "first", **how)
     again = {"start_from": first.path, "run": tmp_path / "second"}
-    with pytest.raises(RunError, match="it has no weights for y; .*give its bands as --bands gri"):
+    with pytest.raises(RunError, match=r"it has no weights for y; .*give its bands as --bands gri"):
         train(x, y, tmp_path / "pairs.ecsv", **again, **how)
     assert train(x, y, tmp_path / "pairs.ecsv", **again, **how, bands="gri").bands == ("g", "r", "i")
