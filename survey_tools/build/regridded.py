@@ -81,12 +81,7 @@ def regrid_store(
     if out.resolve() in (y.path.resolve(), like.path.resolve()):
         raise StoreError(f"{out} is one of the stores to read; choose another name for the regridded one")
     interpolated = is_interpolated(like.pixel_scale / y.pixel_scale)
-    settings = {
-        "command": "galtrans regrid",
-        "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
-    }
-    if not interpolated:
-        settings["flux"] = "collected"
+    settings = settings_of(y, like)
     facts = {"size": like.size, "pixel_scale": like.pixel_scale, "synthetic": y.synthetic, "chunk_bytes": chunk_bytes}
     derivation = Derivation(
         source=y,
@@ -113,6 +108,17 @@ def is_interpolated(ratio: float) -> bool:
         Whether images are interpolated.
     """
     return ratio <= COARSER or abs(ratio / OF_THE_PAPER - 1) < TOLERANCE
+
+
+def settings_of(y, like) -> dict:
+    """Return what a regridded store states of how it was made, from two stores, partitioned or not."""
+    settings = {
+        "command": "galtrans regrid",
+        "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings},
+    }
+    if not is_interpolated(like.pixel_scale / y.pixel_scale):
+        settings["flux"] = "collected"
+    return settings
 
 
 def _regrid_chunk(y: Store, size: int, pixel_scale: float, interpolated: bool, rows: slice) -> Chunk:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from survey_tools.build.converted import convert_store
-from survey_tools.build.regridded import is_interpolated, regrid_store
+from survey_tools.build.regridded import regrid_store, settings_of
 from survey_tools.errors import StoreError
 from survey_tools.files import SUMS, checksum
 from survey_tools.partitions.layout import Pixel
@@ -101,14 +101,8 @@ def regrid_partitions(y_path, like_path, out, *, engine: Engine, overwrite: bool
     if Path(out).resolve() == like.path.resolve():
         raise StoreError(f"{out} is one of the stores to read; choose another name for the regridded one")
     grid = like.store(0) if isinstance(like, PartitionedStore) else like
-    settings = {
-        "command": "galtrans regrid",
-        "source": {"size": y.size, "pixel_scale": y.pixel_scale, "settings": y.settings, "checksum": sums_of(y)},
-        "size": like.size,
-        "pixel_scale": like.pixel_scale,
-    }
-    if not is_interpolated(like.pixel_scale / y.pixel_scale):
-        settings["flux"] = "collected"
+    settings = settings_of(y, like) | {"size": like.size, "pixel_scale": like.pixel_scale}
+    settings["source"]["checksum"] = sums_of(y)
     return derive_partitions(y, out, settings, partial(_regrid, grid.path), engine, "regrid", overwrite=overwrite)
 
 

@@ -245,8 +245,8 @@ def open_session(
     begun = read_facts(path) if resume else None
     device = choose_device(settings.device)
     bands = settings.bands or (begun.domains["x"].bands if begun else None)
-    *stores, notes = share_bands(open_store(inputs.x), open_store(inputs.y), bands)
-    stores = stores[0], stores[1]
+    x, y, notes = share_bands(open_store(inputs.x), open_store(inputs.y), bands)
+    stores = x, y
     checkpoint = read_checkpoint(path) if begun and not begun.imported else None
     name, given = name_recipe(settings.recipe), settings.recipe if isinstance(settings.recipe, Recipe) else None
     recipe = with_iterations(given or find_recipe(name), settings.iterations, begun, checkpoint, settings.reasons)
